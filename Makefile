@@ -1,0 +1,43 @@
+# The few commands of this house. `make` alone lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PYTHON_FILES := dagmanager flows operators sinks examples benchmarks tests scripts
+heading = @printf '\n== %s\n'
+
+.PHONY: help install demo test format fuzz bench lock
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+install: ## make .venv from the lock (quick when nothing changed)
+	@scripts/install.sh
+
+demo: install ## run nine strategies through the flow, then a changed one
+	@$(BIN)/python -m examples.demo
+
+test: install ## every check: format, lint, types, import layers, tests
+	$(heading) 'format (make format mends it)'
+	@$(BIN)/ruff format --check --quiet $(PYTHON_FILES)
+	$(heading) 'lint'
+	@$(BIN)/ruff check --quiet $(PYTHON_FILES)
+	$(heading) 'types'
+	@$(BIN)/mypy
+	$(heading) 'import layers'
+	@NO_COLOR=1 $(BIN)/lint-imports --no-cache
+	$(heading) 'tests'
+	@$(BIN)/pytest -n 2 -q
+
+format: install ## put code into shape: imports, layout, mendable lint
+	@$(BIN)/ruff check --quiet --fix-only $(PYTHON_FILES)
+	@$(BIN)/ruff format --quiet $(PYTHON_FILES)
+
+fuzz: install ## 100,000 mutated strategies (minutes)
+	@QMTL_FUZZ_CASES=100000 $(BIN)/pytest -q -m slow
+
+bench: install ## one script per claim of speed
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python -m "$$(sed 's/\.py$$//; s#/#.#g' <<<"$$script")"; done
+
+lock: ## remake both locks from pyproject.toml (needs a package index)
+	@python3 scripts/lock.py

@@ -1,0 +1,150 @@
+"""Step 3 of the effects: what was provisioned becomes true, in one transaction.
+
+Queues and sentinel become active, the previous version leaves, references are counted, tags and
+events are brought up to date. It checks that the claim is still ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from dagmanager.engine.announce import Changed, announce
+from dagmanager.engine.events import sentinel_weight_updated
+from dagmanager.engine.ports import Locks, LookupKeys, Transaction
+from dagmanager.engine.references import content_bindings, set_free
+from dagmanager.engine.rows import (
+    LineageKey,
+    NodeRow,
+    QueueRow,
+    QueueState,
+    Row,
+    SentinelRow,
+    SentinelState,
+)
+from dagmanager.engine.versions import activate as activate_sentinel
+from dagmanager.errors import ClaimLostError
+
+
+def activate(tx: Transaction, claim_id: str, topic_ids: Mapping[str, str], owner: str) -> bool:
+    """Activate a claim whose topics were all verified; False when there was nothing left to do.
+
+    `topic_ids` maps each topic to the broker's id. Raises `ClaimLostError` when another process took
+    the claim over.
+    """
+    queues, sentinels = tx.claims(claim_id)
+    lineages = tuple(sorted({LineageKey(row.key.lineage, row.key.namespace) for row in sentinels}))
+    tx.lock(Locks(lineages=lineages, contents=tuple(sorted({row.content for row in sentinels}))))
+    leaving = [
+        binding
+        for row in sentinels
+        for binding in content_bindings(tx, _contents_leaving(tx, row), row.key.namespace)
+    ]
+    tx.lock(Locks(bindings=tuple(sorted({*leaving, *(row.binding for row in queues)}))))
+    queues, sentinels = tx.claims(claim_id)
+    if not queues and not sentinels:
+        return False
+    strangers = sorted({row.owner for row in (*queues, *sentinels)} - {owner})
+    if strangers:
+        msg = f"claim {claim_id} belongs to {', '.join(strangers)} now"
+        raise ClaimLostError(msg)
+    activate_claimed(tx, queues, sentinels, topic_ids)
+    return True
+
+
+def activate_claimed(
+    tx: Transaction,
+    queues: Iterable[QueueRow],
+    sentinels: Iterable[SentinelRow],
+    topic_ids: Mapping[str, str],
+) -> None:
+    """The same inside a transaction that holds the locks already (nothing had to be provisioned)."""
+    now_ms = tx.now_ms()
+    fresh = [
+        msgspec.structs.replace(
+            row, state=QueueState.ACTIVE, topic_id=topic_ids.get(row.topic, ""), claim_id="", owner=""
+        )
+        for row in queues
+    ]
+    tx.put(fresh)
+    moved: set[str] = set()
+    for sentinel in sentinels:
+        moved.update(_take_over(tx, sentinel, now_ms))
+    moved.update(row.binding.node_id for row in fresh)
+    tx.put(announce(tx, _changes(tx, moved, {row.topic for row in fresh}), now_ms))
+
+
+def _take_over(tx: Transaction, pending: SentinelRow, now_ms: int) -> set[str]:
+    """Put the lineage's changed sentinels; the nodes whose place in an active content changed."""
+    lineage = LineageKey(pending.key.lineage, pending.key.namespace)
+    before = {row.key: row for row in sentinels_of(tx, lineage)}
+    after = activate_sentinel(pending, tuple(before.values()), now_ms)
+    events: list[Row] = []
+    rows: list[SentinelRow] = []
+    moved: set[str] = set()
+    for row in after:
+        old = before[row.key]
+        changed = row
+        if row.weight != old.weight and row.state is SentinelState.ACTIVE:
+            changed = msgspec.structs.replace(row, weight_revision=row.weight_revision + 1)
+            events.append(sentinel_weight_updated(changed, now_ms))
+        rows.append(changed)
+        if (row.state is SentinelState.ACTIVE) != (old.state is SentinelState.ACTIVE):
+            moved.update(_members(tx, row.content))
+    tx.put([*rows, *events])
+    gone = [row.content for row in rows if not tx.content_referenced(row.content, lineage.namespace)]
+    tx.put(set_free(tx, content_bindings(tx, gone, lineage.namespace), lineage.namespace, now_ms))
+    return moved
+
+
+def sentinels_of(tx: Transaction, lineage: LineageKey) -> tuple[SentinelRow, ...]:
+    """All sentinels of one lineage."""
+    return tx.known(LookupKeys(lineages=frozenset({lineage}))).sentinels.get(lineage, ())
+
+
+def _members(tx: Transaction, digest: str) -> set[str]:
+    content = tx.content(digest)
+    return {member.node_id for member in content.members} if content else set()
+
+
+def _contents_leaving(tx: Transaction, pending: SentinelRow) -> list[str]:
+    gone = set(pending.takeover.supersedes) if pending.takeover else set()
+    lineage = LineageKey(pending.key.lineage, pending.key.namespace)
+    return [row.content for row in sentinels_of(tx, lineage) if row.key in gone]
+
+
+def _changes(tx: Transaction, node_ids: Iterable[str], fresh: set[str]) -> list[Changed]:
+    """Bring the nodes' tags up to date; what changed for whom, one entry per queue."""
+    ids = sorted(node_ids)
+    in_force = tx.tags_in_force(ids)
+    by_node: dict[str, list[QueueRow]] = {}
+    for queue in tx.bindings_of(ids):
+        by_node.setdefault(queue.binding.node_id, []).append(queue)
+    known = tx.nodes(ids)
+    changes: list[Changed] = []
+    rows: list[NodeRow] = []
+    for node_id in ids:
+        row = known[node_id]
+        after = in_force.get(node_id, ())
+        if after != row.tags:
+            rows.append(msgspec.structs.replace(row, tags=after))
+        if row.tag_query is not None:
+            continue
+        changes.extend(
+            Changed(
+                node_id=node_id,
+                interval=row.interval,
+                namespace=queue.binding.namespace,
+                topic=queue.topic,
+                global_=row.global_,
+                before=row.tags if queue.topic not in fresh else after,
+                after=after,
+                world_id=queue.world_id,
+                execution_domain=queue.execution_domain,
+            )
+            for queue in by_node.get(node_id, ())
+            if queue.state is QueueState.ACTIVE and (queue.topic in fresh or after != row.tags)
+        )
+    tx.put(rows)
+    return changes

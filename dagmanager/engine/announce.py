@@ -1,0 +1,95 @@
+"""Events for every set of queues that a change affects, written in the transaction of the change.
+
+For each changed node: every registered tag query that matches it (before or after), and the node's
+own tags as an `any` query, each with the full current list (decisions 7). A node without tags has
+no tag set that anybody could ask for: its event lists the changed queues alone, so that the event
+of one new queue does not grow with every untagged queue there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from dagmanager.engine.events import queue_updated
+from dagmanager.engine.ports import Locks, TaggedQueue, Transaction
+from dagmanager.engine.rows import Row, TagSetKey, TagSetRow
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """A node whose place in the sets of queues changed, in one namespace.
+
+    `before` and `after` are its tags; `topic` the queue that came (or whose tags moved).
+    """
+
+    node_id: str
+    interval: int
+    namespace: str
+    topic: str
+    global_: bool
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    world_id: str = ""
+    execution_domain: str = ""
+
+
+class _Set(msgspec.Struct, frozen=True, order=True):
+    key: TagSetKey
+    match_mode: str
+    namespace: str
+    world_id: str
+    execution_domain: str
+
+
+def announce(tx: Transaction, changes: Iterable[Changed], now_ms: int) -> list[Row]:
+    """Tag set counters and outbox rows for these changes; locks the tag sets it counts."""
+    changes = tuple(changes)
+    affected = _affected(tx, changes)
+    tx.lock(Locks(tag_sets=tuple(sorted({each.key for each in affected}))))
+    rows: list[Row] = []
+    revisions: dict[TagSetKey, int] = {}
+    for each in sorted(affected):
+        revision = revisions.get(each.key) or tx.tag_revision(each.key)
+        revisions[each.key] = revision + 1
+        rows.append(
+            queue_updated(
+                tags=each.key.tags,
+                interval=each.key.interval,
+                match_mode=each.match_mode,
+                queues=_queues(tx, each, changes),
+                revision=revision + 1,
+                namespace=each.namespace,
+                world_id=each.world_id,
+                execution_domain=each.execution_domain,
+                now_ms=now_ms,
+            )
+        )
+    rows.extend(TagSetRow(key, revision) for key, revision in sorted(revisions.items()))
+    return rows
+
+
+def _affected(tx: Transaction, changes: tuple[Changed, ...]) -> set[_Set]:
+    affected: set[_Set] = set()
+    for change in changes:
+        place = (change.namespace, change.world_id, change.execution_domain)
+        for tags in {change.before, change.after}:
+            if tags or change.after == ():
+                affected.add(_Set(TagSetKey(tags, change.interval), "any", *place))
+            for row in tx.tag_queries(tags, change.interval) if tags else ():
+                query = row.tag_query
+                if query is None or (query.match_mode == "all" and not set(query.tags) <= set(tags)):
+                    continue
+                key = TagSetKey(query.tags, change.interval)
+                affected.add(_Set(key, query.match_mode, *place))
+    return affected
+
+
+def _queues(tx: Transaction, each: _Set, changes: tuple[Changed, ...]) -> tuple[TaggedQueue, ...]:
+    if each.key.tags:
+        return tx.tagged(each.key.tags, each.key.interval, each.match_mode, each.namespace)
+    return tuple(
+        TaggedQueue(change.topic, change.global_, ())
+        for change in sorted(changes, key=lambda change: change.topic)
+        if change.after == () and (change.namespace, change.interval) == (each.namespace, each.key.interval)
+    )

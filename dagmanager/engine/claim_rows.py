@@ -1,0 +1,224 @@
+"""What a plan writes for nodes and queues inside the claim: rows, names, topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from dagmanager.dag.model import Node, Submission
+from dagmanager.engine.naming import choose_base_names, topic_name
+from dagmanager.engine.plan import Action, BufferNode, CreateNode, IsolateNode, Plan, Reason, SchemaEffect
+from dagmanager.engine.policy import Policy
+from dagmanager.engine.ports import Known, Locks, Transaction
+from dagmanager.engine.rows import Binding, NodeRow, QueueRow, QueueState, Row, SchemaSeen, fold
+
+
+class ClaimOptions(msgspec.Struct, frozen=True):
+    """Who claims and under which rules. `brokers` caps replication factors."""
+
+    owner: str
+    policy: Policy
+    brokers: int = 1
+
+
+class NodeWrites(msgspec.Struct, frozen=True):
+    """Rows to put, the topic of every binding, and what must be provisioned or waited for."""
+
+    rows: tuple[Row, ...]
+    topics: Mapping[Binding, str]
+    provision: tuple[QueueRow, ...]
+    await_: tuple[str, ...]
+    introduced: tuple[str, ...]
+    raises_epoch: bool
+
+
+def node_writes(
+    tx: Transaction,
+    submission: Submission,
+    known: Known,
+    plan: Plan,
+    claim_id: str,
+    options: ClaimOptions,
+) -> NodeWrites:
+    """Turn each action into rows; names are locked and chosen here, once and for all."""
+    if plan.plain:
+        topics = {a.binding: a.topic for a in plan.actions}
+        return NodeWrites((), topics, (), (), (), raises_epoch=False)
+    nodes = _node_rows(tx, submission, known, plan, options.policy)
+    new = [a for a in plan.actions if _needs_queue(a)]
+    names = _topic_names(tx, new, nodes)
+    queues = {
+        a.binding: _queue_row(a, names[a.binding], nodes[a.node.node_id], submission, known, claim_id, options)
+        for a in new
+    }
+    changed = [row for node_id, row in nodes.items() if known.nodes.get(node_id) != row]
+    joined = (a.topic for a in plan.actions if _waits_for_rival(a, known))
+    return NodeWrites(
+        rows=(*changed, *queues.values()),
+        topics={a.binding: queues[a.binding].topic if a.binding in queues else a.topic for a in plan.actions},
+        provision=tuple(queues.values()),
+        await_=tuple(sorted(set(joined))),
+        introduced=tuple(a.node.node_id for a in plan.actions if a.reason == Reason.NEW_NODE.value),
+        raises_epoch=any(_changes_answers(a, known) for a in plan.actions),
+    )
+
+
+def _waits_for_rival(action: Action, known: Known) -> bool:
+    queue = known.queues.get(action.binding)
+    if queue is None or queue.state is not QueueState.PROVISIONING or isinstance(action, CreateNode):
+        return False
+    return not isinstance(action, IsolateNode) or action.exists
+
+
+def _changes_answers(action: Action, known: Known) -> bool:
+    """Whether an answer already given would now be another (decisions 6, epoch)."""
+    row = known.nodes.get(action.node.node_id)
+    if row is None or not row.schema_hash:
+        return False
+    match action:
+        case BufferNode(schema=SchemaEffect.BECOMES_CURRENT):
+            return True
+        case CreateNode(node=node):
+            return bool(node.schema_hash) and node.schema_hash != row.schema_hash
+        case _:
+            return False
+
+
+def _node_rows(
+    tx: Transaction, submission: Submission, known: Known, plan: Plan, policy: Policy
+) -> dict[str, NodeRow]:
+    unknown = [a.node for a in plan.actions if a.node.node_id not in known.nodes]
+    names = _base_names(tx, unknown, submission.hashed.dag.version) if unknown else {}
+    at_ms = min(submission.at_ms, known.now_ms)
+    rows: dict[str, NodeRow] = {}
+    for action in plan.actions:
+        node = action.node
+        row = known.nodes.get(node.node_id)
+        if row is None:
+            row = _new_node(node, names[node.node_id], known.now_ms, policy)
+            row = msgspec.structs.replace(row, safe_only=isinstance(action, IsolateNode))
+        rows[node.node_id] = _with_schema(row, action, at_ms)
+    return rows
+
+
+def _new_node(node: Node, base_name: str, now_ms: int, policy: Policy) -> NodeRow:
+    return NodeRow(
+        node_id=node.node_id,
+        node_type=node.node_type,
+        interval=node.interval,
+        period=node.period,
+        params_canon=node.params_canon,
+        dependencies=node.dependencies,
+        schema_compat_id=node.schema_compat_id,
+        code_hash=node.code_hash,
+        created_ms=now_ms,
+        base_name=base_name,
+        topic_type=policy.topic_type(node.node_type),
+        name=node.name,
+        global_=node.global_,
+        tag_query=node.tag_query,
+        artifacts=node.artifacts,
+    )
+
+
+def _with_schema(row: NodeRow, action: Action, at_ms: int) -> NodeRow:
+    """The node's schema after this action: a created queue adopts, a changed one becomes current."""
+    sent = action.node.schema_hash
+    match action:
+        case IsolateNode():
+            return row
+        case CreateNode():
+            row = msgspec.structs.replace(row, safe_only=False) if row.safe_only else row
+            return row if not sent or sent == row.schema_hash else _current(row, sent, at_ms)
+        case _ if action.schema is SchemaEffect.ADOPT:
+            return _current(row, sent, at_ms)
+        case _ if action.schema is SchemaEffect.BECOMES_CURRENT:
+            return msgspec.structs.replace(_current(row, sent, at_ms), buffering_since_ms=at_ms)
+        case _:
+            return row
+
+
+def _current(row: NodeRow, schema_hash: str, at_ms: int) -> NodeRow:
+    seen = dict(row.schemas)
+    if row.schema_hash:
+        seen[row.schema_hash] = at_ms
+    seen[schema_hash] = at_ms
+    return msgspec.structs.replace(
+        row,
+        schema_hash=schema_hash,
+        schemas=tuple(SchemaSeen(digest, when) for digest, when in sorted(seen.items())),
+    )
+
+
+def _base_names(tx: Transaction, nodes: list[Node], version: str) -> dict[str, str]:
+    """Choose until the graph says that none is taken; what it says is taken is never tried again."""
+    taken: set[str] = set()
+    while True:
+        chosen = choose_base_names(nodes, version, frozenset(taken))
+        folded = sorted(fold(name) for name in chosen.values())
+        found = tx.base_names_taken(folded)
+        if not found:
+            return chosen
+        taken.update(found)
+
+
+def _needs_queue(action: Action) -> bool:
+    return isinstance(action, CreateNode) or (isinstance(action, IsolateNode) and not action.exists)
+
+
+def _queue_row(
+    action: Action,
+    name: tuple[str, int],
+    node: NodeRow,
+    submission: Submission,
+    known: Known,
+    claim_id: str,
+    options: ClaimOptions,
+) -> QueueRow:
+    policy, context = options.policy, submission.context
+    safe = isinstance(action, IsolateNode)
+    tag = policy.queue_tag(action.node.tags, node.topic_type)
+    before = action.predecessor if isinstance(action, CreateNode) else None
+    ttl_ms = before.ttl_ms if before else policy.ttl_ms(tag)
+    return QueueRow(
+        topic=name[0],
+        binding=action.binding,
+        state=QueueState.PROVISIONING,
+        incarnation=name[1],
+        spec=policy.topic_spec("safe" if safe else node.topic_type, options.brokers),
+        tag=tag,
+        ttl_ms=policy.safe_retention_ms if safe else ttl_ms,
+        created_ms=known.now_ms,
+        claim_id=claim_id,
+        owner=options.owner,
+        lease_until_ms=known.now_ms + policy.lease_ms,
+        expires_ms=known.now_ms + policy.safe_retention_ms if safe else None,
+        world_id=context.world_id,
+        execution_domain=context.execution_domain,
+    )
+
+
+def _topic_names(
+    tx: Transaction, wanted: Iterable[Action], nodes: Mapping[str, NodeRow]
+) -> dict[Binding, tuple[str, int]]:
+    """A topic that nobody has or ever had, per binding: the incarnation grows until it is free."""
+    waiting = {a.binding: (nodes[a.node.node_id].base_name, _incarnation(a)) for a in wanted}
+    free: dict[Binding, tuple[str, int]] = {}
+    while waiting:
+        tried = {
+            b: (topic_name(base, b.namespace, n, b.safe), n) for b, (base, n) in waiting.items()
+        }
+        taken = set(tx.taken_names(sorted(fold(topic) for topic, _ in tried.values())))
+        taken.update(fold(topic) for topic, _ in free.values())
+        for binding, found in sorted(tried.items()):
+            if fold(found[0]) not in taken:
+                free[binding] = found
+                taken.add(fold(found[0]))
+        waiting = {b: (base, n + 1) for b, (base, n) in waiting.items() if b not in free}
+    tx.lock(Locks(names=tuple(sorted(fold(topic) for topic, _ in free.values()))))
+    return free
+
+
+def _incarnation(action: Action) -> int:
+    return action.incarnation if isinstance(action, CreateNode | IsolateNode) else 1

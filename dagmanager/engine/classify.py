@@ -1,0 +1,180 @@
+"""Submission x Known -> Plan: node by node, reuse, buffer, create or isolate (decisions 2, F4).
+
+Pure. The two tables of decisions 2 are the two functions `_by_queue` and `_by_schema`.
+"""
+
+from __future__ import annotations
+
+from dagmanager.dag.model import Node, Submission
+from dagmanager.engine.naming import safe_suffix
+from dagmanager.engine.plan import (
+    Action,
+    BufferNode,
+    CreateNode,
+    IsolateNode,
+    Plan,
+    Reason,
+    ReuseNode,
+    SchemaEffect,
+)
+from dagmanager.engine.policy import Policy
+from dagmanager.engine.ports import Known
+from dagmanager.engine.rows import GONE, Binding, NodeRow, QueueRow, QueueState
+from dagmanager.errors import ErrorCode, Rejection
+
+_SAME_SPEC = Reason.SAME_SPEC.value
+_JOINED = Reason.JOINED.value
+
+
+def bindings(submission: Submission) -> tuple[Binding, ...]:
+    """The binding of every node of this submission, in the DAG's order."""
+    context = submission.context
+    safe = _safe_of(submission) if context.safe_mode else ""
+    namespace = context.namespace
+    return tuple([Binding(node.node_id, namespace, safe) for node in submission.hashed.dag.nodes])
+
+
+def classify(
+    submission: Submission,
+    known: Known,
+    policy: Policy,
+    claim_id: str,
+    wanted: tuple[Binding, ...] | None = None,
+) -> Plan | Rejection:
+    """One action per node, in the DAG's order.
+
+    `claim_id` tells this submission's own unfinished claims from rivals'; `wanted` are the bindings
+    when the caller has them already. Refuses only for want of room in safe mode (`rate_limited`).
+    """
+    wanted = wanted if wanted is not None else bindings(submission)
+    if submission.context.safe_mode:
+        return _isolate(submission, known, policy, claim_id, wanted)
+    # Deadlines replay from the record's time; a record from the future must not end them early.
+    now_ms = min(submission.at_ms, known.now_ms)
+    window_ms = policy.schema_window_ms
+    rows, queues = known.nodes, known.queues
+    actions: list[Action] = []
+    plain = True
+    for node, binding in zip(submission.hashed.dag.nodes, wanted, strict=True):
+        row = rows.get(node.node_id)
+        queue = queues.get(binding)
+        if (
+            queue is not None
+            and row is not None
+            and queue.state is QueueState.ACTIVE
+            and not row.safe_only
+            and row.buffering_since_ms is None
+            and (not node.schema_hash or node.schema_hash == row.schema_hash)
+        ):
+            actions.append(ReuseNode(node, binding, _SAME_SPEC, queue.topic))
+            continue
+        action = _by_queue(node, binding, row, queue, claim_id, now_ms, window_ms)
+        plain = plain and _is_plain(action)
+        actions.append(action)
+    return Plan(tuple(actions), plain)
+
+
+def _by_queue(
+    node: Node,
+    binding: Binding,
+    row: NodeRow | None,
+    queue: QueueRow | None,
+    claim_id: str,
+    now_ms: int,
+    window_ms: int,
+) -> Action:
+    """First table: the first row that matches the queue's state."""
+    if row is None or row.safe_only:
+        return CreateNode(node, binding, Reason.NEW_NODE.value, known=row is not None)
+    if queue is None:
+        return CreateNode(node, binding, Reason.NEW_BINDING.value, known=True)
+    if queue.state in GONE:
+        return CreateNode(
+            node, binding, Reason.RESURRECTED.value, queue.incarnation + 1, known=True, predecessor=queue
+        )
+    if queue.state is QueueState.PROVISIONING:
+        if queue.claim_id == claim_id:
+            return CreateNode(
+                node, binding, Reason.NEW_BINDING.value, queue.incarnation, known=True, topic=queue.topic
+            )
+        return _by_schema(node, binding, row, queue, _JOINED, now_ms, window_ms)
+    return _by_schema(node, binding, row, queue, _SAME_SPEC, now_ms, window_ms)
+
+
+def _by_schema(
+    node: Node,
+    binding: Binding,
+    row: NodeRow,
+    queue: QueueRow,
+    plain: str,
+    now_ms: int,
+    window_ms: int,
+) -> ReuseNode | BufferNode:
+    """Second table: the schema, on every reuse. `plain` is the reason when nothing is to buffer."""
+    sent = node.schema_hash
+    topic = queue.topic
+    if sent and not row.schema_hash:
+        return ReuseNode(node, binding, plain, topic, SchemaEffect.ADOPT)
+    if not sent:
+        return ReuseNode(node, binding, plain, topic)
+    if sent == row.schema_hash:
+        since = row.buffering_since_ms
+        if since is not None and now_ms < since + window_ms:
+            return BufferNode(node, binding, Reason.STILL_BUFFERING.value, topic, node.period)
+        return ReuseNode(node, binding, plain, topic)
+    seen = dict(row.schemas).get(sent)
+    if seen is not None and now_ms < seen + window_ms:
+        return BufferNode(node, binding, Reason.SCHEMA_OLDER.value, topic, node.period)
+    return BufferNode(
+        node, binding, Reason.SCHEMA_CHANGED.value, topic, node.period, SchemaEffect.BECOMES_CURRENT
+    )
+
+
+def _isolate(
+    submission: Submission, known: Known, policy: Policy, claim_id: str, wanted: tuple[Binding, ...]
+) -> Plan | Rejection:
+    """Safe mode: every node a topic of its own, the same one on a repeat while it lives (decisions 4)."""
+    reason = f"safe_mode:{submission.context.safe_mode}"
+    actions: list[Action] = []
+    new = 0
+    for node, binding in zip(submission.hashed.dag.nodes, wanted, strict=True):
+        queue = known.queues.get(binding)
+        if queue is None:
+            actions.append(IsolateNode(node, binding, reason, ""))
+            new += 1
+        elif queue.state in GONE or _over(queue, known.now_ms):
+            actions.append(IsolateNode(node, binding, reason, "", queue.incarnation + 1))
+            new += 1
+        else:
+            ours = queue.state is QueueState.PROVISIONING and queue.claim_id == claim_id
+            actions.append(
+                IsolateNode(node, binding, reason, queue.topic, queue.incarnation, exists=not ours)
+            )
+    if new and known.safe_topics + new > policy.safe_mode_max_topics:
+        return Rejection(
+            ErrorCode.RATE_LIMITED,
+            f"safe mode holds {known.safe_topics} topics and {new} more would pass the limit of "
+            f"{policy.safe_mode_max_topics}; send as_of or an execution domain, or retry later",
+            field="execution_domain",
+            expected=str(policy.safe_mode_max_topics),
+            got=str(known.safe_topics + new),
+        )
+    return Plan(tuple(actions), plain=False)
+
+
+def _is_plain(action: Action) -> bool:
+    match action:
+        case ReuseNode(reason=reason, schema=SchemaEffect.NONE):
+            return reason == _SAME_SPEC
+        case _:
+            return False
+
+
+def _over(queue: QueueRow, now_ms: int) -> bool:
+    return queue.expires_ms is not None and now_ms >= queue.expires_ms
+
+
+def _safe_of(submission: Submission) -> str:
+    return safe_suffix(
+        submission.hashed.dag.lineage, submission.hashed.content_digest, submission.context
+    )

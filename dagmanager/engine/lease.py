@@ -1,0 +1,52 @@
+"""Claims change hands: taken over when overdue, taken back by a replay, renewed while working.
+
+Every change of owner is a compare-and-set inside a transaction; activation checks the owner, so a
+process that woke up too late cannot act (decisions 5).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dagmanager.engine.ports import Locks, Transaction
+from dagmanager.engine.rows import LineageKey, QueueRow, SentinelRow
+
+
+def take(
+    tx: Transaction, claim_id: str, owner: str, lease_ms: int, *, only_overdue: bool
+) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
+    """Make this claim ours and its lease new; empty when a live owner holds it (`only_overdue`).
+
+    A replay takes its own claim whatever the lease says: its former owner is a process that died, or
+    one that will be refused at activation.
+    """
+    queues, sentinels = tx.claims(claim_id)
+    tx.lock(
+        Locks(
+            lineages=tuple(sorted({LineageKey(row.key.lineage, row.key.namespace) for row in sentinels})),
+            bindings=tuple(sorted(row.binding for row in queues)),
+        )
+    )
+    queues, sentinels = tx.claims(claim_id)
+    return take_locked(tx, queues, sentinels, owner, lease_ms, only_overdue=only_overdue)
+
+
+def take_locked(
+    tx: Transaction,
+    queues: tuple[QueueRow, ...],
+    sentinels: tuple[SentinelRow, ...],
+    owner: str,
+    lease_ms: int,
+    *,
+    only_overdue: bool,
+) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
+    """The same for rows that are locked already."""
+    now_ms = tx.now_ms()
+    held = any(row.owner != owner and row.lease_until_ms > now_ms for row in (*queues, *sentinels))
+    if held and only_overdue:
+        return (), ()
+    until = now_ms + lease_ms
+    mine = tuple(msgspec.structs.replace(row, owner=owner, lease_until_ms=until) for row in queues)
+    ours = tuple(msgspec.structs.replace(row, owner=owner, lease_until_ms=until) for row in sentinels)
+    tx.put([*mine, *ours])
+    return mine, ours

@@ -1,0 +1,283 @@
+"""What the engine needs of the world, as Protocols: readers and writers are different types.
+
+A dry run holds a `GraphReader` and so cannot write; only the collector holds a `TopicPruner`.
+The decisions are pure functions in this package; a store keeps rows and answers the few questions
+that need an index. Implementations raise `UnavailableError` when the world is away and
+`ConstraintError` when a unique value is taken; `transact` retries the latter itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from dagmanager.engine.rows import (
+    Binding,
+    ContentRow,
+    HolderKey,
+    HolderRow,
+    LineageKey,
+    LineageRow,
+    NodeRow,
+    OutboxRow,
+    OutcomeRow,
+    QueueRow,
+    Row,
+    SentinelRow,
+    TagSetKey,
+    TopicSpec,
+)
+
+T = TypeVar("T")
+
+
+class LookupKeys(msgspec.Struct, frozen=True):
+    """Everything one micro-batch of submissions wants to know, for one query (F3)."""
+
+    bindings: frozenset[Binding] = frozenset()
+    lineages: frozenset[LineageKey] = frozenset()
+    holders: frozenset[HolderKey] = frozenset()
+    outcomes: frozenset[str] = frozenset()
+
+
+class Known(msgspec.Struct, frozen=True):
+    """The answer to `LookupKeys`: rows that exist, as of one instant.
+
+    `queues` maps a binding to its queue of the highest incarnation; `nodes` covers every node id of
+    the bindings; `sentinels` lists all of a lineage's, by (version, revision); `outcome_queues` the
+    queues that stored outcomes name, by topic; `safe_topics` how many safe-mode topics live.
+    """
+
+    nodes: Mapping[str, NodeRow]
+    queues: Mapping[Binding, QueueRow]
+    lineages: Mapping[LineageKey, LineageRow]
+    sentinels: Mapping[LineageKey, tuple[SentinelRow, ...]]
+    holders: Mapping[HolderKey, HolderRow]
+    outcomes: Mapping[str, OutcomeRow]
+    outcome_queues: Mapping[str, QueueRow]
+    epoch: int
+    safe_topics: int
+    now_ms: int
+
+
+class Locks(msgspec.Struct, frozen=True):
+    """What a transaction locks before it reads, always in this order, each sorted (decisions 5)."""
+
+    lineages: tuple[LineageKey, ...] = ()
+    contents: tuple[str, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+    names: tuple[str, ...] = ()
+    tag_sets: tuple[TagSetKey, ...] = ()
+    epoch: bool = False
+    publisher: bool = False
+
+
+class TaggedQueue(msgspec.Struct, frozen=True):
+    """A queue behind a tag set: an active, shared queue of a node that is no tag query."""
+
+    topic: str
+    global_: bool
+    tags: tuple[str, ...]
+
+
+class GraphReader(Protocol):
+    """Reads only."""
+
+    def known(self, keys: LookupKeys) -> Known:
+        """One batched, index-backed read; a consistent snapshot."""
+        ...
+
+    def tagged(
+        self, tags: tuple[str, ...], interval: int, match_mode: str, namespace: str
+    ) -> tuple[TaggedQueue, ...]:
+        """The queues behind a tag query, sorted by topic; `match_mode` any|all.
+
+        Empty `tags` match nothing. A tag query's own queue and safe-mode queues are never results.
+        """
+        ...
+
+
+class Transaction(GraphReader, Protocol):
+    """One atomic piece of work: sees its own writes; all of it is kept, or nothing."""
+
+    def now_ms(self) -> int:
+        """The store's clock, one value for the whole transaction."""
+        ...
+
+    def lock(self, locks: Locks) -> None:
+        """Lock before reading. Later calls may only name kinds that come later in the order."""
+        ...
+
+    def content(self, digest: str) -> ContentRow | None:
+        """A content by digest."""
+        ...
+
+    def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
+        """Which of these folded names any queue row has or ever had (tombstones included)."""
+        ...
+
+    def base_names_taken(self, folded: Iterable[str]) -> frozenset[str]:
+        """Which of these folded base names belong to a node."""
+        ...
+
+    def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
+        """Which of these are in, or a dependency in, a referencing sentinel's content (decisions 6)."""
+        ...
+
+    def content_referenced(self, digest: str, namespace: str) -> bool:
+        """Whether any pending, active or parked sentinel of the namespace is of this content."""
+        ...
+
+    def tags_in_force(self, node_ids: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+        """Union of each node's tags over contents that an active sentinel is of; sorted."""
+        ...
+
+    def tag_queries(self, tags: Iterable[str], interval: int) -> tuple[NodeRow, ...]:
+        """Registered tag queries (in an active content) with this interval that name any of `tags`."""
+        ...
+
+    def tag_revision(self, key: TagSetKey) -> int:
+        """The current revision, 0 when the set is new."""
+        ...
+
+    def nodes(self, node_ids: Iterable[str]) -> Mapping[str, NodeRow]:
+        """Node rows by id."""
+        ...
+
+    def queues_by_topic(self, topics: Iterable[str]) -> Mapping[str, QueueRow]:
+        """Queue rows by topic."""
+        ...
+
+    def bindings_of(self, node_ids: Iterable[str]) -> tuple[QueueRow, ...]:
+        """Current (highest incarnation) queues of these nodes in every namespace, safe ones excluded."""
+        ...
+
+    def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
+        """Provisioning queues and pending sentinels with this claim id."""
+        ...
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Insert or replace by key; `ConstraintError` if a queue's folded topic or a node's folded
+        base name belongs to another row."""
+        ...
+
+    def delete(self, rows: Sequence[Row]) -> None:
+        """Remove rows by key; absent ones are fine. Queue rows are never removed (tombstones)."""
+        ...
+
+    def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
+        """Outbox rows not yet published, by (created_ms, stream, revision); at most `limit`."""
+        ...
+
+    def counter(self, name: str) -> int:
+        """A named counter's value, 0 when new."""
+        ...
+
+    def raise_epoch(self) -> int:
+        """Add one to the epoch (decisions 6) and return it."""
+        ...
+
+
+class Graph(GraphReader, Protocol):
+    """The whole truth."""
+
+    def transact(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` atomically; it may run more than once (rivals, lost leader), so it must be pure
+        but for the transaction."""
+        ...
+
+    def epoch(self) -> int:
+        """The current epoch."""
+        ...
+
+    def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
+        """Outbox rows not yet published, by (created_ms, stream, revision); at most `limit`."""
+        ...
+
+    def overdue_claims(self, limit: int) -> tuple[str, ...]:
+        """Claim ids whose lease is over by the store's clock, oldest first."""
+        ...
+
+
+class TopicInfo(msgspec.Struct, frozen=True):
+    """A topic as the broker describes it. `ready`: every partition has a leader."""
+
+    topic: str
+    topic_id: str
+    partitions: int
+    replication: int
+    retention_ms: int | None
+    ready: bool
+
+
+class CreateStatus(StrEnum):
+    """How the broker answered one creation."""
+
+    CREATED = "created"
+    EXISTS = "exists"
+    COLLIDES = "collides"
+    REFUSED = "refused"
+    AMBIGUOUS = "ambiguous"
+
+
+class CreateResult(msgspec.Struct, frozen=True):
+    """One topic's answer; `reason` is the broker's own text. AMBIGUOUS: ask again by describe."""
+
+    status: CreateStatus
+    reason: str = ""
+
+
+class Topics(Protocol):
+    """The broker's control plane. Nothing here deletes."""
+
+    def brokers(self) -> int:
+        """How many brokers are up (caps the replication factor in dev)."""
+        ...
+
+    def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
+        """Just these; absent ones are left out. Never lists all topics."""
+        ...
+
+    def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
+        """Bulk, idempotent. `UnavailableError` when no answer came for any of them."""
+        ...
+
+
+class TopicPruner(Protocol):
+    """Deletes; held by the collector alone."""
+
+    def delete(self, topics: Sequence[str]) -> None:
+        """Remove topics; absent ones are fine."""
+        ...
+
+
+class EventSink(Protocol):
+    """Where control events go (ControlBus)."""
+
+    def publish(self, events: Sequence[OutboxRow]) -> None:
+        """Deliver all, in order, before returning; `UnavailableError` otherwise (repeats are fine)."""
+        ...
+
+
+class AdminEntry(msgspec.Struct, frozen=True):
+    """One topic creation or deletion, enough to rebuild the topic set at a moment (R3)."""
+
+    action: str
+    topic: str
+    topic_id: str
+    spec: TopicSpec
+    node_id: str
+    namespace: str
+    claim_id: str
+    at_ms: int
+
+
+class AdminLog(Protocol):
+    """The append-only record of what was done to topics."""
+
+    def append(self, entries: Sequence[AdminEntry]) -> None:
+        """Durable before it returns."""
+        ...

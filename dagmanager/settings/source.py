@@ -1,0 +1,332 @@
+"""Where settings come from: one YAML file, `${NAME}`, `DAGMANAGER_<FIELD>`; all findings at once.
+
+`check` and `resolve` are pure. May not live here: the fields themselves, clients, printing. PyYAML is
+imported only when there is a file.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from dagmanager.errors import SettingsError
+from dagmanager.settings.table import Field, Settings, bare_type, fields
+from dagmanager.settings.yaml_text import Trouble, YamlError, YamlValue, read_yaml
+
+ENV_PREFIX: Final = "DAGMANAGER_"
+CONFIG_VARIABLE: Final = "DAGMANAGER_CONFIG"
+SECTION: Final = "dagmanager"
+
+
+class SettingsSource(msgspec.Struct, frozen=True):
+    """What settings are made of; nothing else is looked at. `text` is None without a file."""
+
+    text: str | None = None
+    file: str = ""
+    environ: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing to say about a source. `line` is 0 when it is not in the file."""
+
+    level: Literal["error", "warning"]
+    code: str
+    message: str
+    field: str | None = None
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    hint: str = ""
+
+    def place(self) -> str:
+        """`file:line:column`, as far as known."""
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+
+
+def resolve(source: SettingsSource, *, strict: bool = False) -> tuple[Settings, tuple[Finding, ...]]:
+    """The settings a source asks for, and everything there is to say about it. Pure.
+
+    A field that does not hold keeps its default, so that all findings come at once.
+    """
+    reading = _Reading(source, strict)
+    reading.read()
+    return reading.settings(), tuple(sorted(reading.findings, key=lambda f: (f.file, f.line, f.column)))
+
+
+def check(source: SettingsSource, *, strict: bool = False) -> tuple[Finding, ...]:
+    """What `config validate` reports (P3): errors in prod, warnings in dev; `strict` refuses typos."""
+    return resolve(source, strict=strict)[1]
+
+
+def find_source(config: str | None, environ: Mapping[str, str]) -> SettingsSource:
+    """The file named by `--config` or DAGMANAGER_CONFIG, read; raises SettingsError when it cannot be."""
+    name = config or environ.get(CONFIG_VARIABLE) or ""
+    if not name:
+        return SettingsSource(environ=environ)
+    try:
+        text = Path(name).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{name}: byte {error.start} is not UTF-8") from error
+    except (OSError, ValueError) as error:
+        words = getattr(error, "strerror", None) or str(error)
+        origin = "--config" if config else CONFIG_VARIABLE
+        raise SettingsError(f"cannot read {name} (named by {origin}): {words}") from error
+    return SettingsSource(text, name, environ)
+
+
+def load(
+    config: str | None, environ: Mapping[str, str], *, offline: bool = False
+) -> tuple[Settings, tuple[Finding, ...]]:
+    """Settings for a process that is about to start, and the warnings to show.
+
+    Raises SettingsError naming every error. `offline` is for commands that need no servers: empty
+    addresses are then no finding at all (P2 is about processes that would use them).
+    """
+    settings, findings = resolve(find_source(config, environ))
+    if offline:
+        findings = tuple(finding for finding in findings if finding.code != "empty_field")
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        lines = (f"{e.place()}: {e.message}" if e.place() else e.message for e in errors)
+        raise SettingsError("\n".join(lines))
+    return settings, findings
+
+
+def nearest(word: str, known: typing.Iterable[str]) -> str | None:
+    """The known word that was probably meant."""
+    import difflib
+
+    found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+class _Reading:
+    """One pass over a source; `values` holds what was given and holds."""
+
+    def __init__(self, source: SettingsSource, strict: bool) -> None:
+        self.source = source
+        self.strict = strict
+        self.values: dict[str, Any] = {}
+        self.findings: list[Finding] = []
+        self._rows = {row.name: row for row in fields()}
+        self._places: dict[str, YamlValue] = {}
+
+    def read(self) -> None:
+        """File, then environment, then what only both together can tell."""
+        if self.source.text is not None:
+            try:
+                self._read_file(self.source.text)
+            except YamlError as error:
+                self._trouble(error.trouble)
+        self._read_environment()
+        self._check_profile()
+        self._check_topics()
+
+    def settings(self) -> Settings:
+        """Defaults of the profile, under what was given."""
+        profile = self.values.get("profile", "dev")
+        return Settings(**{r.name: r.default_in(profile) for r in self._rows.values()} | self.values)
+
+    def _read_file(self, text: str) -> None:
+        root = read_yaml(text)
+        if root is None:
+            return
+        if not root.is_mapping():
+            self._add("error", "invalid_yaml", "the file must hold `field: value` lines", root)
+            return
+        top, troubles = root.entries()
+        ours, has_section = dict(top), False
+        if SECTION in top:
+            section, more = top[SECTION].entries()
+            if not top[SECTION].is_mapping() and top[SECTION].build() is not None:
+                self._add("error", "wrong_type", f"`{SECTION}` must be a section", top[SECTION])
+            ours, has_section, troubles = dict(section), True, troubles + more
+            self._check_outside(top)
+        for trouble in troubles:
+            self._trouble(trouble)
+        if "profile" in top:
+            ours.setdefault("profile", top["profile"])
+        for name, entry in ours.items():
+            if name in self._rows:
+                self._places[name] = entry
+                self._take(self._rows[name], entry)
+            elif has_section or not entry.is_mapping() or nearest(name, [SECTION]):
+                self._unknown(name, entry, [*self._rows, *([] if has_section else [SECTION])])
+
+    def _check_outside(self, top: Mapping[str, YamlValue]) -> None:
+        for name, entry in top.items():
+            if name in self._rows and name != "profile":
+                words = f"`{name}` stands outside the section `{SECTION}` and is ignored"
+                self._add(self._typo_level(), "outside_section", words, entry, name)
+
+    def _unknown(self, name: str, entry: YamlValue, known: list[str]) -> None:
+        meant = nearest(name, known)
+        hint = f"did you mean `{meant}`?" if meant else "see `config sample` for every field"
+        self._add(self._typo_level(), "unknown_field", f"unknown field `{name}`", entry, name, hint)
+
+    def _take(self, row: Field, entry: YamlValue) -> None:
+        if typing.get_origin(bare_type(row.type)) is Mapping and entry.is_mapping():
+            self._take_table(row, entry)
+            return
+        try:
+            given, from_environment = self._filled(row, entry.build(), entry)
+            if given is not None:
+                self.values[row.name] = _convert(row, given, from_text=from_environment)
+        except YamlError as error:
+            self._trouble(error.trouble, row.name)
+        except ValueError as error:
+            self._add("error", "wrong_type", str(error), entry, row.name)
+
+    def _take_table(self, row: Field, table: YamlValue) -> None:
+        """Entry by entry, so that each wrong one is reported on its own line; the rest keep their default."""
+        entries, troubles = table.entries()
+        for trouble in troubles:
+            self._trouble(trouble, row.name)
+        taken: dict[str, Any] = dict(row.default)
+        for key, entry in entries.items():
+            try:
+                given, _ = self._filled(row, {key: entry.build()}, entry)
+                taken |= _convert(row, given, from_text=False)
+            except YamlError as error:
+                self._trouble(error.trouble, row.name)
+            except ValueError as error:
+                self._add("error", "wrong_type", str(error), entry, row.name)
+        self.values[row.name] = taken
+
+    def _filled(self, row: Field, value: Any, entry: YamlValue) -> tuple[Any, bool]:
+        """The value with each `${NAME}` replaced, and whether it was text that held one."""
+        missing: list[str] = []
+
+        def replace(match: re.Match[str]) -> str:
+            if match[1] not in self.source.environ:
+                missing.append(match[1])
+            return self.source.environ.get(match[1], "")
+
+        filled = _map_text(value, lambda text: _VARIABLE.sub(replace, text))
+        for name in dict.fromkeys(missing):
+            words = f"`{row.name}` takes `${{{name}}}`, which is not set in the environment"
+            self._add("error", "unset_variable", words, entry, row.name)
+        if missing:
+            return None, False
+        return filled, isinstance(value, str) and filled != value
+
+    def _read_environment(self) -> None:
+        names = {ENV_PREFIX + row.name.upper(): row for row in self._rows.values()}
+        for variable, text in self.source.environ.items():
+            row = names.get(variable)
+            if row is None:
+                self._check_variable(variable, names)
+            elif text or bare_type(row.type) is str:
+                try:
+                    self.values[row.name] = _convert(row, text, from_text=True)
+                    self._places.pop(row.name, None)
+                except ValueError as error:
+                    self._add("error", "wrong_type", f"{variable}: {error}", None, row.name)
+
+    def _check_variable(self, variable: str, names: Mapping[str, Field]) -> None:
+        """Only near misses: others may use the prefix too (Kubernetes does)."""
+        import difflib
+
+        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
+            return
+        meant = difflib.get_close_matches(variable, names, n=1, cutoff=0.9)
+        if meant:
+            words = f"environment variable {variable} is not a setting"
+            self._add("warning", "unknown_field", words, None, None, f"did you mean {meant[0]}?")
+
+    def _check_profile(self) -> None:
+        settings = self.settings()
+        refused = {finding.field for finding in self.findings if finding.level == "error"}
+        for row in self._rows.values():
+            if row.about.required_in_prod and not getattr(settings, row.name).strip():
+                if row.name in refused:
+                    continue
+                place = self._places.get(row.name)
+                words = f"`{row.name}` is empty: profile prod does not start without it"
+                if settings.profile == "dev":
+                    words = f"`{row.name}` is empty: {_IN_MEMORY[row.name]}"
+                level: Literal["error", "warning"] = "error" if settings.profile == "prod" else "warning"
+                variable = f"set it in the file or as {ENV_PREFIX}{row.name.upper()}"
+                self._add(level, "empty_field", words, place, row.name, variable)
+
+    def _check_topics(self) -> None:
+        settings = self.settings()
+        seen: dict[str, str] = {}
+        for row in self._rows.values():
+            if not row.name.endswith("_topic") or not getattr(settings, row.name):
+                continue
+            topic = getattr(settings, row.name).lower().replace(".", "_")
+            if topic in seen:
+                words = f"`{row.name}` and `{seen[topic]}` name the same topic"
+                self._add("error", "same_topic", words, self._places.get(row.name), row.name)
+            seen.setdefault(topic, row.name)
+
+    def _typo_level(self) -> Literal["error", "warning"]:
+        return "error" if self.strict else "warning"
+
+    def _trouble(self, trouble: Trouble, field: str | None = None) -> None:
+        place = (self.source.file, trouble.line, trouble.column)
+        self.findings.append(Finding("error", trouble.code, trouble.message, field, *place))
+
+    def _add(
+        self,
+        level: Literal["error", "warning"],
+        code: str,
+        message: str,
+        entry: YamlValue | None,
+        field: str | None = None,
+        hint: str = "",
+    ) -> None:
+        place = (self.source.file, entry.line, entry.column) if entry else ("", 0, 0)
+        self.findings.append(Finding(level, code, message, field, *place, hint))
+
+
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_IN_MEMORY: Final = {
+    "neo4j_dsn": "the graph stays in memory",
+    "kafka_dsn": "topics stay in memory",
+    "controlbus_dsn": "queue events are off",
+    "controlbus_queue_topic": "queue events are off",
+}
+
+
+def _convert(row: Field, value: Any, *, from_text: bool) -> Any:
+    """The value as the field's type; raises ValueError that names the field and never shows a secret."""
+    if from_text and typing.get_origin(bare_type(row.type)) in (tuple, Mapping):
+        value = _table_or_list(value, row)
+    try:
+        found = msgspec.convert(value, row.type, strict=not from_text)
+        return dict(row.default) | found if isinstance(found, dict) else found
+    except msgspec.ValidationError as error:
+        words = f"`{row.name}` must be {row.kind}"
+        got = "" if row.about.secret else f", not {_short(value)}"
+        raise ValueError(f"{words}{got} ({str(error)[0].lower()}{str(error)[1:]})") from error
+
+
+def _table_or_list(text: str, row: Field) -> Any:
+    if text.lstrip().startswith(("[", "{")):
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"`{row.name}` is no JSON: {error}") from error
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _map_text(value: Any, change: typing.Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_map_text(item, change) for item in value]
+    if isinstance(value, dict):
+        return {key: _map_text(item, change) for key, item in value.items()}
+    return value

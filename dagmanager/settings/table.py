@@ -1,0 +1,173 @@
+"""Every setting, once: type, default, sentence and profile rule.
+
+The class below is the table: the sample, `config validate` and the reference are made from it.
+May not live here: reading, checking, printing.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+DAY: Final = 86_400
+
+TopicType = Literal["raw", "indicator", "trade_exec"]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+OptionalTopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,249}$")]
+
+
+class About(typing.NamedTuple):
+    """What a field is for. `prod_default` replaces the default in prod; None means the same."""
+
+    group: str
+    sentence: str
+    required_in_prod: bool = False
+    prod_default: str | None = None
+    secret: bool = False
+    example: str = ""
+
+
+class TopicShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How topics of one type are made (requirements T-2)."""
+
+    partitions: Count
+    replication_factor: Count
+    retention_seconds: Count
+
+
+class RetentionPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When an unreferenced queue may go (requirements G1): after `ttl_seconds` + `grace_seconds`."""
+
+    ttl_seconds: Count
+    grace_seconds: Annotated[int, Meta(ge=0)]
+    action: Literal["delete", "archive"] = "delete"
+
+
+def _topic_shapes() -> dict[str, TopicShape]:
+    return {
+        "raw": TopicShape(3, 3, 7 * DAY),
+        "indicator": TopicShape(1, 2, 30 * DAY),
+        "trade_exec": TopicShape(1, 3, 90 * DAY),
+    }
+
+
+def _gc_policies() -> dict[str, RetentionPolicy | None]:
+    return {
+        "raw": RetentionPolicy(7 * DAY, DAY),
+        "indicator": RetentionPolicy(30 * DAY, 3 * DAY),
+        "sentinel": RetentionPolicy(180 * DAY, 30 * DAY, "archive"),
+    }
+
+
+# fmt: off
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set (decisions 10). Units stand last in a name."""
+
+    profile: Annotated[Literal["dev", "prod"], About("Profile", "Says how strict to be: `dev` replaces missing servers by memory, `prod` refuses to start without them; stands at the top of the file.")] = "dev"
+
+    neo4j_dsn: Annotated[str, About("Graph", "Address of Neo4j; empty keeps the graph in memory.", required_in_prod=True, example="bolt://localhost:7687")] = ""
+    neo4j_user: Annotated[str, About("Graph", "User name for Neo4j.")] = "neo4j"
+    neo4j_password: Annotated[str, About("Graph", "Password for Neo4j; better given as `${NAME}` than written down.", secret=True, example="${NEO4J_PASSWORD}")] = "neo4j"
+    memory_repo_path: Annotated[str, About("Graph", "SQLite file in which the graph of a run without servers persists; empty forgets it at the end.", example="dagmanager.sqlite")] = ""
+
+    kafka_dsn: Annotated[str, About("Kafka", "Bootstrap servers of Kafka, separated by commas; empty keeps topics in memory.", required_in_prod=True, example="localhost:9092")] = ""
+    kafka_metrics_url: Annotated[str, About("Kafka", "Prometheus address with the brokers' metrics; the collector works in half batches while they are busy.", example="http://localhost:9090")] = ""
+    submissions_topic: Annotated[TopicName, About("Kafka", "Topic from which submissions are read.")] = "dagmanager.submissions"
+    diffs_topic: Annotated[TopicName, About("Kafka", "Topic to which answers are written.")] = "dagmanager.diffs"
+    dead_letters_topic: Annotated[TopicName, About("Kafka", "Topic to which refused submissions go with their original bytes.")] = "dagmanager.dead-letters"
+    admin_log_topic: Annotated[TopicName, About("Kafka", "Topic that records each creation and deletion of a topic.")] = "dagmanager.admin-log"
+    submissions_path: Annotated[str, About("Kafka", "File, folder or `-` (standard input) that is read when there is no Kafka.")] = "-"
+    results_path: Annotated[str, About("Kafka", "Folder under which answers, dead letters and events are written when there is no Kafka.")] = "results"
+
+    controlbus_dsn: Annotated[str, About("ControlBus", "Bootstrap servers of the ControlBus; empty turns queue events off.", required_in_prod=True, example="localhost:9092")] = ""
+    controlbus_queue_topic: Annotated[OptionalTopicName, About("ControlBus", "Topic of queue events; empty turns them off.", required_in_prod=True, prod_default="")] = "queue"
+    controlbus_sentinel_topic: Annotated[TopicName, About("ControlBus", "Topic of traffic weight events.")] = "sentinel_weight"
+
+    grpc_host: Annotated[str, About("Server", "Address on which the gRPC server listens; loopback in dev.", prod_default="0.0.0.0")] = "127.0.0.1"
+    grpc_port: Annotated[Port, About("Server", "Port of the gRPC server.")] = 50051
+    http_host: Annotated[str, About("Server", "Address on which the HTTP server listens; loopback in dev.", prod_default="0.0.0.0")] = "127.0.0.1"
+    http_port: Annotated[Port, About("Server", "Port of the HTTP server.")] = 8001
+
+    enable_topic_namespace: Annotated[bool, About("Topics", "Puts `{world_id}.{execution_domain}.` before topic names, as clients do.")] = True
+    topic_type_overrides: Annotated[Mapping[str, TopicType], About("Topics", "Topic type by node_type, where the rule that reads the name is not wanted.", example="{FundingRateNode: raw}")] = msgspec.field(default_factory=dict)
+    topic_shapes: Annotated[Mapping[str, TopicShape], About("Topics", "Partitions, replication and retention by topic type; types left out keep their default.", example="{raw: {partitions: 6, replication_factor: 3, retention_seconds: 604800}}")] = msgspec.field(default_factory=_topic_shapes)
+
+    submission_bytes_max: Annotated[Count, About("Submissions", "Largest submission accepted, in bytes; Kafka and gRPC limits follow it.")] = 8 * 1024 * 1024
+    submission_nodes_max: Annotated[Count, About("Submissions", "Most nodes accepted in one submission.")] = 20_000
+    submission_depth_max: Annotated[Annotated[int, Meta(ge=4, le=512)], About("Submissions", "Deepest nesting of JSON accepted in a submission.")] = 64
+    lineage_fields: Annotated[tuple[str, ...], About("Submissions", "Where to look for the lineage, in this order; the strategy_id when all are empty.")] = ("meta.strategy_name", "meta.name")
+    strict_dependencies: Annotated[bool, About("Submissions", "Refuses dependencies that are not in the DAG instead of reporting them.")] = False
+    dry_run_strategy_ids: Annotated[tuple[str, ...], About("Submissions", "Strategy ids that are planned and answered but never written.")] = ("dryrun",)
+    safe_mode_max_topics: Annotated[Annotated[int, Meta(ge=0)], About("Submissions", "Most topics of isolated (safe mode) submissions at one time.")] = 2_000
+    claim_lease_seconds: Annotated[Seconds, About("Submissions", "How long a claim holds without being renewed before another process may take it over.")] = 10.0
+    claim_poll_seconds: Annotated[Seconds, About("Submissions", "How often each process looks for claims whose lease has ended.")] = 5.0
+
+    gc_interval_seconds: Annotated[Seconds, About("Collection", "Pause between two sweeps of the collector.")] = 60.0
+    gc_archive_bucket: Annotated[str, About("Collection", "S3 bucket into which topics are archived before deletion; without it those topics are kept.", example="qmtl-archive")] = ""
+    gc_policies: Annotated[Mapping[str, RetentionPolicy | None], About("Collection", "When unreferenced queues go, by tag; tags left out keep their default, `null` keeps the queues.", example="{raw: {ttl_seconds: 604800, grace_seconds: 86400, action: delete}}")] = msgspec.field(default_factory=_gc_policies)
+# fmt: on
+
+    def __repr__(self) -> str:
+        """All fields, secrets hidden: settings end up in logs."""
+        shown = (f"{f.name}={'***' if f.about.secret else repr(getattr(self, f.name))}" for f in fields())
+        return f"Settings({', '.join(shown)})"
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One row of the table. `kind` is its type in words."""
+
+    name: str
+    type: Any
+    about: About
+    default: Any
+    kind: str
+
+    def default_in(self, profile: str) -> Any:
+        """The default under a profile."""
+        if profile == "prod" and self.about.prod_default is not None:
+            return self.about.prod_default
+        return self.default
+
+
+@cache
+def fields() -> tuple[Field, ...]:
+    """The table, in the order in which it is written above."""
+    hints = typing.get_type_hints(Settings, include_extras=True)
+    rows: list[Field] = []
+    for row in msgspec.structs.fields(Settings):
+        about = next(part for part in hints[row.name].__metadata__ if isinstance(part, About))
+        factory = row.default_factory
+        default = row.default if factory is msgspec.NODEFAULT else factory()
+        rows.append(Field(row.name, hints[row.name], about, default, _kind(hints[row.name])))
+    return tuple(rows)
+
+
+def bare_type(kind: Any) -> Any:
+    """A type without its annotations."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+
+
+_KINDS: Final[dict[Any, str]] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple: "a list of texts",
+    Mapping: "a table",
+}
+
+
+def _kind(hint: Any) -> str:
+    bare = bare_type(hint)
+    origin = typing.get_origin(bare)
+    if origin is Literal:
+        return " or ".join(typing.get_args(bare))
+    return _KINDS[origin or bare]

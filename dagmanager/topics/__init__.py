@@ -1,0 +1,1 @@
+"""Where topics are made and described; knows no graph, no streams, and decides nothing."""

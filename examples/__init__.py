@@ -1,0 +1,1 @@
+"""Strategies to try and the demo that shows them; nothing that the product imports."""

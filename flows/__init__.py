@@ -1,0 +1,1 @@
+"""The door for streams: one file per dataflow, wiring only; no decisions."""

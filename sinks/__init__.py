@@ -1,0 +1,1 @@
+"""Where streams leave: one file per destination; nothing is decided or changed on the way out."""

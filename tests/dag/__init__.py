@@ -1,0 +1,1 @@
+"""Tests of what a DAG is; no stores, no streams."""

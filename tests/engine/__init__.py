@@ -1,0 +1,1 @@
+"""Tests of the decisions and their shell, on the memory stores; no servers."""

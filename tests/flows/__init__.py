@@ -1,0 +1,1 @@
+"""Tests of whole dataflows, crashes and worker counts included; no servers."""

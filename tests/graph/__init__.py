@@ -1,0 +1,1 @@
+"""The contract suite of the graph, the same for every implementation."""

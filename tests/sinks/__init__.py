@@ -1,0 +1,1 @@
+"""Tests of what leaves a stream, byte by byte; no servers."""
