@@ -53,11 +53,12 @@ def find(text: str, path: Path) -> Span | None:
 
 
 def keys_at(text: str, path: Path) -> tuple[str, ...]:
-    """The keys of the object a path names (or of its nearest parent)."""
-    span = find(text, path)
+    """The keys of the object a path names ; none when there is no such object."""
     try:
-        value = json.JSONDecoder(strict=False).raw_decode(text, span.start)[0] if span else None
-    except (ValueError, RecursionError):
+        value = json.loads(text, strict=False)
+        for step in path:
+            value = value[step]
+    except (ValueError, LookupError, TypeError, RecursionError):
         return ()
     return tuple(value) if isinstance(value, dict) else ()
 
@@ -98,9 +99,12 @@ def _find(text: str, path: Path) -> Span:
     for step in path:
         child = _child(decoder, text, at, step)
         if child is None:
-            end = key[1] if key else at + 1
-            return Span(key[0] if key and text[at] not in "{[" else at, end if text[at] not in "{[" else at + 1, False)
+            if text[at] in "{[":
+                return Span(at, at + 1, False)
+            return Span(at, decoder.raw_decode(text, at)[1], False)
         key, at = child
+    if key and text[at] in "{[":
+        return Span(*key, True)  # a container is better shown by its name than by all it holds
     return Span(at, decoder.raw_decode(text, at)[1], True)
 
 

@@ -88,7 +88,9 @@ class Report(NamedTuple):
         """For people: message, place, the text with a caret, what to do. `prefix` names the program."""
         lines = [f"error[{self.code}]: {visible(self.message)}"]
         if self.file:
-            lines.append(f"  --> {visible(self.place())}{'  ' + visible(self.pointer) if self.pointer else ''}")
+            lines.append(
+                f"  --> {visible(self.place())}{'  ' + visible(self.pointer) if self.pointer else ''}"
+            )
         if self.source:
             number = str(self.line)
             before = " " * wide(visible(self.source[: self.caret]))

@@ -162,6 +162,8 @@ class CanonicalDag(msgspec.Struct, frozen=True):
     compute node's id in submission order, repeats included (the checksum's input); `fresh` the
     positions in `nodes` that were not known by their raw bytes and must still be hashed.
     `weight` is the traffic weight a VersionSentinel entry asks for (0-1), None when none does.
+    `unproven` pairs the raw bytes of new entries with their node, for the memo; `sentinel_positions`
+    says where in the submitted list VersionSentinel entries stand. `hashing` empties both and `fresh`.
     """
 
     nodes: tuple[Node, ...]
@@ -176,6 +178,8 @@ class CanonicalDag(msgspec.Struct, frozen=True):
     external: tuple[str, ...] = ()
     fresh: tuple[int, ...] = ()
     warnings: tuple[Notice, ...] = ()
+    unproven: tuple[tuple[bytes, Node], ...] = ()
+    sentinel_positions: tuple[int, ...] = ()
 
 
 class HashedDag(msgspec.Struct, frozen=True):
@@ -193,7 +197,8 @@ class HashedDag(msgspec.Struct, frozen=True):
 class Submission(msgspec.Struct, frozen=True):
     """One submission for one world: what `lookup`, `classify` and `upsert` work on.
 
-    `submission_id` is the submission digest joined with the origin; `at_ms` the record time.
+    `submission_id` is the submission digest joined with the origin; `at_ms` the record time; `record`
+    what it came in, for the dead letter if it is refused.
     """
 
     strategy_id: str
@@ -204,3 +209,4 @@ class Submission(msgspec.Struct, frozen=True):
     at_ms: int
     dry_run: bool = False
     warnings: tuple[Notice, ...] = ()
+    record: Record | None = None

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from dagmanager.engine.announce import Changed, announce
-from dagmanager.engine.events import sentinel_weight_updated
+from dagmanager.engine.events import Moment, Scope, sentinel_weight_updated
 from dagmanager.engine.ports import Locks, LookupKeys, Transaction
 from dagmanager.engine.references import content_bindings, set_free
 from dagmanager.engine.rows import (
@@ -45,11 +45,12 @@ def activate(tx: Transaction, claim_id: str, topic_ids: Mapping[str, str], owner
     queues, sentinels = tx.claims(claim_id)
     if not queues and not sentinels:
         return False
-    strangers = sorted({row.owner for row in (*queues, *sentinels)} - {owner})
+    strangers = sorted({*(row.owner for row in queues), *(row.owner for row in sentinels)} - {owner})
     if strangers:
         msg = f"claim {claim_id} belongs to {', '.join(strangers)} now"
         raise ClaimLostError(msg)
-    activate_claimed(tx, queues, sentinels, topic_ids)
+    ready = [row for row in queues if row.topic in topic_ids]
+    activate_claimed(tx, ready, sentinels, topic_ids, set())
     return True
 
 
@@ -58,8 +59,12 @@ def activate_claimed(
     queues: Iterable[QueueRow],
     sentinels: Iterable[SentinelRow],
     topic_ids: Mapping[str, str],
+    moved: set[str],
 ) -> None:
-    """The same inside a transaction that holds the locks already (nothing had to be provisioned)."""
+    """The same inside a transaction that holds the locks already (nothing had to be provisioned).
+
+    `moved` are nodes whose place in an active content has changed before, in this transaction.
+    """
     now_ms = tx.now_ms()
     fresh = [
         msgspec.structs.replace(
@@ -68,34 +73,54 @@ def activate_claimed(
         for row in queues
     ]
     tx.put(fresh)
-    moved: set[str] = set()
-    for sentinel in sentinels:
-        moved.update(_take_over(tx, sentinel, now_ms))
-    moved.update(row.binding.node_id for row in fresh)
-    tx.put(announce(tx, _changes(tx, moved, {row.topic for row in fresh}), now_ms))
+    for pending in sentinels:
+        lineage = LineageKey(pending.key.lineage, pending.key.namespace)
+        before = sentinels_of(tx, lineage)
+        moved |= settle(tx, lineage, before, activate_sentinel(pending, before, now_ms), now_ms)
+    moved |= {row.binding.node_id for row in fresh}
+    if moved:
+        tx.put(announce(tx, _changes(tx, moved, {row.topic for row in fresh}), now_ms))
 
 
-def _take_over(tx: Transaction, pending: SentinelRow, now_ms: int) -> set[str]:
-    """Put the lineage's changed sentinels; the nodes whose place in an active content changed."""
-    lineage = LineageKey(pending.key.lineage, pending.key.namespace)
-    before = {row.key: row for row in sentinels_of(tx, lineage)}
-    after = activate_sentinel(pending, tuple(before.values()), now_ms)
-    events: list[Row] = []
-    rows: list[SentinelRow] = []
+def settle(
+    tx: Transaction,
+    lineage: LineageKey,
+    before: tuple[SentinelRow, ...],
+    after: tuple[SentinelRow, ...],
+    now_ms: int,
+) -> set[str]:
+    """Put the lineage's changed sentinels with their weight events, and free what nobody references.
+
+    Answers the nodes whose place in an active content changed.
+    """
+    old = {row.key: row for row in before}
+    rows: list[Row] = []
     moved: set[str] = set()
     for row in after:
-        old = before[row.key]
+        was = old[row.key]
         changed = row
-        if row.weight != old.weight and row.state is SentinelState.ACTIVE:
-            changed = msgspec.structs.replace(row, weight_revision=row.weight_revision + 1)
-            events.append(sentinel_weight_updated(changed, now_ms))
+        if row.weight != was.weight:
+            changed = msgspec.structs.replace(row, weight_revision=was.weight_revision + 1)
+            rows.append(_weight_event(changed, now_ms))
         rows.append(changed)
-        if (row.state is SentinelState.ACTIVE) != (old.state is SentinelState.ACTIVE):
-            moved.update(_members(tx, row.content))
-    tx.put([*rows, *events])
-    gone = [row.content for row in rows if not tx.content_referenced(row.content, lineage.namespace)]
-    tx.put(set_free(tx, content_bindings(tx, gone, lineage.namespace), lineage.namespace, now_ms))
+        if (row.state is SentinelState.ACTIVE) != (was.state is SentinelState.ACTIVE):
+            moved |= _members(tx, row.content)
+    tx.put(rows)
+    lost = sorted({row.content for row in after if not tx.content_referenced(row.content, lineage.namespace)})
+    if lost:
+        wanted = content_bindings(tx, lost, lineage.namespace)
+        tx.put(set_free(tx, wanted, lineage.namespace, now_ms))
     return moved
+
+
+def _weight_event(row: SentinelRow, now_ms: int) -> Row:
+    return sentinel_weight_updated(
+        row.sentinel_id,
+        row.key.version,
+        row.weight,
+        Moment(row.weight_revision, now_ms),
+        Scope(row.world_id, row.execution_domain) if row.key.namespace else Scope(),
+    )
 
 
 def sentinels_of(tx: Transaction, lineage: LineageKey) -> tuple[SentinelRow, ...]:

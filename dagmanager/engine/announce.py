@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from dagmanager.engine.events import queue_updated
+from dagmanager.engine.events import Moment, Scope, queue_updated
 from dagmanager.engine.ports import Locks, TaggedQueue, Transaction
 from dagmanager.engine.rows import Row, TagSetKey, TagSetRow
 
@@ -54,15 +54,11 @@ def announce(tx: Transaction, changes: Iterable[Changed], now_ms: int) -> list[R
         revisions[each.key] = revision + 1
         rows.append(
             queue_updated(
-                tags=each.key.tags,
-                interval=each.key.interval,
-                match_mode=each.match_mode,
-                queues=_queues(tx, each, changes),
-                revision=revision + 1,
-                namespace=each.namespace,
-                world_id=each.world_id,
-                execution_domain=each.execution_domain,
-                now_ms=now_ms,
+                each.key,
+                each.match_mode,
+                _queues(tx, each, changes),
+                Moment(revision + 1, now_ms),
+                Scope(each.world_id, each.execution_domain),
             )
         )
     rows.extend(TagSetRow(key, revision) for key, revision in sorted(revisions.items()))

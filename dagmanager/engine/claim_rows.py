@@ -47,9 +47,12 @@ def node_writes(
         return NodeWrites((), topics, (), (), (), raises_epoch=False)
     nodes = _node_rows(tx, submission, known, plan, options.policy)
     new = [a for a in plan.actions if _needs_queue(a)]
+    mine = [known.queues[a.binding] for a in plan.actions if _is_ours_already(a)]
     names = _topic_names(tx, new, nodes)
     queues = {
-        a.binding: _queue_row(a, names[a.binding], nodes[a.node.node_id], submission, known, claim_id, options)
+        a.binding: _queue_row(
+            a, names[a.binding], nodes[a.node.node_id], submission, known, claim_id, options
+        )
         for a in new
     }
     changed = [row for node_id, row in nodes.items() if known.nodes.get(node_id) != row]
@@ -57,7 +60,7 @@ def node_writes(
     return NodeWrites(
         rows=(*changed, *queues.values()),
         topics={a.binding: queues[a.binding].topic if a.binding in queues else a.topic for a in plan.actions},
-        provision=tuple(queues.values()),
+        provision=(*mine, *queues.values()),
         await_=tuple(sorted(set(joined))),
         introduced=tuple(a.node.node_id for a in plan.actions if a.reason == Reason.NEW_NODE.value),
         raises_epoch=any(_changes_answers(a, known) for a in plan.actions),
@@ -164,7 +167,20 @@ def _base_names(tx: Transaction, nodes: list[Node], version: str) -> dict[str, s
 
 
 def _needs_queue(action: Action) -> bool:
-    return isinstance(action, CreateNode) or (isinstance(action, IsolateNode) and not action.exists)
+    match action:
+        case CreateNode(topic="") | IsolateNode(topic=""):
+            return True
+        case _:
+            return False
+
+
+def _is_ours_already(action: Action) -> bool:
+    """Claimed by this submission before: an earlier decision of the same claim."""
+    match action:
+        case CreateNode(topic=topic) | IsolateNode(topic=topic, exists=False):
+            return bool(topic)
+        case _:
+            return False
 
 
 def _queue_row(
@@ -186,7 +202,7 @@ def _queue_row(
         binding=action.binding,
         state=QueueState.PROVISIONING,
         incarnation=name[1],
-        spec=policy.topic_spec("safe" if safe else node.topic_type, options.brokers),
+        spec=policy.topic_spec(node.topic_type, options.brokers, safe),
         tag=tag,
         ttl_ms=policy.safe_retention_ms if safe else ttl_ms,
         created_ms=known.now_ms,
@@ -206,9 +222,7 @@ def _topic_names(
     waiting = {a.binding: (nodes[a.node.node_id].base_name, _incarnation(a)) for a in wanted}
     free: dict[Binding, tuple[str, int]] = {}
     while waiting:
-        tried = {
-            b: (topic_name(base, b.namespace, n, b.safe), n) for b, (base, n) in waiting.items()
-        }
+        tried = {b: (topic_name(base, b.namespace, n, b.safe), n) for b, (base, n) in waiting.items()}
         taken = set(tx.taken_names(sorted(fold(topic) for topic, _ in tried.values())))
         taken.update(fold(topic) for topic, _ in free.values())
         for binding, found in sorted(tried.items()):

@@ -175,6 +175,4 @@ def _over(queue: QueueRow, now_ms: int) -> bool:
 
 
 def _safe_of(submission: Submission) -> str:
-    return safe_suffix(
-        submission.hashed.dag.lineage, submission.hashed.content_digest, submission.context
-    )
+    return safe_suffix(submission.hashed.dag.lineage, submission.hashed.content_digest, submission.context)

@@ -42,7 +42,9 @@ def take_locked(
 ) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
     """The same for rows that are locked already."""
     now_ms = tx.now_ms()
-    held = any(row.owner != owner and row.lease_until_ms > now_ms for row in (*queues, *sentinels))
+    held_by = [(row.owner, row.lease_until_ms) for row in queues]
+    held_by += [(row.owner, row.lease_until_ms) for row in sentinels]
+    held = any(other != owner and until > now_ms for other, until in held_by)
     if held and only_overdue:
         return (), ()
     until = now_ms + lease_ms

@@ -26,6 +26,7 @@ from dagmanager.engine.rows import (
     OutcomeRow,
     QueueRow,
     Row,
+    SentinelKey,
     SentinelRow,
     TagSetKey,
     TopicSpec,
@@ -157,6 +158,10 @@ class Transaction(GraphReader, Protocol):
 
     def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
         """Provisioning queues and pending sentinels with this claim id."""
+        ...
+
+    def holders_of(self, sentinel: SentinelKey) -> tuple[HolderRow, ...]:
+        """Who holds this sentinel."""
         ...
 
     def put(self, rows: Sequence[Row]) -> None:

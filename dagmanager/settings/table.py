@@ -102,7 +102,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     submission_bytes_max: Annotated[Count, About("Submissions", "Largest submission accepted, in bytes; Kafka and gRPC limits follow it.")] = 8 * 1024 * 1024
     submission_nodes_max: Annotated[Count, About("Submissions", "Most nodes accepted in one submission.")] = 20_000
-    submission_depth_max: Annotated[Annotated[int, Meta(ge=4, le=512)], About("Submissions", "Deepest nesting of JSON accepted in a submission.")] = 64
+    submission_depth_max: Annotated[Annotated[int, Meta(ge=4, le=190)], About("Submissions", "Deepest nesting of JSON accepted in a submission.")] = 64
     lineage_fields: Annotated[tuple[str, ...], About("Submissions", "Where to look for the lineage, in this order; the strategy_id when all are empty.")] = ("meta.strategy_name", "meta.name")
     strict_dependencies: Annotated[bool, About("Submissions", "Refuses dependencies that are not in the DAG instead of reporting them.")] = False
     dry_run_strategy_ids: Annotated[tuple[str, ...], About("Submissions", "Strategy ids that are planned and answered but never written.")] = ("dryrun",)

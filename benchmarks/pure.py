@@ -1,0 +1,204 @@
+"""How fast bytes become a plan, beside `orjson.loads` of the same bytes in the same run.
+
+    python -m benchmarks.pure [--json] [--rounds N] [--profile]
+
+cold: everything new, fully validated. warm: the same DAG with 10 changed leaves, the rest known.
+Rounds are interleaved (orjson, cold, warm, orjson, …) and the medians compared, so that a busy machine
+slows all three alike. Budgets (issue 3, Speed): cold ≤ 6 ×, warm ≤ 2.5 ×.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import gc
+import json
+import pstats
+import random
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import orjson
+
+from dagmanager.dag.canonicalize import canonicalize, parse_node_json
+from dagmanager.dag.decode import decode
+from dagmanager.dag.hashing import hash_dag
+from dagmanager.dag.limits import Limits
+from dagmanager.dag.model import Envelope, Node, Origin, Record, Submission
+from dagmanager.dag.node_memo import NodeMemo
+from dagmanager.dag.submission import submissions
+from dagmanager.errors import Rejection
+
+LIMITS = Limits(bytes_max=64 * 1024 * 1024)
+SIZES = (100, 1_000, 10_000)
+CHANGED_LEAVES = 10
+SCHEMA = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+
+
+def to_plan(record: Record, memo: NodeMemo) -> tuple[Submission, ...]:
+    """The whole pure journey of one record; the plan step joins here."""
+    envelope = decode(record, LIMITS)
+    assert isinstance(envelope, Envelope), envelope
+    dag = canonicalize(envelope, memo, LIMITS)
+    assert not isinstance(dag, Rejection), dag
+    hashed = hash_dag(dag, memo, envelope.node_ids_crc32)
+    assert not isinstance(hashed, Rejection), hashed
+    found = submissions(
+        envelope, hashed, record.origin, record.timestamp_ms, namespaces=True, dry_run_ids=frozenset()
+    )
+    planned = tuple(each for each in found if isinstance(each, Submission))
+    assert len(planned) == len(found), found
+    return planned
+
+
+def node(position: int, dice: random.Random, dependencies: list[str], salt: int = 0) -> dict[str, Any]:
+    """One node as the SDK writes it, about 900 bytes of JSON with a dependency, its id right."""
+    fields: dict[str, Any] = {
+        "node_type": "ProcessingNode" if dependencies else "StreamInput",
+        "interval": dice.choice([60, 300, 3600]),
+        "period": dice.randint(2, 500),
+        "dependencies": dependencies,
+        "schema_compat_id": SCHEMA,
+        "code_hash": f"{dice.getrandbits(256):064x}",
+        "params": {
+            "window": dice.randint(2, 500),
+            "alpha": round(dice.random(), 4),
+            "decay": dice.random() * 100,
+            "source": "close",
+            "levels": [0.236, 0.382, 0.5, dice.randint(1, 9)],
+            "filter": {"kind": "ema", "span": dice.randint(2, 99), "adjust": False, "min": None},
+            "seed_window": salt,
+        },
+        "name": f"node_{position}",
+        "tags": ["btc", "price", dice.choice(["binance", "coinbase"])],
+        "inputs": dependencies,
+        "config_hash": SCHEMA,
+        "schema_hash": SCHEMA,
+        "pre_warmup": True,
+        "expected_schema": {"ts": "int64", "close": "float64"},
+    }
+    found = parse_node_json(orjson.dumps(fields))
+    assert isinstance(found, Node), found
+    return fields | {"node_id": found.node_id}
+
+
+def record_of(nodes: list[dict[str, Any]], form: str = "commit_log") -> Record:
+    """A submission of these nodes, in the form the Gateway writes or as a diff request with `dag_json`."""
+    dag = {"schema_version": "v1", "nodes": nodes, "meta": {"strategy_name": "bench", "version": "1.0"}}
+    payload: dict[str, Any] = {"world_ids": ["w1"], "compute_context": {"execution_domain": "live"}}
+    value: object = ["gateway.ingest", 1_700_000_000_000, "bench", payload | {"dag": dag}]
+    if form == "dag_json":
+        value = {"strategy_id": "bench", "world_id": "w1", "execution_domain": "live"}
+        value |= {"dag_json": json.dumps(dag)}
+    text = json.dumps(value) if form == "spaced" else json.dumps(value, separators=(",", ":"))
+    return Record(text.encode(), Origin("submissions", "topic", 0, 0), b"ingest:bench", 1_700_000_000_000)
+
+
+def strategy(size: int, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A DAG of `size` nodes, half of them in chains; and the same with changed leaves."""
+    dice = random.Random(seed)
+    nodes: list[dict[str, Any]] = []
+    for position in range(size):
+        chained = position % 2 == 1
+        nodes.append(node(position, dice, [nodes[-1]["node_id"]] if chained else []))
+    changed = list(nodes)
+    for step in range(min(CHANGED_LEAVES, size // 2)):
+        position = size - 1 - 2 * step
+        changed[position] = node(position, dice, nodes[position]["inputs"], salt=step + 1)
+    return nodes, changed
+
+
+def clocked(act: Callable[[], object]) -> float:
+    """Milliseconds of one call, without a collection inside it."""
+    gc.collect()
+    gc.disable()
+    began = time.perf_counter()
+    act()
+    taken = time.perf_counter() - began
+    gc.enable()
+    return taken * 1_000
+
+
+def measure(size: int, rounds: int, form: str = "commit_log") -> dict[str, float]:
+    """Medians over interleaved rounds, in milliseconds, and their ratios to orjson.loads."""
+    nodes, changed = strategy(size, seed=size)
+    cold_record, warm_record = record_of(nodes, form), record_of(changed, form)
+    times: dict[str, list[float]] = {"orjson": [], "cold": [], "warm": []}
+    for _ in range(rounds):
+        times["orjson"].append(clocked(lambda: orjson.loads(cold_record.value)))
+        memo = NodeMemo()
+        times["cold"].append(clocked(lambda memo=memo: to_plan(cold_record, memo)))
+        times["warm"].append(clocked(lambda memo=memo: to_plan(warm_record, memo)))
+    found = {name: median(values) for name, values in times.items()}
+    return {
+        "nodes": size,
+        "bytes": len(cold_record.value),
+        "orjson_ms": round(found["orjson"], 3),
+        "cold_ms": round(found["cold"], 3),
+        "cold_ratio": round(found["cold"] / found["orjson"], 2),
+        "warm_ms": round(found["warm"], 3),
+        "warm_ratio": round(found["warm"] / found["orjson"], 2),
+    }
+
+
+def measure_all(rounds: int) -> dict[str, Any]:
+    """The headline for 1,000 nodes; the other forms; growth with the number of nodes."""
+    linear = {str(size): measure(size, max(3, rounds * 1_000 // max(size, 1_000))) for size in SIZES}
+    headline: dict[str, Any] = dict(measure(1_000, rounds))
+    headline["forms"] = {form: measure(1_000, rounds, form) for form in ("spaced", "dag_json")}
+    headline["linear"] = {
+        size: {
+            "cold_us_per_node": round(1_000 * each["cold_ms"] / each["nodes"], 2),
+            "warm_us_per_node": round(1_000 * each["warm_ms"] / each["nodes"], 2),
+        }
+        for size, each in linear.items()
+    }
+    return headline
+
+
+def profile() -> None:
+    """Where the cold and the warm time go."""
+    nodes, changed = strategy(1_000, seed=1)
+    cold_record, warm_record = record_of(nodes), record_of(changed)
+    for label, count in (("cold", 30), ("warm", 100)):
+        profiler = cProfile.Profile()
+        memo = NodeMemo()
+        to_plan(cold_record, memo)
+        profiler.enable()
+        for _ in range(count):
+            if label == "cold":
+                to_plan(cold_record, NodeMemo())
+            else:
+                to_plan(warm_record, memo)
+        profiler.disable()
+        print(f"== {label}, {count} runs")
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(18)
+
+
+def main() -> None:
+    """Print the figures, for people or as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--profile", action="store_true", help="print where the time goes instead")
+    chosen = parser.parse_args()
+    if chosen.profile:
+        profile()
+        return
+    found = measure_all(chosen.rounds)
+    if chosen.json:
+        print(json.dumps(found))
+        return
+    print(f"{found['nodes']} nodes, {found['bytes']} bytes; orjson.loads {found['orjson_ms']} ms")
+    print(f"cold {found['cold_ms']} ms = {found['cold_ratio']} x (budget 6)")
+    print(f"warm {found['warm_ms']} ms = {found['warm_ratio']} x (budget 2.5)")
+    for form, each in found["forms"].items():
+        print(f"{form}: cold {each['cold_ratio']} x, warm {each['warm_ratio']} x")
+    for size, each in found["linear"].items():
+        print(f"{size} nodes: {each['cold_us_per_node']} us per node cold, {each['warm_us_per_node']} warm")
+
+
+if __name__ == "__main__":
+    main()

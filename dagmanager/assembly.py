@@ -1,0 +1,116 @@
+"""Settings → engine: the only place that picks real clients."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from dagmanager.dag.limits import Limits
+from dagmanager.engine.claim_rows import ClaimOptions
+from dagmanager.engine.engine import Engine
+from dagmanager.engine.policy import MIN_GRACE_MS, TOPICS, Collection, Policy
+from dagmanager.engine.ports import AdminLog, EventSink, Graph, Topics
+from dagmanager.engine.reading import Reader, ReadOptions
+from dagmanager.engine.rows import TopicSpec
+from dagmanager.errors import SettingsError
+from dagmanager.graph.memory import MemoryGraph
+from dagmanager.graph.sqlite import SqliteGraph
+from dagmanager.settings.table import Settings
+from dagmanager.topics.files import FileAdminLog, FileEvents
+from dagmanager.topics.memory import MemoryTopics
+from dagmanager.topics.sqlite import SqliteTopics
+
+SECOND_MS = 1000
+
+
+def now_ms() -> int:
+    """The server clock, milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """Everything a door needs: the engine and how submissions are read."""
+
+    engine: Engine
+    read_options: ReadOptions
+
+    def reader(self) -> Reader:
+        """A reader with caches of its own, for one worker."""
+        return Reader(self.read_options)
+
+
+def assemble(settings: Settings) -> Assembled:
+    """The engine these settings ask for. Raises `SettingsError` for what this version cannot reach."""
+    for name in ("neo4j_dsn", "kafka_dsn"):
+        if getattr(settings, name):
+            msg = f"{name} is set, but this version has no client for it yet: leave it empty"
+            raise SettingsError(msg)
+    graph, topics = _stores(settings)
+    results = Path(settings.results_path)
+    return embedded(
+        settings,
+        graph,
+        topics,
+        FileEvents(results / "queue-events.jsonl"),
+        FileAdminLog(results / "admin-log.jsonl"),
+    )
+
+
+def embedded(
+    settings: Settings, graph: Graph, topics: Topics, events: EventSink, admin_log: AdminLog
+) -> Assembled:
+    """The same engine over the given parts (tests and demos bring their own)."""
+    owner = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    options = ClaimOptions(owner, policy_of(settings), topics.brokers())
+    engine = Engine(graph, topics, events, admin_log, options, time.sleep)
+    return Assembled(engine, read_options_of(settings))
+
+
+def read_options_of(settings: Settings) -> ReadOptions:
+    """How submissions are read."""
+    return ReadOptions(
+        limits=Limits(
+            bytes_max=settings.submission_bytes_max,
+            nodes_max=settings.submission_nodes_max,
+            depth_max=settings.submission_depth_max,
+        ),
+        namespaces=settings.enable_topic_namespace,
+        lineage_fields=settings.lineage_fields,
+        dry_run_ids=frozenset(settings.dry_run_strategy_ids),
+    )
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Every number that a decision needs."""
+    shapes = {
+        name: TopicSpec(shape.partitions, shape.replication_factor, shape.retention_seconds * SECOND_MS)
+        for name, shape in settings.topic_shapes.items()
+    }
+    collections = tuple(
+        (tag, Collection(row.ttl_seconds * SECOND_MS, max(row.grace_seconds * SECOND_MS, MIN_GRACE_MS)))
+        for tag, row in settings.gc_policies.items()
+        if row is not None
+    )
+    return msgspec.structs.replace(
+        Policy(),
+        topics=tuple({**dict(TOPICS), **shapes}.items()),
+        collections=collections,
+        type_overrides=tuple(sorted(settings.topic_type_overrides.items())),
+        safe_mode_max_topics=settings.safe_mode_max_topics,
+        lease_ms=int(settings.claim_lease_seconds * SECOND_MS),
+        strict_dependencies=settings.strict_dependencies,
+        cap_replication=settings.profile == "dev",
+    )
+
+
+def _stores(settings: Settings) -> tuple[Graph, Topics]:
+    if settings.memory_repo_path:
+        path = Path(settings.memory_repo_path)
+        return SqliteGraph(path, now_ms), SqliteTopics(path)
+    return MemoryGraph(now_ms), MemoryTopics()

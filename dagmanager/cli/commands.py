@@ -1,0 +1,110 @@
+"""What commands there are, under which names; each module is imported only when its command is called."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, Protocol
+
+from dagmanager.cli.arguments import Parser
+
+
+class CommandModule(Protocol):
+    """What a command's file offers."""
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Describe options and examples."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it; the exit code."""
+
+
+class Command(NamedTuple):
+    """One command; `load` imports its file."""
+
+    summary: str
+    load: Callable[[], CommandModule]
+
+
+class Group(NamedTuple):
+    """A word that has commands below it."""
+
+    summary: str
+    entries: Mapping[str, Command | Group]
+    examples: tuple[str, ...]
+
+
+def _diff() -> CommandModule:
+    from dagmanager.cli import diff
+
+    return diff
+
+
+def _node_id() -> CommandModule:
+    from dagmanager.cli import node_id
+
+    return node_id
+
+
+def _compute_key() -> CommandModule:
+    from dagmanager.cli import compute_key
+
+    return compute_key
+
+
+def _explain_error() -> CommandModule:
+    from dagmanager.cli import explain_error
+
+    return explain_error
+
+
+def _completion() -> CommandModule:
+    from dagmanager.cli import completion
+
+    return completion
+
+
+def _validate() -> CommandModule:
+    from dagmanager.cli import config_validate
+
+    return config_validate
+
+
+def _sample() -> CommandModule:
+    from dagmanager.cli import config_sample
+
+    return config_sample
+
+
+CONFIG: Final = Group(
+    "Check or write a settings file; needs no server.",
+    {
+        "validate": Command("report everything that is wrong with the settings", _validate),
+        "sample": Command("write a settings file with every field explained", _sample),
+    },
+    ("sample > dagmanager.yml", "validate --config dagmanager.yml"),
+)
+DAGMANAGER: Final = Group(
+    "Computes what a strategy's DAG shares with every DAG before it, and creates only the rest.",
+    {
+        "diff": Command("show what submitting a DAG would create, reuse and buffer; writes nothing", _diff),
+        "node-id": Command("compute node ids of JSON lines on stdin", _node_id),
+        "compute-key": Command("compute keys of nodes in their contexts, JSON lines on stdin", _compute_key),
+        "explain-error": Command("say what an error means and how to mend it", _explain_error),
+        "completion": Command("print a completion script for bash, zsh or fish", _completion),
+        "config": CONFIG,
+    },
+    ("diff --file dag.json", "diff --file new.json --baseline old.json --exit-code", "explain-error"),
+)
+QMTL: Final = Group(
+    "QMTL's DAG Manager at the command line.",
+    {
+        "service": Group(
+            "Services of QMTL; this package brings the DAG Manager.",
+            {"dagmanager": DAGMANAGER},
+            ("dagmanager --help", "dagmanager diff --file dag.json"),
+        ),
+        "config": CONFIG,
+    },
+    ("service dagmanager --help", "service dagmanager diff --file dag.json", "config sample"),
+)

@@ -1,0 +1,111 @@
+"""`diff`: what submitting a DAG would do, from files alone; nothing is written anywhere.
+
+May not live here: the decision itself (`diff_engine`), how it looks (`diff_text`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any, NamedTuple
+
+from dagmanager.cli.arguments import Parser
+
+
+class InputFile(NamedTuple):
+    """A file as it was named, and its bytes."""
+
+    name: str
+    raw: bytes
+
+
+class DiffRequest(NamedTuple):
+    """What was asked. `baselines` are earlier submissions of the lineage, the last the previous version."""
+
+    file: InputFile
+    baselines: tuple[InputFile, ...]
+    world: str | None
+    domain: str | None
+    as_of: str | None
+    partition: str | None
+    strategy: str | None
+    explain: bool
+
+
+def add_arguments(parser: Parser) -> None:
+    """Files, context, form of the answer."""
+    parser.add_argument("--file", required=True, metavar="FILE", help="the submission or DAG; `-` is stdin")
+    parser.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="an earlier submission of the same lineage; may be repeated, the last is the previous version",
+    )
+    parser.add_argument("--world", metavar="W", help="world_id, where the file names none")
+    parser.add_argument("--domain", metavar="D", help="execution domain; `live` where nothing says more")
+    parser.add_argument("--as-of", metavar="T", help="as_of of a backtest or dry run")
+    parser.add_argument("--partition", metavar="P", help="partition of the context")
+    parser.add_argument("--strategy", metavar="S", help="strategy_id, where the file names none")
+    parser.add_argument("--explain", action="store_true", help="say in words what each reason means")
+    parser.add_argument("--exit-code", action="store_true", help="end with 3 when anything differs")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="everything as one JSON object")
+    form.add_argument("--markdown", action="store_true", help="for a pull request")
+    parser.add_argument("--config", metavar="FILE", help="settings file (else DAGMANAGER_CONFIG)")
+    parser.examples(
+        "{prog} --file dag.json",
+        "{prog} --file new.json --baseline old.json --explain",
+        "{prog} --file new.json --baseline old.json --markdown > comment.md",
+        "{prog} --file new.json --baseline old.json --exit-code --json | jq .actions",
+        "{prog} --file dag.json --world w1 --domain backtest --as-of 2026-01-01",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """0, 3 with `--exit-code` when anything differs, 1 when a file is refused."""
+    from dagmanager.cli import diff_text
+    from dagmanager.cli.output import note, write_json
+    from dagmanager.cli.problem import Exit
+    from dagmanager.settings.source import load
+
+    settings, findings = load(args.config, os.environ, offline=True)
+    for finding in findings:
+        note(f"warning: {finding.message}")
+    found = _decide(_request(args, settings.submission_bytes_max), settings)
+    if args.json:
+        write_json(found, indent=2)
+    elif args.markdown:
+        print(diff_text.markdown(found, explain=args.explain))
+    else:
+        diff_text.show(found, explain=args.explain)
+    return Exit.DIFFERS if args.exit_code and diff_text.differs(found) else Exit.FINE
+
+
+def _request(args: argparse.Namespace, bytes_max: int) -> DiffRequest:
+    from dagmanager.cli.input_file import read_input
+    from dagmanager.cli.problem import usage
+
+    names = [args.file, *args.baseline]
+    if names.count("-") > 1:
+        raise usage("stdin (`-`) can be read only once")
+    files = [InputFile(name if name != "-" else "<stdin>", read_input(name, bytes_max)) for name in names]
+    context = (args.world, args.domain, args.as_of, args.partition, args.strategy)
+    return DiffRequest(files[0], tuple(files[1:]), *context, args.explain)
+
+
+def _decide(request: DiffRequest, settings: Any) -> dict[str, Any]:
+    """The one call into the engine. A refused file comes back as (its name, why)."""
+    from dagmanager.cli.diff_engine import decide
+    from dagmanager.cli.problem import Problem
+    from dagmanager.cli.rejected import report_of
+    from dagmanager.errors import Rejection
+
+    found = decide(request, settings)
+    if isinstance(found, dict):
+        return found
+    name, why = found
+    if not isinstance(why, Rejection):
+        raise TypeError(why)
+    raw = next(file.raw for file in (request.file, *request.baselines) if file.name == name)
+    raise Problem(report_of(why, raw, name))

@@ -1,0 +1,43 @@
+"""The pages behind `explain-error`: Markdown files beside this module, one per code."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+PAGES: Final = Path(__file__).parent / "error_pages"
+
+
+class ErrorPage(NamedTuple):
+    """One code explained: what it means, why it happens, an example, what to do."""
+
+    code: str
+    title: str
+    cause: str
+    example: str
+    remedy: str
+    text: str
+
+
+def codes() -> tuple[str, ...]:
+    """Every code that has a page."""
+    return tuple(sorted(path.stem for path in PAGES.glob("*.md")))
+
+
+@cache
+def page(code: str) -> ErrorPage:
+    """The page of a code; raises KeyError when there is none."""
+    path = PAGES / f"{code}.md"
+    if not path.is_file():
+        raise KeyError(code)
+    text = path.read_text(encoding="utf-8")
+    head, cause, example, mend = text.split("\n## ", 3)
+    title = head.split("\n", 1)[1].strip()
+    parts = (part.split("\n", 1)[1].strip() for part in (cause, example, mend))
+    return ErrorPage(code, title, *parts, text)
+
+
+def remedy(code: str) -> str:
+    """The first sentence of what to do."""
+    return page(code).remedy.split("\n\n", 1)[0].replace("\n", " ")

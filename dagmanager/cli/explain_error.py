@@ -1,0 +1,55 @@
+"""`explain-error CODE`: cause, example and remedy of every error, from the pages in this package."""
+
+from __future__ import annotations
+
+import argparse
+
+from dagmanager.cli.arguments import Parser
+
+
+def add_arguments(parser: Parser) -> None:
+    """A code, or none for the list."""
+    parser.add_argument(
+        "code", nargs="?", metavar="CODE", help="as printed in an error; without it, all codes"
+    )
+    parser.add_argument("--json", action="store_true", help="the same as JSON")
+    parser.examples("{prog}", "{prog} node_id_mismatch", "{prog} dependency_cycle --json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a page, or the list of all."""
+    from dagmanager.cli.error_page import codes, page
+    from dagmanager.cli.output import meant, plain_table, visible, write_json
+    from dagmanager.cli.problem import Exit, usage
+
+    if args.code is None:
+        pages = [page(code) for code in codes()]
+        if args.json:
+            write_json([{"code": each.code, "title": each.title} for each in pages], indent=2)
+        else:
+            print(plain_table(("code", "meaning"), [(each.code, each.title) for each in pages]))
+        return Exit.FINE
+    code = args.code.strip().lower().replace("-", "_")
+    if code not in codes():
+        near = meant(code, codes())
+        hints = [f"did you mean `{near}`?"] if near else []
+        raise usage(f"no error has the code `{visible(args.code)}`", *hints, "without a CODE all are listed")
+    found = page(code)
+    if args.json:
+        shown = found._asdict()
+        del shown["text"]
+        write_json(shown | _statuses(code), indent=2)
+    else:
+        print(found.text.rstrip("\n"))
+    return Exit.FINE
+
+
+def _statuses(code: str) -> dict[str, object]:
+    """What the doors of a server answer with; none for errors of the command line."""
+    from dagmanager.errors import RETRYABLE, STATUS, ErrorCode
+
+    if code not in set(ErrorCode):
+        return {"grpc_status": None, "http_status": None, "retryable": False}
+    known = ErrorCode(code)
+    grpc_status, http_status = STATUS[known]
+    return {"grpc_status": grpc_status, "http_status": http_status, "retryable": known in RETRYABLE}

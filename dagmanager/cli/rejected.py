@@ -1,0 +1,83 @@
+"""A refused submission, explained in the file it came from: line, caret, the word that was meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagmanager.cli.error_page import remedy
+from dagmanager.cli.output import meant
+from dagmanager.cli.place import Path, Place, find, keys_at, node_path, path_of, place_at
+from dagmanager.cli.problem import Exit, Report
+from dagmanager.errors import ErrorCode, Rejection
+
+SHOWN_MAX = 5
+
+
+def report_of(rejection: Rejection, raw: bytes, file: str, first_line: int = 1) -> Report:
+    """The rejection with its place in `raw`; `first_line` is the number of its first line in `file`."""
+    text = raw.decode("utf-8", "replace")
+    path = path_of(rejection.field or "")
+    place = _known_place(rejection, raw, text) or _found_place(rejection, text, path)
+    away = rejection.code is ErrorCode.UNAVAILABLE
+    return Report(
+        code=rejection.code.value,
+        message=rejection.message.removeprefix(": "),
+        exit=Exit.SERVER_AWAY if away else Exit.REFUSED,
+        file=file,
+        line=place.line + first_line - 1,
+        column=place.column,
+        pointer=rejection.field or "",
+        source=place.source,
+        caret=place.caret,
+        width=place.width,
+        notes=tuple(_notes(rejection, text, path)),
+        error=rejection.as_json(),
+    )
+
+
+def _known_place(rejection: Rejection, raw: bytes, text: str) -> Place | None:
+    """Where the decoder itself stopped, when it says so."""
+    offset = rejection.details[0].get("offset") if rejection.details else None
+    if rejection.code is not ErrorCode.INVALID_JSON or not isinstance(offset, int):
+        return None
+    start = len(raw[:offset].decode("utf-8", "replace"))
+    return place_at(text, min(start, len(text)), start + 1)
+
+
+def _found_place(rejection: Rejection, text: str, path: Path) -> Place:
+    if not path and rejection.node_id:
+        path = node_path(text, rejection.node_id)
+    span = find(text, path) if text else None
+    if span is None or not (span.whole or path):
+        return Place(1, 1, "", 0, 1)
+    if not span.whole:  # what is missing cannot be shown: show whose it is
+        owner = find(text, path[:-1])
+        span = owner or span
+    return place_at(text, span.start, min(span.end, span.start + 100))
+
+
+def _notes(rejection: Rejection, text: str, path: Path) -> list[str]:
+    notes: list[str] = []
+    if rejection.node_id:
+        notes.append(f"node:     {rejection.node_id}")
+    if rejection.expected is not None:
+        notes.append(f"expected: {rejection.expected}")
+    if rejection.got is not None:
+        notes.append(f"got:      {rejection.got}")
+    if rejection.code is ErrorCode.MISSING_FIELDS and path:
+        near = meant(str(path[-1]), set(keys_at(text, path[:-1])) - _REQUIRED)
+        if near:
+            notes.append(f"did you mean `{path[-1]}` where it says `{near}`?")
+    notes += [f"also:     {line}" for line in _others(rejection.details)]
+    notes.append(f"help:     {remedy(rejection.code.value)}")
+    return notes
+
+
+def _others(details: tuple[dict[str, Any], ...]) -> list[str]:
+    lines = [str(each.get("message") or each.get("field") or "") for each in details[1:]]
+    lines = [line for line in lines if line]
+    more = len(lines) - SHOWN_MAX
+    return lines[:SHOWN_MAX] + ([f"… and {more} more, all in --json"] if more > 0 else [])
+
+
+_REQUIRED = frozenset({"node_id", "node_type", "code_hash", "schema_compat_id"})

@@ -1,0 +1,222 @@
+"""Bytes of a DAG to a canonical DAG (decisions 1): validated, defaults applied, each id once, no cycle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dagmanager.dag.context import namespace_text
+from dagmanager.dag.duplicates import unite
+from dagmanager.dag.entries import Entries, read_entries
+from dagmanager.dag.exact_json import is_utf8, items, members, parse
+from dagmanager.dag.findings import DETAILS_MAX, FieldError, escaped, object_at, refused, text_at, wrong
+from dagmanager.dag.given import given_context
+from dagmanager.dag.hashing import mismatch, node_id, pointers
+from dagmanager.dag.json_scan import JsonProblem, scan
+from dagmanager.dag.limits import Limits
+from dagmanager.dag.lineage import lineage_of
+from dagmanager.dag.model import CanonicalDag, Envelope, GivenContext, Node, Notice
+from dagmanager.dag.node_fields import read_node
+from dagmanager.dag.node_memo import NodeMemo
+from dagmanager.dag.topology import find_cycle, outside
+from dagmanager.dag.version import traffic_weight, version_label
+from dagmanager.errors import ErrorCode, Rejection
+
+LINEAGE_FIELDS = ("meta.strategy_name", "meta.name")
+
+
+def canonicalize(
+    envelope: Envelope,
+    memo: NodeMemo,
+    limits: Limits,
+    lineage_fields: tuple[str, ...] = LINEAGE_FIELDS,
+) -> CanonicalDag | Rejection:
+    """The DAG of an envelope, fully validated except for its ids; or the first reason to refuse it.
+
+    Order of reasons: JSON, size, head, wrong values, missing fields, conflicting nodes, cycle, one id
+    for two specs, unresolved dependencies (when strict). Nodes known to `memo` are not read again.
+    """
+    try:
+        return _canonicalize(envelope, memo, limits, lineage_fields)
+    except FieldError as found:
+        return found.rejection
+
+
+def _canonicalize(
+    envelope: Envelope, memo: NodeMemo, limits: Limits, lineage_fields: tuple[str, ...]
+) -> CanonicalDag:
+    head, raws = split_dag(envelope.dag, limits)
+    entries = _entries(envelope.dag, raws, memo, limits)
+    sentinels = [(f"/nodes/{position}", entry) for position, entry in entries.sentinels]
+    meta = object_at(head, "meta", "")
+    version, weight = version_label(sentinels, head, meta), traffic_weight(sentinels)
+    lineage, unknown = lineage_of(head, lineage_fields, envelope.strategy_id)
+    context = _dag_context(head, meta)
+    namespace, domain = (
+        namespace_text(meta.get("topic_namespace")),
+        text_at(meta, "execution_domain", "/meta"),
+    )
+    commit_hash = text_at(head, "commit_hash", "") or text_at(meta, "commit_hash", "/meta") or ""
+    text_at(head, "schema_version", "")
+
+    submitted = [node for node in entries.nodes if node is not None] if sentinels else entries.nodes
+    nodes, ids, notices = _united(submitted, entries)
+    external, unresolved = _checked_edges(nodes, limits)
+    fresh_ids = {node.node_id for _, node in entries.unproven}
+    return CanonicalDag(
+        nodes=tuple(nodes),
+        submitted_ids=tuple(ids),
+        version=version,
+        weight=weight,
+        lineage=lineage,
+        commit_hash=commit_hash,
+        meta_namespace=namespace,
+        meta_domain=(domain or "").strip() or None,
+        dag_context=context,
+        external=external,
+        fresh=tuple(at for at, node in enumerate(nodes) if node.node_id in fresh_ids) if fresh_ids else (),
+        warnings=tuple([unknown] if unknown else []) + tuple(notices) + unresolved,
+        unproven=tuple(entries.unproven),
+        sentinel_positions=tuple(position for position, _ in entries.sentinels),
+    )
+
+
+def split_dag(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
+    """The DAG's own fields, decoded, and the raw bytes of each of its nodes. Raises `FieldError`."""
+    if len(dag) > limits.bytes_max:
+        message = f"the DAG has {len(dag)} bytes, the limit is {limits.bytes_max}"
+        raise refused("", message, str(limits.bytes_max), str(len(dag)), ErrorCode.TOO_LARGE)
+    found = members(dag, limits.depth_max) if is_utf8(dag) else scan(dag, limits.depth_max)
+    if isinstance(found, JsonProblem):
+        raise FieldError(found.rejection("the DAG"))
+    nodes = found.pop("nodes", None)
+    head: dict[str, Any] = {}
+    for key, raw in found.items():
+        value = parse(raw, limits.depth_max - 1)
+        if isinstance(value, JsonProblem):
+            raise FieldError(_located(dag, raw, value, "/" + escaped(key), limits))
+        head[key] = value
+    if nodes is None:
+        raise refused("/nodes", "/nodes: the DAG has no nodes", "a list", code=ErrorCode.MISSING_FIELDS)
+    raws = items(nodes)
+    if raws is None:
+        raise wrong("/nodes", "a list of objects", parse(nodes, limits.depth_max))
+    if len(raws) > limits.nodes_max:
+        message = f"/nodes: {len(raws)} nodes, the limit is {limits.nodes_max}"
+        raise refused("/nodes", message, str(limits.nodes_max), str(len(raws)), ErrorCode.TOO_LARGE)
+    return head, raws
+
+
+def _entries(dag: bytes, raws: list[bytes], memo: NodeMemo, limits: Limits) -> Entries:
+    entries = read_entries(raws, memo, limits.depth_max - 2)
+    if isinstance(entries, Rejection):
+        raise FieldError(entries)
+    if isinstance(entries, tuple):
+        position, problem = entries
+        raise FieldError(_located(dag, raws[position], problem, f"/nodes/{position}", limits))
+    return entries
+
+
+def _located(dag: bytes, raw: bytes, problem: JsonProblem, pointer: str, limits: Limits) -> Rejection:
+    """A problem inside a piece of the DAG, told from the DAG's top."""
+    start = dag.find(raw)
+    before = dag[:start]
+    line = before.count(b"\n")
+    column = problem.column
+    if problem.line == 1:
+        column += len(before[before.rfind(b"\n") + 1 :].decode(errors="replace"))
+    reason = problem.reason.replace(f"than {limits.depth_max - 2} ", f"than {limits.depth_max} ").replace(
+        f"than {limits.depth_max - 1} ", f"than {limits.depth_max} "
+    )
+    placed = JsonProblem(
+        reason, pointer + problem.pointer, start + problem.offset, line + problem.line, column
+    )
+    return placed.rejection("the DAG")
+
+
+def _dag_context(head: dict[str, Any], meta: dict[str, Any]) -> GivenContext:
+    """The DAG's own context, each field from `compute_context`, else from `meta.compute_context`."""
+    own = given_context(object_at(head, "compute_context", ""), "/compute_context")
+    older = given_context(object_at(meta, "compute_context", "/meta"), "/meta/compute_context")
+    return GivenContext(
+        world_id=own.world_id or older.world_id,
+        execution_domain=own.execution_domain or older.execution_domain,
+        as_of=own.as_of or older.as_of,
+        partition=own.partition or older.partition,
+        dataset_fingerprint=own.dataset_fingerprint or older.dataset_fingerprint,
+        safe_mode=own.safe_mode or older.safe_mode,
+        downgrade_reason=own.downgrade_reason or older.downgrade_reason,
+    )
+
+
+def _united(submitted: list[Any], entries: Entries) -> tuple[list[Node], list[str], list[Notice]]:
+    """Each id once, all ids as submitted, notices. Raises `FieldError` on conflicts, cycles and impostors."""
+    ids = [node.node_id for node in submitted]
+    if len(set(ids)) == len(ids):
+        return submitted, ids, []
+    united = unite(submitted)
+    if isinstance(united, Rejection):
+        raise FieldError(united)
+    if united.impostors:
+        _refuse_cycle(united.nodes)
+        sentinels = [position for position, _ in entries.sentinels]
+        raise FieldError(mismatch(united.impostors, pointers(ids, sentinels)))
+    return united.nodes, ids, united.notices
+
+
+def _refuse_cycle(nodes: list[Node]) -> None:
+    cycle = find_cycle(nodes)
+    if not cycle:
+        return
+    named = {node.node_id: node for node in nodes}
+    round_trip = " -> ".join([*cycle[:DETAILS_MAX], cycle[0]])
+    message = f"{len(cycle)} nodes depend on each other: {round_trip}"
+    details = tuple({"node_id": node_id, "name": named[node_id].name} for node_id in cycle[:DETAILS_MAX])
+    raise FieldError(Rejection(ErrorCode.DEPENDENCY_CYCLE, message, "/nodes", cycle[0], details=details))
+
+
+def _checked_edges(nodes: list[Node], limits: Limits) -> tuple[tuple[str, ...], tuple[Notice, ...]]:
+    """Ids outside the DAG, sorted, with one notice per node that names some. Refuses cycles, and them if strict."""
+    missing, cycle_possible = outside(nodes)
+    if cycle_possible:
+        _refuse_cycle(nodes)
+    if not missing:
+        return (), ()
+    external = tuple(sorted({name for names in missing.values() for name in names}))
+    if limits.strict_dependencies:
+        first = next(iter(missing))
+        message = f"{len(missing)} nodes depend on {len(external)} ids that are not in this DAG"
+        found = [{"node_id": node, "dependency": name} for node, names in missing.items() for name in names]
+        raise FieldError(
+            Rejection(
+                ErrorCode.UNRESOLVED_DEPENDENCIES,
+                message,
+                "/nodes",
+                first,
+                details=tuple(found[:DETAILS_MAX]),
+            )
+        )
+    notices = tuple(
+        Notice("unresolved_dependencies", "depends on ids that are not in this DAG", node, tuple(names))
+        for node, names in missing.items()
+    )
+    return external, notices
+
+
+def parse_node_json(raw: bytes, limits: Limits | None = None) -> Node | Rejection:
+    """One node object to its canonical node, its id computed; required fields may be absent.
+
+    A `node_id` in the object is ignored: whoever asks for the id may not know it.
+    """
+    tree = parse(raw, (limits or Limits()).depth_max)
+    if isinstance(tree, JsonProblem):
+        return tree.rejection()
+    if not isinstance(tree, dict):
+        return wrong("", "a node object", tree).rejection
+    tree.pop("node_id", None)
+    try:
+        node = read_node(tree)
+    except FieldError as found:
+        return found.rejection
+    return msgspec.structs.replace(node, node_id=node_id(node.preimage))

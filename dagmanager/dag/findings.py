@@ -1,0 +1,85 @@
+"""What a reader says about a value it cannot accept, and how that becomes a `Rejection`.
+
+`FieldError` stays inside this package: every public function catches it and returns its rejection.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from dagmanager.errors import ErrorCode, Rejection
+
+DETAILS_MAX: Final = 100
+SHOWN_MAX: Final = 80
+
+
+class FieldError(Exception):
+    """A value cannot be accepted; carries the finished rejection."""
+
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(rejection.message)
+        self.rejection = rejection
+
+
+def kind_of(value: object) -> str:
+    """What JSON calls this value: `text`, `integer`, `list`, ..."""
+    names = {str: "text", bool: "true/false", int: "integer", float: "number", dict: "object", list: "list"}
+    return "null" if value is None else names.get(type(value), "a very long integer")
+
+
+def shown(value: object) -> str:
+    """A value as its JSON text, cut to a line's length; lists and objects by kind only."""
+    if isinstance(value, dict | list):
+        return kind_of(value)
+    text = repr(value) if isinstance(value, str) else str(value).lower()
+    return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
+
+
+def wrong(pointer: str, expected: str, value: object) -> FieldError:
+    """`invalid_field` at a JSON pointer: what was expected, what came."""
+    got = f"{kind_of(value)} {shown(value)}" if not isinstance(value, dict | list) else kind_of(value)
+    return refused(pointer, f"{pointer}: expected {expected}, got {got}", expected, got)
+
+
+def refused(
+    pointer: str,
+    message: str,
+    expected: str | None = None,
+    got: str | None = None,
+    code: ErrorCode = ErrorCode.INVALID_FIELD,
+) -> FieldError:
+    """A finding at a JSON pointer with its own words."""
+    return FieldError(Rejection(code, message, field=pointer, expected=expected, got=got))
+
+
+def text_at(fields: dict[str, Any], name: str, pointer: str) -> str | None:
+    """Text or nothing (missing, null); anything else is `invalid_field`."""
+    value = fields.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise wrong(f"{pointer}/{name}", "text", value)
+
+
+def flag_at(fields: dict[str, Any], name: str, pointer: str) -> bool:
+    """true/false; missing or null is false."""
+    value = fields.get(name)
+    if value is None:
+        return False
+    if isinstance(value, bool):
+        return value
+    raise wrong(f"{pointer}/{name}", "true or false", value)
+
+
+def object_at(fields: dict[str, Any], name: str, pointer: str) -> dict[str, Any]:
+    """An object; missing or null is the empty one."""
+    value = fields.get(name)
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return value
+    raise wrong(f"{pointer}/{name}", "an object", value)
+
+
+def escaped(key: str) -> str:
+    """A key as one segment of a JSON pointer (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,133 @@
+"""Ids proven: every new node's bytes hashed and compared with the id it was submitted under (M4, M6)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+from blake3 import blake3
+
+from dagmanager.dag.content import content_digest
+from dagmanager.dag.findings import DETAILS_MAX
+from dagmanager.dag.model import CanonicalDag, HashedDag, Node
+from dagmanager.dag.node_fields import ID_PREFIX
+from dagmanager.dag.node_memo import NodeMemo
+from dagmanager.errors import ErrorCode, Rejection
+
+# How many collision rounds a submitted id is tried against.
+COLLISIONS_MAX: Final = 8
+_PLAIN_LENGTH: Final = len(ID_PREFIX) + 64
+
+
+def node_id(preimage: bytes) -> str:
+    """`blake3:` and 64 hex digits: the id of a spec (contract, NodeID)."""
+    return ID_PREFIX + blake3(preimage).hexdigest()
+
+
+def collision_id(preimage: bytes, n: int) -> str:
+    """The `n`-th id (from 1) of a spec whose plain id belongs to another: 128 hex digits of XOF output."""
+    return ID_PREFIX + blake3(preimage + b"|collision:%d" % n).hexdigest(length=64)
+
+
+def crc32(ids: Iterable[str]) -> int:
+    """The checksum of node ids in submission order, repeats included (contract, Checksum)."""
+    return zlib.crc32("".join(ids).encode())
+
+
+def collision_of(node: Node) -> int | None:
+    """Which collision round the node's id is of: 0 the plain id, 1-8 an XOF form, None no right id at all."""
+    if len(node.node_id) <= _PLAIN_LENGTH:
+        return 0 if node.node_id == node_id(node.preimage) else None
+    rounds = range(1, COLLISIONS_MAX + 1)
+    return next((n for n in rounds if node.node_id == collision_id(node.preimage, n)), None)
+
+
+def hash_dag(dag: CanonicalDag, memo: NodeMemo, declared_crc32: int | None) -> HashedDag | Rejection:
+    """Prove the ids of the DAG's new nodes, check the client's checksum, remember what was proven.
+
+    Refuses with `node_id_mismatch` (every one in `details`, first 100) or `crc_mismatch`.
+    """
+    nodes = dag.nodes
+    collided: dict[str, int] = {}
+    wrong_nodes: list[Node] = []
+    for position in dag.fresh:
+        node = nodes[position]
+        # The plain id inline: this line is most of what a new DAG costs here.
+        if node.node_id != "blake3:" + blake3(node.preimage).hexdigest():
+            collision = collision_of(node)
+            if collision is None:
+                wrong_nodes.append(node)
+            else:
+                collided[node.node_id] = collision
+    if wrong_nodes:
+        return mismatch(wrong_nodes, pointers(dag.submitted_ids, dag.sentinel_positions))
+    checksum = crc32(dag.submitted_ids)
+    if declared_crc32 is not None and declared_crc32 != checksum:
+        message = (
+            f"node_ids_crc32 is {declared_crc32}, the ids of this DAG give {checksum}: "
+            "ids were changed, left out or put in another order on the way"
+        )
+        return Rejection(
+            ErrorCode.CRC_MISMATCH,
+            message,
+            "/node_ids_crc32",
+            expected=str(checksum),
+            got=str(declared_crc32),
+        )
+    proven = dag.unproven
+    if collided:
+        nodes = tuple(_with_collision(node, collided) for node in nodes)
+        proven = tuple((raw, _with_collision(node, collided)) for raw, node in proven)
+    memo.remember(proven)
+    settled = msgspec.structs.replace(dag, nodes=nodes, fresh=(), unproven=(), sentinel_positions=())
+    return HashedDag(settled, content_digest(nodes), checksum)
+
+
+def _with_collision(node: Node, collided: dict[str, int]) -> Node:
+    if node.node_id not in collided:
+        return node
+    return msgspec.structs.replace(node, collision=collided[node.node_id])
+
+
+def pointers(submitted_ids: Sequence[str], sentinel_positions: Sequence[int]) -> dict[str, str]:
+    """Where each id first stands in the submitted list, as a JSON pointer (`/nodes/3`)."""
+    sentinels = set(sentinel_positions)
+    found: dict[str, str] = {}
+    position = -1
+    for submitted in submitted_ids:
+        position += 1
+        while position in sentinels:
+            position += 1
+        found.setdefault(submitted, f"/nodes/{position}")
+    return found
+
+
+def mismatch(nodes: list[Node], pointers: dict[str, str]) -> Rejection:
+    """`node_id_mismatch` for nodes whose id is not that of their spec."""
+    details: list[dict[str, Any]] = [
+        {
+            "field": f"{pointers.get(node.node_id, '')}/node_id",
+            "node_id": node.node_id,
+            "expected": node_id(node.preimage),
+            "got": node.node_id,
+            "node_type": node.node_type,
+            "name": node.name,
+        }
+        for node in nodes[:DETAILS_MAX]
+    ]
+    first = details[0]
+    more = f" ({len(nodes)} nodes in all)" if len(nodes) > 1 else ""
+    message = (
+        f"{first['field']}: {first['got']} is not the id of this spec, which is {first['expected']}{more}"
+    )
+    return Rejection(
+        ErrorCode.NODE_ID_MISMATCH,
+        message,
+        first["field"],
+        first["node_id"],
+        first["expected"],
+        first["got"],
+        tuple(details),
+    )

@@ -1,0 +1,20 @@
+"""How big a submission may be (decisions 1, Limits). Settings fill this in; the defaults are theirs."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Bounds on one submission.
+
+    `bytes_max` of a record's value; `nodes_max` entries in `nodes`; `depth_max` nested objects and
+    lists, the DAG object itself being 1 (keep it below 200: the scanner recurses);
+    `worlds_max` worlds in one submission. `strict_dependencies` refuses dependencies outside the DAG.
+    """
+
+    bytes_max: int = 8 * 1024 * 1024
+    nodes_max: int = 20_000
+    depth_max: int = 64
+    strict_dependencies: bool = False
+    worlds_max: int = 1_000

@@ -1,0 +1,183 @@
+"""One node object, read strictly: types and ranges checked, defaults applied, preimage written.
+
+A wrong value raises `FieldError` with a pointer relative to the node (`/interval`); the caller knows
+where the node stands. Fields that are not named here are ignored (contract, DAG JSON).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from dagmanager.dag.findings import flag_at, refused, text_at, wrong
+from dagmanager.dag.model import Artifact, Node
+from dagmanager.dag.params import (
+    INT64_MAX,
+    INTEGER_TEXT,
+    TAG_QUERY,
+    canonical_json,
+    query_text,
+    tag_query,
+    tag_set,
+)
+from dagmanager.errors import ErrorCode
+
+ID_PREFIX: Final = "blake3:"
+# The digest, or 64 bytes of XOF output after a collision (contract, NodeID).
+is_node_id = re.compile(r"blake3:[0-9a-f]{64}(?:[0-9a-f]{64})?", re.ASCII).fullmatch
+# BufferInstruction carries interval as int64, period as int32.
+INT32_MAX: Final = 2**31 - 1
+
+
+def read_node(fields: dict[str, Any]) -> Node:
+    """A node object as a canonical node; absent fields take the contract's defaults.
+
+    `node_id` is as submitted ('' when absent): that it is the right one is for `hashing` to prove.
+    """
+    node_id = fields.get("node_id")
+    if node_id is None:
+        node_id = ""
+    elif type(node_id) is not str or (node_id and not is_node_id(node_id)):
+        raise wrong("/node_id", "blake3: and 64 (after a collision 128) lower-case hex digits", node_id)
+    node_type = _text(fields, "node_type")
+    interval = _whole(fields.get("interval"), "/interval", INT64_MAX)
+    period = _whole(fields.get("period"), "/period", INT32_MAX)
+    dependencies = _dependencies(fields)
+    schema_compat_id = _schema_compat_id(fields)
+    code_hash = _text(fields, "code_hash")
+    params = _params(fields)
+    query = None
+    if node_type == TAG_QUERY:
+        query = tag_query(fields, fields.get("params"))
+        params_canon = query_text(query)
+    elif params is None:
+        params_canon = "null"
+    else:
+        params_canon = canonical_json(params) if params else "{}"
+    joined = ",".join(dependencies)
+    preimage = f"{node_type}|{interval}|{period}|{params_canon}|{joined}|{schema_compat_id}|{code_hash}"
+    return Node(
+        node_id,
+        node_type,
+        interval,
+        period,
+        params_canon,
+        dependencies,
+        schema_compat_id,
+        code_hash,
+        preimage.encode(),
+        _text(fields, "schema_hash"),
+        tag_set(fields.get("tags"), "/tags"),
+        _text(fields, "name"),
+        flag_at(fields, "global", "") if "global" in fields else False,
+        query,
+        _text(fields, "compute_key"),
+        _artifacts(fields["artifacts"]) if "artifacts" in fields else (),
+    )
+
+
+def missing_fields(fields: dict[str, Any]) -> list[str]:
+    """The required fields that are absent, null or empty (decisions 1)."""
+    missing = [name for name in ("node_id", "node_type", "code_hash") if not fields.get(name)]
+    if not (_has_text(fields.get("schema_compat_id")) or _has_text(fields.get("schema_id"))):
+        missing.append("schema_compat_id")
+    return missing
+
+
+def _has_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if type(value) is str:
+        return value
+    return text_at(fields, name, "") or ""
+
+
+def _whole(value: Any, pointer: str, largest: int) -> int:
+    """A whole number from 0; missing and empty are 0, integral floats and digits in text are fine."""
+    if type(value) is int:
+        number = value
+    elif value is None or value == "":
+        return 0
+    elif (isinstance(value, float) and value.is_integer()) or (
+        isinstance(value, str) and INTEGER_TEXT(value.strip())
+    ):
+        number = int(value)
+    else:
+        raise wrong(pointer, "a whole number", value)
+    if not 0 <= number <= largest:
+        raise refused(pointer, f"{pointer}: a number from 0 to {largest} was expected", got=str(number)[:80])
+    return number
+
+
+def _dependencies(fields: dict[str, Any]) -> tuple[str, ...]:
+    """`inputs` when it lists anything, else `dependencies`; empties dropped, sorted, repeats kept."""
+    inputs, dependencies = fields.get("inputs"), fields.get("dependencies")
+    if inputs is not None:
+        _check_ids(inputs, "/inputs")
+    if dependencies is not None and dependencies != inputs:
+        _check_ids(dependencies, "/dependencies")
+    chosen = inputs or dependencies
+    if not chosen:
+        return ()
+    return tuple(sorted(filter(None, chosen)))
+
+
+def _check_ids(ids: Any, pointer: str) -> None:
+    if type(ids) is not list:
+        raise wrong(pointer, "a list of node ids", ids)
+    for position, item in enumerate(ids):
+        if item is None or item == "":
+            continue
+        if type(item) is not str or not item.startswith(ID_PREFIX):
+            raise wrong(f"{pointer}/{position}", f"a node id (text that starts with {ID_PREFIX})", item)
+
+
+def _schema_compat_id(fields: dict[str, Any]) -> str:
+    """`schema_compat_id`, trimmed; the legacy `schema_id` when empty; both must agree (M2)."""
+    current = _text(fields, "schema_compat_id").strip()
+    if "schema_id" not in fields:
+        return current
+    legacy = _text(fields, "schema_id").strip()
+    if current and legacy and current != legacy:
+        message = f"schema_compat_id {current!r} and schema_id {legacy!r} differ: send one of them"
+        raise refused("/schema_compat_id", message, legacy, current, ErrorCode.SCHEMA_ID_CONFLICT)
+    return current or legacy
+
+
+def _params(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """`params`, else `config`, else None; both must be objects when given."""
+    params, config = fields.get("params"), fields.get("config")
+    if params is not None and type(params) is not dict:
+        raise wrong("/params", "an object", params)
+    if config is not None and type(config) is not dict:
+        raise wrong("/config", "an object", config)
+    return config if params is None else params
+
+
+def _artifacts(value: Any) -> tuple[Artifact, ...]:
+    """`[{path, checksum, size, framework?, dtype?}]`; `size` in bytes (decisions 1)."""
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise wrong("/artifacts", "a list of objects", value)
+    return tuple(_artifact(item, f"/artifacts/{position}") for position, item in enumerate(value))
+
+
+def _artifact(item: Any, pointer: str) -> Artifact:
+    if not isinstance(item, dict):
+        raise wrong(pointer, "an object", item)
+    fields: dict[str, Any] = item
+    path, checksum = text_at(fields, "path", pointer), text_at(fields, "checksum", pointer)
+    size = fields.get("size")
+    if not path:
+        raise wrong(f"{pointer}/path", "text that is not empty", path)
+    if not checksum:
+        raise wrong(f"{pointer}/checksum", "text that is not empty", checksum)
+    if type(size) is not int or not 0 <= size <= INT64_MAX:
+        raise wrong(f"{pointer}/size", "a number of bytes", size)
+    return Artifact(
+        path, checksum, size, text_at(fields, "framework", pointer), text_at(fields, "dtype", pointer)
+    )

@@ -1,0 +1,84 @@
+"""One submission per world asked for: context resolved, own compute keys checked, ids given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagmanager.dag.compute_key import compute_key
+from dagmanager.dag.content import submission_digest, submission_id
+from dagmanager.dag.context import resolve_context
+from dagmanager.dag.findings import DETAILS_MAX
+from dagmanager.dag.model import ComputeContext, Envelope, HashedDag, Node, Origin, Submission
+from dagmanager.errors import ErrorCode, Rejection
+
+
+def submissions(
+    envelope: Envelope,
+    hashed: HashedDag,
+    origin: Origin,
+    at_ms: int,
+    *,
+    namespaces: bool,
+    dry_run_ids: frozenset[str],
+) -> tuple[Submission | Rejection, ...]:
+    """One outcome per world, in the order asked for: a world that cannot be used refuses itself only.
+
+    `at_ms` is the record's time. A node whose own `compute_key` fits none of the worlds refuses the
+    whole record (`cross_context`, decisions 4).
+    """
+    dag = hashed.dag
+    contexts = [resolve_context(envelope, dag, world, namespaces=namespaces) for world in envelope.worlds]
+    usable = [context for context in contexts if isinstance(context, ComputeContext)]
+    crossed = _cross_context(dag.nodes, usable) if usable else None
+    if crossed:
+        return (crossed,) * len(contexts)
+    return tuple(
+        context
+        if isinstance(context, Rejection)
+        else _submission(envelope, hashed, context, origin, at_ms, envelope.strategy_id in dry_run_ids)
+        for context in contexts
+    )
+
+
+def _submission(
+    envelope: Envelope, hashed: HashedDag, context: ComputeContext, origin: Origin, at_ms: int, dry_run: bool
+) -> Submission:
+    dag, strategy_id = hashed.dag, envelope.strategy_id
+    digest = submission_digest(hashed.content_digest, strategy_id, dag.version, dag.weight, context)
+    return Submission(
+        strategy_id=strategy_id,
+        hashed=hashed,
+        context=context,
+        submission_digest=digest,
+        submission_id=submission_id(digest, origin),
+        at_ms=at_ms,
+        dry_run=dry_run,
+        warnings=envelope.warnings + dag.warnings,
+    )
+
+
+def _cross_context(nodes: tuple[Node, ...], contexts: list[ComputeContext]) -> Rejection | None:
+    """`cross_context` when nodes carry a compute key of some other context."""
+    crossed: list[dict[str, Any]] = []
+    for node in nodes:
+        if not node.compute_key:
+            continue
+        allowed = {compute_key(node.node_id, context) for context in contexts}
+        if not allowed.issuperset(node.compute_key.split(",")):
+            expected = min(allowed) if len(allowed) == 1 else f"one of {len(allowed)}"
+            crossed.append({"node_id": node.node_id, "expected": expected, "got": node.compute_key})
+    if not crossed:
+        return None
+    first = crossed[0]
+    message = (
+        f"{len(crossed)} nodes carry a compute_key of another context than the one they are submitted in"
+    )
+    return Rejection(
+        ErrorCode.CROSS_CONTEXT,
+        message,
+        "compute_key",
+        first["node_id"],
+        first["expected"],
+        first["got"],
+        tuple(crossed[:DETAILS_MAX]),
+    )

@@ -1,0 +1,113 @@
+"""What a version change writes inside the claim: lineage, content, sentinels, holder."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from dagmanager.dag.model import Submission
+from dagmanager.engine.activate import settle
+from dagmanager.engine.claim_rows import ClaimOptions
+from dagmanager.engine.policy import Policy
+from dagmanager.engine.ports import Transaction
+from dagmanager.engine.rows import (
+    ContentRow,
+    HolderKey,
+    HolderRow,
+    LineageRow,
+    Member,
+    SentinelKey,
+    SentinelRow,
+    SentinelState,
+)
+from dagmanager.engine.versions import (
+    AddHolder,
+    ChangeWeight,
+    Claim,
+    NewSentinel,
+    Reinstate,
+    Resend,
+    VersionChange,
+    VersionRequest,
+    begin,
+)
+
+
+def version_rows(  # noqa: PLR0913 - one transaction's inputs, all read under the same lock
+    tx: Transaction,
+    submission: Submission,
+    change: VersionChange,
+    request: VersionRequest,
+    sentinels: tuple[SentinelRow, ...],
+    lineage: LineageRow | None,
+    introduced: tuple[str, ...],
+    claim_id: str,
+    options: ClaimOptions,
+) -> set[str]:
+    """Put the rows; the nodes whose place in an active content changed at once (weights, promotions)."""
+    now_ms = tx.now_ms()
+    claim = Claim(claim_id, options.owner, now_ms + options.policy.lease_ms, now_ms)
+    newest = max(request.at_ms, lineage.last_at_ms if lineage is not None else 0)
+    tx.put([LineageRow(request.key, newest)])
+    if isinstance(change, NewSentinel):
+        tx.put([_content(submission)])
+    told = _told(change)
+    before = {row.key: row for row in sentinels}
+    rows = [
+        _identified(row, before.get(row.key), submission, introduced)
+        for row in begin(change, sentinels, request, claim)
+    ]
+    if isinstance(change, AddHolder):
+        rows = _seen(change, rows, options.policy, now_ms)
+    tx.put(
+        [
+            HolderRow(
+                HolderKey(submission.strategy_id, submission.context.namespace),
+                told,
+                submission.submission_digest,
+                request.weight,
+                now_ms,
+            )
+        ]
+    )
+    if isinstance(change, ChangeWeight):
+        return settle(tx, request.key, tuple(before.values()), tuple(rows), now_ms)
+    tx.put(rows)
+    return set()
+
+
+def _told(change: VersionChange) -> SentinelKey:
+    match change:
+        case NewSentinel(key=key) | Reinstate(key=key):
+            return key
+        case Resend(sentinel=row) | AddHolder(sentinel=row) | ChangeWeight(sentinel=row):
+            return row.key
+
+
+def _identified(
+    row: SentinelRow, before: SentinelRow | None, submission: Submission, introduced: tuple[str, ...]
+) -> SentinelRow:
+    """A pending row keeps what its former life had: the id that clients saw, its counted weights."""
+    if row.state is not SentinelState.PENDING:
+        return row
+    old_id = before.sentinel_id if before is not None else ""
+    return replace(
+        row,
+        sentinel_id=old_id or f"{submission.strategy_id}-sentinel",
+        weight_revision=before.weight_revision if before is not None else 0,
+        introduced=tuple(sorted({*row.introduced, *introduced})),
+    )
+
+
+def _seen(change: AddHolder, rows: list[SentinelRow], policy: Policy, now_ms: int) -> list[SentinelRow]:
+    """`last_seen` is written at most once a day (decisions 5)."""
+    current = rows[0] if rows else change.sentinel
+    if now_ms - current.last_seen_ms < policy.last_seen_every_ms:
+        return rows
+    return [replace(current, last_seen_ms=now_ms)]
+
+
+def _content(submission: Submission) -> ContentRow:
+    members = sorted(
+        Member(node.node_id, node.schema_hash, node.tags, node.name) for node in submission.hashed.dag.nodes
+    )
+    return ContentRow(submission.hashed.content_digest, tuple(members))

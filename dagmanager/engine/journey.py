@@ -1,0 +1,66 @@
+"""What a submission is at each step of its journey: read, looked up, planned, answered or refused."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dagmanager.dag.model import CanonicalDag, Envelope, Record, Submission
+from dagmanager.engine.outcome import Outcome
+from dagmanager.engine.plan import Plan
+from dagmanager.engine.ports import Known
+from dagmanager.engine.versions import VersionChange
+from dagmanager.errors import Rejection
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A record that is no good submission: it travels on as a value, so that order is kept."""
+
+    record: Record
+    strategy_id: str
+    rejection: Rejection
+    world_id: str = ""
+
+
+class Canonicalized(msgspec.Struct, frozen=True):
+    """A record whose DAG is canonical; its ids are still to be proven."""
+
+    record: Record
+    envelope: Envelope
+    dag: CanonicalDag
+
+
+class LookedUp(msgspec.Struct, frozen=True):
+    """A submission with what the graph knew; `generation` tells whether this worker wrote since."""
+
+    submission: Submission
+    known: Known
+    generation: int
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A submission with its plan, or the reason why there is none.
+
+    `change` is what it does to its lineage; None in safe mode.
+    """
+
+    submission: Submission
+    known: Known
+    generation: int
+    plan: Plan | Rejection
+    change: VersionChange | Rejection | None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the stores answered. `replayed`: this very submission had been decided before."""
+
+    submission: Submission
+    result: Outcome | Rejection
+    replayed: bool = False
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A record that leaves: key, headers and value as they will stand on a topic."""
+
+    key: str
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()

@@ -1,0 +1,199 @@
+"""One transaction over an image: what both embedded graphs hand to `work`, and how a try ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from dagmanager.engine.ports import Known, Locks, LookupKeys, TaggedQueue, Transaction
+from dagmanager.engine.rows import (
+    ContentRow,
+    CounterRow,
+    HolderRow,
+    LineageKey,
+    LineageRow,
+    NodeRow,
+    OutboxRow,
+    QueueRow,
+    Row,
+    SentinelKey,
+    SentinelRow,
+    TagSetKey,
+)
+from dagmanager.errors import ConstraintError
+from dagmanager.graph.image import EPOCH, Image
+from dagmanager.graph.lock_order import LockOrder
+
+T = TypeVar("T")
+
+# Rivals that keep taking the names we choose are a defect, not bad luck.
+CONSTRAINT_TRIES: Final = 8
+
+
+class ImageTransaction:
+    """Writes in place; its owner takes them back when `work` fails.
+
+    `broken` is the constraint that a write ran into: such a transaction cannot be kept, even if `work`
+    goes on as if nothing had happened.
+    """
+
+    def __init__(self, image: Image, now_ms: int) -> None:
+        """Over an image that nobody else touches until `close`."""
+        self._image_open: Image | None = image
+        self._now_ms = now_ms
+        self._order = LockOrder()
+        self.broken: ConstraintError | None = None
+
+    def close(self) -> None:
+        """From now on every call is an error: the transaction is over."""
+        self._image_open = None
+
+    @property
+    def _image(self) -> Image:
+        if self._image_open is None:
+            msg = "this transaction is over"
+            raise AssertionError(msg)
+        return self._image_open
+
+    def now_ms(self) -> int:
+        """One value for the whole transaction."""
+        return self._now_ms
+
+    def lock(self, locks: Locks) -> None:
+        """Checks the order; there is nobody to wait for."""
+        self._order.lock(locks)
+
+    def known(self, keys: LookupKeys) -> Known:
+        """A snapshot with this transaction's own writes."""
+        return self._image.known(keys, self._now_ms)
+
+    def tagged(
+        self, tags: tuple[str, ...], interval: int, match_mode: str, namespace: str
+    ) -> tuple[TaggedQueue, ...]:
+        """The queues behind a tag query, sorted by topic."""
+        return self._image.tagged(tags, interval, match_mode, namespace)
+
+    def content(self, digest: str) -> ContentRow | None:
+        """A content by digest."""
+        return self._image.content(digest)
+
+    def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
+        """Folded topic names that are or were in use."""
+        return self._image.taken_names(folded)
+
+    def base_names_taken(self, folded: Iterable[str]) -> frozenset[str]:
+        """Folded base names that belong to a node."""
+        return self._image.base_names_taken(folded)
+
+    def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
+        """Nodes in, or a dependency in, a referencing content."""
+        return self._image.referenced(namespace, node_ids)
+
+    def content_referenced(self, digest: str, namespace: str) -> bool:
+        """Whether a referencing sentinel of the namespace is of this content."""
+        return self._image.content_referenced(digest, namespace)
+
+    def tags_in_force(self, node_ids: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+        """Tags over active contents, for the nodes that are in one."""
+        return self._image.tags_in_force(node_ids)
+
+    def tag_queries(self, tags: Iterable[str], interval: int) -> tuple[NodeRow, ...]:
+        """Registered tag queries, by node id."""
+        return self._image.tag_queries(tags, interval)
+
+    def tag_revision(self, key: TagSetKey) -> int:
+        """The current revision, 0 when the set is new."""
+        return self._image.tag_revision(key)
+
+    def nodes(self, node_ids: Iterable[str]) -> Mapping[str, NodeRow]:
+        """Node rows by id."""
+        return self._image.nodes(node_ids)
+
+    def queues_by_topic(self, topics: Iterable[str]) -> Mapping[str, QueueRow]:
+        """Queue rows by topic."""
+        return self._image.queues_by_topic(topics)
+
+    def bindings_of(self, node_ids: Iterable[str]) -> tuple[QueueRow, ...]:
+        """Current shared queues of these nodes, by binding."""
+        return self._image.bindings_of(node_ids)
+
+    def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
+        """What is provisioning and pending under this claim."""
+        return self._image.claims(claim_id)
+
+    def holders_of(self, sentinel: SentinelKey) -> tuple[HolderRow, ...]:
+        """Who holds this sentinel, by key."""
+        return self._image.holders_of(sentinel)
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Insert or replace; lineages and sentinels only under their lineage's lock."""
+        self._must_hold(rows)
+        try:
+            self._image.put(rows)
+        except ConstraintError as error:
+            self.broken = error
+            raise
+
+    def delete(self, rows: Sequence[Row]) -> None:
+        """Remove by key; a queue row is a tombstone one day and never goes."""
+        self._must_hold(rows)
+        for row in rows:
+            if isinstance(row, QueueRow):
+                msg = f"queue rows are never removed: {row.topic}"
+                raise AssertionError(msg)
+        self._image.delete(rows)
+
+    def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
+        """Outbox rows not yet published, in order."""
+        return self._image.waiting_events(limit)
+
+    def counter(self, name: str) -> int:
+        """A named counter, 0 when new."""
+        return self._image.counter(name)
+
+    def raise_epoch(self) -> int:
+        """Add one to the epoch; this locks it, so that tag sets must be locked before."""
+        self._order.lock_epoch()
+        value = self._image.counter(EPOCH) + 1
+        self._image.put([CounterRow(EPOCH, value)])
+        return value
+
+    def _must_hold(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            if isinstance(row, LineageRow | SentinelRow):
+                lineage = LineageKey(row.key.lineage, row.key.namespace)
+                if not self._order.holds(lineage):
+                    msg = f"{type(row).__name__} {row.key} is written without its lineage's lock"
+                    raise AssertionError(msg)
+
+
+def run(
+    image: Image,
+    now_ms: int,
+    work: Callable[[Transaction], T],
+    commit: Callable[[], None] = lambda: None,
+) -> T:
+    """One try: `work`, then `commit`, then final; after any exception the image is as before."""
+    tx = ImageTransaction(image, now_ms)
+    try:
+        result = work(tx)
+        if tx.broken is not None:
+            raise tx.broken
+        commit()
+    except BaseException:
+        image.undo()
+        raise
+    finally:
+        tx.close()
+    image.keep()
+    return result
+
+
+def retried(attempt: Callable[[], T]) -> T:
+    """Try again when a name was taken, a bounded number of times."""
+    for _ in range(CONSTRAINT_TRIES - 1):
+        try:
+            return attempt()
+        except ConstraintError:
+            continue
+    return attempt()

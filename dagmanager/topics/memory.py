@@ -1,0 +1,87 @@
+"""A broker's control plane in memory, as strict as Kafka's where the engine could notice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from dagmanager.engine.ports import CreateResult, CreateStatus, TopicInfo
+from dagmanager.engine.rows import TopicSpec
+from dagmanager.topics.rules import collision_key, kept_ms, verdict
+
+
+def random_id() -> str:
+    """An id that no other topic ever had."""
+    return uuid4().hex
+
+
+@dataclass
+class _Topic:
+    spec: TopicSpec
+    topic_id: str
+    described: int = 0
+
+
+class MemoryTopics:
+    """`Topics` and `TopicPruner`. Safe between threads; nothing survives the process.
+
+    A topic is `ready` from its (`ready_after` + 1)-th description on: a real one has leaders some time
+    after its creation only (trap T7). Every incarnation has a `new_id` of its own.
+    """
+
+    def __init__(self, brokers: int = 1, ready_after: int = 0, new_id: Callable[[], str] = random_id) -> None:
+        """No topics yet."""
+        self._brokers = brokers
+        self._ready_after = ready_after
+        self._new_id = new_id
+        self._topics: dict[str, _Topic] = {}
+        self._by_collision_key: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def brokers(self) -> int:
+        """How many brokers there are said to be."""
+        return self._brokers
+
+    def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
+        """Just these; absent ones are left out."""
+        with self._lock:
+            return {topic: self._seen(topic) for topic in topics if topic in self._topics}
+
+    def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
+        """One answer per topic, decided one after the other."""
+        with self._lock:
+            return {topic: self._created(topic, spec) for topic, spec in specs.items()}
+
+    def delete(self, topics: Sequence[str]) -> None:
+        """Remove topics; absent ones are fine. The name may come back, with another id."""
+        with self._lock:
+            for topic in topics:
+                if self._topics.pop(topic, None) is not None:
+                    del self._by_collision_key[collision_key(topic)]
+
+    def names(self) -> tuple[str, ...]:
+        """Every topic, sorted: for an audit, never for a decision."""
+        with self._lock:
+            return tuple(sorted(self._topics))
+
+    def _created(self, topic: str, spec: TopicSpec) -> CreateResult:
+        twin = self._by_collision_key.get(collision_key(topic))
+        answer = verdict(topic, spec, twin, self._brokers)
+        if answer.status is CreateStatus.CREATED:
+            self._topics[topic] = _Topic(spec, self._new_id())
+            self._by_collision_key[collision_key(topic)] = topic
+        return answer
+
+    def _seen(self, topic: str) -> TopicInfo:
+        found = self._topics[topic]
+        found.described += 1
+        return TopicInfo(
+            topic=topic,
+            topic_id=found.topic_id,
+            partitions=found.spec.partitions,
+            replication=found.spec.replication,
+            retention_ms=kept_ms(found.spec),
+            ready=found.described > self._ready_after,
+        )

@@ -1,0 +1,95 @@
+"""DOOR 1: submissions → diff chunks, queue events, dead letters. Wiring only.
+
+`python -m bytewax.run flows.submissions` calls `flow()`, which reads the settings; `build` wires any
+engine to any source and sinks. Step ids are frozen: renaming one drops its state (reliability 1.5).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import Source
+from bytewax.outputs import Sink
+
+from dagmanager.assembly import Assembled, assemble, now_ms
+from dagmanager.dag.model import Record
+from dagmanager.engine.journey import Message
+from dagmanager.engine.publish import publish_waiting
+from dagmanager.settings.source import load
+from operators.canonicalize import canonicalize
+from operators.classify import classify
+from operators.hashing import hash_ids
+from operators.lookup import lookup
+from operators.messages import dead_letters, diff_messages
+from operators.patience import Patience
+from operators.remember import remember
+from operators.submission_files import SubmissionFiles
+from operators.upsert import upsert
+from sinks.dead_letters import dead_letter_file
+from sinks.diff_chunks import diff_chunk_file
+from sinks.queue_events import QueueEventsSink
+
+FLOW_ID = "dagmanager.submissions"
+
+
+@dataclass(frozen=True)
+class Sinks:
+    """Where the three streams leave."""
+
+    diffs: Sink[tuple[str, Message]]
+    dead_letters: Sink[tuple[str, Message]]
+    queue_events: Sink[tuple[str, None]]
+
+
+def build(
+    assembled: Assembled, source: Source[tuple[str, Record]], sinks: Sinks, patience: Patience
+) -> Dataflow:
+    """The dataflow over these parts; reads nothing and starts nothing."""
+    engine, reader = assembled.engine, assembled.reader()
+    flow = Dataflow(FLOW_ID)
+    records = op.input("input", flow, source)
+    remembered = remember("remember", records)
+    canonical = canonicalize("canonicalize", remembered, reader)
+    hashed = hash_ids("hash", canonical, reader)
+    known = lookup("lookup", hashed, engine)
+    planned = classify("classify", known, engine)
+    answered = upsert("upsert", planned, engine, patience)
+    op.output("diffs", diff_messages("diff_messages", answered), sinks.diffs)
+    op.output("dead_letters", dead_letters("dead_letter_messages", answered), sinks.dead_letters)
+    op.output("queue_events", op.map_value("answered", answered, _nothing), sinks.queue_events)
+    return flow
+
+
+def from_files(assembled: Assembled, submissions: str, results: Path, stopping: threading.Event) -> Dataflow:
+    """The embedded default: files in, JSON lines out."""
+    engine = assembled.engine
+    patience = Patience(time.sleep, stopping.is_set)
+    return build(
+        assembled,
+        SubmissionFiles(submissions, stopping.is_set, now_ms),
+        Sinks(
+            diff_chunk_file(results),
+            dead_letter_file(results),
+            QueueEventsSink(lambda: patience(lambda: publish_waiting(engine.graph, engine.events))),
+        ),
+        patience,
+    )
+
+
+def flow() -> Dataflow:
+    """What Bytewax's own runner calls: the settings decide everything."""
+    settings, _ = load(None, os.environ)
+    return from_files(
+        assemble(settings), settings.submissions_path, Path(settings.results_path), threading.Event()
+    )
+
+
+def _nothing(_: Any) -> None:
+    return None

@@ -1,0 +1,19 @@
+"""Canonical DAGs → submissions with proven ids, one per world asked for."""
+
+from __future__ import annotations
+
+import bytewax.operators as op
+from bytewax.dataflow import operator
+from bytewax.operators import KeyedStream
+
+from dagmanager.dag.model import Submission
+from dagmanager.engine.journey import Canonicalized, Refused
+from dagmanager.engine.reading import Reader
+
+
+@operator
+def hash_ids(
+    step_id: str, up: KeyedStream[Canonicalized | Refused], reader: Reader
+) -> KeyedStream[Submission | Refused]:
+    """Hash what is new, check every id, resolve the context of each world."""
+    return op.flat_map_value("flat_map", up, reader.hash)

@@ -1,0 +1,76 @@
+"""Answers → the records that leave: diff chunks for whoever waits, dead letters for what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import bytewax.operators as op
+from bytewax.dataflow import operator
+from bytewax.operators import KeyedStream
+
+from dagmanager.dag.limits import Limits
+from dagmanager.dag.model import Record, Submission
+from dagmanager.engine.chunks import (
+    chunks,
+    dead_letter_headers,
+    dead_letter_value,
+    rejected_record,
+    result_headers,
+)
+from dagmanager.engine.journey import Answer, Message, Refused
+from dagmanager.errors import Rejection
+
+LETTER_BYTES: Final = Limits().bytes_max
+
+
+@operator
+def diff_messages(step_id: str, up: KeyedStream[Answer | Refused]) -> KeyedStream[Message]:
+    """One message per chunk, or one `rejected` record."""
+    return op.flat_map_value("flat_map", up, told)
+
+
+@operator
+def dead_letters(step_id: str, up: KeyedStream[Answer | Refused]) -> KeyedStream[Message]:
+    """The original bytes of what was refused, with reason and origin in the headers."""
+    return op.flat_map_value("flat_map", up, buried)
+
+
+def told(item: Answer | Refused) -> Iterable[Message]:
+    """What whoever waits for this submission gets; nothing when nobody can be named."""
+    if isinstance(item, Refused):
+        value = rejected_record(item.rejection, item.strategy_id, item.world_id, "")
+        return [Message(item.strategy_id, value)]
+    submission, result = item.submission, item.result
+    headers = result_headers(submission.submission_id, submission.submission_digest)
+    if isinstance(result, Rejection):
+        return [Message(submission.strategy_id, _refusal(submission, result), headers)]
+    return [Message(submission.strategy_id, value, headers) for value in chunks(result)]
+
+
+def buried(item: Answer | Refused) -> Iterable[Message]:
+    """The dead letter of a refusal, if it is one."""
+    match item:
+        case Refused(record=record, rejection=rejection):
+            return [_letter(record, rejection)]
+        case Answer(submission=Submission(record=Record() as record), result=Rejection() as rejection):
+            return [_letter(record, rejection)]
+        case _:
+            return []
+
+
+def _letter(record: Record, rejection: Rejection) -> Message:
+    key = (record.key or b"").decode("utf-8", "replace")
+    headers = dead_letter_headers(rejection, record.origin, 1, record.value, LETTER_BYTES)
+    return Message(key, dead_letter_value(record.value, LETTER_BYTES), headers)
+
+
+def _refusal(submission: Submission, rejection: Rejection) -> bytes:
+    return rejected_record(
+        rejection,
+        submission.strategy_id,
+        submission.context.world_id,
+        submission.submission_id,
+        submission.submission_digest,
+        submission.dry_run,
+    )

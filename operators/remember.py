@@ -1,0 +1,79 @@
+"""Remember, per strategy, the digest of its last submission: an identical resend is known at once.
+
+The one keyed state of the flow and the one exchange between workers: only raw bytes cross it. It is a
+function of the input alone, decides nothing, and expires, because the Gateway's strategy ids are
+random (design, State).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import bytewax.operators as op
+import msgspec
+from blake3 import blake3
+from bytewax.dataflow import operator
+from bytewax.operators import KeyedStream, StatefulLogic
+
+from dagmanager.dag.model import Record
+
+STATE_VERSION: Final = 1
+FORGET_AFTER: Final = timedelta(hours=1)
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """A record, and whether its bytes equal this strategy's last."""
+
+    record: Record
+    repeat: bool
+
+
+class LastDigest(StatefulLogic[Record, Remembered, dict[str, Any]]):
+    """One key's state: `{"v": 1, "digest": 16 bytes, "until": seconds since the epoch}`."""
+
+    def __init__(
+        self, state: dict[str, Any] | None, forget_after: timedelta, now: Callable[[], datetime]
+    ) -> None:
+        """Resume from a snapshot of this version; any other starts anew (it decides nothing)."""
+        good = state is not None and state.get("v") == STATE_VERSION
+        self._digest: bytes = state["digest"] if good and state is not None else b""
+        self._until: float = state["until"] if good and state is not None else 0.0
+        self._forget_after = forget_after
+        self._now = now
+
+    def on_item(self, value: Record) -> tuple[Iterable[Remembered], bool]:
+        """Compare with the last digest and keep this one."""
+        digest = blake3(value.value).digest(16)
+        repeat = digest == self._digest
+        self._digest = digest
+        self._until = (self._now() + self._forget_after).timestamp()
+        return [Remembered(value, repeat)], StatefulLogic.RETAIN
+
+    def on_notify(self) -> tuple[Iterable[Remembered], bool]:
+        """Nothing came for so long: forget the key."""
+        return [], StatefulLogic.DISCARD
+
+    def notify_at(self) -> datetime | None:
+        """When to forget."""
+        return datetime.fromtimestamp(self._until, UTC)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Small, versioned, plain."""
+        return {"v": STATE_VERSION, "digest": self._digest, "until": self._until}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@operator
+def remember(
+    step_id: str,
+    up: KeyedStream[Record],
+    forget_after: timedelta = FORGET_AFTER,
+    now: Callable[[], datetime] = _now,
+) -> KeyedStream[Remembered]:
+    """Records keyed by strategy → the same, marked when they repeat the last."""
+    return op.stateful("stateful", up, lambda state: LastDigest(state, forget_after, now))

@@ -1,0 +1,43 @@
+"""Where control events leave: the outbox is emptied after every batch of answers (decisions 7).
+
+The rows were written with the change they tell of; this sink only publishes what waits, whoever
+wrote it. What it cannot publish stays in the outbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+
+
+class QueueEventsPartition(StatefulSinkPartition[None, None]):
+    """Publishes whatever waits."""
+
+    def __init__(self, publish: Callable[[], object]) -> None:
+        """Start with what an earlier run left behind."""
+        self._publish = publish
+        publish()
+
+    def write_batch(self, values: list[None]) -> None:
+        """The values say only that something was answered."""
+        self._publish()
+
+    def snapshot(self) -> None:
+        """Nothing of its own: the outbox is the graph's."""
+
+
+class QueueEventsSink(FixedPartitionedSink[None, None]):
+    """One partition: events leave in order of revision."""
+
+    def __init__(self, publish: Callable[[], object]) -> None:
+        """`publish` empties the outbox and may raise `UnavailableError`."""
+        self._publish = publish
+
+    def list_parts(self) -> list[str]:
+        """One."""
+        return ["outbox"]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: None) -> QueueEventsPartition:
+        """No state to resume."""
+        return QueueEventsPartition(self._publish)
