@@ -20,8 +20,10 @@ from dagmanager.engine.rows import TopicSpec
 from dagmanager.errors import SettingsError
 from dagmanager.graph.memory import MemoryGraph
 from dagmanager.graph.sqlite import SqliteGraph
+from dagmanager.graph.sqlite_file import SqliteFile
 from dagmanager.settings.table import Settings
-from dagmanager.topics.files import FileAdminLog, FileEvents
+from dagmanager.topics.admin_log import FileAdminLog
+from dagmanager.topics.events import FileEvents
 from dagmanager.topics.memory import MemoryTopics
 from dagmanager.topics.sqlite import SqliteTopics
 
@@ -111,6 +113,6 @@ def policy_of(settings: Settings) -> Policy:
 
 def _stores(settings: Settings) -> tuple[Graph, Topics]:
     if settings.memory_repo_path:
-        path = Path(settings.memory_repo_path)
-        return SqliteGraph(path, now_ms), SqliteTopics(path)
+        file = SqliteFile(Path(settings.memory_repo_path))
+        return SqliteGraph(file, now_ms), SqliteTopics(file)
     return MemoryGraph(now_ms), MemoryTopics()

@@ -36,7 +36,7 @@ from sinks.dead_letters import dead_letter_file
 from sinks.diff_chunks import diff_chunk_file
 from sinks.queue_events import QueueEventsSink
 
-FLOW_ID = "dagmanager.submissions"
+FLOW_ID = "dagmanager_submissions"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dagmanager.cli.problem import EXIT_CODES_TEXT, usage
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that raises a Problem instead of ending the process."""
+    """argparse that raises a CommandError instead of ending the process."""
 
     def __init__(self, prog: str, description: str) -> None:
         """Every command knows `--help` and `--debug`."""
@@ -23,6 +23,7 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             epilog=EXIT_CODES_TEXT,
         )
+        self._words: tuple[str, ...] = ()
         self.add_argument("--debug", action="store_true", help="show tracebacks")
 
     def examples(self, *lines: str) -> None:
@@ -31,7 +32,8 @@ class Parser(argparse.ArgumentParser):
         self.epilog = f"examples:\n{shown}\n\n{EXIT_CODES_TEXT}"
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """The arguments, or a Problem that says which word is wrong."""
+        """The arguments, or a CommandError that says which word is wrong."""
+        self._words = tuple(words)
         found, unknown = self.parse_known_args(list(words))
         if unknown:
             raise self._unknown(unknown[0])
@@ -47,6 +49,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse: a value is missing or not among the choices."""
+        if "are required" in message:  # perhaps given, but misspelt
+            for word in self._words:
+                if word.startswith("--") and word.split("=", 1)[0] not in self.options() and word != "--":
+                    raise self._unknown(word)
         near = None
         choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
         if choice:

@@ -77,7 +77,7 @@ def _sample() -> CommandModule:
 
 
 CONFIG: Final = Group(
-    "Check or write a settings file; needs no server.",
+    "check or write a settings file; needs no server",
     {
         "validate": Command("report everything that is wrong with the settings", _validate),
         "sample": Command("write a settings file with every field explained", _sample),
@@ -85,7 +85,7 @@ CONFIG: Final = Group(
     ("sample > dagmanager.yml", "validate --config dagmanager.yml"),
 )
 DAGMANAGER: Final = Group(
-    "Computes what a strategy's DAG shares with every DAG before it, and creates only the rest.",
+    "what a strategy's DAG shares with every DAG before it, and what it would create",
     {
         "diff": Command("show what submitting a DAG would create, reuse and buffer; writes nothing", _diff),
         "node-id": Command("compute node ids of JSON lines on stdin", _node_id),
@@ -97,10 +97,10 @@ DAGMANAGER: Final = Group(
     ("diff --file dag.json", "diff --file new.json --baseline old.json --exit-code", "explain-error"),
 )
 QMTL: Final = Group(
-    "QMTL's DAG Manager at the command line.",
+    "QMTL's DAG Manager at the command line",
     {
         "service": Group(
-            "Services of QMTL; this package brings the DAG Manager.",
+            "services of QMTL; this package brings the DAG Manager",
             {"dagmanager": DAGMANAGER},
             ("dagmanager --help", "dagmanager diff --file dag.json"),
         ),

@@ -151,7 +151,8 @@ end"""
     for program in ("qmtl", "dagmanager"):
         yield f"complete -c {program} -f"
         for spot in spots(program):
-            at = f"-n {_quoted(f'__qmtl_dagmanager_at "{spot.path}"')}"
+            condition = f'__qmtl_dagmanager_at "{spot.path}"'
+            at = f"-n {_quoted(condition)}"
             for word, text in spot.choices:
                 yield f"complete -c {program} {at} {_fish_word(word)} -d {_quoted(text)}"
 

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     named = source.file or "no file: defaults and environment"
     verdict = "refused" if errors else "fine"
     warnings = len(findings) - errors
-    print(f"{verdict}: {named}, profile {settings.profile}, {errors} errors, {warnings} warnings")
+    print(f"{verdict}: {named}, profile {settings.profile}, errors: {errors}, warnings: {warnings}")
     return Exit.REFUSED if errors else Exit.FINE
 
 

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagmanager.cli.arguments import Parser
+
+if TYPE_CHECKING:
+    from dagmanager.cli.problem import CommandError
+    from dagmanager.errors import Rejection
+    from dagmanager.settings.table import Settings
 
 
 class InputFile(NamedTuple):
@@ -94,18 +99,20 @@ def _request(args: argparse.Namespace, bytes_max: int) -> DiffRequest:
     return DiffRequest(files[0], tuple(files[1:]), *context, args.explain)
 
 
-def _decide(request: DiffRequest, settings: Any) -> dict[str, Any]:
-    """The one call into the engine. A refused file comes back as (its name, why)."""
+def _decide(request: DiffRequest, settings: Settings) -> dict[str, Any]:
+    """The one call into the engine: a dict, or the refused file and why."""
     from dagmanager.cli.diff_engine import decide
-    from dagmanager.cli.problem import Problem
-    from dagmanager.cli.rejected import report_of
-    from dagmanager.errors import Rejection
 
     found = decide(request, settings)
     if isinstance(found, dict):
         return found
-    name, why = found
-    if not isinstance(why, Rejection):
-        raise TypeError(why)
-    raw = next(file.raw for file in (request.file, *request.baselines) if file.name == name)
-    raise Problem(report_of(why, raw, name))
+    file, why = found
+    raise refused(why, file)
+
+
+def refused(why: Rejection, file: InputFile) -> CommandError:
+    """The rejection of one of the files, explained in it."""
+    from dagmanager.cli.problem import CommandError
+    from dagmanager.cli.rejected import report_of
+
+    return CommandError(report_of(why, file.raw, file.name))

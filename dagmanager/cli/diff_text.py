@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from dagmanager.cli.output import markdown_table, markdown_text, show_table, visible
+from dagmanager.cli.output import markdown_code, markdown_table, markdown_text, show_table, visible
 
 ACTIONS: Final = ("create", "reuse", "buffer", "isolate")
 HEADS: Final = ("action", "name", "node", "topic", "reason")
@@ -80,7 +80,7 @@ def markdown(found: Mapping[str, Any], *, explain: bool) -> str:
     parts = ["### DAG diff", "\n".join(f"- {markdown_text(line)}" for line in _opening(found))]
     table = rows(found)
     if table:
-        parts.append(markdown_table(HEADS, table))
+        parts.append(markdown_table(HEADS, [_markdown_cells(row) for row in table]))
     closing = [f"- {markdown_text(line.strip())}" for line in _closing(found, explain=explain)]
     return "\n\n".join([*parts, "\n".join(closing)] if closing else parts)
 
@@ -110,6 +110,10 @@ def _closing(found: Mapping[str, Any], *, explain: bool) -> Iterator[str]:
 def _row(node: Mapping[str, Any]) -> tuple[str, ...]:
     topic = node.get("topic") or ""
     return node["action"], node.get("name") or "", node["node_id"], topic, node["reason"]
+
+
+def _markdown_cells(row: tuple[str, ...]) -> tuple[str, ...]:
+    return markdown_text(row[0]), *(markdown_code(cell) for cell in row[1:4]), markdown_text(row[4])
 
 
 def _removed_row(node: Mapping[str, Any] | str) -> tuple[str, ...]:

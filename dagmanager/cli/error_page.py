@@ -34,8 +34,8 @@ def page(code: str) -> ErrorPage:
     text = path.read_text(encoding="utf-8")
     head, cause, example, mend = text.split("\n## ", 3)
     title = head.split("\n", 1)[1].strip()
-    parts = (part.split("\n", 1)[1].strip() for part in (cause, example, mend))
-    return ErrorPage(code, title, *parts, text)
+    why, shown, mending = (part.split("\n", 1)[1].strip() for part in (cause, example, mend))
+    return ErrorPage(code, title, why, shown, mending, text)
 
 
 def remedy(code: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dagmanager.cli.problem import Exit, Problem, Report, usage
+from dagmanager.cli.problem import CommandError, Exit, Report, usage
 
 
 def read_input(name: str, bytes_max: int) -> bytes:
@@ -21,7 +21,7 @@ def read_input(name: str, bytes_max: int) -> bytes:
         words = getattr(error, "strerror", None) or str(error)
         notes = _nearby(name)
         report = Report("unreadable_file", f"cannot read {name}: {words}", Exit.USAGE, file=name, notes=notes)
-        raise Problem(report) from error
+        raise CommandError(report) from error
 
 
 def _nearby(name: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TextIO
 from dagmanager.cli.arguments import Parser
 from dagmanager.cli.commands import DAGMANAGER, QMTL, Command, Group
 from dagmanager.cli.output import meant, note, visible, write_json
-from dagmanager.cli.problem import EXIT_CODES_TEXT, Exit, Problem, Report, usage
+from dagmanager.cli.problem import EXIT_CODES_TEXT, CommandError, Exit, Report, usage
 
 
 class Program(NamedTuple):
@@ -125,13 +125,16 @@ def _overview(prog: str, group: Group) -> str:
 
 def _report_of(error: Exception) -> Report:
     """One table of what may be raised; anything else is a fault of ours."""
-    if isinstance(error, Problem):
+    if isinstance(error, CommandError):
         return error.report
     from dagmanager.errors import SettingsError, UnavailableError
 
     if isinstance(error, SettingsError):
         hint = "`config validate` shows each with its place"
         return Report("settings", str(error), Exit.USAGE, notes=(hint,))
+    if isinstance(error, OSError):
+        words = error.strerror or str(error)
+        return Report("unreadable_file", f"cannot read or write: {words}", Exit.USAGE)
     if isinstance(error, UnavailableError):
         return Report("unavailable", str(error), Exit.SERVER_AWAY)
     words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -147,4 +150,4 @@ def _painted(text: str) -> str:
 
 
 def _nowhere() -> TextIO:
-    return open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - stands in for a stream, until the end
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - stands in for a stream, until the end

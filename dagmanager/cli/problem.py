@@ -63,7 +63,7 @@ class Report(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """`error` in the shape shared by every door (decisions 9), and where it is."""
-        error = {
+        error: dict[str, Any] = {
             "code": self.code,
             "message": self.message,
             "field": self.pointer or None,
@@ -103,7 +103,7 @@ class Report(NamedTuple):
         return "\n".join(lines)
 
 
-class Problem(Exception):
+class CommandError(Exception):
     """Ends the command with a report; raised by commands, shown by `main` only."""
 
     def __init__(self, report: Report) -> None:
@@ -112,6 +112,6 @@ class Problem(Exception):
         self.report = report
 
 
-def usage(message: str, *notes: str) -> Problem:
+def usage(message: str, *notes: str) -> CommandError:
     """The command was called wrongly."""
-    return Problem(Report("usage", message, Exit.USAGE, notes=notes))
+    return CommandError(Report("usage", message, Exit.USAGE, notes=notes))

@@ -28,6 +28,8 @@ def parse(data: bytes, depth_max: int) -> Any:
         tree = _decode(data)
     except BROKEN:
         return scan(data, depth_max)
+    if type(tree) is str:
+        return tree
     if data.count(b"{") + data.count(b"[") > depth_max and depth_of(tree) > depth_max:
         return scan(data, depth_max)
     return tree if _no_key_lost(data, tree) else scan(data, depth_max)

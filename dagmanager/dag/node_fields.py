@@ -34,14 +34,15 @@ def read_node(fields: dict[str, Any]) -> Node:
 
     `node_id` is as submitted ('' when absent): that it is the right one is for `hashing` to prove.
     """
-    node_id = fields.get("node_id")
+    get = fields.get
+    node_id = get("node_id")
     if node_id is None:
         node_id = ""
     elif type(node_id) is not str or (node_id and not is_node_id(node_id)):
         raise wrong("/node_id", "blake3: and 64 (after a collision 128) lower-case hex digits", node_id)
     node_type = _text(fields, "node_type")
-    interval = _whole(fields.get("interval"), "/interval", INT64_MAX)
-    period = _whole(fields.get("period"), "/period", INT32_MAX)
+    interval = _whole(get("interval"), "/interval", INT64_MAX)
+    period = _whole(get("period"), "/period", INT32_MAX)
     dependencies = _dependencies(fields)
     schema_compat_id = _schema_compat_id(fields)
     code_hash = _text(fields, "code_hash")
@@ -71,7 +72,7 @@ def read_node(fields: dict[str, Any]) -> Node:
         _text(fields, "name"),
         flag_at(fields, "global", "") if "global" in fields else False,
         query,
-        _text(fields, "compute_key"),
+        _text(fields, "compute_key") if "compute_key" in fields else "",
         _artifacts(fields["artifacts"]) if "artifacts" in fields else (),
     )
 
@@ -120,9 +121,7 @@ def _dependencies(fields: dict[str, Any]) -> tuple[str, ...]:
     if dependencies is not None and dependencies != inputs:
         _check_ids(dependencies, "/dependencies")
     chosen = inputs or dependencies
-    if not chosen:
-        return ()
-    return tuple(sorted(filter(None, chosen)))
+    return tuple(sorted(filter(None, chosen))) if chosen else ()
 
 
 def _check_ids(ids: Any, pointer: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json.encoder
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -36,25 +37,57 @@ DROPPED_KEYS: Final = frozenset(
 )
 DROPPED_PREFIX: Final = "env_"
 
-# A dropped key, or a float that orjson may write in another form than Python's repr does. May hit
-# too often (inside texts), never too seldom.
-_WRITE_SLOWLY = re.compile(
-    rb'"(?:' + b"|".join(sorted(key.encode() for key in DROPPED_KEYS)) + rb'|env_[^"]*)":'
-    rb"|[:,\[]-?(?:0\.0000|[0-9.]+e)",
-    re.IGNORECASE,
-).search
+_dump = orjson.dumps
+_SORTED: Final = orjson.OPT_SORT_KEYS
 _quoted = json.encoder.encode_basestring
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: dict[str, Any]) -> str:
     """The one text that equal parameters have: sorted keys, no spaces, Python's floats, dropped keys gone."""
+    if _needs_care(value):
+        return _write(value)
     try:
-        blob = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        return _dump(value, option=_SORTED).decode()
     except TypeError:  # an integer beyond 64 bits
         return _write(value)
-    return _write(value) if _WRITE_SLOWLY(blob) else blob.decode()
 
 
+def _needs_care(value: dict[str, Any]) -> bool:
+    """Whether a key must go, or a float is one that orjson writes in another form than Python's repr."""
+    for key, item in value.items():
+        if is_dropped(key):
+            return True
+        kind = type(item)
+        if kind is float:
+            if not 1e-4 <= item < 1e16 and _is_odd(item):
+                return True
+        elif kind is dict:
+            if _needs_care(item):
+                return True
+        elif kind is list and _list_needs_care(item):
+            return True
+    return False
+
+
+def _list_needs_care(value: list[Any]) -> bool:
+    for item in value:
+        kind = type(item)
+        if kind is float:
+            if not 1e-4 <= item < 1e16 and _is_odd(item):
+                return True
+        elif kind is dict:
+            if _needs_care(item):
+                return True
+        elif kind is list and _list_needs_care(item):
+            return True
+    return False
+
+
+def _is_odd(number: float) -> bool:
+    return number != 0 and not 1e-4 <= abs(number) < 1e16
+
+
+@lru_cache(maxsize=16_384)
 def is_dropped(key: str) -> bool:
     """Whether a key never enters an id."""
     lower = key.lower()
@@ -137,10 +170,10 @@ def tag_set(value: Any, pointer: str) -> tuple[str, ...]:
         value = value.split(",")
     elif not isinstance(value, list):
         raise wrong(pointer, "a list of texts", value)
-    kept = set()
-    for position, tag in enumerate(value):
-        if not isinstance(tag, str):
-            raise wrong(f"{pointer}/{position}", "text", tag)
-        if stripped := tag.strip():
-            kept.add(stripped)
+    try:
+        kept = set(map(str.strip, value))
+    except TypeError:
+        position = next(at for at, tag in enumerate(value) if not isinstance(tag, str))
+        raise wrong(f"{pointer}/{position}", "text", value[position]) from None
+    kept.discard("")
     return tuple(sorted(kept))

@@ -317,7 +317,7 @@ def _apply(
         new = row
         if row.key == key or row.state in (ACTIVE, PARKED):
             new = _settled(row, key, takeover, after)
-        elif row.state is PENDING and (position is None or row.last_seen_ms < position):
+        elif row.state is PENDING and (position is None or row.last_seen_ms <= position):
             new = _adjusted(row, takeover)
         if kept is not None and new.state is PENDING:
             new = _deferred(new, kept, leaves=kept in takeover.supersedes)
@@ -336,11 +336,11 @@ def _settled(row: SentinelRow, key: SentinelKey, takeover: Takeover, after: View
 
 
 def _adjusted(row: SentinelRow, takeover: Takeover) -> SentinelRow:
-    """A pending row claimed before: it leaves, or its own takeover learns its new share."""
+    """A pending row claimed before: it leaves, or it (or what stands in for it) has the other share."""
     if row.key in takeover.supersedes or row.takeover is None:
         return replace(row, state=SUPERSEDED, weight=0.0, takeover=None)
-    share = dict(takeover.weights).get(row.key)
-    if share is None or row.takeover.state is not ACTIVE:
+    share = max((weight for _, weight in takeover.weights), default=0.0)
+    if share == 0.0 or row.takeover.state is not ACTIVE:
         return row
     return replace(row, takeover=replace(row.takeover, weight=share))
 

@@ -1,0 +1,164 @@
+"""What `diff` decides: the engine itself over a graph in memory, fed with the baselines.
+
+The new file meets only readers. Nothing is written to any disk, so it works in a read-only folder.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dagmanager.assembly import policy_of, read_options_of
+from dagmanager.dag.model import GivenContext, Origin, Record, Submission
+from dagmanager.dag.wrap import wrapped
+from dagmanager.engine.claim_rows import ClaimOptions
+from dagmanager.engine.dry_run import provisional_topics
+from dagmanager.engine.engine import Engine, lookup, plan
+from dagmanager.engine.explain import explain, plan_digest
+from dagmanager.engine.journey import Canonicalized, Planned, Refused
+from dagmanager.engine.reading import Reader
+from dagmanager.engine.report import outcome_of
+from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.graph.memory import MemoryGraph
+from dagmanager.topics.admin_log import MemoryAdminLog
+from dagmanager.topics.events import MemoryEvents
+from dagmanager.topics.memory import MemoryTopics
+
+if TYPE_CHECKING:
+    from dagmanager.cli.diff import DiffRequest, InputFile
+    from dagmanager.settings.table import Settings
+
+Refusal = tuple[str, Rejection]
+STRATEGY = "diff"
+
+
+def decide(request: DiffRequest, settings: Settings) -> dict[str, Any] | Refusal:
+    """The dict of `diff --json`, or the name of the file that is refused and why."""
+    reader = Reader(read_options_of(settings))
+    new = _read(request.file, request, reader)
+    if not isinstance(new, Submission):
+        return new
+    ticks = count(1)
+    graph = MemoryGraph(lambda: next(ticks))
+    options = ClaimOptions("diff", policy_of(settings))
+    engine = Engine(graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog(), options, lambda _: None)
+    before: Submission | None = None
+    for position, file in enumerate(request.baselines):
+        old = _read(file, request, reader)
+        if not isinstance(old, Submission):
+            return old
+        before = _earlier(old, new, position)
+        [answer] = engine.submit([before])
+        if isinstance(answer.result, Rejection):
+            return file.name, answer.result
+    at_ms = len(request.baselines) + 1
+    [looked_up] = lookup(graph, [msgspec.structs.replace(new, at_ms=at_ms, dry_run=True)])
+    said = request.domain is not None or _says_domain(request.file, reader)
+    return _told(request, plan(looked_up, options), before, said)
+
+
+def _told(
+    request: DiffRequest, planned: Planned, before: Submission | None, said: bool
+) -> dict[str, Any] | Refusal:
+    if isinstance(planned.plan, Rejection):
+        return request.file.name, planned.plan
+    if isinstance(planned.change, Rejection):
+        return request.file.name, planned.change
+    submission, context = planned.submission, planned.submission.context
+    topics = provisional_topics(submission, planned.plan, planned.known)
+    rows = explain(planned.plan, topics)
+    outcome = outcome_of(submission, planned.plan, topics, planned.known)
+    return {
+        "context": {
+            "world_id": context.world_id,
+            "execution_domain": context.execution_domain,
+            "as_of": context.as_of,
+            "partition": context.partition,
+            "dataset_fingerprint": context.dataset_fingerprint,
+            "namespace": context.namespace,
+            "assumed": [] if said else ["execution_domain"],
+        },
+        "plan_digest": plan_digest(rows),
+        "submission_digest": submission.submission_digest,
+        "version": submission.hashed.dag.version,
+        "safe_mode": context.safe_mode,
+        "actions": msgspec.structs.asdict(outcome.actions),
+        "nodes": rows,
+        "removed": _removed(submission, before),
+        "queue_map": dict(outcome.items),
+        "warnings": [warning.as_json() for warning in outcome.warnings],
+    }
+
+
+def _read(file: InputFile, request: DiffRequest, reader: Reader) -> Submission | Refusal:
+    """One submission of a file, in the context asked for; of several worlds the first."""
+    record = Record(wrapped(file.raw, request.strategy or STRATEGY), Origin(file.name), b"")
+    item = reader.canonicalize(record)
+    if item is None:
+        why = "this is a record of another kind, no submission"
+        return file.name, Rejection(ErrorCode.INVALID_FIELD, why, field="")
+    if isinstance(item, Refused):
+        return file.name, item.rejection
+    first = reader.hash(_filled(item, request))[0]
+    return (file.name, first.rejection) if isinstance(first, Refused) else first
+
+
+def _filled(item: Canonicalized, request: DiffRequest) -> Canonicalized:
+    """The context of the command line where the file says nothing, `live` where nobody does."""
+    given, own = item.envelope.given, item.dag.dag_context
+    if item.envelope.form == "commit_log" and given == GivenContext():
+        given = own
+    wanted = {
+        "execution_domain": request.domain or "live",
+        "as_of": request.as_of,
+        "partition": request.partition,
+    }
+    changes = {
+        name: value
+        for name, value in wanted.items()
+        if value and not getattr(given, name) and not getattr(own, name)
+    }
+    worlds = item.envelope.worlds
+    if request.world and worlds == ("",) and not own.world_id:
+        worlds = (request.world,)
+    envelope = msgspec.structs.replace(
+        item.envelope, given=msgspec.structs.replace(given, **changes), worlds=worlds
+    )
+    return msgspec.structs.replace(item, envelope=envelope)
+
+
+def _says_domain(file: InputFile, reader: Reader) -> bool:
+    item = reader.canonicalize(Record(wrapped(file.raw, STRATEGY), Origin(file.name), b""))
+    if not isinstance(item, Canonicalized):
+        return True
+    return bool(item.envelope.given.execution_domain or item.dag.dag_context.execution_domain)
+
+
+def _earlier(old: Submission, new: Submission, position: int) -> Submission:
+    """A baseline as an earlier submission of the new one's lineage, in its context."""
+    dag = msgspec.structs.replace(old.hashed.dag, lineage=new.hashed.dag.lineage)
+    hashed = msgspec.structs.replace(old.hashed, dag=dag)
+    return msgspec.structs.replace(
+        old,
+        strategy_id=f"{new.strategy_id}-baseline-{position}",
+        hashed=hashed,
+        context=new.context,
+        submission_digest=f"{old.submission_digest}-{position}",
+        submission_id=f"{old.submission_id}-{position}",
+        at_ms=position + 1,
+        dry_run=False,
+    )
+
+
+def _removed(new: Submission, before: Submission | None) -> list[dict[str, Any]]:
+    """Nodes of the previous version that the new one has not."""
+    if before is None:
+        return []
+    kept = {node.node_id for node in new.hashed.dag.nodes}
+    return [
+        {"node_id": node.node_id, "name": node.name}
+        for node in before.hashed.dag.nodes
+        if node.node_id not in kept
+    ]

@@ -1,0 +1,168 @@
+"""Rows with everything filled in that a test does not care about, and how to get them into a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dagmanager.dag.model import TagQuery
+from dagmanager.engine.ports import Graph, Known, Locks, LookupKeys, Transaction
+from dagmanager.engine.rows import (
+    Binding,
+    ContentRow,
+    HolderKey,
+    HolderRow,
+    LineageKey,
+    LineageRow,
+    Member,
+    NodeRow,
+    OutboxRow,
+    OutboxState,
+    OutcomeRow,
+    QueueRow,
+    QueueState,
+    Row,
+    SentinelKey,
+    SentinelRow,
+    SentinelState,
+    TopicSpec,
+)
+
+SPEC = TopicSpec(partitions=1, replication=1, retention_ms=86_400_000)
+
+
+def node(
+    node_id: str,
+    *,
+    base_name: str = "",
+    tags: Sequence[str] = (),
+    interval: int = 60,
+    depends_on: Sequence[str] = (),
+    query: TagQuery | None = None,
+    **fields: Any,
+) -> NodeRow:
+    return NodeRow(
+        node_id=node_id,
+        node_type="TagQueryNode" if query else "Node",
+        interval=interval,
+        period=0,
+        params_canon="{}",
+        dependencies=tuple(depends_on),
+        schema_compat_id="s",
+        code_hash="c",
+        created_ms=0,
+        base_name=base_name or f"base-{node_id}",
+        topic_type="indicator",
+        tags=tuple(tags),
+        tag_query=query,
+        **fields,
+    )
+
+
+def queue(
+    topic: str,
+    node_id: str = "n1",
+    namespace: str = "",
+    *,
+    safe: str = "",
+    state: QueueState = QueueState.ACTIVE,
+    incarnation: int = 1,
+    **fields: Any,
+) -> QueueRow:
+    return QueueRow(
+        topic=topic,
+        binding=Binding(node_id, namespace, safe),
+        state=state,
+        incarnation=incarnation,
+        spec=SPEC,
+        tag="indicator",
+        ttl_ms=1_000,
+        created_ms=0,
+        **fields,
+    )
+
+
+def content(digest: str, *members: str | tuple[str, Sequence[str]]) -> ContentRow:
+    """Members are node ids, or node ids with the tags that this content gives them."""
+    pairs = [(member, ()) if isinstance(member, str) else member for member in members]
+    return ContentRow(digest, tuple(Member(node_id, "", tuple(tags), node_id) for node_id, tags in pairs))
+
+
+def sentinel(
+    digest: str,
+    lineage: str = "line",
+    namespace: str = "",
+    *,
+    version: str = "v1",
+    revision: int = 1,
+    state: SentinelState = SentinelState.ACTIVE,
+    **fields: Any,
+) -> SentinelRow:
+    return SentinelRow(
+        key=SentinelKey(lineage, namespace, version, revision),
+        content=digest,
+        state=state,
+        weight=1.0,
+        commit_hash=digest,
+        created_ms=0,
+        **fields,
+    )
+
+
+def lineage_row(lineage: str = "line", namespace: str = "", at_ms: int = 1) -> LineageRow:
+    return LineageRow(LineageKey(lineage, namespace), at_ms)
+
+
+def holder(strategy_id: str, held: SentinelKey) -> HolderRow:
+    return HolderRow(HolderKey(strategy_id, held.namespace), held, "digest", None, 1)
+
+
+def outcome(claim_id: str, *topics: str) -> OutcomeRow:
+    return OutcomeRow(claim_id, b"{}", topics, 1)
+
+
+def event(stream: str, revision: int, created_ms: int, state: OutboxState = OutboxState.WAITING) -> OutboxRow:
+    return OutboxRow(
+        event_id=f"{stream}:{revision}:{created_ms}",
+        stream=stream,
+        revision=revision,
+        channel="queue",
+        message_key=stream,
+        value=b'{"n":1}',
+        state=state,
+        created_ms=created_ms,
+    )
+
+
+def locks_for(rows: Iterable[Row]) -> Locks:
+    """What writing these rows needs."""
+    keys = {
+        LineageKey(row.key.lineage, row.key.namespace)
+        for row in rows
+        if isinstance(row, LineageRow | SentinelRow)
+    }
+    return Locks(lineages=tuple(sorted(keys)))
+
+
+def store(graph: Graph, *rows: Row) -> None:
+    def work(tx: Transaction) -> None:
+        tx.lock(locks_for(rows))
+        tx.put(rows)
+
+    graph.transact(work)
+
+
+def remove(graph: Graph, *rows: Row) -> None:
+    def work(tx: Transaction) -> None:
+        tx.lock(locks_for(rows))
+        tx.delete(rows)
+
+    graph.transact(work)
+
+
+def now_of(graph: Graph) -> int:
+    return graph.known(LookupKeys()).now_ms
+
+
+def known_bindings(graph: Graph | Transaction, *bindings: Binding) -> Known:
+    return graph.known(LookupKeys(bindings=frozenset(bindings)))

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dagmanager.cli.config_sample import reference, sample
+from dagmanager.errors import SettingsError
+from dagmanager.settings.source import SettingsSource, check, find_source, load, resolve
+from dagmanager.settings.table import RetentionPolicy, Settings, fields
+from tests.cli.running import call
+
+PROD = "neo4j_dsn: bolt://x\nkafka_dsn: k:9092\ncontrolbus_dsn: k:9092\ncontrolbus_queue_topic: queue\n"
+REQUIRED = ["neo4j_dsn", "kafka_dsn", "controlbus_dsn", "controlbus_queue_topic"]
+
+
+def source(text: str, **environ: str) -> SettingsSource:
+    return SettingsSource(text, "s.yml", environ)
+
+
+def codes(text: str, *, strict: bool = False, **environ: str) -> list[tuple[str, str, int]]:
+    """Findings but for those about empty servers."""
+    found = check(source(text, **environ), strict=strict)
+    return [(each.level, each.code, each.line) for each in found if each.code != "empty_field"]
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "field", "expected"),
+    [
+        ("", {}, "grpc_port", 50051),
+        ("dagmanager:\n  grpc_port: 7\n", {}, "grpc_port", 7),
+        ("grpc_port: 7\ngateway: {grpc_port: 8}\n", {}, "grpc_port", 7),
+        ("dagmanager: {grpc_port: 7}", {"DAGMANAGER_GRPC_PORT": "9"}, "grpc_port", 9),
+        ("dagmanager: {grpc_port: '${P}'}", {"P": "11"}, "grpc_port", 11),
+        ("dagmanager: {neo4j_dsn: 'bolt://${H}:1'}", {"H": "db"}, "neo4j_dsn", "bolt://db:1"),
+        ("dagmanager: {neo4j_dsn: null}", {}, "neo4j_dsn", ""),
+        ("dagmanager:\n", {}, "http_port", 8001),
+        ("profile: prod", {}, "grpc_host", "0.0.0.0"),
+        ("profile: dev", {}, "grpc_host", "127.0.0.1"),
+        ("", {"DAGMANAGER_PROFILE": "prod"}, "controlbus_queue_topic", ""),
+        ("", {}, "controlbus_queue_topic", "queue"),
+        ("", {"DAGMANAGER_ENABLE_TOPIC_NAMESPACE": "false"}, "enable_topic_namespace", False),
+        ("", {"DAGMANAGER_LINEAGE_FIELDS": "meta.a, meta.b"}, "lineage_fields", ("meta.a", "meta.b")),
+        ("", {"DAGMANAGER_TOPIC_TYPE_OVERRIDES": '{"X": "raw"}'}, "topic_type_overrides", {"X": "raw"}),
+        ("", {"DAGMANAGER_GRPC_PORT": ""}, "grpc_port", 50051),
+        ("gc_interval_seconds: 5", {}, "gc_interval_seconds", 5.0),
+        ("a: &a {grpc_port: 5}\ndagmanager: {<<: *a}", {}, "grpc_port", 5),
+    ],
+)
+def test_where_a_value_comes_from(text: str, environ: dict[str, str], field: str, expected: Any) -> None:
+    settings, findings = resolve(source(text, **environ))
+    assert getattr(settings, field) == expected
+    errors = [each for each in findings if each.level == "error"]
+    assert [each.code for each in errors if settings.profile == "dev" and each.line != 1] == []
+
+
+def test_a_table_keeps_the_defaults_that_it_does_not_name() -> None:
+    text = "dagmanager:\n  gc_policies: {raw: {ttl_seconds: 1, grace_seconds: 0}, indicator: null}\n"
+    policies = resolve(source(text))[0].gc_policies
+    assert policies["raw"] == RetentionPolicy(1, 0)
+    assert policies["indicator"] is None
+    assert policies["sentinel"] == Settings().gc_policies["sentinel"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("dagmanager:\n  grpc_prt: 1\n", [("warning", "unknown_field", 2)]),
+        ("dagmanager:\n  a: 1\n  grpc_port: x\n  http_port: 99999\n  neo4j_dsn: 5\n",
+         [("warning", "unknown_field", 2), *(("error", "wrong_type", line) for line in (3, 4, 5))]),
+        ("dagmanager:\n  kafka_dsn: a\n  kafka_dsn: b\n", [("error", "duplicate_key", 3)]),
+        ("dagmanager:\n  kafka_dsn: ${GONE}\n", [("error", "unset_variable", 2)]),
+        ("gateway: {x: '${GONE}', y: !FOO 1}\n", []),
+        ("neo4j_dsn: x\ndagmanager: {}\n", [("warning", "outside_section", 1)]),
+        ("dagmanger: {kafka_dsn: x}\n", [("warning", "unknown_field", 1)]),
+        ("dagmanager: 5\n", [("error", "wrong_type", 1)]),
+        ("profile: qa\n", [("error", "wrong_type", 1)]),
+        ("[1, 2]\n", [("error", "invalid_yaml", 1)]),
+        ("a: [\n", [("error", "invalid_yaml", 2)]),
+        ("dagmanager: {kafka_dsn: !!python/object:os.system x}\n", [("error", "invalid_yaml", 1)]),
+        ("dagmanager: {grpc_port: !!int x}\n", [("error", "invalid_yaml", 1)]),
+        ("x: &x [*x]\n", [("error", "invalid_yaml", 1)]),
+        ("{" * 40, [("error", "too_large", 1)]),
+        ("#" * 300_000, [("error", "too_large", 1)]),
+        ("a: &a [" + "1," * 99 + "]\nb: &b [" + "*a," * 50 + "]\nc: [" + "*b," * 50 + "]\n", [("error", "too_large", 3)]),
+        ("diffs_topic: a.b\ndead_letters_topic: a_b\n", [("error", "same_topic", 2)]),
+        ("submissions_topic: 'no spaces'\n", [("error", "wrong_type", 1)]),
+        ("topic_shapes:\n  raw: {partitions: 0, replication_factor: 1, retention_seconds: 1}\n",
+         [("error", "wrong_type", 2)]),
+        ("topic_shapes:\n  raw: {partitons: 1}\n", [("error", "wrong_type", 2)]),
+    ],
+)  # fmt: skip
+def test_all_findings_at_once_with_their_lines(text: str, expected: list[tuple[str, str, int]]) -> None:
+    assert codes(text) == expected
+
+
+def test_strict_refuses_typos_and_names_the_nearest() -> None:
+    text = "dagmanager:\n  grpc_prt: 1\n"
+    assert codes(text, strict=True) == [("error", "unknown_field", 2)]
+    finding = next(each for each in check(source(text)) if each.code == "unknown_field")
+    assert finding.hint == "did you mean `grpc_port`?"
+    assert finding.place() == "s.yml:2:3"
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    assert codes("", DAGMANAGER_SERVICE_HOST="x", DAGMANAGER_CONFIG="y", DAGMANAGER_PORT_8001_TCP="z") == []
+    assert [code for _, code, _ in codes("", DAGMANAGER_GRPC_PRT="1")] == ["unknown_field"]
+
+
+@pytest.mark.parametrize(("profile", "level"), [("dev", "warning"), ("prod", "error")])
+def test_empty_servers(profile: str, level: str) -> None:
+    empty = "".join(f"{name}: ''\n" for name in REQUIRED)
+    found = check(source(f"profile: {profile}\n{empty}"))
+    assert [(each.field, each.level) for each in found] == [(name, level) for name in REQUIRED]
+    assert check(source(f"profile: {profile}\n{PROD}")) == ()
+
+
+def test_prod_does_not_start_and_names_each(tmp_path: Path) -> None:
+    path = tmp_path / "s.yml"
+    path.write_text("profile: prod\n")
+    with pytest.raises(SettingsError) as caught:
+        load(str(path), {})
+    assert all(name in str(caught.value) for name in REQUIRED)
+    assert load(str(path), {}, offline=True)[0].profile == "prod"
+    assert find_source(None, {"DAGMANAGER_CONFIG": str(path)}).file == str(path)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_a_file_that_cannot_be_read(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "s.yml"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError, match=r"s\.yml"):
+        load(str(path), {})
+
+
+def test_secrets_are_never_shown() -> None:
+    settings, findings = resolve(
+        source("neo4j_password: [hunter2]\nneo4j_user: u\n", DAGMANAGER_NEO4J_PASSWORD="hunter2")
+    )
+    assert settings.neo4j_password == "hunter2"
+    assert "hunter2" not in repr(settings) + repr(findings)
+
+
+@pytest.mark.parametrize("profile", ["dev", "prod"])
+def test_the_sample_validates_and_explains_every_field(profile: str) -> None:
+    text = sample(profile)
+    found = check(source(text), strict=True)
+    assert [each for each in found if each.level == "error" or each.code != "empty_field"] == []
+    lines = [line.strip().removeprefix("# ") for line in text.splitlines()]
+    for row in fields():
+        assert row.about.sentence.endswith("."), row.name
+        assert row.about.sentence in lines, row.name
+        assert any(line.startswith(f"{row.name}:") for line in lines), row.name
+
+
+def test_every_line_of_the_sample_holds_when_uncommented() -> None:
+    rows = [line.strip().removeprefix("# ") for line in sample("dev").splitlines()]
+    names = tuple(f"{row.name}:" for row in fields())
+    text = "dagmanager:\n" + "\n".join(f"  {line}" for line in rows if line.startswith(names))
+    assert check(source(text, NEO4J_PASSWORD="x"), strict=True) == ()
+
+
+def test_the_reference_names_every_field() -> None:
+    assert all(f"| `{row.name}` |" in reference() for row in fields())
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "code"),
+    [
+        ("profile: dev\n", [], 0),
+        ("profile: prod\n", [], 1),
+        (f"profile: prod\n{PROD}", [], 0),
+        ("dagmanager: {grpc_prt: 1}\n", [], 0),
+        ("dagmanager: {grpc_prt: 1}\n", ["--strict"], 1),
+        ("dagmanager: {\n", [], 1),
+    ],
+)
+def test_config_validate(text: str, words: list[str], code: int, tmp_path: Path) -> None:
+    path = tmp_path / "s.yml"
+    path.write_text(text)
+    done = call("config", "validate", "--config", str(path), *words)
+    assert (done.code, done.err) == (code, "")
+    shown = call("config", "validate", "--config", str(path), "--json", *words)
+    verdict = json.loads(shown.out)
+    assert (shown.code, verdict["ok"]) == (code, code == 0)
+    assert len(verdict["findings"]) == done.out.count("error[") + done.out.count("warning[")
