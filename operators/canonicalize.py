@@ -15,7 +15,9 @@ from operators.remember import Remembered
 def canonicalize(
     step_id: str, up: KeyedStream[Remembered], reader: Reader
 ) -> KeyedStream[Canonicalized | Refused]:
-    """Parse, validate and canonicalize; unchanged nodes cost one dictionary look-up."""
+    """Parse, validate and canonicalize; unchanged nodes, and bytes that repeat, cost one look-up."""
     return op.filter_map_value(
-        "filter_map", up, lambda item: reader.canonicalize(item.record, repeat=item.repeat)
+        "filter_map",
+        up,
+        lambda item: reader.canonicalize(item.record, digest=item.digest, repeat=item.repeat),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import bytewax.operators as op
 from bytewax.dataflow import operator
@@ -17,13 +17,16 @@ Batch = list[tuple[str, Submission | Refused]]
 
 @operator
 def lookup(
-    step_id: str, up: KeyedStream[Submission | Refused], engine: Engine
+    step_id: str,
+    up: KeyedStream[Submission | Refused],
+    engine: Engine,
+    patiently: Callable[[Callable[[], list[LookedUp]]], list[LookedUp]],
 ) -> KeyedStream[LookedUp | Refused]:
-    """Refused items pass by, in order."""
+    """Refused items pass by, in order. `patiently` calls again until the graph is back."""
 
     def batched(batch: Batch) -> Iterable[tuple[str, LookedUp | Refused]]:
         asked = [item for _, item in batch if isinstance(item, Submission)]
-        found = iter(engine.lookup(asked) if asked else [])
+        found = iter(patiently(lambda: engine.lookup(asked)) if asked else [])
         return [(key, next(found) if isinstance(item, Submission) else item) for key, item in batch]
 
     return op.flat_map_batch("flat_map_batch", up, batched)

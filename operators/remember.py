@@ -18,15 +18,18 @@ from bytewax.dataflow import operator
 from bytewax.operators import KeyedStream, StatefulLogic
 
 from dagmanager.dag.model import Record
+from dagmanager.engine.reading import strategy_of
 
 STATE_VERSION: Final = 1
+DIGEST_BYTES: Final = 16
 FORGET_AFTER: Final = timedelta(hours=1)
 
 
 class Remembered(msgspec.Struct, frozen=True):
-    """A record, and whether its bytes equal this strategy's last."""
+    """A record, the digest of its bytes, and whether they equal this strategy's last."""
 
     record: Record
+    digest: bytes
     repeat: bool
 
 
@@ -45,11 +48,11 @@ class LastDigest(StatefulLogic[Record, Remembered, dict[str, Any]]):
 
     def on_item(self, value: Record) -> tuple[Iterable[Remembered], bool]:
         """Compare with the last digest and keep this one."""
-        digest = blake3(value.value).digest(16)
+        digest = blake3(value.value).digest(DIGEST_BYTES)
         repeat = digest == self._digest
         self._digest = digest
         self._until = (self._now() + self._forget_after).timestamp()
-        return [Remembered(value, repeat)], StatefulLogic.RETAIN
+        return [Remembered(value, digest, repeat)], StatefulLogic.RETAIN
 
     def on_notify(self) -> tuple[Iterable[Remembered], bool]:
         """Nothing came for so long: forget the key."""
@@ -75,5 +78,16 @@ def remember(
     forget_after: timedelta = FORGET_AFTER,
     now: Callable[[], datetime] = _now,
 ) -> KeyedStream[Remembered]:
-    """Records keyed by strategy → the same, marked when they repeat the last."""
-    return op.stateful("stateful", up, lambda state: LastDigest(state, forget_after, now))
+    """Records under any key → keyed by strategy, marked when they repeat its last, in order of arrival.
+
+    Bytewax runs the keys of a batch in the order of their names; the last step puts the batch back in
+    order, so that two strategies of one lineage are not swapped.
+    """
+    keyed = op.map("by_strategy", up, lambda item: (strategy_of(item[1]), item[1]))
+    marked = op.stateful("stateful", keyed, lambda state: LastDigest(state, forget_after, now))
+    return op.flat_map_batch("arrival", marked, lambda batch: sorted(batch, key=_arrival))
+
+
+def _arrival(item: tuple[str, Remembered]) -> tuple[str, str, int, int]:
+    origin = item[1].record.origin
+    return origin.source, origin.source_id, origin.partition, origin.position

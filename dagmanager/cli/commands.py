@@ -64,6 +64,12 @@ def _completion() -> CommandModule:
     return completion
 
 
+def _run() -> CommandModule:
+    from dagmanager.cli import run
+
+    return run
+
+
 def _validate() -> CommandModule:
     from dagmanager.cli import config_validate
 
@@ -88,6 +94,7 @@ DAGMANAGER: Final = Group(
     "what a strategy's DAG shares with every DAG before it, and what it would create",
     {
         "diff": Command("show what submitting a DAG would create, reuse and buffer; writes nothing", _diff),
+        "run": Command("run the flow: submissions in, diffs out, until the input ends or SIGTERM", _run),
         "node-id": Command("compute node ids of JSON lines on stdin", _node_id),
         "compute-key": Command("compute keys of nodes in their contexts, JSON lines on stdin", _compute_key),
         "explain-error": Command("say what an error means and how to mend it", _explain_error),

@@ -100,14 +100,14 @@ def _request(args: argparse.Namespace, bytes_max: int) -> DiffRequest:
 
 
 def _decide(request: DiffRequest, settings: Settings) -> dict[str, Any]:
-    """The one call into the engine: a dict, or the refused file and why."""
+    """The one call into the engine: a dict, or the name of the refused file and why."""
     from dagmanager.cli.diff_engine import decide
 
     found = decide(request, settings)
     if isinstance(found, dict):
         return found
-    file, why = found
-    raise refused(why, file)
+    name, why = found
+    raise refused(why, next(file for file in (request.file, *request.baselines) if file.name == name))
 
 
 def refused(why: Rejection, file: InputFile) -> CommandError:

@@ -12,7 +12,7 @@ import msgspec
 
 from dagmanager.assembly import policy_of, read_options_of
 from dagmanager.dag.model import GivenContext, Origin, Record, Submission
-from dagmanager.dag.wrap import wrapped
+from dagmanager.dag.wrap import strategy_key, wrapped
 from dagmanager.engine.claim_rows import ClaimOptions
 from dagmanager.engine.dry_run import provisional_topics
 from dagmanager.engine.engine import Engine, lookup, plan
@@ -94,7 +94,8 @@ def _told(
 
 def _read(file: InputFile, request: DiffRequest, reader: Reader) -> Submission | Refusal:
     """One submission of a file, in the context asked for; of several worlds the first."""
-    record = Record(wrapped(file.raw, request.strategy or STRATEGY), Origin(file.name), b"")
+    raw = wrapped(file.raw, request.strategy or STRATEGY)
+    record = Record(raw, Origin(file.name), strategy_key(raw).encode())
     item = reader.canonicalize(record)
     if item is None:
         why = "this is a record of another kind, no submission"

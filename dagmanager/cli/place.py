@@ -52,6 +52,20 @@ def find(text: str, path: Path) -> Span | None:
         return None
 
 
+def value_start(text: str, path: Path) -> int | None:
+    """Where the value that a path names begins; None when it is not there."""
+    decoder, at = json.JSONDecoder(strict=False), _skip(text, 0)
+    try:
+        for step in path:
+            child = _child(decoder, text, at, step)
+            if child is None:
+                return None
+            at = child[1]
+    except (ValueError, IndexError, RecursionError):
+        return None
+    return at
+
+
 def keys_at(text: str, path: Path) -> tuple[str, ...]:
     """The keys of the object a path names ; none when there is no such object."""
     try:

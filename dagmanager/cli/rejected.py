@@ -6,7 +6,7 @@ from typing import Any
 
 from dagmanager.cli.error_page import remedy
 from dagmanager.cli.output import meant
-from dagmanager.cli.place import Path, Place, find, keys_at, node_path, path_of, place_at
+from dagmanager.cli.place import Path, Place, find, keys_at, node_path, path_of, place_at, value_start
 from dagmanager.cli.problem import Exit, Report
 from dagmanager.errors import ErrorCode, Rejection
 
@@ -40,8 +40,17 @@ def _known_place(rejection: Rejection, raw: bytes, text: str) -> Place | None:
     offset = rejection.details[0].get("offset") if rejection.details else None
     if rejection.code is not ErrorCode.INVALID_JSON or not isinstance(offset, int):
         return None
-    start = len(raw[:offset].decode("utf-8", "replace"))
-    return place_at(text, min(start, len(text)), start + 1)
+    offset += _start_of_dag(rejection, raw, text)
+    start = min(len(raw[:offset].decode("utf-8", "replace")), len(text))
+    return place_at(text, start, start + 1)
+
+
+def _start_of_dag(rejection: Rejection, raw: bytes, text: str) -> int:
+    """Where in the file, in bytes, the text begins in which the decoder counted."""
+    if not rejection.message.endswith(" of the DAG"):
+        return 0
+    dag = value_start(text, ("dag",))
+    return len(text[:dag].encode()) if dag is not None else len(raw) - len(raw.lstrip())
 
 
 def _found_place(rejection: Rejection, text: str, path: Path) -> Place:

@@ -9,7 +9,7 @@ import msgspec
 from dagmanager.dag.context import namespace_text
 from dagmanager.dag.duplicates import unite
 from dagmanager.dag.entries import Entries, read_entries
-from dagmanager.dag.exact_json import is_utf8, items, members, parse
+from dagmanager.dag.exact_json import is_utf8, items, not_an_object, parse, split_nodes
 from dagmanager.dag.findings import DETAILS_MAX, FieldError, escaped, object_at, refused, text_at, wrong
 from dagmanager.dag.given import given_context
 from dagmanager.dag.hashing import mismatch, node_id, pointers
@@ -87,9 +87,11 @@ def split_dag(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
     if len(dag) > limits.bytes_max:
         message = f"the DAG has {len(dag)} bytes, the limit is {limits.bytes_max}"
         raise refused("", message, str(limits.bytes_max), str(len(dag)), ErrorCode.TOO_LARGE)
-    found = members(dag, limits.depth_max) if is_utf8(dag) else scan(dag, limits.depth_max)
+    if not is_utf8(dag):
+        raise FieldError(_problem(scan(dag, limits.depth_max)))
+    found, raws = split_nodes(dag, limits.depth_max)
     if isinstance(found, JsonProblem):
-        raise FieldError(found.rejection("the DAG"))
+        raise FieldError(_problem(found))
     nodes = found.pop("nodes", None)
     head: dict[str, Any] = {}
     for key, raw in found.items():
@@ -99,13 +101,18 @@ def split_dag(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
         head[key] = value
     if nodes is None:
         raise refused("/nodes", "/nodes: the DAG has no nodes", "a list", code=ErrorCode.MISSING_FIELDS)
-    raws = items(nodes)
+    if raws is None:
+        raws = items(nodes)
     if raws is None:
         raise wrong("/nodes", "a list of objects", parse(nodes, limits.depth_max))
     if len(raws) > limits.nodes_max:
         message = f"/nodes: {len(raws)} nodes, the limit is {limits.nodes_max}"
         raise refused("/nodes", message, str(limits.nodes_max), str(len(raws)), ErrorCode.TOO_LARGE)
     return head, raws
+
+
+def _problem(found: Any) -> Rejection:
+    return (found if isinstance(found, JsonProblem) else not_an_object()).rejection("the DAG")
 
 
 def _entries(dag: bytes, raws: list[bytes], memo: NodeMemo, limits: Limits) -> Entries:

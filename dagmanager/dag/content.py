@@ -15,9 +15,12 @@ from dagmanager.dag.model import ComputeContext, Node, Origin
 
 
 def content_digest(nodes: Sequence[Node]) -> str:
-    """Of the set of (node_id, schema_hash, sorted tags, name), 64 hex digits; order does not matter."""
-    rows = sorted([(node.node_id, node.schema_hash, node.tags, node.name) for node in nodes])
-    return blake3(orjson.dumps(rows)).hexdigest()
+    """Of the set of (node_id, schema_hash, sorted tags, name), 64 hex digits; order does not matter.
+
+    Each node once, as in a canonical DAG.
+    """
+    rows = {node.node_id: (node.node_id, node.schema_hash, node.tags, node.name) for node in nodes}
+    return blake3(orjson.dumps([rows[node_id] for node_id in sorted(rows)])).hexdigest()
 
 
 def submission_digest(

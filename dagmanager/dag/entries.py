@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Any
 
 import msgspec
 
-from dagmanager.dag.exact_json import parse
+from dagmanager.dag.exact_json import parse_many
 from dagmanager.dag.findings import DETAILS_MAX, FieldError, wrong
 from dagmanager.dag.json_scan import JsonProblem
 from dagmanager.dag.model import Node
+from dagmanager.dag.node_columns import read_columns
 from dagmanager.dag.node_fields import missing_fields, read_node
 from dagmanager.dag.node_memo import NodeMemo
+from dagmanager.dag.params import TAG_QUERY
 from dagmanager.dag.version import SENTINEL
 from dagmanager.errors import ErrorCode, Rejection
 
@@ -22,7 +25,6 @@ class Entries(msgspec.Struct):
     nodes: list[Node | None]
     sentinels: list[tuple[int, dict[str, Any]]]
     unproven: list[tuple[bytes, Node]]
-    fresh: set[int]
 
 
 def read_entries(
@@ -33,16 +35,19 @@ def read_entries(
     `depth_max` is what is left for one entry. Wrong values go before missing ones.
     """
     nodes = memo.known(raws)
-    entries = Entries(nodes, [], [], set())
+    entries = Entries(nodes, [], [])
     wrongs: list[Rejection] = []
     missing: list[tuple[int, dict[str, Any], list[str]]] = []
-    for position, raw in enumerate(raws):
-        if nodes[position] is not None:
-            continue
-        tree = parse(raw, depth_max)
-        if type(tree) is JsonProblem:
+    new = [position for position, node in enumerate(nodes) if node is None]
+    trees = parse_many([raws[at] for at in new], depth_max)
+    plain = _plain_nodes(trees)
+    for position, tree, quick in zip(new, trees, plain, strict=True):
+        if quick is not None:
+            nodes[position] = quick
+            entries.unproven.append((raws[position], quick))
+        elif type(tree) is JsonProblem:
             return position, tree
-        if type(tree) is not dict:
+        elif type(tree) is not dict:
             wrongs.append(wrong(f"/nodes/{position}", "an object", tree).rejection)
         elif tree.get("node_type") == SENTINEL:
             entries.sentinels.append((position, tree))
@@ -55,11 +60,23 @@ def read_entries(
             if not (node.node_id and node.node_type and node.code_hash and node.schema_compat_id):
                 missing.append((position, tree, missing_fields(tree)))
             nodes[position] = node
-            entries.fresh.add(position)
-            entries.unproven.append((raw, node))
+            entries.unproven.append((raws[position], node))
     if wrongs:
         return _all_wrong(wrongs)
     return _all_missing(missing) if missing else entries
+
+
+def _plain_nodes(trees: list[Any]) -> list[Node | None]:
+    """The node of each plain compute node, read as one batch; None for all else, to be read one by one."""
+    ordinary = [type(tree) is dict and tree.get("node_type") not in _ONE_BY_ONE for tree in trees]
+    batch = read_columns(list(compress(trees, ordinary)))
+    if batch is None:
+        return [None] * len(trees)
+    quick = iter(batch)
+    return [next(quick) if plain else None for plain in ordinary]
+
+
+_ONE_BY_ONE = (SENTINEL, TAG_QUERY)
 
 
 def _placed(found: Rejection, position: int, tree: dict[str, Any]) -> Rejection:

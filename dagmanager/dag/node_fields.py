@@ -35,28 +35,30 @@ def read_node(fields: dict[str, Any]) -> Node:
     `node_id` is as submitted ('' when absent): that it is the right one is for `hashing` to prove.
     """
     get = fields.get
-    node_id = get("node_id")
-    if node_id is None:
-        node_id = ""
-    elif type(node_id) is not str or (node_id and not is_node_id(node_id)):
-        raise wrong("/node_id", "blake3: and 64 (after a collision 128) lower-case hex digits", node_id)
-    node_type = _text(fields, "node_type")
-    interval = _whole(get("interval"), "/interval", INT64_MAX)
-    period = _whole(get("period"), "/period", INT32_MAX)
-    dependencies = _dependencies(fields)
+    node_id, node_type, code_hash = get("node_id", ""), get("node_type"), get("code_hash")
+    schema_hash, name = get("schema_hash"), get("name")
+    # The plain case inline, at one type check each; the functions below say what else is right or wrong.
+    if type(node_id) is not str or not (is_node_id(node_id) or not node_id):
+        node_id = _node_id(node_id)
+    if not (type(node_type) is type(code_hash) is type(schema_hash) is type(name) is str):
+        node_type, code_hash = _text(fields, "node_type"), _text(fields, "code_hash")
+        schema_hash, name = _text(fields, "schema_hash"), _text(fields, "name")
+    interval, period = get("interval"), get("period")
+    if type(interval) is not int or not 0 <= interval <= INT64_MAX:
+        interval = _whole(interval, "/interval", INT64_MAX)
+    if type(period) is not int or not 0 <= period <= INT32_MAX:
+        period = _whole(period, "/period", INT32_MAX)
+    dependencies = _dependencies(get("inputs"), get("dependencies"))
     schema_compat_id = _schema_compat_id(fields)
-    code_hash = _text(fields, "code_hash")
-    params = _params(fields)
-    query = None
-    if node_type == TAG_QUERY:
-        query = tag_query(fields, fields.get("params"))
+    params = get("params")
+    if type(params) is not dict or "config" in fields:
+        params = _params(fields)
+    query = tag_query(fields, get("params")) if node_type == TAG_QUERY else None
+    if query:
         params_canon = query_text(query)
-    elif params is None:
-        params_canon = "null"
     else:
-        params_canon = canonical_json(params) if params else "{}"
-    joined = ",".join(dependencies)
-    preimage = f"{node_type}|{interval}|{period}|{params_canon}|{joined}|{schema_compat_id}|{code_hash}"
+        params_canon = "null" if params is None else canonical_json(params)
+    preimage = f"{node_type}|{interval}|{period}|{params_canon}|{','.join(dependencies)}|{schema_compat_id}|{code_hash}"
     return Node(
         node_id,
         node_type,
@@ -67,14 +69,20 @@ def read_node(fields: dict[str, Any]) -> Node:
         schema_compat_id,
         code_hash,
         preimage.encode(),
-        _text(fields, "schema_hash"),
-        tag_set(fields.get("tags"), "/tags"),
-        _text(fields, "name"),
+        schema_hash,
+        tag_set(get("tags"), "/tags"),
+        name,
         flag_at(fields, "global", "") if "global" in fields else False,
         query,
         _text(fields, "compute_key") if "compute_key" in fields else "",
         _artifacts(fields["artifacts"]) if "artifacts" in fields else (),
     )
+
+
+def _node_id(value: Any) -> str:
+    if value is None:
+        return ""
+    raise wrong("/node_id", "blake3: and 64 (after a collision 128) lower-case hex digits", value)
 
 
 def missing_fields(fields: dict[str, Any]) -> list[str]:
@@ -113,9 +121,8 @@ def _whole(value: Any, pointer: str, largest: int) -> int:
     return number
 
 
-def _dependencies(fields: dict[str, Any]) -> tuple[str, ...]:
+def _dependencies(inputs: Any, dependencies: Any) -> tuple[str, ...]:
     """`inputs` when it lists anything, else `dependencies`; empties dropped, sorted, repeats kept."""
-    inputs, dependencies = fields.get("inputs"), fields.get("dependencies")
     if inputs is not None:
         _check_ids(inputs, "/inputs")
     if dependencies is not None and dependencies != inputs:

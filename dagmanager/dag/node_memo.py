@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from dagmanager.dag.model import Node
@@ -40,14 +40,22 @@ class NodeMemo:
                     self._put(raws[position], back)
         return found
 
-    def remember(self, proven: Iterable[tuple[bytes, Node]]) -> None:
+    def remember(self, proven: Sequence[tuple[bytes, Node]]) -> None:
         """Keep nodes whose ids were proven."""
+        cost = sum(len(raw) for raw, _ in proven) * 2 + NODE_OVERHEAD * len(proven)
+        if (
+            self._young_bytes + cost <= self._bytes_half
+            and len(self._young) + len(proven) <= self._entries_half
+        ):
+            self._young.update(proven)
+            self._young_bytes += cost
+            return
         for raw, node in proven:
             self._put(raw, node)
 
     def _put(self, raw: bytes, node: Node) -> None:
         cost = 2 * len(raw) + NODE_OVERHEAD
-        if cost > self._bytes_half or raw in self._young:
+        if cost > self._bytes_half:
             return
         if self._young_bytes + cost > self._bytes_half or len(self._young) >= self._entries_half:
             self._old, self._young, self._young_bytes = self._young, {}, 0

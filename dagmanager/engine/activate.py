@@ -12,6 +12,7 @@ import msgspec
 
 from dagmanager.engine.announce import Changed, announce
 from dagmanager.engine.events import Moment, Scope, sentinel_weight_updated
+from dagmanager.engine.lease import must_own
 from dagmanager.engine.ports import Locks, LookupKeys, Transaction
 from dagmanager.engine.references import content_bindings, set_free
 from dagmanager.engine.rows import (
@@ -24,7 +25,6 @@ from dagmanager.engine.rows import (
     SentinelState,
 )
 from dagmanager.engine.versions import activate as activate_sentinel
-from dagmanager.errors import ClaimLostError
 
 
 def activate(tx: Transaction, claim_id: str, topic_ids: Mapping[str, str], owner: str) -> bool:
@@ -45,10 +45,7 @@ def activate(tx: Transaction, claim_id: str, topic_ids: Mapping[str, str], owner
     queues, sentinels = tx.claims(claim_id)
     if not queues and not sentinels:
         return False
-    strangers = sorted({*(row.owner for row in queues), *(row.owner for row in sentinels)} - {owner})
-    if strangers:
-        msg = f"claim {claim_id} belongs to {', '.join(strangers)} now"
-        raise ClaimLostError(msg)
+    must_own(claim_id, queues, sentinels, owner)
     ready = [row for row in queues if row.topic in topic_ids]
     activate_claimed(tx, ready, sentinels, topic_ids, set())
     return True
@@ -165,8 +162,8 @@ def _changes(tx: Transaction, node_ids: Iterable[str], fresh: set[str]) -> list[
                 global_=row.global_,
                 before=row.tags if queue.topic not in fresh else after,
                 after=after,
-                world_id=queue.world_id,
-                execution_domain=queue.execution_domain,
+                world_id=queue.world_id if queue.binding.namespace else "",
+                execution_domain=queue.execution_domain if queue.binding.namespace else "",
             )
             for queue in by_node.get(node_id, ())
             if queue.state is QueueState.ACTIVE and (queue.topic in fresh or after != row.tags)

@@ -5,6 +5,8 @@ Pure. The two tables of decisions 2 are the two functions `_by_queue` and `_by_s
 
 from __future__ import annotations
 
+import msgspec
+
 from dagmanager.dag.model import Node, Submission
 from dagmanager.engine.naming import safe_suffix
 from dagmanager.engine.plan import (
@@ -26,6 +28,14 @@ _SAME_SPEC = Reason.SAME_SPEC.value
 _JOINED = Reason.JOINED.value
 
 
+class _Moment(msgspec.Struct, frozen=True, gc=False):
+    """Whose claim is ours, and what counts as now and as long ago."""
+
+    claim_id: str
+    now_ms: int
+    window_ms: int
+
+
 def bindings(submission: Submission) -> tuple[Binding, ...]:
     """The binding of every node of this submission, in the DAG's order."""
     context = submission.context
@@ -44,14 +54,18 @@ def classify(
     """One action per node, in the DAG's order.
 
     `claim_id` tells this submission's own unfinished claims from rivals'; `wanted` are the bindings
-    when the caller has them already. Refuses only for want of room in safe mode (`rate_limited`).
+    when the caller has them already. Refuses for want of room in safe mode (`rate_limited`), and
+    dependencies that neither the DAG nor the graph has where the policy is strict.
     """
     wanted = wanted if wanted is not None else bindings(submission)
+    if policy.strict_dependencies and submission.hashed.dag.external:
+        refusal = _unresolved(submission, known)
+        if refusal is not None:
+            return refusal
     if submission.context.safe_mode:
         return _isolate(submission, known, policy, claim_id, wanted)
     # Deadlines replay from the record's time; a record from the future must not end them early.
-    now_ms = min(submission.at_ms, known.now_ms)
-    window_ms = policy.schema_window_ms
+    moment = _Moment(claim_id, min(submission.at_ms, known.now_ms), policy.schema_window_ms)
     rows, queues = known.nodes, known.queues
     actions: list[Action] = []
     plain = True
@@ -68,20 +82,14 @@ def classify(
         ):
             actions.append(ReuseNode(node, binding, _SAME_SPEC, queue.topic))
             continue
-        action = _by_queue(node, binding, row, queue, claim_id, now_ms, window_ms)
+        action = _by_queue(node, binding, row, queue, moment)
         plain = plain and _is_plain(action)
         actions.append(action)
     return Plan(tuple(actions), plain)
 
 
 def _by_queue(
-    node: Node,
-    binding: Binding,
-    row: NodeRow | None,
-    queue: QueueRow | None,
-    claim_id: str,
-    now_ms: int,
-    window_ms: int,
+    node: Node, binding: Binding, row: NodeRow | None, queue: QueueRow | None, moment: _Moment
 ) -> Action:
     """First table: the first row that matches the queue's state."""
     if row is None or row.safe_only:
@@ -93,37 +101,31 @@ def _by_queue(
             node, binding, Reason.RESURRECTED.value, queue.incarnation + 1, known=True, predecessor=queue
         )
     if queue.state is QueueState.PROVISIONING:
-        if queue.claim_id == claim_id:
+        if queue.claim_id == moment.claim_id:
             return CreateNode(
                 node, binding, Reason.NEW_BINDING.value, queue.incarnation, known=True, topic=queue.topic
             )
-        return _by_schema(node, binding, row, queue, _JOINED, now_ms, window_ms)
-    return _by_schema(node, binding, row, queue, _SAME_SPEC, now_ms, window_ms)
+        return _by_schema(node, row, queue, _JOINED, moment)
+    return _by_schema(node, row, queue, _SAME_SPEC, moment)
 
 
 def _by_schema(
-    node: Node,
-    binding: Binding,
-    row: NodeRow,
-    queue: QueueRow,
-    plain: str,
-    now_ms: int,
-    window_ms: int,
+    node: Node, row: NodeRow, queue: QueueRow, plain: str, moment: _Moment
 ) -> ReuseNode | BufferNode:
     """Second table: the schema, on every reuse. `plain` is the reason when nothing is to buffer."""
     sent = node.schema_hash
-    topic = queue.topic
+    binding, topic = queue.binding, queue.topic
     if sent and not row.schema_hash:
         return ReuseNode(node, binding, plain, topic, SchemaEffect.ADOPT)
     if not sent:
         return ReuseNode(node, binding, plain, topic)
     if sent == row.schema_hash:
         since = row.buffering_since_ms
-        if since is not None and now_ms < since + window_ms:
+        if since is not None and moment.now_ms < since + moment.window_ms:
             return BufferNode(node, binding, Reason.STILL_BUFFERING.value, topic, node.period)
         return ReuseNode(node, binding, plain, topic)
     seen = dict(row.schemas).get(sent)
-    if seen is not None and now_ms < seen + window_ms:
+    if seen is not None and moment.now_ms < seen + moment.window_ms:
         return BufferNode(node, binding, Reason.SCHEMA_OLDER.value, topic, node.period)
     return BufferNode(
         node, binding, Reason.SCHEMA_CHANGED.value, topic, node.period, SchemaEffect.BECOMES_CURRENT
@@ -160,6 +162,24 @@ def _isolate(
             got=str(known.safe_topics + new),
         )
     return Plan(tuple(actions), plain=False)
+
+
+def _unresolved(submission: Submission, known: Known) -> Rejection | None:
+    missing = set(submission.hashed.dag.external).difference(known.nodes)
+    if not missing:
+        return None
+    found = [
+        {"node_id": node.node_id, "dependency": dependency}
+        for node in submission.hashed.dag.nodes
+        for dependency in sorted(missing.intersection(node.dependencies))
+    ]
+    return Rejection(
+        ErrorCode.UNRESOLVED_DEPENDENCIES,
+        f"{len(missing)} dependencies are neither in this DAG nor known",
+        "/nodes",
+        found[0]["node_id"],
+        details=tuple(found[:100]),
+    )
 
 
 def _is_plain(action: Action) -> bool:

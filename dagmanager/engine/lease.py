@@ -6,10 +6,13 @@ process that woke up too late cannot act (decisions 5).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from dagmanager.engine.ports import Locks, Transaction
 from dagmanager.engine.rows import LineageKey, QueueRow, SentinelRow
+from dagmanager.errors import ClaimLostError
 
 
 def take(
@@ -52,3 +55,26 @@ def take_locked(
     ours = tuple(msgspec.structs.replace(row, owner=owner, lease_until_ms=until) for row in sentinels)
     tx.put([*mine, *ours])
     return mine, ours
+
+
+def renew(tx: Transaction, claim_ids: Iterable[str], owner: str, lease_ms: int) -> None:
+    """A new lease for whatever of these claims is still ours: we are at work (decisions 5)."""
+    claims = {each: tx.claims(each) for each in claim_ids}
+    lineages = {LineageKey(row.key.lineage, row.key.namespace) for _, rows in claims.values() for row in rows}
+    bindings = {row.binding for rows, _ in claims.values() for row in rows}
+    tx.lock(Locks(lineages=tuple(sorted(lineages)), bindings=tuple(sorted(bindings))))
+    for each in claims:
+        queues, sentinels = tx.claims(each)
+        if {row.owner for row in (*queues, *sentinels)} == {owner}:
+            take_locked(tx, queues, sentinels, owner, lease_ms, only_overdue=True)
+
+
+def must_own(
+    claim_id: str, queues: Iterable[QueueRow], sentinels: Iterable[SentinelRow], owner: str
+) -> None:
+    """`ClaimLostError` when any of these rows has another owner by now."""
+    owners = {row.owner for row in queues} | {row.owner for row in sentinels}
+    strangers = sorted(owners - {owner})
+    if strangers:
+        msg = f"claim {claim_id} belongs to {', '.join(strangers)} now"
+        raise ClaimLostError(msg)

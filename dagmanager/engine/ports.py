@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from dagmanager.dag.model import TagQuery
 from dagmanager.engine.rows import (
     Binding,
     ContentRow,
@@ -31,6 +32,7 @@ from dagmanager.engine.rows import (
     TagSetKey,
     TopicSpec,
 )
+from dagmanager.errors import Rejection
 
 T = TypeVar("T")
 
@@ -286,3 +288,46 @@ class AdminLog(Protocol):
     def append(self, entries: Sequence[AdminEntry]) -> None:
         """Durable before it returns."""
         ...
+
+
+class Observer(Protocol):
+    """Who counts what the engine sees (M6, M7, M8); it decides nothing and never fails."""
+
+    def answered(self, status: str) -> None:
+        """One submission was told `status`: ok or a rejection's code."""
+        ...
+
+    def foreign(self, kind: str) -> None:
+        """A record of another kind went by."""
+        ...
+
+    def hashed(self, duration_ms: float) -> None:
+        """The ids of one submission were recomputed."""
+        ...
+
+    def refused(self, rejection: Rejection) -> None:
+        """A submission was refused for what it says."""
+        ...
+
+    def tag_query(self, node_id: str, query: TagQuery, queues: int) -> None:
+        """A submitted tag query and how many queues it resolves to."""
+        ...
+
+
+class Unobserved:
+    """Counts nothing."""
+
+    def answered(self, status: str) -> None:
+        """Nothing."""
+
+    def foreign(self, kind: str) -> None:
+        """Nothing."""
+
+    def hashed(self, duration_ms: float) -> None:
+        """Nothing."""
+
+    def refused(self, rejection: Rejection) -> None:
+        """Nothing."""
+
+    def tag_query(self, node_id: str, query: TagQuery, queues: int) -> None:
+        """Nothing."""

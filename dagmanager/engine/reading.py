@@ -1,11 +1,13 @@
 """From raw records to submissions: decode, canonicalize, hash; one value per record that never raises.
 
-Holds this worker's bounded caches; they change how fast an answer comes, never what it is.
+Holds bounded caches, one set per thread; they change how fast an answer comes, never what it is.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from typing import Final
 
 import msgspec
 
@@ -13,11 +15,14 @@ from dagmanager.dag.canonicalize import canonicalize
 from dagmanager.dag.decode import decode
 from dagmanager.dag.hashing import hash_dag
 from dagmanager.dag.limits import Limits
-from dagmanager.dag.model import Foreign, Record, Submission
+from dagmanager.dag.model import Envelope, Foreign, HashedDag, Record, Submission
 from dagmanager.dag.node_memo import NodeMemo
 from dagmanager.dag.submission import submissions
 from dagmanager.engine.journey import Canonicalized, Refused
 from dagmanager.errors import Rejection
+
+RECALLED_NODES: Final = 50_000
+RECALLED_READS: Final = 1_000
 
 
 class ReadOptions(msgspec.Struct, frozen=True):
@@ -29,34 +34,98 @@ class ReadOptions(msgspec.Struct, frozen=True):
     dry_run_ids: frozenset[str] = frozenset({"dryrun"})
 
 
+class Digested(Canonicalized, frozen=True):
+    """Canonical, and known by the digest of its raw bytes; `hashed` when those were proven before."""
+
+    digest: bytes = b""
+    hashed: HashedDag | None = None
+
+
+class Recent:
+    """What equal bytes under an equal key gave last; bounded, the oldest goes first. Not thread-safe.
+
+    Holds what the bytes say and no decision: who asks, when and what is known of the graph stay out.
+    """
+
+    def __init__(self, nodes_max: int = RECALLED_NODES, reads_max: int = RECALLED_READS) -> None:
+        """Bounded by nodes over all reads, and by reads."""
+        self._nodes_max, self._reads_max = nodes_max, reads_max
+        self._nodes = 0
+        self._reads: dict[tuple[bytes, bytes | None], tuple[Envelope, HashedDag]] = {}
+
+    def __len__(self) -> int:
+        """How many reads are kept."""
+        return len(self._reads)
+
+    def get(self, digest: bytes, key: bytes | None) -> tuple[Envelope, HashedDag] | None:
+        """The read of these bytes, if it is kept."""
+        return self._reads.get((digest, key))
+
+    def keep(self, digest: bytes, key: bytes | None, envelope: Envelope, hashed: HashedDag) -> None:
+        """Keep a read, without the DAG's bytes; one larger than all the room is not kept."""
+        count = len(hashed.dag.nodes)
+        if count > self._nodes_max or (digest, key) in self._reads:
+            return
+        self._reads[digest, key] = (msgspec.structs.replace(envelope, dag=b""), hashed)
+        self._nodes += count
+        while self._nodes > self._nodes_max or len(self._reads) > self._reads_max:
+            _, gone = self._reads.pop(next(iter(self._reads)))
+            self._nodes -= len(gone.dag.nodes)
+
+
+class _Memory(threading.local):
+    """Each thread's own caches: workers of one process share a flow and so a reader."""
+
+    def __init__(self) -> None:
+        self.memo = NodeMemo()
+        self.recent = Recent()
+
+
 class Reader:
-    """The pure steps with their memory; one per worker."""
+    """The pure steps with their memory. Safe between threads: each has caches of its own."""
 
     def __init__(self, options: ReadOptions) -> None:
         """Start with empty caches."""
         self.options = options
-        self.memo = NodeMemo()
-        self.foreign: Counter[str] = Counter()
+        self._memory = _Memory()
+        self._foreign: Counter[str] = Counter()
+        self._counting = threading.Lock()
 
-    def canonicalize(self, record: Record, *, repeat: bool = False) -> Canonicalized | Refused | None:
-        """Bytes to a canonical DAG; None for a record of another kind (counted in `foreign`)."""
-        envelope = decode(record, self.options.limits)
-        if isinstance(envelope, Foreign):
-            self.foreign[envelope.kind] += 1
+    @property
+    def foreign(self) -> Counter[str]:
+        """How many records of other kinds were skipped so far, by kind."""
+        with self._counting:
+            return Counter(self._foreign)
+
+    def canonicalize(
+        self, record: Record, *, digest: bytes = b"", repeat: bool = False
+    ) -> Canonicalized | Refused | None:
+        """Bytes to a canonical DAG; None for a record of another kind (counted in `foreign`).
+
+        `digest` names the raw bytes, so that they need not be read again when they `repeat`.
+        """
+        memory, options = self._memory, self.options
+        if repeat and (kept := memory.recent.get(digest, record.key)) is not None:
+            envelope, hashed = kept
+            return Digested(record, envelope, hashed.dag, digest, hashed)
+        envelope_or = decode(record, options.limits)
+        if isinstance(envelope_or, Foreign):
+            with self._counting:
+                self._foreign[envelope_or.kind] += 1
             return None
-        if isinstance(envelope, Rejection):
-            return Refused(record, strategy_of(record), envelope)
-        dag = canonicalize(envelope, self.memo, self.options.limits, self.options.lineage_fields)
+        if isinstance(envelope_or, Rejection):
+            return Refused(record, strategy_of(record), envelope_or)
+        dag = canonicalize(envelope_or, memory.memo, options.limits, options.lineage_fields)
         if isinstance(dag, Rejection):
-            return Refused(record, envelope.strategy_id, dag)
-        return Canonicalized(record, envelope, dag)
+            return Refused(record, envelope_or.strategy_id, dag)
+        return Digested(record, envelope_or, dag, digest)
 
     def hash(self, item: Canonicalized | Refused) -> tuple[Submission | Refused, ...]:
         """Prove the ids; one submission per world."""
         if isinstance(item, Refused):
             return (item,)
         envelope, record = item.envelope, item.record
-        hashed = hash_dag(item.dag, self.memo, envelope.node_ids_crc32)
+        hashed = self._proven(item)
         if isinstance(hashed, Rejection):
             return (Refused(record, envelope.strategy_id, hashed),)
         found = submissions(
@@ -78,6 +147,14 @@ class Reader:
         """Every pure step in order, for doors that hold no stream."""
         item = self.canonicalize(record)
         return () if item is None else self.hash(item)
+
+    def _proven(self, item: Canonicalized) -> HashedDag | Rejection:
+        if isinstance(item, Digested) and item.hashed is not None:
+            return item.hashed
+        hashed = hash_dag(item.dag, self._memory.memo, item.envelope.node_ids_crc32)
+        if isinstance(item, Digested) and item.digest and isinstance(hashed, HashedDag):
+            self._memory.recent.keep(item.digest, item.record.key, item.envelope, hashed)
+        return hashed
 
 
 def strategy_of(record: Record) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from dagmanager.engine.ports import Known, LookupKeys, Transaction
-from dagmanager.engine.rows import Binding, QueueRow
+from dagmanager.engine.rows import GONE, Binding, QueueRow
 
 
 def content_bindings(tx: Transaction, digests: Iterable[str], namespace: str) -> tuple[Binding, ...]:
@@ -28,12 +28,12 @@ def content_bindings(tx: Transaction, digests: Iterable[str], namespace: str) ->
 
 
 def taken_up(known: Known, wanted: Iterable[Binding]) -> list[QueueRow]:
-    """Queue rows whose `unreferenced_ms` must be cleared because something references them again."""
+    """Queue rows whose `unreferenced_ms` must be cleared because something references them again; tombstones stay."""
     rows = (known.queues.get(binding) for binding in wanted)
     return [
         msgspec.structs.replace(row, unreferenced_ms=None)
         for row in rows
-        if row is not None and row.unreferenced_ms is not None
+        if row is not None and row.unreferenced_ms is not None and row.state not in GONE
     ]
 
 
@@ -45,5 +45,5 @@ def set_free(tx: Transaction, wanted: Iterable[Binding], namespace: str, now_ms:
     return [
         msgspec.structs.replace(row, unreferenced_ms=now_ms)
         for binding, row in sorted(known.queues.items())
-        if binding.node_id not in still and row.unreferenced_ms is None
+        if binding.node_id not in still and row.unreferenced_ms is None and row.state not in GONE
     ]

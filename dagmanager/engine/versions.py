@@ -5,7 +5,8 @@ pending one has taken over, in the order in which they were claimed. Topics may 
 order, so `activate` follows these rules, which keep the sum of the active weights at 1.0 throughout:
 
 - a takeover touches only pending sentinels that were claimed before it;
-- of two active ones the newcomer has its weight and the other the rest; one alone has 1.0;
+- of two active ones the newcomer has its weight and the other the rest; one alone has 1.0 (so of a
+  takeover's `weights` only the 0.0 that park are read, the others are told);
 - what supersedes a pending sentinel also supersedes what that one would have superseded.
 """
 
@@ -122,7 +123,7 @@ def next_version(
             return Resend(told, told.state in REFERENCING)
     view = effective(sentinels)
     late = lineage is not None and request.at_ms < lineage.last_at_ms
-    wanted = None if request.weight is None else _share(request.weight)
+    wanted = None if request.weight is None else min(max(request.weight, 0.0), 1.0)
     for key in view:
         if key.version == request.version and rows[key].content == request.content:
             return _again(rows[key], rows, view, None if late else wanted, holder)
@@ -165,10 +166,10 @@ def begin(
         new = replace(new, world_id=request.world_id, execution_domain=request.execution_domain)
         new = replace(new, introduced=claim.introduced, sentinel_id=sentinel_id(request.strategy_id))
         row = replace(before.get(change.key, new), state=PENDING, weight=0.0, last_seen_ms=now_ms)
-        until_ms = claim.lease_until_ms
-        row = replace(row, claim_id=claim.claim_id, owner=claim.owner, lease_until_ms=until_ms)
+        row = replace(row, claim_id=claim.claim_id, owner=claim.owner)
+        row = replace(row, lease_until_ms=claim.lease_until_ms)
     if request.weight is not None:
-        row = replace(row, weight_asked=_share(request.weight))
+        row = replace(row, weight_asked=min(max(request.weight, 0.0), 1.0))
     rows = {key: _unmoved(each, row.key) for key, each in before.items()}
     rows[row.key] = row
     if row.state is PENDING:
@@ -191,9 +192,8 @@ def activate(
     if row is None or row.state is not PENDING or row.takeover is None:
         return ()
     after = _apply(row.key, row.takeover, rows, row.last_seen_ms)
-    seen_ms = max(row.last_seen_ms, now_ms)
-    own = after[row.key]
-    after[row.key] = replace(own, claim_id="", owner="", lease_until_ms=0, last_seen_ms=seen_ms)
+    own = replace(after[row.key], last_seen_ms=max(row.last_seen_ms, now_ms))
+    after[row.key] = replace(own, claim_id="", owner="", lease_until_ms=0)
     return tuple(row for key, row in after.items() if rows[key] != row)
 
 
@@ -222,12 +222,12 @@ def _enter(
         (row for row in known if row.state in RETURNING), key=lambda row: row.key.revision, default=None
     )
     nothing_new = wanted is not None and back is not None and wanted in (0.0, _last_asked(back, holder))
-    if back is not None and nothing_new and _is_parked(back):
+    parked = _parked(rows, view)
+    if back is not None and nothing_new and back.key in parked:
         return AddHolder(back, wanted)  # parked it was, and so it stays
     revision = max((row.key.revision for row in same), default=0) + 1
-    lineage, namespace = request.key
-    key = back.key if back is not None else SentinelKey(lineage, namespace, request.version, revision)
-    standing = [row for row in same if row.key != key and (row.key in view or _is_parked(row))]
+    key = back.key if back is not None else SentinelKey(*request.key, request.version, revision)
+    standing = [row for row in same if row.key != key and (row.key in view or row.key in parked)]
     prior = max(standing, key=lambda row: row.key.revision, default=None)
     if prior is not None and wanted == _last_asked(prior, holder):
         wanted = None  # nothing new was asked: the share is inherited
@@ -251,23 +251,19 @@ def _takeover(
     makes a canary pair. Whoever would be alone has 1.0.
     """
     others = [each for each in view if each != key and (prior is None or each != prior.key)]
-    leaving = [] if prior is None else [prior.key]
+    # Whoever stood behind a claim that failed is nobody's any more.
+    settled = _overtaken(rows) | _parked(rows, view) | set(view)
+    leaving = [row.key for row in rows.values() if row.state is PENDING and row.key not in settled]
+    leaving = [each for each in leaving if each != key] + ([] if prior is None else [prior.key])
     weight = wanted if wanted is not None else 1.0 if prior is None else view.get(prior.key, 0.0)
-    shares: list[tuple[SentinelKey, float]] = []
-    state = ACTIVE
+    gone, parked = _inherited(leaving + others if weight >= 1.0 else leaving, key, rows)
     if not others or weight >= 1.0:
-        weight = 1.0
-        leaving += others
-    elif weight <= 0.0:
-        state, weight = PARKED, 0.0
-        if len(others) == 1:
-            shares = [(others[0], 1.0)]
-    elif len(others) > 1:
+        return Takeover(ACTIVE, 1.0, gone, parked)
+    if weight <= 0.0:
+        return Takeover(PARKED, 0.0, gone, parked)
+    if len(others) > 1:
         return _too_many(key, others)
-    else:
-        shares = [(others[0], round(1.0 - weight, 12))]
-    gone, parked = _inherited(leaving, key, rows)
-    return Takeover(state, weight, gone, (*shares, *parked))
+    return Takeover(ACTIVE, weight, gone, ((others[0], round(1.0 - weight, 12)), *parked))
 
 
 def _inherited(
@@ -287,15 +283,14 @@ def _inherited(
 
 def _after(view: View, key: SentinelKey, takeover: Takeover) -> View:
     """The active weights once `key` has taken over: at most two, together 1.0. Weight 0.0 parks."""
-    gone, shares = frozenset(takeover.supersedes), dict(takeover.weights)
-    left = {k: shares.get(k, w) for k, w in view.items() if k not in gone and k != key}
-    others = {k: w for k, w in left.items() if w > 0.0}
-    if takeover.state is not ACTIVE:
-        total = sum(others.values())
-        return others if abs(total - 1.0) < 1e-9 else {k: w / total for k, w in others.items()}
-    if not others or takeover.weight >= 1.0:
+    gone, parks = frozenset(takeover.supersedes), {k for k, w in takeover.weights if w == 0.0}
+    left = {k: w for k, w in view.items() if k not in gone and k not in parks and k != key}
+    if takeover.state is PARKED:
+        total = sum(left.values())
+        return {k: w / total for k, w in left.items()}
+    if not left or takeover.weight >= 1.0:
         return {key: 1.0}
-    heaviest = max(others, key=others.__getitem__)
+    heaviest = max(left, key=left.__getitem__)
     return {heaviest: round(1.0 - takeover.weight, 12), key: takeover.weight}
 
 
@@ -339,10 +334,9 @@ def _adjusted(row: SentinelRow, takeover: Takeover) -> SentinelRow:
     """A pending row claimed before: it leaves, or it (or what stands in for it) has the other share."""
     if row.key in takeover.supersedes or row.takeover is None:
         return replace(row, state=SUPERSEDED, weight=0.0, takeover=None)
-    share = max((weight for _, weight in takeover.weights), default=0.0)
-    if share == 0.0 or row.takeover.state is not ACTIVE:
+    if row.takeover.state is PARKED or takeover.state is PARKED or takeover.weight >= 1.0:
         return row
-    return replace(row, takeover=replace(row.takeover, weight=share))
+    return replace(row, takeover=replace(row.takeover, weight=round(1.0 - takeover.weight, 12)))
 
 
 def _deferred(row: SentinelRow, kept: SentinelKey, leaves: bool) -> SentinelRow:
@@ -365,13 +359,19 @@ def _unmoved(row: SentinelRow, key: SentinelKey) -> SentinelRow:
     return replace(row, takeover=replace(own, supersedes=gone, weights=weights))
 
 
-def _is_parked(row: SentinelRow) -> bool:
-    coming = row.takeover is not None and row.takeover.state is PARKED
-    return row.state is PARKED or (row.state is PENDING and coming)
+def _overtaken(rows: Rows) -> frozenset[SentinelKey]:
+    """Who leaves once every pending one has taken over."""
+    pending = (row.takeover for row in rows.values() if row.state is PENDING and row.takeover is not None)
+    return frozenset(key for takeover in pending for key in takeover.supersedes)
 
 
-def _share(weight: float) -> float:
-    return min(max(weight, 0.0), 1.0)
+def _parked(rows: Rows, view: View) -> frozenset[SentinelKey]:
+    """Who is parked, or will be once every pending one has taken over."""
+    coming = [(row.key, row.takeover) for row in rows.values() if row.takeover is not None]
+    parked = {row.key for row in rows.values() if row.state is PARKED}
+    parked |= {key for key, takeover in coming if takeover.state is PARKED}
+    parked |= {key for _, takeover in coming for key, weight in takeover.weights if weight == 0.0}
+    return frozenset(parked - _overtaken(rows) - set(view))
 
 
 def _last_asked(row: SentinelRow, holder: HolderRow | None) -> float | None:

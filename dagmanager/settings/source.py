@@ -223,7 +223,8 @@ class _Reading:
                 self._check_variable(variable, names)
             elif text or bare_type(row.type) is str:
                 try:
-                    self.values[row.name] = _convert(row, text, from_text=True)
+                    given = _convert(row, text, from_text=True)
+                    self.values[row.name] = row.default | given if isinstance(given, dict) else given
                     self._places.pop(row.name, None)
                 except ValueError as error:
                     self._add("error", "wrong_type", f"{variable}: {error}", None, row.name)
@@ -300,8 +301,7 @@ def _convert(row: Field, value: Any, *, from_text: bool) -> Any:
     if from_text and typing.get_origin(bare_type(row.type)) in (tuple, Mapping):
         value = _table_or_list(value, row)
     try:
-        found = msgspec.convert(value, row.type, strict=not from_text)
-        return dict(row.default) | found if isinstance(found, dict) else found
+        return msgspec.convert(value, row.type, strict=not from_text)
     except msgspec.ValidationError as error:
         words = f"`{row.name}` must be {row.kind}"
         got = "" if row.about.secret else f", not {_short(value)}"

@@ -71,7 +71,7 @@ class SqliteTopics:
                     "UPDATE topics SET described = described + 1 WHERE topic = ?",
                     [(topic,) for topic in waiting],
                 )
-        return {row[0]: TopicInfo(*row[:-1], row[-1] >= self._ready_after) for row in rows}
+        return {row[0]: TopicInfo(*(*row[:-1], row[-1] >= self._ready_after)) for row in rows}
 
     def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
         """One answer per topic, decided one after the other; durable before it returns."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dagmanager.cli import diff
+from dagmanager.cli.arguments import Parser
 from dagmanager.cli.diff_text import differs, markdown, show
 from dagmanager.cli.problem import CommandError, Exit
 from dagmanager.errors import ErrorCode, Rejection
@@ -81,7 +82,7 @@ def test_differs(action: str, removed: list[str], expected: bool) -> None:
 
 
 def arguments(path: Path, *words: str) -> argparse.Namespace:
-    parser = diff.Parser("dagmanager diff", "")
+    parser = Parser("dagmanager diff", "")
     diff.add_arguments(parser)
     return parser.parse(["--file", str(path), *words])
 

@@ -55,7 +55,7 @@ def test_commands_load_no_server_client(words: list[str]) -> None:
         (["diff", "--file", "-", "--baseline", "-"], 2, "only once"),
         (["diff", "--file", "no-such.json"], 2, "no-such.json"),
         (["diff", "--file", "."], 2, "folder"),
-        (["diff", "--file", "x", "--json", "--markdown"], 2, "not allowed"),
+        (["diff", "--file", "x", "--markdown", "--json=1"], 2, "ignored explicit argument"),
         (["diff", "--file", "a\nb"], 2, "a\\nb"),
         (["explain-error", "node_id_mismach"], 2, "did you mean `node_id_mismatch`?"),
         (["completion", "fsh"], 2, "did you mean `fish`?"),

@@ -140,7 +140,7 @@ CASES: dict[str, tuple[Rows, VersionRequest, tuple[object, ...], tuple[str, ...]
     "park one of a pair": (
         PAIR,
         ask("v2", "b", 0.0),
-        ("ChangeWeight", "v2.1", "parked", 0.0, (), (("v1.1", 1.0),)),
+        ("ChangeWeight", "v2.1", "parked", 0.0, (), ()),
         (),
     ),
     "the only one asked for less": (ONE, ask("v1", "a", 0.5), ("AddHolder", "v1.1"), ("only_version",)),
@@ -179,13 +179,13 @@ CASES: dict[str, tuple[Rows, VersionRequest, tuple[object, ...], tuple[str, ...]
     "same label, other content, parked": (
         PAIR,
         ask("v2", "x", 0.0),
-        ("NewSentinel", "v2.2", "parked", 0.0, ("v2.1",), (("v1.1", 1.0),)),
+        ("NewSentinel", "v2.2", "parked", 0.0, ("v2.1",), ()),
         (),
     ),
     "other content of a parked label stays parked": (
         PARKED,
         ask("v2", "x"),
-        ("NewSentinel", "v2.2", "parked", 0.0, ("v2.1",), (("v1.1", 1.0),)),
+        ("NewSentinel", "v2.2", "parked", 0.0, ("v2.1",), ()),
         (),
     ),
     "other content of a parked label with a share": (
@@ -597,7 +597,6 @@ def check(w: World, had_one: bool) -> None:
     assert w.active or not had_one
     assert all((each.takeover is not None) == (each.state is State.PENDING) for each in w.sentinels)
     assert all(each.weight == 0.0 for each in w.sentinels if each.state is not State.ACTIVE)
-    assert len({key(name).version for name in w.in_force}) == len(w.in_force)
 
 
 @settings(max_examples=600, deadline=None)
@@ -609,6 +608,7 @@ def test_active_weights_always_sum_to_one_in_any_order(steps: list[tuple[object,
         run(w, step)
         check(w, had_one)
         had_one = had_one or bool(w.active)
+        assert len({key(name).version for name in w.in_force}) == len(w.in_force)
     expected = w.in_force
     while w.pending():
         names = w.pending()

@@ -108,14 +108,18 @@ def concurrently(count: int, work: Callable[[int], T]) -> list[T]:
 
 
 class AtomicityContract:
-    def test_what_work_returns_is_returned_and_what_it_wrote_is_kept(self, graph: Graph, rival: Graph) -> None:
+    def test_what_work_returns_is_returned_and_what_it_wrote_is_kept(
+        self, graph: Graph, rival: Graph
+    ) -> None:
         empty = answers(graph)
         assert graph.transact(lambda tx: (tx.put([node("n1")]), "done")[1]) == "done"
         assert answers(graph) != empty
         assert answers(rival) == answers(graph)
 
     @pytest.mark.parametrize("point", range(len(one_of_each()) + 1))
-    def test_an_exception_at_any_point_of_the_first_writes_leaves_nothing(self, graph: Graph, point: int) -> None:
+    def test_an_exception_at_any_point_of_the_first_writes_leaves_nothing(
+        self, graph: Graph, point: int
+    ) -> None:
         before = answers(graph)
         fail_after(graph, [("put", row) for row in one_of_each()[:point]])
         assert answers(graph) == before
@@ -387,7 +391,9 @@ class RivalsContract:
         assert {claim_id for claim_id, _ in told} == set(winners)
         assert known_bindings(rival, binding).queues[binding].topic == f"topic-{winners[0]}"
 
-    def test_rivals_for_a_topic_name_all_get_one_and_no_two_the_same(self, graph: Graph, rival: Graph) -> None:
+    def test_rivals_for_a_topic_name_all_get_one_and_no_two_the_same(
+        self, graph: Graph, rival: Graph
+    ) -> None:
         """As the claim does it: look, choose, and let the constraint decide."""
 
         def choose(number: int) -> str:

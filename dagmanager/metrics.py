@@ -1,0 +1,119 @@
+"""Every metric's name, once, and the observer that counts into them (M6, M7, M8, X2).
+
+The engine knows only the `Observer` of its ports; a door that serves metrics hands this one in.
+Labels are of bounded cardinality: a node_type that is not among the first 100 seen counts as `other`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from dagmanager.dag.model import TagQuery
+from dagmanager.errors import ErrorCode, Rejection
+
+logger = logging.getLogger("dagmanager.engine")
+
+TAG_QUERY_TYPE: Final = "TagQueryNode"
+LABELS_MAX: Final = 100
+# Milliseconds, from a memo hit to a 20,000-node DAG on a busy machine.
+BUCKETS_MS: Final = (0.1, 0.5, 1, 2, 5, 10, 20, 40, 80, 200, 500, 1_000, 5_000)
+
+
+class PrometheusObserver:
+    """Counts what the engine sees."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register every metric; one observer per registry."""
+        self._types: set[str] = set()
+        self._submissions = Counter(
+            "dagmanager_submissions", "Submissions answered, by status.", ["status"], registry=registry
+        )
+        self._foreign = Counter(
+            "dagmanager_foreign_records", "Records of other kinds, skipped.", ["kind"], registry=registry
+        )
+        self._mismatch = Counter(
+            "nodeid_mismatch", "Node ids that are not those of their spec.", ["node_type"], registry=registry
+        )
+        self._tag_mismatch = Counter(
+            "tagquery_nodeid_mismatch", "The same for tag queries.", registry=registry
+        )
+        self._missing = Counter(
+            "nodeid_missing_fields",
+            "Required fields that were missing.",
+            ["field", "node_type"],
+            registry=registry,
+        )
+        self._checksum = Counter("nodeid_checksum_mismatch", "Wrong node_ids_crc32.", registry=registry)
+        self._drift = Counter("nodeid_drift", "Recomputed ids that differ from the sent.", registry=registry)
+        self._recompute = Histogram(
+            "nodeid_recompute_duration_ms",
+            "Time to recompute the ids of one submission.",
+            registry=registry,
+            buckets=BUCKETS_MS,
+        )
+        self._cross = Counter(
+            "cross_context_cache_hit", "Answers or keys of another context (target 0).", registry=registry
+        )
+        self._resolved = Histogram(
+            "tagquery_resolved_queues",
+            "Queues behind a submitted tag query.",
+            registry=registry,
+            buckets=(0, 1, 2, 5, 10, 20, 50, 100, 500, 1_000),
+        )
+
+    def answered(self, status: str) -> None:
+        """One submission was told `status`: ok or a rejection's code."""
+        self._submissions.labels(status).inc()
+
+    def foreign(self, kind: str) -> None:
+        """A record of another kind went by."""
+        self._foreign.labels(self._bounded(kind)).inc()
+
+    def hashed(self, duration_ms: float) -> None:
+        """The ids of one submission were recomputed."""
+        self._recompute.observe(duration_ms)
+
+    def refused(self, rejection: Rejection) -> None:
+        """A submission was refused for what it says."""
+        match rejection.code:
+            case ErrorCode.NODE_ID_MISMATCH:
+                for detail in rejection.details:
+                    self._count_mismatch(str(detail.get("node_type", "")))
+            case ErrorCode.MISSING_FIELDS:
+                for detail in rejection.details:
+                    node_type = self._bounded(str(detail.get("node_type", "")))
+                    self._missing.labels(self._bounded(str(detail.get("missing", ""))), node_type).inc()
+            case ErrorCode.CRC_MISMATCH:
+                self._checksum.inc()
+            case ErrorCode.CROSS_CONTEXT:
+                self._cross.inc(max(len(rejection.details), 1))
+            case _:
+                pass
+
+    def tag_query(self, node_id: str, query: TagQuery, queues: int) -> None:
+        """A submitted tag query and how many queues it resolves to; the id is its spec's hash (M7)."""
+        self._resolved.observe(queues)
+        logger.info(
+            "tag query resolved",
+            extra={
+                "node_id": node_id,
+                "tags": query.tags,
+                "match_mode": query.match_mode,
+                "queues": queues,
+            },
+        )
+
+    def _count_mismatch(self, node_type: str) -> None:
+        self._drift.inc()
+        self._mismatch.labels(self._bounded(node_type)).inc()
+        if node_type == TAG_QUERY_TYPE:
+            self._tag_mismatch.inc()
+
+    def _bounded(self, label: str) -> str:
+        if label in self._types or len(self._types) < LABELS_MAX:
+            self._types.add(label)
+            return label
+        return "other"

@@ -1,0 +1,29 @@
+"""The options of the runner, once: the command line shows and completes them, the flow's process reads them."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class RunOption(NamedTuple):
+    """One option; `kind` converts its text, `setting` is the settings field it replaces ('' for none)."""
+
+    flag: str
+    metavar: str
+    help: str
+    kind: type = str
+    setting: str = ""
+    default: object = None
+
+
+RUN_OPTIONS: Final = (
+    RunOption("--config", "FILE", "settings file (else DAGMANAGER_CONFIG)"),
+    RunOption(
+        "--submissions", "PATH", "file, folder or `-` (stdin) to read", setting="submissions_path"
+    ),
+    RunOption("--results", "DIR", "folder for answers, dead letters and events", setting="results_path"),
+    RunOption("--store", "FILE", "SQLite file in which the graph persists", setting="memory_repo_path"),
+    RunOption("--recovery", "DIR", "folder with the flow's snapshots: go on where the last run stopped"),
+    RunOption("--workers", "N", "worker threads", int, default=1),
+    RunOption("--epoch-seconds", "S", "time between snapshots", float, default=0.5),
+)

@@ -1,0 +1,124 @@
+"""Drop what was computed twice: R5's de-duplication, ready for consumers of node output.
+
+    from operators.deduplicate import deduplicate, identity_of
+
+    messages = op.input("input", flow, source)          # (message key, payload)
+    keyed = op.map("by_node", messages, lambda m: (identity_of(m[0]).node_id, m))
+    once = deduplicate("once", keyed, lambda m: identity_of(m[0]))
+
+Equal means equal (node_id, bucket_ts, input_window_hash, compute_key). Repeats must meet in one key
+of the stream: the node id, or the partition key. What was seen survives a restart with recovery on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple, TypeVar
+
+import bytewax.operators as op
+from blake3 import blake3
+from bytewax.dataflow import operator
+from bytewax.operators import KeyedStream, StatefulLogic
+
+V = TypeVar("V")
+
+STATE_VERSION: Final = 1
+DIGEST_BYTES: Final = 16
+FORGET_AFTER: Final = timedelta(hours=1)
+REMEMBERED_MAX: Final = 256
+
+
+class Identity(NamedTuple):
+    """What makes two messages the same computation (R5). `bucket_ts` in seconds since the epoch."""
+
+    node_id: str
+    bucket_ts: int
+    input_window_hash: str
+    compute_key: str = ""
+
+
+def identity_of(message_key: str) -> Identity:
+    """The identity that a message key states; `ValueError` when it is none.
+
+    A message key is `node_id:interval:bucket_ts[#ck=compute_key]:input_window_hash` (contract).
+    """
+    partition_key, _, window = message_key.rpartition(":")
+    plain, _, compute_key = partition_key.partition("#ck=")
+    parts = plain.rsplit(":", 2)
+    if len(parts) != 3 or not parts[0] or not window:
+        msg = f"no message key (node_id:interval:bucket_ts[#ck=…]:input_window_hash): {message_key[:200]!r}"
+        raise ValueError(msg)
+    return Identity(parts[0], int(parts[2]), window, compute_key)
+
+
+class Seen(StatefulLogic[V, V, dict[str, Any]]):
+    """One key's state: `{"v": 1, "seen": [(16 bytes, until in seconds), …]}`, the oldest first."""
+
+    def __init__(
+        self,
+        state: dict[str, Any] | None,
+        identity: Callable[[V], Identity],
+        forget_after: timedelta,
+        remembered_max: int,
+        now: Callable[[], datetime],
+    ) -> None:
+        """Resume from a snapshot of this version; any other starts anew."""
+        good = state is not None and state.get("v") == STATE_VERSION
+        self._until: dict[bytes, float] = dict(state["seen"]) if good and state is not None else {}
+        self._identity = identity
+        self._forget_after = forget_after
+        self._remembered_max = remembered_max
+        self._now = now
+
+    def on_item(self, value: V) -> tuple[Iterable[V], bool]:
+        """Pass on what was not seen; a repeat does not prolong the memory."""
+        now = self._now()
+        self._forget(now)
+        identity = self._identity(value)
+        text = "\x1f".join(str(part) for part in identity)
+        digest = blake3(text.encode("utf-8", "surrogatepass")).digest(DIGEST_BYTES)
+        if digest in self._until:
+            return [], StatefulLogic.RETAIN
+        self._until[digest] = (now + self._forget_after).timestamp()
+        while len(self._until) > self._remembered_max:
+            del self._until[next(iter(self._until))]
+        return [value], StatefulLogic.RETAIN
+
+    def on_notify(self) -> tuple[Iterable[V], bool]:
+        """The oldest may go; the key with the last of them."""
+        self._forget(self._now())
+        return [], not self._until
+
+    def notify_at(self) -> datetime | None:
+        """When the oldest is to be forgotten."""
+        oldest = next(iter(self._until.values()), 0.0)
+        return datetime.fromtimestamp(oldest, UTC)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain, and at most about 30 bytes per message remembered."""
+        return {"v": STATE_VERSION, "seen": list(self._until.items())}
+
+    def _forget(self, now: datetime) -> None:
+        at = now.timestamp()
+        while self._until and next(iter(self._until.values())) <= at:
+            del self._until[next(iter(self._until))]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@operator
+def deduplicate(
+    step_id: str,
+    up: KeyedStream[V],
+    identity: Callable[[V], Identity],
+    forget_after: timedelta = FORGET_AFTER,
+    remembered_max: int = REMEMBERED_MAX,
+    now: Callable[[], datetime] = _now,
+) -> KeyedStream[V]:
+    """Each computation once per key, as far back as `forget_after` and `remembered_max` messages."""
+    return op.stateful(
+        "stateful", up, lambda state: Seen(state, identity, forget_after, remembered_max, now)
+    )

@@ -1,0 +1,458 @@
+"""What every Graph promises about its questions: which rows, which not, in which order.
+
+Runs unchanged on a server, like `contract`.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from dagmanager.dag.model import TagQuery
+from dagmanager.engine.ports import Graph, LookupKeys, TaggedQueue
+from dagmanager.engine.rows import (
+    GONE,
+    REFERENCING,
+    Binding,
+    CounterRow,
+    HolderKey,
+    LineageKey,
+    OutboxState,
+    QueueState,
+    SentinelKey,
+    SentinelState,
+    TagSetKey,
+    TagSetRow,
+)
+from tests.graph.builders import (
+    content,
+    event,
+    holder,
+    known_bindings,
+    lineage_row,
+    node,
+    now_of,
+    outcome,
+    queue,
+    remove,
+    sentinel,
+    store,
+)
+
+
+class KnownContract:
+    def test_an_empty_graph_knows_nothing(self, graph: Graph) -> None:
+        keys = LookupKeys(
+            frozenset({Binding("n1", "")}),
+            frozenset({LineageKey("l1", "")}),
+            frozenset({HolderKey("s1", "")}),
+            frozenset({"k1"}),
+        )
+        for known in (graph.known(keys), graph.transact(lambda tx: tx.known(keys))):
+            found = [known.nodes, known.queues, known.lineages, known.sentinels, known.holders]
+            assert not any([*found, known.outcomes, known.outcome_queues])
+            assert (known.epoch, known.safe_topics) == (0, 0)
+
+    def test_only_what_was_asked_for(self, graph: Graph) -> None:
+        store(graph, node("n1"), node("n2"), queue("b", "n1"), queue("c", "n2"), lineage_row("l1"))
+        known = known_bindings(graph, Binding("n1", ""))
+        assert (set(known.nodes), set(known.queues), set(known.lineages)) == (
+            {"n1"},
+            {Binding("n1", "")},
+            set(),
+        )
+
+    def test_a_node_without_a_queue_there_is_known_as_node(self, graph: Graph) -> None:
+        store(graph, node("n1"), queue("b", "n1", "w"))
+        known = known_bindings(graph, Binding("n1", ""), Binding("n1", "", "s1"))
+        assert set(known.nodes) == {"n1"}
+        assert not known.queues
+
+    def test_namespaces_and_safe_copies_are_different_bindings(self, graph: Graph) -> None:
+        rows = [queue("b", "n1"), queue("c", "n1", "w"), queue("d", "n1", "w", safe="s1")]
+        store(graph, *rows)
+        known = known_bindings(graph, *(row.binding for row in rows))
+        assert {row.topic for row in known.queues.values()} == {"b", "c", "d"}
+        assert all(row.binding == binding for binding, row in known.queues.items())
+
+    def test_the_highest_incarnation_is_current_whatever_its_state(self, graph: Graph) -> None:
+        store(
+            graph, queue("b_v2", incarnation=2, state=QueueState.DROPPED), queue("b", state=QueueState.ACTIVE)
+        )
+        assert known_bindings(graph, Binding("n1", "")).queues[Binding("n1", "")].topic == "b_v2"
+        store(graph, queue("b_v10", incarnation=10, state=QueueState.PROVISIONING))
+        assert known_bindings(graph, Binding("n1", "")).queues[Binding("n1", "")].topic == "b_v10"
+
+    def test_all_sentinels_of_a_lineage_by_version_and_revision(self, graph: Graph) -> None:
+        rows = [
+            sentinel(f"c{n}", "l1", version=version, revision=revision, state=state)
+            for n, (version, revision, state) in enumerate(
+                itertools.product(("v2", "v1"), (10, 2), (SentinelState.ARCHIVED,))
+            )
+        ]
+        store(graph, *rows, sentinel("c1", "l2"), sentinel("c1", "l1", "w"))
+        key = LineageKey("l1", "")
+        found = graph.known(LookupKeys(lineages=frozenset({key}))).sentinels[key]
+        assert [(row.key.version, row.key.revision) for row in found] == [
+            ("v1", 2),
+            ("v1", 10),
+            ("v2", 2),
+            ("v2", 10),
+        ]
+
+    def test_a_lineage_of_another_namespace_is_another_one(self, graph: Graph) -> None:
+        store(graph, lineage_row("l1", "w", 7))
+        keys = frozenset({LineageKey("l1", ""), LineageKey("l1", "w")})
+        assert graph.known(LookupKeys(lineages=keys)).lineages == {
+            LineageKey("l1", "w"): lineage_row("l1", "w", 7)
+        }
+
+    def test_holders(self, graph: Graph) -> None:
+        row = holder("s1", SentinelKey("l1", "", "v1", 1))
+        store(graph, row)
+        keys = frozenset({row.key, HolderKey("s2", ""), HolderKey("s1", "w")})
+        assert graph.known(LookupKeys(holders=keys)).holders == {row.key: row}
+
+    def test_outcomes_come_with_the_queues_they_name(self, graph: Graph) -> None:
+        rows = [queue("b", "n1", state=QueueState.DROPPED), queue("b_v2", "n1", incarnation=2)]
+        store(graph, *rows, outcome("k1", "b", "b_v2", "unknown"), outcome("k2"), outcome("k3", "b"))
+        known = graph.known(LookupKeys(outcomes=frozenset({"k1", "k2", "k4"})))
+        assert set(known.outcomes) == {"k1", "k2"}
+        assert known.outcomes["k1"] == outcome("k1", "b", "b_v2", "unknown")
+        assert known.outcome_queues == {row.topic: row for row in rows}
+
+    @pytest.mark.parametrize("state", QueueState)
+    def test_safe_topics_that_live_are_counted(self, graph: Graph, state: QueueState) -> None:
+        store(graph, queue("b", safe="s1", state=state), queue("c", "n2", safe="s2"), queue("d", "n3"))
+        assert graph.known(LookupKeys()).safe_topics == (1 if state in GONE else 2)
+
+    def test_every_field_of_every_row_survives(self, graph: Graph, rival: Graph) -> None:
+        from tests.graph.full_rows import FULL  # long, and of use here alone
+
+        store(graph, *FULL)
+        known = rival.known(
+            LookupKeys(
+                bindings=frozenset({Binding("n1", "w", "s")}),
+                lineages=frozenset({LineageKey("l1", "w")}),
+                holders=frozenset({HolderKey("s1", "w")}),
+                outcomes=frozenset({"k1"}),
+            )
+        )
+        found = [
+            *known.nodes.values(),
+            *known.queues.values(),
+            *known.lineages.values(),
+            *(row for rows in known.sentinels.values() for row in rows),
+            *known.holders.values(),
+            *known.outcomes.values(),
+            *rival.waiting_events(10),
+            rival.transact(lambda tx: tx.content("c1")),
+        ]
+        assert sorted(map(repr, found)) == sorted(map(repr, FULL))
+
+    def test_nodes_and_topics_by_key(self, graph: Graph) -> None:
+        store(graph, node("n1"), queue("b", state=QueueState.FAILED))
+        assert graph.transact(lambda tx: dict(tx.nodes(["n1", "n2"]))) == {"n1": node("n1")}
+        found = graph.transact(lambda tx: dict(tx.queues_by_topic(["b", "B", "c"])))
+        assert found == {"b": queue("b", state=QueueState.FAILED)}
+
+    def test_current_shared_queues_of_nodes_in_every_namespace(self, graph: Graph) -> None:
+        store(
+            graph,
+            queue("b", "n1", state=QueueState.DROPPED),
+            queue("b_v2", "n1", incarnation=2),
+            queue("w.b", "n1", "w", state=QueueState.CONDEMNED),
+            queue("s", "n1", safe="s1"),
+            queue("c", "n2"),
+            queue("d", "n3"),
+        )
+        found = graph.transact(lambda tx: tx.bindings_of(["n2", "n1", "n4"]))
+        assert [row.topic for row in found] == ["b_v2", "w.b", "c"]
+
+    def test_counters_and_revisions_start_at_zero(self, graph: Graph) -> None:
+        key = TagSetKey(("t1", "t2"), 60)
+        assert graph.transact(lambda tx: (tx.counter("x"), tx.tag_revision(key))) == (0, 0)
+        store(graph, CounterRow("x", 4), TagSetRow(key, 5))
+        assert graph.transact(lambda tx: (tx.counter("x"), tx.tag_revision(key))) == (4, 5)
+        others = (TagSetKey(("t1",), 60), TagSetKey(("t1", "t2"), 0))
+        assert graph.transact(lambda tx: [tx.tag_revision(other) for other in others]) == [0, 0]
+
+    def test_the_epoch(self, graph: Graph, rival: Graph) -> None:
+        assert graph.transact(lambda tx: (tx.raise_epoch(), tx.raise_epoch(), tx.counter("epoch"))) == (
+            1,
+            2,
+            2,
+        )
+        assert graph.epoch() == rival.epoch() == rival.known(LookupKeys()).epoch == 2
+
+
+class ReferencesContract:
+    @pytest.mark.parametrize("state", SentinelState)
+    def test_pending_active_and_parked_reference(self, graph: Graph, state: SentinelState) -> None:
+        store(graph, node("n1"), content("c1", "n1"), sentinel("c1", state=state))
+        expected = state in REFERENCING
+        assert graph.transact(lambda tx: tx.content_referenced("c1", "")) is expected
+        assert graph.transact(lambda tx: tx.referenced("", ["n1"])) == ({"n1"} if expected else set())
+
+    def test_a_reference_counts_in_its_namespace_only(self, graph: Graph) -> None:
+        store(graph, node("n1"), content("c1", "n1"), sentinel("c1", namespace="w"))
+        assert graph.transact(lambda tx: tx.content_referenced("c1", "w"))
+        assert not graph.transact(lambda tx: tx.content_referenced("c1", ""))
+        assert not graph.transact(lambda tx: tx.referenced("", ["n1"]))
+        assert graph.transact(lambda tx: tx.referenced("w", ["n1"])) == {"n1"}
+
+    def test_direct_dependencies_outside_the_content_are_referenced(self, graph: Graph) -> None:
+        store(
+            graph,
+            node("n1", depends_on=("outside", "n2")),
+            node("n2"),
+            node("outside", depends_on=("far",)),
+            node("far"),
+            content("c1", "n1", "n2"),
+            sentinel("c1"),
+        )
+        found = graph.transact(lambda tx: tx.referenced("", ["n1", "n2", "outside", "far", "strange"]))
+        assert found == {"n1", "n2", "outside"}
+
+    def test_a_dependent_outside_every_content_references_nothing(self, graph: Graph) -> None:
+        store(graph, node("n1", depends_on=("n2",)), node("n2"), content("c1", "n3"), sentinel("c1"))
+        assert not graph.transact(lambda tx: tx.referenced("", ["n2", "n1"]))
+
+    def test_one_of_two_references_is_enough(self, graph: Graph) -> None:
+        first, second = sentinel("c1", "l1"), sentinel("c1", "l2")
+        store(
+            graph, node("n1"), content("c1", "n1"), content("c2", "n1"), first, second, sentinel("c2", "l3")
+        )
+
+        def leave(lineage: str, digest: str) -> set[str]:
+            store(graph, sentinel(digest, lineage, state=SentinelState.SUPERSEDED))
+            return set(graph.transact(lambda tx: tx.referenced("", ["n1"])))
+
+        assert leave("l1", "c1") == {"n1"}
+        assert leave("l2", "c1") == {"n1"}
+        assert not graph.transact(lambda tx: tx.content_referenced("c1", ""))
+        assert leave("l3", "c2") == set()
+        store(graph, first)
+        assert graph.transact(lambda tx: tx.referenced("", ["n1"])) == {"n1"}
+
+    def test_the_order_in_which_rows_come_does_not_matter(self, graph: Graph) -> None:
+        rows = [node("n1", depends_on=("n2",)), content("c1", ("n1", ("t1",))), sentinel("c1")]
+        for order in itertools.permutations(rows):
+            store(graph, *order)
+            assert graph.transact(lambda tx: tx.referenced("", ["n1", "n2"])) == {"n1", "n2"}
+            assert graph.transact(lambda tx: tx.tags_in_force(["n1"])) == {"n1": ("t1",)}
+            remove(graph, *order)
+            assert graph.transact(lambda tx: tx.referenced("", ["n1", "n2"])) == set()
+            assert not graph.transact(lambda tx: tx.tags_in_force(["n1"])).get("n1")
+
+    def test_a_deleted_sentinel_references_nothing(self, graph: Graph) -> None:
+        store(graph, node("n1"), content("c1", "n1"), sentinel("c1"))
+        remove(graph, sentinel("c1"))
+        assert not graph.transact(lambda tx: tx.referenced("", ["n1"]))
+
+    def test_content(self, graph: Graph) -> None:
+        row = content("c1", ("n1", ("t1",)), "n2")
+        store(graph, row)
+        assert graph.transact(lambda tx: (tx.content("c1"), tx.content("c2"))) == (row, None)
+
+
+ANY_OF = TagQuery(("t1", "t2"), "any", 60)
+
+
+class TagsContract:
+    @pytest.mark.parametrize("state", SentinelState)
+    def test_active_contents_are_in_force(self, graph: Graph, state: SentinelState) -> None:
+        store(graph, node("n1"), content("c1", ("n1", ("t1",))), sentinel("c1", namespace="w", state=state))
+        expected = ("t1",) if state is SentinelState.ACTIVE else ()
+        assert graph.transact(lambda tx: tx.tags_in_force(["n1"])).get("n1", ()) == expected
+
+    def test_tags_in_force_are_the_sorted_union(self, graph: Graph) -> None:
+        store(
+            graph,
+            content("c1", ("n1", ("t3", "t1")), ("n2", ())),
+            content("c2", ("n1", ("t1", "t2"))),
+            content("c3", ("n1", ("t4",))),
+            sentinel("c1", "l1"),
+            sentinel("c2", "l2", "w"),
+            sentinel("c3", "l3", state=SentinelState.PARKED),
+        )
+        found = graph.transact(lambda tx: tx.tags_in_force(["n1", "n2", "n3"]))
+        assert [found.get(node_id, ()) for node_id in ("n1", "n2", "n3")] == [("t1", "t2", "t3"), (), ()]
+
+    def test_registered_tag_queries_that_name_any_of_the_tags(self, graph: Graph) -> None:
+        other = {
+            "all": TagQuery(("t1", "t9"), "all", 60),
+            "slow": TagQuery(("t1",), "any", 3600),
+            "none": TagQuery(("t1",), "any", None),
+            "else": TagQuery(("t9",), "any", 60),
+            "idle": ANY_OF,
+        }
+        rows = {name: node(name, query=query) for name, query in other.items()}
+        rows["any"] = node("any", query=ANY_OF)
+        rows["plain"] = node("plain", tags=("t1",))
+        store(graph, *rows.values())
+        store(graph, content("c1", "any", "all", "slow", "none", "else", "plain"), sentinel("c1"))
+        store(graph, content("c2", "idle"), sentinel("c2", "l2", state=SentinelState.SUPERSEDED))
+        assert graph.transact(lambda tx: tx.tag_queries(["t1"], 60)) == (rows["all"], rows["any"])
+        assert graph.transact(lambda tx: tx.tag_queries(["t2", "t9"], 60)) == (
+            rows["all"],
+            rows["any"],
+            rows["else"],
+        )
+        assert graph.transact(lambda tx: tx.tag_queries(["t1"], 3600)) == (rows["slow"],)
+        assert graph.transact(lambda tx: tx.tag_queries(["t7"], 60)) == ()
+        assert graph.transact(lambda tx: tx.tag_queries([], 60)) == ()
+
+    def tagged(
+        self, graph: Graph, *tags: str, mode: str = "any", namespace: str = "", interval: int = 60
+    ) -> list[str]:
+        outside = graph.tagged(tags, interval, mode, namespace)
+        assert outside == graph.transact(lambda tx: tx.tagged(tags, interval, mode, namespace))
+        return [found.topic for found in outside]
+
+    def test_any_all_and_none(self, graph: Graph) -> None:
+        store(
+            graph,
+            node("n1", tags=("t1",)),
+            node("n2", tags=("t1", "t2")),
+            node("n3", tags=("t2",)),
+            node("n4"),
+        )
+        store(graph, queue("z", "n1"), queue("y", "n2"), queue("x", "n3"), queue("w", "n4"))
+        assert self.tagged(graph, "t1") == ["y", "z"]
+        assert self.tagged(graph, "t1", "t2") == ["x", "y", "z"]
+        assert self.tagged(graph, "t1", "t2", mode="all") == ["y"]
+        assert self.tagged(graph, "t1", "t9") == ["y", "z"]
+        assert self.tagged(graph, "t1", "t9", mode="all") == []
+        assert self.tagged(graph) == self.tagged(graph, mode="all") == []
+        assert self.tagged(graph, "t1", interval=0) == []
+
+    def test_what_a_result_says(self, graph: Graph) -> None:
+        store(graph, node("n1", tags=("t1", "t2"), global_=True), queue("b", "n1"))
+        assert graph.tagged(("t1",), 60, "any", "") == (TaggedQueue("b", True, ("t1", "t2")),)
+
+    def test_one_namespace_at_a_time(self, graph: Graph) -> None:
+        store(graph, node("n1", tags=("t1",)), queue("b", "n1"), queue("w.b", "n1", "w"))
+        assert self.tagged(graph, "t1") == ["b"]
+        assert self.tagged(graph, "t1", namespace="w") == ["w.b"]
+        assert self.tagged(graph, "t1", namespace="other") == []
+
+    def test_safe_copies_and_tag_queries_are_never_results(self, graph: Graph) -> None:
+        store(graph, node("n1", tags=("t1",)), queue("b", "n1", safe="s1"))
+        store(graph, node("n2", tags=("t1",), query=ANY_OF), queue("c", "n2"))
+        assert self.tagged(graph, "t1") == []
+
+    @pytest.mark.parametrize("state", QueueState)
+    def test_only_active_queues(self, graph: Graph, state: QueueState) -> None:
+        store(graph, node("n1", tags=("t1",)), queue("b", "n1", state=state))
+        assert self.tagged(graph, "t1") == (["b"] if state is QueueState.ACTIVE else [])
+
+    def test_a_moved_tag_moves_the_result(self, graph: Graph, rival: Graph) -> None:
+        store(graph, node("n1", tags=("t1",)), queue("b", "n1"))
+        assert self.tagged(rival, "t1") == ["b"]
+        store(graph, node("n1", tags=("t2",)))
+        assert (self.tagged(rival, "t1"), self.tagged(rival, "t2")) == ([], ["b"])
+
+
+class ClaimsContract:
+    def test_what_is_provisioning_and_pending_under_a_claim(self, graph: Graph) -> None:
+        mine = [queue(topic, topic, state=QueueState.PROVISIONING, claim_id="k1") for topic in ("b", "c")]
+        pending = [
+            sentinel("c1", lineage, state=SentinelState.PENDING, claim_id="k1") for lineage in ("l1", "l2")
+        ]
+        store(
+            graph,
+            *mine,
+            *pending,
+            queue("d", "n3", claim_id="k1"),
+            queue("e", "n4", state=QueueState.PROVISIONING, claim_id="k2"),
+            sentinel("c1", "l3", claim_id="k1"),
+        )
+        assert graph.transact(lambda tx: tx.claims("k1")) == (tuple(mine), tuple(pending))
+        assert graph.transact(lambda tx: tx.claims("k3")) == ((), ())
+
+    def test_an_activated_claim_is_over(self, graph: Graph) -> None:
+        store(graph, queue("b", state=QueueState.PROVISIONING, claim_id="k1", lease_until_ms=1))
+        store(graph, queue("b", state=QueueState.ACTIVE))
+        assert graph.transact(lambda tx: tx.claims("k1")) == ((), ())
+        assert graph.overdue_claims(10) == ()
+
+    def test_overdue_claims_oldest_first(self, graph: Graph) -> None:
+        now_ms = now_of(graph)
+        leases = {"late": 500, "later": 100, "latest": 10, "alive": -60_000}
+        store(
+            graph,
+            *(
+                queue(
+                    f"t-{name}",
+                    name,
+                    state=QueueState.PROVISIONING,
+                    claim_id=name,
+                    lease_until_ms=now_ms - ago,
+                )
+                for name, ago in leases.items()
+            ),
+            sentinel("c1", state=SentinelState.PENDING, claim_id="versions", lease_until_ms=now_ms - 200),
+        )
+        assert graph.overdue_claims(10) == ("late", "versions", "later", "latest")
+        assert graph.overdue_claims(2) == ("late", "versions")
+
+    def test_a_claim_is_overdue_when_its_last_lease_is(self, graph: Graph) -> None:
+        now_ms = now_of(graph)
+
+        def provisioning(topic: str, until_ms: int) -> None:
+            store(
+                graph,
+                queue(topic, topic, state=QueueState.PROVISIONING, claim_id="k1", lease_until_ms=until_ms),
+            )
+
+        provisioning("b", now_ms - 500)
+        provisioning("c", now_ms + 60_000)
+        assert graph.overdue_claims(10) == ()
+        provisioning("c", now_ms - 1)
+        assert graph.overdue_claims(10) == ("k1",)
+
+    def test_a_renewed_claim_is_not_overdue(self, graph: Graph, rival: Graph) -> None:
+        now_ms = now_of(graph)
+        store(graph, queue("b", state=QueueState.PROVISIONING, claim_id="k1", lease_until_ms=now_ms - 1))
+        assert rival.overdue_claims(10) == ("k1",)
+        store(graph, queue("b", state=QueueState.PROVISIONING, claim_id="k1", lease_until_ms=now_ms + 60_000))
+        assert rival.overdue_claims(10) == ()
+
+    def test_who_holds_a_sentinel(self, graph: Graph) -> None:
+        held, other = SentinelKey("l1", "", "v1", 1), SentinelKey("l1", "", "v1", 2)
+        store(graph, holder("s2", held), holder("s1", held), holder("s3", other))
+        assert set(graph.transact(lambda tx: tx.holders_of(held))) == {holder("s1", held), holder("s2", held)}
+        store(graph, holder("s1", other))
+        remove(graph, holder("s2", held))
+        assert graph.transact(lambda tx: tx.holders_of(held)) == ()
+
+
+class OutboxContract:
+    def test_waiting_events_in_order(self, graph: Graph, rival: Graph) -> None:
+        rows = [
+            event("x", 1, 10),
+            event("a", 2, 20),
+            event("x", 2, 20),
+            event("x", 10, 20),
+            event("a", 3, 30),
+        ]
+        store(
+            graph,
+            *reversed(rows),
+            event("x", 3, 5, OutboxState.PUBLISHED),
+            event("x", 4, 5, OutboxState.OUTDATED),
+        )
+        for each in (graph, rival):
+            assert each.waiting_events(10) == tuple(rows)
+            assert each.waiting_events(2) == tuple(rows[:2])
+            assert each.waiting_events(0) == ()
+            assert each.transact(lambda tx: tx.waiting_events(3)) == tuple(rows[:3])
+
+    def test_a_published_event_waits_no_more(self, graph: Graph) -> None:
+        store(graph, event("x", 1, 10), event("x", 2, 10))
+        store(graph, event("x", 1, 10, OutboxState.PUBLISHED))
+        assert graph.waiting_events(10) == (event("x", 2, 10),)
+        remove(graph, event("x", 2, 10))
+        assert graph.waiting_events(10) == ()
