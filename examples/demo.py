@@ -78,7 +78,7 @@ def _run(
 
 
 def _quietly(flow: Any) -> None:
-    run_main(flow)  # type: ignore[no-untyped-call]  # Bytewax declares no types for its runner
+    run_main(flow)
 
 
 def _progress(console: Console) -> Progress:

@@ -1,7 +1,8 @@
 """Our own runner: sub-second epochs, drain on SIGTERM, exit codes a supervisor can use.
 
-`qmtl service dagmanager run` becomes this process. Exit 0 after a full drain, 2 for settings that do
-not hold, 1 when the flow failed.
+`qmtl service dagmanager run` becomes this process. SIGTERM or SIGINT: no more is read, what was read is
+answered, exit 0; a second signal ends it at once, and the recovery folder knows where to go on. Exit 2
+for settings that do not hold, 4 when a store is away, 1 when the flow failed.
 """
 
 from __future__ import annotations
@@ -16,32 +17,34 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
-from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.dataflow import Dataflow
 from bytewax.run import cli_main
 
 from dagmanager.assembly import assemble
 from dagmanager.errors import DagManagerError, SettingsError
 from dagmanager.settings.source import load
+from dagmanager.settings.table import Settings
+from flows.recovery import prepare
 from flows.submissions import from_files
 
-RECOVERY_PARTITIONS = 8
 logger = logging.getLogger("dagmanager.flow")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the submissions flow until its input ends or it is told to stop."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    given = _parser().parse_args(argv)
     try:
-        return _run(_parser().parse_args(argv))
+        return _run(given, _settings(given))
     except SettingsError as wrong:
-        print(f"error: {wrong}", file=sys.stderr)
+        sys.stderr.write(f"error: {wrong}\n")
         return 2
     except DagManagerError as wrong:
-        print(f"error: {wrong}", file=sys.stderr)
+        sys.stderr.write(f"error: {wrong}\n")
         return 4 if wrong.is_retryable() else 1
 
 
-def _run(given: argparse.Namespace) -> int:
+def _settings(given: argparse.Namespace) -> Settings:
     settings, findings = load(given.config, os.environ)
     for finding in findings:
         logger.warning("%s", finding.message)
@@ -54,36 +57,60 @@ def _run(given: argparse.Namespace) -> int:
         )
         if value is not None
     }
-    settings = msgspec.structs.replace(settings, **changed)
+    return msgspec.structs.replace(settings, **changed)
+
+
+def _run(given: argparse.Namespace, settings: Settings) -> int:
     source = settings.submissions_path
-    if source != "-" and not Path(source).exists():
-        msg = f"submissions_path: there is no file or folder {source}"
+    if given.recovery and source == "-":
+        msg = "--recovery needs a file or folder: standard input cannot be read again after a crash"
         raise SettingsError(msg)
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    flow = from_files(assemble(settings), source, Path(settings.results_path), stopping)
-    recovery = _recovery(given.recovery) if given.recovery else None
-    cli_main(
-        flow,
-        workers_per_process=given.workers,
-        epoch_interval=timedelta(seconds=given.epoch_seconds),
-        recovery_config=recovery,
+    _drain_on_signals(stopping)
+    assembled = assemble(settings)
+    reader = assembled.reader()
+    flow = from_files(assembled, source, Path(settings.results_path), stopping, reader)
+    _execute(flow, given)
+    for kind, count in sorted(reader.foreign.items()):
+        logger.info("skipped %d records of another kind: %s", count, kind)
+    how = (
+        f"the same command goes on where it stopped ({given.recovery})" if given.recovery else "no --recovery"
     )
-    logger.info("drained" if stopping.is_set() else "done")
+    logger.info("drained: all that was read is answered; %s", how) if stopping.is_set() else logger.info(
+        "done"
+    )
     return 0
 
 
-def _recovery(folder: Path) -> RecoveryConfig:
-    """The recovery store, made when it is not there. Its files hold pickles: nobody else may write."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    mode = folder.stat().st_mode & 0o077
-    if mode:
-        msg = f"recovery folder {folder} is open to others (mode {mode:03o}); chmod 700 it"
-        raise SettingsError(msg)
-    if not any(folder.glob("*.sqlite3")):
-        init_db_dir(folder, RECOVERY_PARTITIONS)
-    return RecoveryConfig(str(folder))
+def _drain_on_signals(stopping: threading.Event) -> None:
+    """The first signal stops the reading; the second has its usual effect."""
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
+
+
+def _execute(flow: Dataflow, given: argparse.Namespace) -> None:
+    """Run to the end of the input. A store that was away while stopping comes out as itself."""
+    recovery = prepare(given.recovery, flow) if given.recovery else None
+    try:
+        cli_main(
+            flow,
+            workers_per_process=given.workers,
+            epoch_interval=timedelta(seconds=given.epoch_seconds),
+            recovery_config=recovery,
+        )
+    except Exception as failed:
+        cause: BaseException | None = failed
+        while cause is not None and not isinstance(cause, DagManagerError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from dagmanager.assembly import Assembled, assemble, now_ms
 from dagmanager.dag.model import Record
 from dagmanager.engine.journey import Message
 from dagmanager.engine.publish import publish_waiting
+from dagmanager.engine.reading import Reader
+from dagmanager.errors import SettingsError
 from dagmanager.settings.source import load
 from operators.canonicalize import canonicalize
 from operators.classify import classify
@@ -49,16 +50,20 @@ class Sinks:
 
 
 def build(
-    assembled: Assembled, source: Source[tuple[str, Record]], sinks: Sinks, patience: Patience
+    assembled: Assembled,
+    source: Source[tuple[str, Record]],
+    sinks: Sinks,
+    patience: Patience,
+    reader: Reader | None = None,
 ) -> Dataflow:
     """The dataflow over these parts; reads nothing and starts nothing."""
-    engine, reader = assembled.engine, assembled.reader()
+    engine, reader = assembled.engine, reader or assembled.reader()
     flow = Dataflow(FLOW_ID)
     records = op.input("input", flow, source)
     remembered = remember("remember", records)
     canonical = canonicalize("canonicalize", remembered, reader)
     hashed = hash_ids("hash", canonical, reader)
-    known = lookup("lookup", hashed, engine)
+    known = lookup("lookup", hashed, engine, patience)
     planned = classify("classify", known, engine)
     answered = upsert("upsert", planned, engine, patience)
     op.output("diffs", diff_messages("diff_messages", answered), sinks.diffs)
@@ -67,19 +72,33 @@ def build(
     return flow
 
 
-def from_files(assembled: Assembled, submissions: str, results: Path, stopping: threading.Event) -> Dataflow:
-    """The embedded default: files in, JSON lines out."""
+def from_files(
+    assembled: Assembled,
+    submissions: str,
+    results: Path,
+    stopping: threading.Event,
+    reader: Reader | None = None,
+) -> Dataflow:
+    """The embedded default: files in, JSON lines out. `SettingsError` for what cannot be read or made."""
     engine = assembled.engine
-    patience = Patience(time.sleep, stopping.is_set)
+    patience = Patience(stopping.wait, stopping.is_set)
+    source = SubmissionFiles(submissions, stopping.is_set, now_ms, assembled.read_options.limits.bytes_max)
+    source.check()
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"results_path: {error.filename} cannot be made: {error.strerror}"
+        raise SettingsError(msg) from error
     return build(
         assembled,
-        SubmissionFiles(submissions, stopping.is_set, now_ms),
+        source,
         Sinks(
             diff_chunk_file(results),
             dead_letter_file(results),
             QueueEventsSink(lambda: patience(lambda: publish_waiting(engine.graph, engine.events))),
         ),
         patience,
+        reader,
     )
 
 

@@ -119,6 +119,4 @@ def deduplicate(
     now: Callable[[], datetime] = _now,
 ) -> KeyedStream[V]:
     """Each computation once per key, as far back as `forget_after` and `remembered_max` messages."""
-    return op.stateful(
-        "stateful", up, lambda state: Seen(state, identity, forget_after, remembered_max, now)
-    )
+    return op.stateful("stateful", up, lambda state: Seen(state, identity, forget_after, remembered_max, now))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import compress
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -14,9 +14,11 @@ from dagmanager.dag.model import Node
 from dagmanager.dag.node_columns import read_columns
 from dagmanager.dag.node_fields import missing_fields, read_node
 from dagmanager.dag.node_memo import NodeMemo
-from dagmanager.dag.params import TAG_QUERY
 from dagmanager.dag.version import SENTINEL
 from dagmanager.errors import ErrorCode, Rejection
+
+# Texts read in one go: few enough that they stay in the processor's cache from reading to node.
+BATCH: Final = 128
 
 
 class Entries(msgspec.Struct):
@@ -27,6 +29,13 @@ class Entries(msgspec.Struct):
     unproven: list[tuple[bytes, Node]]
 
 
+class _Broken(Exception):  # noqa: N818 - control flow of this module only
+    def __init__(self, position: int, problem: JsonProblem) -> None:
+        super().__init__(problem.reason)
+        self.position = position
+        self.problem = problem
+
+
 def read_entries(
     raws: list[bytes], memo: NodeMemo, depth_max: int
 ) -> Entries | Rejection | tuple[int, JsonProblem]:
@@ -35,48 +44,53 @@ def read_entries(
     `depth_max` is what is left for one entry. Wrong values go before missing ones.
     """
     nodes = memo.known(raws)
-    entries = Entries(nodes, [], [])
-    wrongs: list[Rejection] = []
-    missing: list[tuple[int, dict[str, Any], list[str]]] = []
+    reader = _Reader(Entries(nodes, [], []), [], [])
     new = [position for position, node in enumerate(nodes) if node is None]
-    trees = parse_many([raws[at] for at in new], depth_max)
-    plain = _plain_nodes(trees)
-    for position, tree, quick in zip(new, trees, plain, strict=True):
-        if quick is not None:
-            nodes[position] = quick
-            entries.unproven.append((raws[position], quick))
-        elif type(tree) is JsonProblem:
-            return position, tree
-        elif type(tree) is not dict:
-            wrongs.append(wrong(f"/nodes/{position}", "an object", tree).rejection)
-        elif tree.get("node_type") == SENTINEL:
-            entries.sentinels.append((position, tree))
-        else:
-            try:
-                node = read_node(tree)
-            except FieldError as found:
-                wrongs.append(_placed(found.rejection, position, tree))
-                continue
-            if not (node.node_id and node.node_type and node.code_hash and node.schema_compat_id):
-                missing.append((position, tree, missing_fields(tree)))
-            nodes[position] = node
-            entries.unproven.append((raws[position], node))
-    if wrongs:
-        return _all_wrong(wrongs)
-    return _all_missing(missing) if missing else entries
+    try:
+        for start in range(0, len(new), BATCH):
+            positions = new[start : start + BATCH]
+            reader.read(positions, [raws[position] for position in positions], depth_max)
+    except _Broken as broken:
+        return broken.position, broken.problem
+    if reader.wrongs:
+        return _all_wrong(reader.wrongs)
+    return _all_missing(reader.missing) if reader.missing else reader.entries
 
 
-def _plain_nodes(trees: list[Any]) -> list[Node | None]:
-    """The node of each plain compute node, read as one batch; None for all else, to be read one by one."""
-    ordinary = [type(tree) is dict and tree.get("node_type") not in _ONE_BY_ONE for tree in trees]
-    batch = read_columns(list(compress(trees, ordinary)))
-    if batch is None:
-        return [None] * len(trees)
-    quick = iter(batch)
-    return [next(quick) if plain else None for plain in ordinary]
+class _Reader(msgspec.Struct):
+    """What was found so far, good and bad."""
 
+    entries: Entries
+    wrongs: list[Rejection]
+    missing: list[tuple[int, dict[str, Any], list[str]]]
 
-_ONE_BY_ONE = (SENTINEL, TAG_QUERY)
+    def read(self, positions: list[int], texts: list[bytes], depth_max: int) -> None:
+        trees = parse_many(texts, depth_max)
+        found: Sequence[Node | None] | None = read_columns(trees)
+        if found is None:
+            found = list(map(self.read_one, positions, trees))
+        for position, text, node in zip(positions, texts, found, strict=True):
+            if node is not None:
+                self.entries.nodes[position] = node
+                self.entries.unproven.append((text, node))
+
+    def read_one(self, position: int, tree: Any) -> Node | None:
+        if type(tree) is JsonProblem:
+            raise _Broken(position, tree)
+        if type(tree) is not dict:
+            self.wrongs.append(wrong(f"/nodes/{position}", "an object", tree).rejection)
+            return None
+        if tree.get("node_type") == SENTINEL:
+            self.entries.sentinels.append((position, tree))
+            return None
+        try:
+            node = read_node(tree)
+        except FieldError as found:
+            self.wrongs.append(_placed(found.rejection, position, tree))
+            return None
+        if not (node.node_id and node.node_type and node.code_hash and node.schema_compat_id):
+            self.missing.append((position, tree, missing_fields(tree)))
+        return node
 
 
 def _placed(found: Rejection, position: int, tree: dict[str, Any]) -> Rejection:

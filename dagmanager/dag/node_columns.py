@@ -15,7 +15,7 @@ import orjson
 
 from dagmanager.dag.model import Node
 from dagmanager.dag.node_fields import ID_PREFIX, INT32_MAX
-from dagmanager.dag.params import INT64_MAX, TAG_QUERY, is_dropped
+from dagmanager.dag.params import INT64_MAX, TAG_QUERY, is_dropped, needs_care
 from dagmanager.dag.version import SENTINEL
 
 _PLAIN_FIELDS = itemgetter(
@@ -37,12 +37,16 @@ _HEX: Final = b"0123456789abcdef"
 _ID_LENGTH: Final = len(ID_PREFIX) + 64
 _PREFIX_LENGTH: Final = len(ID_PREFIX)
 _PREFIX_REST: Final = ID_PREFIX.encode().translate(None, _HEX)
+_CONTAINERS: Final = frozenset({dict, list})
+_DIGITS_AS_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
 _dump = orjson.dumps
 _SORTED: Final = orjson.OPT_SORT_KEYS
 
 
-def read_columns(trees: Sequence[dict[str, Any]]) -> list[Node] | None:
+def read_columns(trees: Sequence[Any]) -> list[Node] | None:
     """The node of each object, or None when one of them is not plain."""
+    if not _all_of(dict, trees):
+        return None
     try:
         rows = list(map(_PLAIN_FIELDS, trees))
     except KeyError:
@@ -112,26 +116,37 @@ def _tag_sets(column: Sequence[Any]) -> list[tuple[str, ...]] | None:
 
 def _canonical(column: Sequence[Any]) -> list[str] | None:
     """Canonical JSON of each, None when one needs more than sorting (as `params.canonical_json` decides)."""
-    if not _all_of(dict, column) or _one_needs_care(column):
+    if not _all_of(dict, column) or _has_dropped_key(column):
         return None
     try:
-        return [_dump(params, option=_SORTED).decode() for params in column]
+        texts = [_dump(params, option=_SORTED) for params in column]
     except TypeError:  # an integer beyond 64 bits
         return None
+    if _may_hold_odd_float(b"\n".join(texts)) and any(map(needs_care, column)):
+        return None
+    return list(map(bytes.decode, texts))
 
 
-def _one_needs_care(level: Sequence[dict[str, Any]]) -> bool:
-    """Whether a dropped key or a float that Python writes differently stands anywhere; level by level."""
-    while level:
-        if any(map(is_dropped, set().union(*level))):
+def _has_dropped_key(level: Sequence[Any]) -> bool:
+    """Whether a key that no id holds stands anywhere, at any depth; level by level."""
+    objects = level
+    while objects:
+        if any(map(is_dropped, set().union(*objects))):
             return True
-        values = list(chain.from_iterable(map(dict.values, level)))
-        nested: list[dict[str, Any]] = []
-        while values:
-            floats = [abs(item) for item in values if type(item) is float and item != 0]
-            if floats and (min(floats) < 1e-4 or max(floats) >= 1e16):
-                return True
-            nested += [item for item in values if type(item) is dict]
-            values = list(chain.from_iterable([item for item in values if type(item) is list]))
-        level = nested
+        inner: list[Any] = [
+            item for item in chain.from_iterable(map(dict.values, objects)) if type(item) in _CONTAINERS
+        ]
+        objects = [item for item in inner if type(item) is dict]
+        lists = [item for item in inner if type(item) is list]
+        while lists:
+            inner = [item for item in chain.from_iterable(lists) if type(item) in _CONTAINERS]
+            objects += [item for item in inner if type(item) is dict]
+            lists = [item for item in inner if type(item) is list]
     return False
+
+
+def _may_hold_odd_float(text: bytes) -> bool:
+    """Whether a digit stands before an `e`, or a number may start with `0.0000`: a float orjson and Python
+    write in two ways looks like that. Texts may too, so that a yes means "look closely".
+    """
+    return b"0e" in text.translate(_DIGITS_AS_ZERO) or b"0.0000" in text

@@ -44,7 +44,7 @@ _quoted = json.encoder.encode_basestring
 
 def canonical_json(value: dict[str, Any]) -> str:
     """The one text that equal parameters have: sorted keys, no spaces, Python's floats, dropped keys gone."""
-    if _needs_care(value):
+    if needs_care(value):
         return _write(value)
     try:
         return _dump(value, option=_SORTED).decode()
@@ -52,7 +52,7 @@ def canonical_json(value: dict[str, Any]) -> str:
         return _write(value)
 
 
-def _needs_care(value: dict[str, Any]) -> bool:
+def needs_care(value: dict[str, Any]) -> bool:
     """Whether a key must go, or a float is one that orjson writes in another form than Python's repr."""
     for key, item in value.items():
         if is_dropped(key):
@@ -62,7 +62,7 @@ def _needs_care(value: dict[str, Any]) -> bool:
             if not 1e-4 <= item < 1e16 and _is_odd(item):
                 return True
         elif kind is dict:
-            if _needs_care(item):
+            if needs_care(item):
                 return True
         elif kind is list and _list_needs_care(item):
             return True
@@ -76,7 +76,7 @@ def _list_needs_care(value: list[Any]) -> bool:
             if not 1e-4 <= item < 1e16 and _is_odd(item):
                 return True
         elif kind is dict:
-            if _needs_care(item):
+            if needs_care(item):
                 return True
         elif kind is list and _list_needs_care(item):
             return True

@@ -8,16 +8,17 @@ import msgspec
 import orjson
 
 _SPACE: Final = b" \t\r\n"
+_ABSENT: Final = msgspec.Raw(b"")
 _BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError)
 
 
 class _Split(msgspec.Struct):
     """What tells a submission from a bare DAG; nothing below the first level is parsed."""
 
-    strategy_id: msgspec.Raw | None = None
-    nodes: msgspec.Raw | None = None
-    dag: msgspec.Raw | None = None
-    dag_json: msgspec.Raw | None = None
+    strategy_id: msgspec.Raw = _ABSENT
+    nodes: msgspec.Raw = _ABSENT
+    dag: msgspec.Raw = _ABSENT
+    dag_json: msgspec.Raw = _ABSENT
 
 
 _split = msgspec.json.Decoder(_Split)
@@ -65,8 +66,8 @@ def _is_bare(head: _Split) -> bool:
     return _given(head.nodes) and not named
 
 
-def _given(raw: msgspec.Raw | None) -> bool:
-    return raw is not None and bytes(raw) != b"null"
+def _given(raw: msgspec.Raw) -> bool:
+    return bytes(raw) not in {b"", b"null"}
 
 
 def _around(raw: bytes, strategy_id: str, fields: dict[str, str] | None) -> bytes:
@@ -74,9 +75,7 @@ def _around(raw: bytes, strategy_id: str, fields: dict[str, str] | None) -> byte
     return head[:-1] + b',"dag":' + raw.strip(_SPACE) + b"}"
 
 
-def _text(raw: msgspec.Raw | None) -> str:
-    if raw is None:
-        return ""
+def _text(raw: msgspec.Raw) -> str:
     try:
         named = msgspec.json.decode(raw)
     except _BROKEN:

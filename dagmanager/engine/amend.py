@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from dagmanager.engine.lease import must_own, owners_of
 from dagmanager.engine.naming import topic_name
-from dagmanager.engine.outcome import Outcome, decode, encode
+from dagmanager.engine.outcome import ActionCounts, Outcome, count_actions, decode, encode
+from dagmanager.engine.plan import Plan
 from dagmanager.engine.ports import Locks, LookupKeys, Transaction
+from dagmanager.engine.references import content_bindings, set_free
 from dagmanager.engine.rows import (
     LineageKey,
     OutcomeRow,
@@ -21,17 +25,23 @@ from dagmanager.engine.rows import (
 from dagmanager.errors import ErrorCode, Rejection
 
 
-def rename(tx: Transaction, claim_id: str, foreign: frozenset[str]) -> tuple[QueueRow, ...]:
+def rename(
+    tx: Transaction, claim_id: str, foreign: frozenset[str], owner: str, *, begun: bool
+) -> tuple[QueueRow, ...]:
     """Give other names to this claim's queues whose topic turned out to be foreign.
 
-    The old rows stay as failed tombstones (their names are never used again); the stored outcome is
-    rewritten. Answers all queues that the claim still has to provision.
+    `begun` tells what was known of them when they were found: a topic that somebody else has begun to
+    create for us meanwhile is ours. The old rows stay as failed tombstones (their names are never used
+    again); the stored outcome is rewritten. Answers all queues that the claim still has to provision.
     """
     queues, _ = tx.claims(claim_id)
     tx.lock(Locks(bindings=tuple(sorted(row.binding for row in queues))))
-    queues, _ = tx.claims(claim_id)
+    queues, sentinels = tx.claims(claim_id)
+    must_own(claim_id, queues, sentinels, owner)
     moved: dict[str, str] = {}
-    for row in sorted((row for row in queues if row.topic in foreign), key=lambda row: row.topic):
+    for row in queues:
+        if row.topic not in foreign or row.begun is not begun:
+            continue
         node = tx.nodes([row.binding.node_id])[row.binding.node_id]
         number = row.incarnation + 1
         name = topic_name(node.base_name, row.binding.namespace, number, row.binding.safe)
@@ -40,7 +50,8 @@ def rename(tx: Transaction, claim_id: str, foreign: frozenset[str]) -> tuple[Que
             name = topic_name(node.base_name, row.binding.namespace, number, row.binding.safe)
         moved[row.topic] = name
         new = msgspec.structs.replace(row, topic=name, incarnation=number, begun=False)
-        tx.put([msgspec.structs.replace(row, state=QueueState.FAILED, claim_id="", owner=""), new])
+        tx.put([_failed(row), new])
+    tx.lock(Locks(names=tuple(sorted(fold(name) for name in moved.values()))))
     stored = tx.known(LookupKeys(outcomes=frozenset({claim_id}))).outcomes.get(claim_id)
     if stored is not None and stored.body:
         tx.put([_renamed(stored, moved)])
@@ -59,28 +70,58 @@ def _renamed(stored: OutcomeRow, moved: Mapping[str, str]) -> OutcomeRow:
     )
 
 
-def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str]) -> Rejection:
+def mended(stored: OutcomeRow, decided: Outcome, plan: Plan, failed: frozenset[str]) -> Outcome:
+    """The stored answer with the queues that failed untold decided again; all else as it was.
+
+    `decided` is the whole submission decided anew: what this claim had created before looks reused
+    there, so that only the failed queues may speak from it.
+    """
+    before = decode(stored.body)
+    if not isinstance(before, Outcome):
+        return decided
+    topics, buffered = dict(before.items), {each.node_id for each in before.buffers}
+    counts = Counter(msgspec.structs.asdict(before.actions))
+    replaced: set[str] = set()
+    for action, (key, _) in zip(plan.actions, decided.items, strict=True):
+        if topics[key] in failed:
+            node_id = action.node.node_id
+            counts["isolate" if before.safe_mode else "buffer" if node_id in buffered else "reuse"] -= 1
+            counts.update(msgspec.structs.asdict(count_actions((action,))))
+            replaced.add(node_id)
+    buffers = [each for each in before.buffers if each.node_id not in replaced]
+    buffers += [each for each in decided.buffers if each.node_id in replaced]
+    place = {action.node.node_id: position for position, action in enumerate(plan.actions)}
+    return msgspec.structs.replace(
+        before,
+        items=decided.items,
+        buffers=tuple(sorted(buffers, key=lambda each: place[each.node_id])),
+        actions=ActionCounts(**counts),
+    )
+
+
+def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: str) -> Rejection:
     """The broker will not have these topics: the queues fail and so does the submission.
 
-    The lineage keeps its version. What the claim created otherwise stays, unreferenced, for the
-    collector; the next submission makes new incarnations.
+    The lineage keeps its version. What the claim created or took up otherwise stays and is free again,
+    unless somebody else has taken it up; the next submission makes new incarnations.
     """
     queues, sentinels = tx.claims(claim_id)
     lineages = tuple(sorted({LineageKey(row.key.lineage, row.key.namespace) for row in sentinels}))
-    tx.lock(Locks(lineages=lineages, bindings=tuple(sorted(row.binding for row in queues))))
+    tx.lock(Locks(lineages=lineages, contents=tuple(sorted({row.content for row in sentinels}))))
+    freed = {row.binding for row in queues if not row.binding.safe}
+    for row in sentinels:
+        freed.update(content_bindings(tx, [row.content], row.key.namespace))
+    tx.lock(Locks(bindings=tuple(sorted(freed.union(row.binding for row in queues)))))
     queues, sentinels = tx.claims(claim_id)
+    must_own(claim_id, queues, sentinels, owner)
     now_ms = tx.now_ms()
-    failed = {row.topic for row in queues if row.topic in refused}
-    tx.put([_failed(row) if row.topic in failed else row for row in queues])
-    tx.put(
-        [
-            msgspec.structs.replace(row, unreferenced_ms=now_ms)
-            for row in queues
-            if row.topic not in failed and row.unreferenced_ms is None
-        ]
-    )
+    tx.put([_failed(row) for row in queues if row.topic in refused])
     for sentinel in sentinels:
-        _release(tx, sentinel)
+        tx.put([_released(sentinel)])
+        # Who held a version that will never be in force holds nothing.
+        tx.delete(tx.holders_of(sentinel.key))
+    for namespace in sorted({binding.namespace for binding in freed}):
+        tx.put(set_free(tx, [each for each in freed if each.namespace == namespace], namespace, now_ms))
     first = min(refused)
     rejection = Rejection(
         ErrorCode.TOPIC_REFUSED,
@@ -96,27 +137,29 @@ def _failed(row: QueueRow) -> QueueRow:
     return msgspec.structs.replace(row, state=QueueState.FAILED, claim_id="", owner="")
 
 
-def _release(tx: Transaction, sentinel: SentinelRow) -> None:
-    """A pending sentinel that will never be in force; who held it holds nothing."""
-    tx.put(
-        [
-            msgspec.structs.replace(
-                sentinel, state=SentinelState.RELEASED, takeover=None, claim_id="", owner="", weight=0.0
+def _released(row: SentinelRow) -> SentinelRow:
+    return msgspec.structs.replace(
+        row, state=SentinelState.RELEASED, takeover=None, claim_id="", owner="", weight=0.0
+    )
+
+
+def begin(
+    tx: Transaction, claim_ids: Iterable[str], checked: frozenset[str], owner: str
+) -> dict[str, tuple[QueueRow, ...]]:
+    """Write down that we are about to ask the broker for these names (decisions 3).
+
+    Only names that were `checked` (looked up and free). Answers the queues of each claim as they are
+    now; claims that somebody else took over are left out: we may not ask for their topics any more.
+    """
+    wanted = tuple(claim_ids)
+    found = [row.binding for each in wanted for row in tx.claims(each)[0]]
+    tx.lock(Locks(bindings=tuple(sorted(found))))
+    ours: dict[str, tuple[QueueRow, ...]] = {}
+    for each in wanted:
+        queues, sentinels = tx.claims(each)
+        if owners_of(queues, sentinels) <= {owner}:
+            ours[each] = tuple(
+                msgspec.structs.replace(row, begun=True) if row.topic in checked else row for row in queues
             )
-        ]
-    )
-    tx.delete(tx.holders_of(sentinel.key))
-
-
-def mark_begun(tx: Transaction, topics: frozenset[str], owner: str) -> None:
-    """Write down that we are about to ask the broker for these names (decisions 3)."""
-    found = tx.queues_by_topic(topics)
-    tx.lock(Locks(bindings=tuple(sorted(row.binding for row in found.values()))))
-    rows = tx.queues_by_topic(topics).values()
-    tx.put(
-        [
-            msgspec.structs.replace(row, begun=True)
-            for row in rows
-            if row.owner == owner and row.state is QueueState.PROVISIONING and not row.begun
-        ]
-    )
+            tx.put(ours[each])
+    return ours

@@ -70,7 +70,7 @@ def _affected(tx: Transaction, changes: tuple[Changed, ...]) -> set[_Set]:
     for change in changes:
         place = (change.namespace, change.world_id, change.execution_domain)
         for tags in {change.before, change.after}:
-            if tags or change.after == ():
+            if tags or change.before == change.after:
                 affected.add(_Set(TagSetKey(tags, change.interval), "any", *place))
             for row in tx.tag_queries(tags, change.interval) if tags else ():
                 query = row.tag_query
@@ -87,5 +87,6 @@ def _queues(tx: Transaction, each: _Set, changes: tuple[Changed, ...]) -> tuple[
     return tuple(
         TaggedQueue(change.topic, change.global_, ())
         for change in sorted(changes, key=lambda change: change.topic)
-        if change.after == () and (change.namespace, change.interval) == (each.namespace, each.key.interval)
+        if change.before == change.after == ()
+        and (change.namespace, change.interval) == (each.namespace, each.key.interval)
     )

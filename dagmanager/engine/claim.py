@@ -12,8 +12,9 @@ import msgspec
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.activate import activate_claimed
-from dagmanager.engine.claim_rows import ClaimOptions, NodeWrites, node_writes
-from dagmanager.engine.claim_versions import version_rows
+from dagmanager.engine.amend import mended
+from dagmanager.engine.claim_rows import ClaimOptions, Decision, NodeWrites, node_writes
+from dagmanager.engine.claim_versions import VersionStep, version_rows
 from dagmanager.engine.classify import bindings, classify
 from dagmanager.engine.lease import take_locked
 from dagmanager.engine.outcome import Outcome, decode, encode
@@ -114,16 +115,11 @@ def version_change(submission: Submission, known: Known) -> VersionChange | Reje
     )
 
 
-def claim_in(
-    graph: Graph, submission: Submission, options: ClaimOptions, *, again: bool = False
-) -> Claimed | Rejection:
-    """Run the claim until the bindings it must lock are the ones it locked.
-
-    `again` decides anew although an outcome is stored: a queue it named failed before it was told.
-    """
+def claim_in(graph: Graph, submission: Submission, options: ClaimOptions) -> Claimed | Rejection:
+    """Run the claim until the bindings it must lock are the ones it locked."""
     touched: frozenset[Binding] = frozenset()
     while True:
-        work = partial(claim, submission=submission, touched=touched, options=options, again=again)
+        work = partial(claim, submission=submission, touched=touched, options=options)
         result = graph.transact(work)
         if not isinstance(result, frozenset):
             return result
@@ -135,13 +131,14 @@ def claim(
     submission: Submission,
     touched: frozenset[Binding],
     options: ClaimOptions,
-    *,
-    again: bool = False,
 ) -> Claimed | Rejection | frozenset[Binding]:
     """Decide and record. `touched` are the bindings that the caller expects to change.
 
     Answers the bindings to lock instead when more of them turn out to change: the caller runs the
     transaction again with those. Locks: lineage, contents, bindings, names, tag sets, epoch.
+
+    A stored answer is the answer, unless a queue that it names failed (was refused, or got another
+    name) before it ever came to life: then nobody was told, and that queue is decided again.
     """
     context = submission.context
     if not context.safe_mode:
@@ -153,20 +150,33 @@ def claim(
     tx.lock(Locks(bindings=tuple(sorted(touched.union(losers)))))
     known = tx.known(keys)
     stored = known.outcomes.get(claim_id(submission))
-    if stored is not None and stored.body and not again:
+    if stored is not None and not stored.body:
+        # This very submission was accepted before, plainly: now it is a question.
+        return _question(submission, known, options)
+    if stored is not None and not _failed_untold(stored, known):
         return _replay(tx, submission, stored, known, options)
     if isinstance(change, Rejection):
-        # An empty body says that this very submission was accepted before: then it is a question.
-        return change if stored is None else _question(submission, known, options)
+        return change
     plan = classify(submission, known, options.policy, claim_id(submission))
     if isinstance(plan, Rejection):
         return plan
-    if isinstance(change, Resend) and (not change.referencing or not _creates(plan)):
+    if isinstance(change, Resend) and _is_question(plan, change, stored):
         return _asked(submission, known, plan, change)
     more = frozenset(_changing(plan, known)) - touched
     if more:
         return touched | more
-    return _record(tx, submission, known, plan, change, options)
+    return _record(tx, Decision(submission, known, plan, claim_id(submission), options), change)
+
+
+def _failed_untold(stored: OutcomeRow, known: Known) -> frozenset[str]:
+    rows = known.outcome_queues
+    return frozenset(t for t in stored.topics if t in rows and rows[t].state is QueueState.FAILED)
+
+
+def _is_question(plan: Plan, change: Resend, stored: OutcomeRow | None) -> bool:
+    """What would change nothing; what is decided again must still record its other queue."""
+    creates = _creates(plan)
+    return not change.referencing if creates else stored is None
 
 
 def _creates(plan: Plan) -> bool:
@@ -208,23 +218,20 @@ def _changing(plan: Plan, known: Known) -> list[Binding]:
     return changed
 
 
-def _record(
-    tx: Transaction,
-    submission: Submission,
-    known: Known,
-    plan: Plan,
-    change: VersionChange | None,
-    options: ClaimOptions,
-) -> Claimed:
-    each = claim_id(submission)
-    writes = node_writes(tx, submission, known, plan, each, options)
+def _record(tx: Transaction, decision: Decision, change: VersionChange | None) -> Claimed:
+    submission, known, plan = decision.submission, decision.known, decision.plan
+    each = decision.claim_id
+    writes = node_writes(tx, decision)
     rows: list[Row] = list(writes.rows)
     if change is not None and not isinstance(change, AddHolder | Resend):
         rows.extend(_unless_written(taken_up(known, keys_of(submission).bindings), rows))
     tx.put(rows)
-    moved = _versions(tx, submission, known, change, writes, options)
+    moved = _versions(tx, decision, change, writes)
     outcome = outcome_of(submission, plan, writes.topics, known, change.warnings if change else ())
-    tx.put(_outcome_rows(submission, known, plan, change, outcome))
+    stored = known.outcomes.get(each)
+    if stored is not None:
+        outcome = mended(stored, outcome, plan, _failed_untold(stored, known))
+    tx.put(_outcome_rows(decision, change, outcome))
     if not writes.provision:
         activate_claimed(tx, *tx.claims(each), {}, moved)
     if writes.raises_epoch:
@@ -233,29 +240,13 @@ def _record(
 
 
 def _versions(
-    tx: Transaction,
-    submission: Submission,
-    known: Known,
-    change: VersionChange | None,
-    writes: NodeWrites,
-    options: ClaimOptions,
+    tx: Transaction, decision: Decision, change: VersionChange | None, writes: NodeWrites
 ) -> set[str]:
     """Put the lineage's rows; the nodes whose place in an active content changed at once."""
     if change is None or isinstance(change, Resend):
         return set()
-    sentinels = known.sentinels.get(lineage_of(submission), ())
-    before = known.lineages.get(lineage_of(submission))
-    return version_rows(
-        tx,
-        submission,
-        change,
-        version_request(submission),
-        sentinels,
-        before,
-        writes.introduced,
-        claim_id(submission),
-        options,
-    )
+    step = VersionStep(version_request(decision.submission), change, writes.introduced)
+    return version_rows(tx, decision, step)
 
 
 def _unless_written(found: list[QueueRow], rows: list[Row]) -> list[QueueRow]:
@@ -271,19 +262,19 @@ def _leaving(change: VersionChange | Rejection | None, known: Known, submission:
     return [row.content for row in known.sentinels.get(lineage_of(submission), ()) if row.key in gone]
 
 
-def _outcome_rows(
-    submission: Submission, known: Known, plan: Plan, change: VersionChange | None, outcome: Outcome
-) -> list[Row]:
-    """Only what is not all `same_spec` is stored; a mark when a replay could not tell any more.
+def _outcome_rows(decision: Decision, change: VersionChange | None, outcome: Outcome) -> list[Row]:
+    """Only what a replay could not decide anew is stored: all that is not `same_spec`, and warnings.
 
-    A plain answer is decided anew on replay. When it replaced what this strategy id held, or changed
-    the version, the holder no longer proves that it was accepted: the empty body does.
+    A plain answer is decided anew, and the empty body says that it was accepted: once the holder or
+    the lineage has moved on, nothing else would tell a replay from a late or a new submission.
     """
-    each = claim_id(submission)
-    if any(action.reason != Reason.SAME_SPEC.value for action in plan.actions) or each in known.outcomes:
-        return [OutcomeRow(each, encode(outcome), outcome.topics, known.now_ms)]
-    held = known.holders.get(holder_key(submission))
-    if change is None or isinstance(change, Resend) or (isinstance(change, AddHolder) and held is None):
+    each, known = decision.claim_id, decision.known
+    stored = known.outcomes.get(each)
+    told = stored is not None or (change is not None and change.warnings)
+    if told or any(action.reason != Reason.SAME_SPEC.value for action in decision.plan.actions):
+        created_ms = known.now_ms if stored is None else stored.created_ms
+        return [OutcomeRow(each, encode(outcome), outcome.topics, created_ms)]
+    if change is None or isinstance(change, Resend):
         return []
     return [OutcomeRow(each, b"", (), known.now_ms)]
 

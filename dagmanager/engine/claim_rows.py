@@ -22,6 +22,16 @@ class ClaimOptions(msgspec.Struct, frozen=True):
     brokers: int = 1
 
 
+class Decision(msgspec.Struct, frozen=True):
+    """One submission inside its claim: what was known under the locks, and what was decided from it."""
+
+    submission: Submission
+    known: Known
+    plan: Plan
+    claim_id: str
+    options: ClaimOptions
+
+
 class NodeWrites(msgspec.Struct, frozen=True):
     """Rows to put, the topic of every binding, and what must be provisioned or waited for."""
 
@@ -33,28 +43,17 @@ class NodeWrites(msgspec.Struct, frozen=True):
     raises_epoch: bool
 
 
-def node_writes(
-    tx: Transaction,
-    submission: Submission,
-    known: Known,
-    plan: Plan,
-    claim_id: str,
-    options: ClaimOptions,
-) -> NodeWrites:
+def node_writes(tx: Transaction, decision: Decision) -> NodeWrites:
     """Turn each action into rows; names are locked and chosen here, once and for all."""
+    plan, known = decision.plan, decision.known
     if plan.plain:
         topics = {a.binding: a.topic for a in plan.actions}
         return NodeWrites((), topics, (), (), (), raises_epoch=False)
-    nodes = _node_rows(tx, submission, known, plan, options.policy)
+    nodes = _node_rows(tx, decision)
     new = [a for a in plan.actions if _needs_queue(a)]
     mine = [known.queues[a.binding] for a in plan.actions if _is_ours_already(a)]
     names = _topic_names(tx, new, nodes)
-    queues = {
-        a.binding: _queue_row(
-            a, names[a.binding], nodes[a.node.node_id], submission, known, claim_id, options
-        )
-        for a in new
-    }
+    queues = {a.binding: _queue_row(a, names[a.binding], nodes[a.node.node_id], decision) for a in new}
     changed = [row for node_id, row in nodes.items() if known.nodes.get(node_id) != row]
     joined = (a.topic for a in plan.actions if _waits_for_rival(a, known))
     return NodeWrites(
@@ -88,9 +87,8 @@ def _changes_answers(action: Action, known: Known) -> bool:
             return False
 
 
-def _node_rows(
-    tx: Transaction, submission: Submission, known: Known, plan: Plan, policy: Policy
-) -> dict[str, NodeRow]:
+def _node_rows(tx: Transaction, decision: Decision) -> dict[str, NodeRow]:
+    submission, known, plan = decision.submission, decision.known, decision.plan
     unknown = [a.node for a in plan.actions if a.node.node_id not in known.nodes]
     names = _base_names(tx, unknown, submission.hashed.dag.version) if unknown else {}
     at_ms = min(submission.at_ms, known.now_ms)
@@ -99,7 +97,7 @@ def _node_rows(
         node = action.node
         row = known.nodes.get(node.node_id)
         if row is None:
-            row = _new_node(node, names[node.node_id], known.now_ms, policy)
+            row = _new_node(node, names[node.node_id], known.now_ms, decision.options.policy)
             row = msgspec.structs.replace(row, safe_only=isinstance(action, IsolateNode))
         rows[node.node_id] = _with_schema(row, action, at_ms)
     return rows
@@ -183,16 +181,9 @@ def _is_ours_already(action: Action) -> bool:
             return False
 
 
-def _queue_row(
-    action: Action,
-    name: tuple[str, int],
-    node: NodeRow,
-    submission: Submission,
-    known: Known,
-    claim_id: str,
-    options: ClaimOptions,
-) -> QueueRow:
-    policy, context = options.policy, submission.context
+def _queue_row(action: Action, name: tuple[str, int], node: NodeRow, decision: Decision) -> QueueRow:
+    options, context, now_ms = decision.options, decision.submission.context, decision.known.now_ms
+    policy = options.policy
     safe = isinstance(action, IsolateNode)
     tag = policy.queue_tag(action.node.tags, node.topic_type)
     before = action.predecessor if isinstance(action, CreateNode) else None
@@ -205,11 +196,11 @@ def _queue_row(
         spec=policy.topic_spec(node.topic_type, options.brokers, safe),
         tag=tag,
         ttl_ms=policy.safe_retention_ms if safe else ttl_ms,
-        created_ms=known.now_ms,
-        claim_id=claim_id,
+        created_ms=now_ms,
+        claim_id=decision.claim_id,
         owner=options.owner,
-        lease_until_ms=known.now_ms + policy.lease_ms,
-        expires_ms=known.now_ms + policy.safe_retention_ms if safe else None,
+        lease_until_ms=now_ms + policy.lease_ms,
+        expires_ms=now_ms + policy.safe_retention_ms if safe else None,
         world_id=context.world_id,
         execution_domain=context.execution_domain,
     )

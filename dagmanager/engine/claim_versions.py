@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec.structs import replace
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.activate import settle
-from dagmanager.engine.claim_rows import ClaimOptions
+from dagmanager.engine.claim_rows import Decision
 from dagmanager.engine.policy import Policy
 from dagmanager.engine.ports import Transaction
 from dagmanager.engine.rows import (
@@ -32,20 +33,22 @@ from dagmanager.engine.versions import (
 )
 
 
-def version_rows(  # noqa: PLR0913 - one transaction's inputs, all read under the same lock
-    tx: Transaction,
-    submission: Submission,
-    change: VersionChange,
-    request: VersionRequest,
-    sentinels: tuple[SentinelRow, ...],
-    lineage: LineageRow | None,
-    introduced: tuple[str, ...],
-    claim_id: str,
-    options: ClaimOptions,
-) -> set[str]:
+class VersionStep(msgspec.Struct, frozen=True):
+    """A lineage's next step: what was asked, what it changes, which nodes are new with it."""
+
+    request: VersionRequest
+    change: VersionChange
+    introduced: tuple[str, ...]
+
+
+def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> set[str]:
     """Put the rows; the nodes whose place in an active content changed at once (weights, promotions)."""
+    submission, options = decision.submission, decision.options
+    request, change = step.request, step.change
+    sentinels = decision.known.sentinels.get(request.key, ())
+    lineage = decision.known.lineages.get(request.key)
     now_ms = tx.now_ms()
-    claim = Claim(claim_id, options.owner, now_ms + options.policy.lease_ms, now_ms)
+    claim = Claim(decision.claim_id, options.owner, now_ms + options.policy.lease_ms, now_ms)
     newest = max(request.at_ms, lineage.last_at_ms if lineage is not None else 0)
     tx.put([LineageRow(request.key, newest)])
     if isinstance(change, NewSentinel):
@@ -53,7 +56,7 @@ def version_rows(  # noqa: PLR0913 - one transaction's inputs, all read under th
     told = _told(change)
     before = {row.key: row for row in sentinels}
     rows = [
-        _identified(row, before.get(row.key), submission, introduced)
+        _identified(row, before.get(row.key), submission, step.introduced)
         for row in begin(change, sentinels, request, claim)
     ]
     if isinstance(change, AddHolder):

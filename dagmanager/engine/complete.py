@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-import msgspec
+from functools import partial
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.activate import activate
-from dagmanager.engine.amend import mark_begun, refuse, rename
+from dagmanager.engine.amend import begin, refuse, rename
 from dagmanager.engine.claim import Claimed, claim_id, claim_in
 from dagmanager.engine.claim_rows import ClaimOptions
 from dagmanager.engine.journey import Answer
-from dagmanager.engine.lease import take
+from dagmanager.engine.lease import renew, take
 from dagmanager.engine.outcome import Outcome, decode
-from dagmanager.engine.ports import AdminEntry, AdminLog, Graph, LookupKeys, Topics
+from dagmanager.engine.ports import AdminEntry, AdminLog, Graph, LookupKeys, Topics, Transaction
 from dagmanager.engine.provision import Provisioned, foreign_before, provision
 from dagmanager.engine.rows import GONE, QueueRow, QueueState
 from dagmanager.errors import ClaimLostError, Rejection
@@ -39,34 +38,40 @@ class Completion:
 
     def finish(self, items: Sequence[tuple[Submission, Claimed | Answer]]) -> list[Answer]:
         """Bring every claim to its end; the answers in the order given."""
-        self.bring_up(
+        lost = self.bring_up(
             {
                 claim_id(submission): one.provision
                 for submission, one in items
                 if isinstance(one, Claimed) and one.provision
             }
         )
-        return [self._answer(submission, one) for submission, one in items]
+        return [self._answer(each, one, lost=claim_id(each) in lost) for each, one in items]
 
-    def bring_up(self, claims: Mapping[str, Rows]) -> None:
-        """Provision all topics of these claims in one request, log them, activate claim by claim."""
+    def bring_up(self, claims: Mapping[str, Rows]) -> frozenset[str]:
+        """Provision all topics of these claims in one request, log them, activate claim by claim.
+
+        Answers the claims that somebody else took over meanwhile: whoever did finishes them.
+        """
         open_ = dict(claims)
         while open_:
             foreign = frozenset(foreign_before(self.topics, _all(open_)))
             if foreign:
-                self._rename(open_, foreign)
+                self._rename(open_, foreign, begun=False)
                 continue
-            names = frozenset(row.topic for row in _all(open_) if not row.begun)
-            if names:
-                self.graph.transact(lambda tx: mark_begun(tx, names, self.options.owner))  # noqa: B023
-                open_ = {each: tuple(_begun(row) for row in rows) for each, rows in open_.items()}
-            report = provision(self.topics, _all(open_), self.sleep, lambda: None)
+            checked = frozenset(row.topic for row in _all(open_))
+            if not all(row.begun for row in _all(open_)):
+                work = partial(begin, claim_ids=tuple(open_), checked=checked, owner=self.options.owner)
+                open_ = self.graph.transact(work)
+                if not all(row.begun for row in _all(open_)):
+                    continue
+            report = self._provision(open_)
             self._refuse(open_, report)
             if report.foreign:
-                self._rename(open_, frozenset(report.foreign))
+                self._rename(open_, frozenset(report.foreign), begun=True)
                 continue
-            self._activate(open_, report)
-            return
+            open_ = self._activate(open_, report)
+            break
+        return frozenset(claims).difference(open_)
 
     def finish_overdue(self, limit: int = 100) -> int:
         """Take over claims whose lease is over and finish them; how many (the 5 s poll)."""
@@ -75,29 +80,60 @@ class Completion:
             done += self._take_over(each)
         return done
 
-    def _rename(self, open_: dict[str, Rows], foreign: frozenset[str]) -> None:
+    def _provision(self, open_: Mapping[str, Rows]) -> Provisioned:
+        """At work, leases are renewed (decisions 5): at a third of their time."""
+        worked_s = 0.0
+
+        def pause(seconds: float) -> None:
+            nonlocal worked_s
+            worked_s += seconds
+            self.sleep(seconds)
+
+        def alive() -> None:
+            nonlocal worked_s
+            lease_ms = self.options.policy.lease_ms
+            if worked_s * 1000 * 3 >= lease_ms:
+                worked_s = 0.0
+                ids, owner = tuple(open_), self.options.owner
+                self.graph.transact(partial(renew, claim_ids=ids, owner=owner, lease_ms=lease_ms))
+
+        return provision(self.topics, _all(open_), pause, alive)
+
+    def _rename(self, open_: dict[str, Rows], foreign: frozenset[str], *, begun: bool) -> None:
         for each, rows in list(open_.items()):
             if any(row.topic in foreign for row in rows):
-                open_[each] = self.graph.transact(lambda tx: rename(tx, each, foreign))  # noqa: B023
+                work = partial(rename, claim_id=each, foreign=foreign, owner=self.options.owner, begun=begun)
+                try:
+                    open_[each] = self.graph.transact(work)
+                except ClaimLostError:
+                    del open_[each]
 
     def _refuse(self, open_: dict[str, Rows], report: Provisioned) -> None:
         for each, rows in list(open_.items()):
             refused = {row.topic: report.refused[row.topic] for row in rows if row.topic in report.refused}
             if refused:
                 refused |= {row.topic: "somebody else's topic" for row in rows if row.topic in report.foreign}
-                self.graph.transact(lambda tx: refuse(tx, each, refused))  # noqa: B023
-                self._activate({each: rows}, report)
+                work = partial(refuse, claim_id=each, refused=refused, owner=self.options.owner)
+                try:
+                    self.graph.transact(work)
+                    self._activate({each: rows}, report)
+                except ClaimLostError:
+                    pass
                 del open_[each]
 
-    def _activate(self, open_: Mapping[str, Rows], report: Provisioned) -> None:
+    def _activate(self, open_: Mapping[str, Rows], report: Provisioned) -> dict[str, Rows]:
+        """Answers the claims that were ours to the end."""
         self._log(open_, report)
         ids = {topic: info.topic_id for topic, info in report.ready.items()}
-        for each in open_:
+        ours: dict[str, Rows] = {}
+        for each, rows in open_.items():
+            work = partial(activate, claim_id=each, topic_ids=ids, owner=self.options.owner)
             try:
-                self.graph.transact(lambda tx: activate(tx, each, ids, self.options.owner))  # noqa: B023
+                self.graph.transact(work)
             except ClaimLostError:
-                # Whoever took it over finishes it; our submission waits for its topics below.
                 continue
+            ours[each] = rows
+        return ours
 
     def _log(self, open_: Mapping[str, Rows], report: Provisioned) -> None:
         """Every creation is in the admin log before it counts (R3)."""
@@ -120,21 +156,29 @@ class Completion:
             ]
         )
 
-    def _answer(self, submission: Submission, one: Claimed | Answer) -> Answer:
+    def _answer(self, submission: Submission, one: Claimed | Answer, *, lost: bool) -> Answer:
+        """What is told once every queue named is there.
+
+        Of a claim that was `lost` the new owner may still change the names: read again after the wait.
+        """
         if isinstance(one, Answer):
             return one
         replayed = one.replayed
         while True:
             result = self._stored(submission, one) if one.provision else one.outcome
-            if isinstance(result, Rejection) or self._await(one.await_):
+            if isinstance(result, Rejection):
+                return Answer(submission, result, replayed)
+            up = self._await(result.topics if lost else one.await_)
+            if lost and self._stored(submission, one) != result:
+                continue
+            if up:
                 return Answer(submission, result, replayed)
             # A queue that we had joined failed: decide again, nobody was told yet.
-            again = claim_in(self.graph, submission, self.options, again=True)
+            again = claim_in(self.graph, submission, self.options)
             if isinstance(again, Rejection):
-                return Answer(submission, again)
-            one = again
-            if one.provision:
-                self.bring_up({claim_id(submission): one.provision})
+                return Answer(submission, again, replayed)
+            one, each = again, claim_id(submission)
+            lost = bool(one.provision) and each in self.bring_up({each: one.provision})
 
     def _stored(self, submission: Submission, one: Claimed) -> Outcome | Rejection:
         """The outcome as it stands now: names may have been chosen again."""
@@ -145,14 +189,18 @@ class Completion:
     def _await(self, topics: tuple[str, ...]) -> bool:
         """Wait until these are active; False when one of them is gone. Overdue ones are finished here."""
         while topics:
-            found = self.graph.transact(lambda tx: (tx.now_ms(), tx.queues_by_topic(topics)))  # noqa: B023
+            found = self.graph.transact(partial(_queues_now, topics=topics))
             now_ms, rows = found
             if len(rows) < len(topics) or any(row.state in GONE for row in rows.values()):
                 return False
             waiting = [row for row in rows.values() if row.state is QueueState.PROVISIONING]
             if not waiting:
                 return True
-            overdue = sorted({row.claim_id for row in waiting if row.lease_until_ms <= now_ms})
+            # Never wait for our own: what of it still stands was left behind by an earlier failure.
+            mine = self.options.owner
+            overdue = sorted(
+                {row.claim_id for row in waiting if row.lease_until_ms <= now_ms or row.owner == mine}
+            )
             if not sum(self._take_over(each) for each in overdue):
                 self.sleep(WAIT_S)
             topics = tuple(sorted(row.topic for row in waiting))
@@ -169,9 +217,9 @@ class Completion:
         return 1
 
 
+def _queues_now(tx: Transaction, topics: tuple[str, ...]) -> tuple[int, Mapping[str, QueueRow]]:
+    return tx.now_ms(), tx.queues_by_topic(topics)
+
+
 def _all(open_: Mapping[str, Rows]) -> list[QueueRow]:
     return [row for rows in open_.values() for row in rows]
-
-
-def _begun(row: QueueRow) -> QueueRow:
-    return msgspec.structs.replace(row, begun=True)

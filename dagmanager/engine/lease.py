@@ -65,16 +65,18 @@ def renew(tx: Transaction, claim_ids: Iterable[str], owner: str, lease_ms: int) 
     tx.lock(Locks(lineages=tuple(sorted(lineages)), bindings=tuple(sorted(bindings))))
     for each in claims:
         queues, sentinels = tx.claims(each)
-        if {row.owner for row in (*queues, *sentinels)} == {owner}:
+        if owners_of(queues, sentinels) == {owner}:
             take_locked(tx, queues, sentinels, owner, lease_ms, only_overdue=True)
 
 
-def must_own(
-    claim_id: str, queues: Iterable[QueueRow], sentinels: Iterable[SentinelRow], owner: str
-) -> None:
+def owners_of(queues: Iterable[QueueRow], sentinels: Iterable[SentinelRow]) -> set[str]:
+    """Who holds these rows of one claim."""
+    return {row.owner for row in queues} | {row.owner for row in sentinels}
+
+
+def must_own(claim_id: str, queues: Iterable[QueueRow], sentinels: Iterable[SentinelRow], owner: str) -> None:
     """`ClaimLostError` when any of these rows has another owner by now."""
-    owners = {row.owner for row in queues} | {row.owner for row in sentinels}
-    strangers = sorted(owners - {owner})
+    strangers = sorted(owners_of(queues, sentinels) - {owner})
     if strangers:
         msg = f"claim {claim_id} belongs to {', '.join(strangers)} now"
         raise ClaimLostError(msg)

@@ -22,6 +22,8 @@ POLL_FIRST_S: Final = 0.010
 POLL_FACTOR: Final = 1.5
 POLL_LONGEST_S: Final = 0.250
 READY_WITHIN_S: Final = 60.0
+# After an unclear answer the topic may never come: look for a moment, then ask for it again.
+UNCLEAR_WITHIN_S: Final = 1.0
 
 
 class Provisioned(msgspec.Struct, frozen=True):
@@ -65,7 +67,8 @@ def provision(
                 elif answer.status is CreateStatus.REFUSED:
                     refused[name] = answer.reason
             open_ = [name for name in wanted if name not in foreign and name not in refused]
-            found = _wait(topics, open_, sleep, alive)
+            unclear = any(answer.status is CreateStatus.AMBIGUOUS for answer in answers.values())
+            found = _wait(topics, open_, sleep, alive, UNCLEAR_WITHIN_S if unclear else READY_WITHIN_S)
         except UnavailableError:
             if attempt == TRIES - 1:
                 raise
@@ -84,7 +87,11 @@ def provision(
 
 
 def _wait(
-    topics: Topics, names: Sequence[str], sleep: Callable[[float], None], alive: Callable[[], None]
+    topics: Topics,
+    names: Sequence[str],
+    sleep: Callable[[float], None],
+    alive: Callable[[], None],
+    within_s: float,
 ) -> dict[str, TopicInfo]:
     """Describe until every name has leaders, or time is up; what was found."""
     found: dict[str, TopicInfo] = {}
@@ -94,7 +101,7 @@ def _wait(
         if left:
             seen = topics.describe(left)
             found.update({name: info for name, info in seen.items() if info.ready})
-        if len(found) == len(names) or waited_s >= READY_WITHIN_S:
+        if len(found) == len(names) or waited_s >= within_s:
             return found
         sleep(pause_s)
         alive()

@@ -5,8 +5,8 @@ pending one has taken over, in the order in which they were claimed. Topics may 
 order, so `activate` follows these rules, which keep the sum of the active weights at 1.0 throughout:
 
 - a takeover touches only pending sentinels that were claimed before it;
-- of two active ones the newcomer has its weight and the other the rest; one alone has 1.0 (so of a
-  takeover's `weights` only the 0.0 that park are read, the others are told);
+- of two active ones the newcomer has its weight and the other the rest; one alone has 1.0. There are
+  never three: who is to leave anyway leaves, or whom the takeover's `weights` do not name;
 - what supersedes a pending sentinel also supersedes what that one would have superseded.
 """
 
@@ -136,10 +136,11 @@ def next_version(
 def effective(sentinels: Iterable[SentinelRow]) -> View:
     """Who is in force with which weight once every pending one has taken over, in order of claim."""
     rows = tuple(sentinels)
+    overtaken = _overtaken(rows)
     view: View = {row.key: row.weight for row in rows if row.state is ACTIVE}
     for row in sorted((row for row in rows if row.state is PENDING), key=lambda row: row.last_seen_ms):
         if row.takeover is not None:
-            view = _after(view, row.key, row.takeover)
+            view = _after(view, row.key, row.takeover, overtaken)
     return view
 
 
@@ -252,7 +253,7 @@ def _takeover(
     """
     others = [each for each in view if each != key and (prior is None or each != prior.key)]
     # Whoever stood behind a claim that failed is nobody's any more.
-    settled = _overtaken(rows) | _parked(rows, view) | set(view)
+    settled = _overtaken(rows.values()) | _parked(rows, view) | set(view)
     leaving = [row.key for row in rows.values() if row.state is PENDING and row.key not in settled]
     leaving = [each for each in leaving if each != key] + ([] if prior is None else [prior.key])
     weight = wanted if wanted is not None else 1.0 if prior is None else view.get(prior.key, 0.0)
@@ -281,17 +282,18 @@ def _inherited(
     return tuple(gone), tuple((other, 0.0) for other in parked if other != key and other not in gone)
 
 
-def _after(view: View, key: SentinelKey, takeover: Takeover) -> View:
+def _after(view: View, key: SentinelKey, takeover: Takeover, overtaken: frozenset[SentinelKey]) -> View:
     """The active weights once `key` has taken over: at most two, together 1.0. Weight 0.0 parks."""
     gone, parks = frozenset(takeover.supersedes), {k for k, w in takeover.weights if w == 0.0}
     left = {k: w for k, w in view.items() if k not in gone and k not in parks and k != key}
-    if takeover.state is PARKED:
+    if takeover.state is PARKED or (len(left) > 1 and key in overtaken):
         total = sum(left.values())
         return {k: w / total for k, w in left.items()}
     if not left or takeover.weight >= 1.0:
         return {key: 1.0}
-    heaviest = max(left, key=left.__getitem__)
-    return {heaviest: round(1.0 - takeover.weight, 12), key: takeover.weight}
+    stay = [k for k in left if k not in overtaken] or list(left)
+    partner = next((k for k, _ in takeover.weights if k in stay), max(stay, key=left.__getitem__))
+    return {partner: round(1.0 - takeover.weight, 12), key: takeover.weight}
 
 
 def _apply(
@@ -303,7 +305,7 @@ def _apply(
     one's takeover, so that the lineage is never without a version.
     """
     view: View = {row.key: row.weight for row in rows.values() if row.state is ACTIVE}
-    after = _after(view, key, takeover)
+    after = _after(view, key, takeover, _overtaken(rows.values()))
     kept = max(view, key=view.__getitem__) if view and not after else None
     if kept is not None:
         after = {kept: 1.0}
@@ -359,10 +361,9 @@ def _unmoved(row: SentinelRow, key: SentinelKey) -> SentinelRow:
     return replace(row, takeover=replace(own, supersedes=gone, weights=weights))
 
 
-def _overtaken(rows: Rows) -> frozenset[SentinelKey]:
+def _overtaken(rows: Iterable[SentinelRow]) -> frozenset[SentinelKey]:
     """Who leaves once every pending one has taken over."""
-    pending = (row.takeover for row in rows.values() if row.state is PENDING and row.takeover is not None)
-    return frozenset(key for takeover in pending for key in takeover.supersedes)
+    return frozenset(key for row in rows if row.takeover is not None for key in row.takeover.supersedes)
 
 
 def _parked(rows: Rows, view: View) -> frozenset[SentinelKey]:
@@ -371,7 +372,7 @@ def _parked(rows: Rows, view: View) -> frozenset[SentinelKey]:
     parked = {row.key for row in rows.values() if row.state is PARKED}
     parked |= {key for key, takeover in coming if takeover.state is PARKED}
     parked |= {key for _, takeover in coming for key, weight in takeover.weights if weight == 0.0}
-    return frozenset(parked - _overtaken(rows) - set(view))
+    return frozenset(parked - _overtaken(rows.values()) - set(view))
 
 
 def _last_asked(row: SentinelRow, holder: HolderRow | None) -> float | None:

@@ -67,6 +67,7 @@ def queue(
     safe: str = "",
     state: QueueState = QueueState.ACTIVE,
     incarnation: int = 1,
+    ttl_ms: int = 1_000,
     **fields: Any,
 ) -> QueueRow:
     return QueueRow(
@@ -76,7 +77,7 @@ def queue(
         incarnation=incarnation,
         spec=SPEC,
         tag="indicator",
-        ttl_ms=1_000,
+        ttl_ms=ttl_ms,
         created_ms=0,
         **fields,
     )

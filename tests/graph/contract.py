@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from itertools import chain
+from typing import Any, TypeVar
 
 import pytest
 
@@ -112,7 +113,12 @@ class AtomicityContract:
         self, graph: Graph, rival: Graph
     ) -> None:
         empty = answers(graph)
-        assert graph.transact(lambda tx: (tx.put([node("n1")]), "done")[1]) == "done"
+
+        def work(tx: Transaction) -> str:
+            tx.put([node("n1")])
+            return "done"
+
+        assert graph.transact(work) == "done"
         assert answers(graph) != empty
         assert answers(rival) == answers(graph)
 
@@ -170,7 +176,7 @@ class AtomicityContract:
         assert len(runs) == 1
 
     def test_a_transaction_sees_its_own_writes_in_every_answer(self, graph: Graph) -> None:
-        def work(tx: Transaction) -> object:
+        def work(tx: Transaction) -> tuple[Any, Any]:
             tx.lock(locks_for(one_of_each()))
             tx.put(one_of_each())
             first = answers_of(tx)
@@ -179,7 +185,7 @@ class AtomicityContract:
             tx.raise_epoch()
             return first, answers_of(tx)
 
-        first, second = graph.transact(work)  # type: ignore[misc]  # a pair, as returned above
+        first, second = graph.transact(work)
         assert first != second
         assert graph.transact(answers_of) == second
 
@@ -236,21 +242,21 @@ class IsolationContract:
 
     def test_known_is_one_instant(self, graph: Graph, rival: Graph) -> None:
         """Writers move a queue and a lineage in one step; no answer may have one without the other."""
-        done = threading.Event()
         binding, lineage = Binding("n1", ""), LineageKey("l1", "")
+        keys = LookupKeys(bindings=frozenset({binding}), lineages=frozenset({lineage}))
 
         def write() -> None:
             for at_ms in range(1, 40):
                 store(rival, queue("b", "n1", ttl_ms=at_ms), lineage_row("l1", at_ms=at_ms))
-            done.set()
 
-        writer = threading.Thread(target=write)
-        writer.start()
-        while not done.is_set():
-            known = graph.known(LookupKeys(bindings=frozenset({binding}), lineages=frozenset({lineage})))
-            found = {row.ttl_ms for row in known.queues.values()}
-            assert found == {row.last_at_ms for row in known.lineages.values()}
-        writer.join(10)
+        with ThreadPoolExecutor(1) as pool:
+            writer = pool.submit(write)
+            while not writer.done():
+                known = graph.known(keys)
+                found = {row.ttl_ms for row in known.queues.values()}
+                assert found == {row.last_at_ms for row in known.lineages.values()}
+                time.sleep(0.0005)
+            writer.result()
 
     def test_an_answer_does_not_change_later(self, graph: Graph) -> None:
         store(graph, node("n1", tags=("t1",)), queue("b", "n1"))
@@ -449,14 +455,14 @@ class RivalsContract:
             return revision
 
         got = concurrently(RIVALS, lambda n: [(graph, rival)[n % 2].transact(work) for _ in range(ROUNDS)])
-        assert sorted(sum(got, [])) == list(range(1, RIVALS * ROUNDS + 1))
+        assert sorted(chain.from_iterable(got)) == list(range(1, RIVALS * ROUNDS + 1))
 
     def test_every_epoch_is_raised_once(self, graph: Graph, rival: Graph) -> None:
         def raised(number: int) -> list[int]:
             return [(graph, rival)[number % 2].transact(lambda tx: tx.raise_epoch()) for _ in range(ROUNDS)]
 
         got = concurrently(RIVALS, raised)
-        assert sorted(sum(got, [])) == list(range(1, RIVALS * ROUNDS + 1))
+        assert sorted(chain.from_iterable(got)) == list(range(1, RIVALS * ROUNDS + 1))
         assert graph.epoch() == rival.epoch() == RIVALS * ROUNDS
 
     def test_publishers_do_not_pass_each_other(self, graph: Graph, rival: Graph) -> None:
@@ -489,11 +495,16 @@ IN_ORDER = (
 )
 
 
+def lock_all(tx: Transaction, *calls: Locks) -> None:
+    for locks in calls:
+        tx.lock(locks)
+
+
 class LockOrderContract:
     """An order that would be a deadlock between rivals is an error in every single transaction."""
 
     def test_every_kind_in_order(self, graph: Graph) -> None:
-        graph.transact(lambda tx: [tx.lock(locks) for locks in IN_ORDER])
+        graph.transact(lambda tx: lock_all(tx, *IN_ORDER))
 
     def test_all_kinds_at_once(self, graph: Graph) -> None:
         everything = Locks(
@@ -530,7 +541,7 @@ class LockOrderContract:
             graph.transact(lambda tx: tx.lock(Locks(names=("b", "a"))))
 
     def test_what_is_held_may_be_locked_again(self, graph: Graph) -> None:
-        graph.transact(lambda tx: [tx.lock(locks) for locks in (*IN_ORDER, *IN_ORDER, Locks())])
+        graph.transact(lambda tx: lock_all(tx, *IN_ORDER, *IN_ORDER, Locks()))
 
     def test_raising_the_epoch_locks_it(self, graph: Graph) -> None:
         def work(tx: Transaction) -> None:
@@ -543,7 +554,7 @@ class LockOrderContract:
 
     def test_locks_end_with_the_transaction(self, graph: Graph, rival: Graph) -> None:
         for each in (graph, rival, graph):
-            each.transact(lambda tx: [tx.lock(locks) for locks in IN_ORDER])
+            each.transact(lambda tx: lock_all(tx, *IN_ORDER))
 
     @pytest.mark.parametrize("row", [lineage_row("l1"), sentinel("c1", "l1")], ids=["lineage", "sentinel"])
     @pytest.mark.parametrize("how", ["put", "delete"])

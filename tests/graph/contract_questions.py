@@ -20,6 +20,7 @@ from dagmanager.engine.rows import (
     LineageKey,
     OutboxState,
     QueueState,
+    Row,
     SentinelKey,
     SentinelState,
     TagSetKey,
@@ -237,7 +238,11 @@ class ReferencesContract:
         assert graph.transact(lambda tx: tx.referenced("", ["n1"])) == {"n1"}
 
     def test_the_order_in_which_rows_come_does_not_matter(self, graph: Graph) -> None:
-        rows = [node("n1", depends_on=("n2",)), content("c1", ("n1", ("t1",))), sentinel("c1")]
+        rows: list[Row] = [
+            node("n1", depends_on=("n2",)),
+            content("c1", ("n1", ("t1",))),
+            sentinel("c1"),
+        ]
         for order in itertools.permutations(rows):
             store(graph, *order)
             assert graph.transact(lambda tx: tx.referenced("", ["n1", "n2"])) == {"n1", "n2"}

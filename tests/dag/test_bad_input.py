@@ -1,0 +1,250 @@
+"""Whatever is wrong comes back as a structured rejection that names the place (issue 3, Bad input)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from dagmanager.dag.decode import decode
+from dagmanager.dag.limits import Limits
+from dagmanager.dag.model import Record
+from dagmanager.errors import ErrorCode, Rejection
+from tests.dag import made
+
+NODE = made.node()
+TEXT_DAG = json.dumps(made.dag(NODE, made.node(period=9))).encode()
+
+BROKEN: list[tuple[str, bytes, str]] = [
+    ("empty", b"", ""),
+    ("truncated", TEXT_DAG[:-40], "/nodes/1"),
+    ("no object", b"[]", "/dag"),
+    ("number alone", b"7", "/dag"),
+    ("NaN", TEXT_DAG.replace(b'"window": 3', b'"window": NaN'), "/nodes/0/params/window"),
+    ("Infinity", TEXT_DAG.replace(b'"window": 3', b'"window": -Infinity'), "/nodes/0/params/window"),
+    ("beyond a double", TEXT_DAG.replace(b'"window": 3', b'"window": 1e999'), "/nodes/0/params/window"),
+    ("same key twice in a node", TEXT_DAG.replace(b'"period"', b'"interval"', 1), "/nodes/0/interval"),
+    ("same key twice at the top", TEXT_DAG[:-1] + b',"nodes":[]}', "/nodes"),
+    ("same key twice, one escaped", b'{"nodes":[{"a":1,"\\u0061":2}]}', "/nodes/0/a"),
+    ("same key twice with quotes", b'{"nodes":[],"m":{"\\"":1,"\\"":2}}', '/m/"'),
+    ("same key twice deep", b'{"nodes":[],"m":[{"x":{"k":1,"k":1}}]}', "/m/0/x/k"),
+    ("lone surrogate", TEXT_DAG.replace(b'"n"', b'"\\ud800"'), "/nodes/0/name"),
+    ("encoded surrogate", TEXT_DAG.replace(b'"n"', b'"\xed\xa0\x80"'), ""),
+    ("invalid UTF-8", TEXT_DAG.replace(b'"n"', b'"\xff"'), ""),
+    ("too deep in a node", b'{"nodes":[{"a":' + b"[" * 62 + b"]" * 62 + b"}]}", "/nodes/0/a"),
+    ("far too deep", b'{"nodes":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "/nodes/0"),
+    ("raw control character", TEXT_DAG.replace(b'"n"', b'"\x01"'), "/nodes/0/name"),
+    ("byte order mark", b"\xef\xbb\xbf" + TEXT_DAG, "/dag"),
+    ("something behind", TEXT_DAG + b"x", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "pointer"), [row[1:] for row in BROKEN], ids=[row[0] for row in BROKEN])
+@pytest.mark.parametrize("form", ["dag_json", "dag"])
+def test_broken_json_is_refused_where_it_breaks(form: str, text: bytes, pointer: str) -> None:
+    try:
+        plain = text.decode()
+    except UnicodeDecodeError:
+        plain = None
+    if form == "dag_json" and plain is not None:
+        record = Record(json.dumps({"strategy_id": "s", "dag_json": plain}).encode(), made.TOPIC, b"s")
+    else:
+        record = made.raw_request(text)
+    found = made.refused(record)
+    assert found.code in (ErrorCode.INVALID_JSON, ErrorCode.INVALID_FIELD, ErrorCode.MISSING_FIELDS)
+    if found.code is ErrorCode.INVALID_JSON and found.details:
+        assert {"offset", "line", "column"} <= set(found.details[0])
+        assert (found.field or "").removeprefix("/dag").startswith(pointer.removeprefix("/dag")[:8])
+
+
+def test_the_position_of_a_problem_is_that_of_the_text() -> None:
+    text = b'{\n "nodes": [\n  {"a": 1},\n  {"b": 1,\n   "b": 2}\n ]\n}'
+    found = made.refused(
+        Record(json.dumps({"strategy_id": "s", "dag_json": text.decode()}).encode(), made.TOPIC)
+    )
+    assert found.code is ErrorCode.INVALID_JSON
+    assert found.field == "/nodes/1/b"
+    assert found.details == ({"offset": text.rindex(b'"b"'), "line": 5, "column": 4},)
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("node_id", 5, "/node_id"),
+    ("node_id", "n1", "/node_id"),
+    ("node_id", "sha256:" + "0" * 64, "/node_id"),
+    ("node_id", "blake3:" + "F" * 64, "/node_id"),
+    ("node_type", 5, "/node_type"),
+    ("interval", "x", "/interval"),
+    ("interval", 1.5, "/interval"),
+    ("interval", -1, "/interval"),
+    ("interval", True, "/interval"),
+    ("interval", [], "/interval"),
+    ("interval", 2**63, "/interval"),
+    ("period", 2**31, "/period"),
+    ("period", {}, "/period"),
+    ("params", [], "/params"),
+    ("params", "x", "/params"),
+    ("config", 1, "/config"),
+    ("inputs", "x", "/inputs"),
+    ("inputs", [7], "/inputs/0"),
+    ("inputs", ["n1"], "/inputs/0"),
+    ("dependencies", {}, "/dependencies"),
+    ("dependencies", [[]], "/dependencies/0"),
+    ("schema_compat_id", 1, "/schema_compat_id"),
+    ("schema_id", [], "/schema_id"),
+    ("schema_hash", 1, "/schema_hash"),
+    ("code_hash", 1, "/code_hash"),
+    ("name", 1, "/name"),
+    ("tags", 1, "/tags"),
+    ("tags", ["a", 1], "/tags/1"),
+    ("global", "yes", "/global"),
+    ("compute_key", 1, "/compute_key"),
+    ("artifacts", {}, "/artifacts"),
+    ("artifacts", [1], "/artifacts/0"),
+    ("artifacts", [{"path": "p", "checksum": "c", "size": "1"}], "/artifacts/0/size"),
+    ("artifacts", [{"path": "", "checksum": "c", "size": 1}], "/artifacts/0/path"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "pointer"), WRONG)
+def test_a_wrong_value_in_a_node_names_node_and_pointer(field: str, value: Any, pointer: str) -> None:
+    found = made.refused(made.request(made.dag(NODE, made.node(period=9) | {field: value})))
+    assert found.code is ErrorCode.INVALID_FIELD, found
+    assert found.field == f"/nodes/1{pointer}"
+    if field != "node_id":
+        assert found.node_id == made.node(period=9)["node_id"]
+
+
+HEADS: list[tuple[dict[str, Any], str]] = [
+    ({"nodes": {}}, "/nodes"),
+    ({"nodes": "x"}, "/nodes"),
+    ({"nodes": [1]}, "/nodes/0"),
+    ({"meta": []}, "/meta"),
+    ({"compute_context": 1}, "/compute_context"),
+    ({"compute_context": {"as_of": 5}}, "/compute_context/as_of"),
+    ({"compute_context": {"world_id": "a\x1fb"}}, "/compute_context/world_id"),
+    ({"meta": {"topic_namespace": 5}}, "/meta/topic_namespace"),
+    ({"meta": {"strategy_name": 5}}, "/meta/strategy_name"),
+    ({"meta": {"version": []}}, "/meta/version"),
+    ({"schema_version": 1}, "/schema_version"),
+    ({"version": True}, "/version"),
+    ({"nodes": [{"node_type": "VersionSentinel", "weight": "x"}]}, "/nodes/0/weight"),
+    ({"nodes": [{"node_type": "VersionSentinel", "version": {}}]}, "/nodes/0/version"),
+]
+
+
+@pytest.mark.parametrize(("fields", "pointer"), HEADS)
+def test_a_wrong_value_in_the_dag_names_the_pointer(fields: dict[str, Any], pointer: str) -> None:
+    found = made.refused(made.request(made.dag() | fields))
+    assert (found.code, found.field) == (ErrorCode.INVALID_FIELD, pointer)
+
+
+ENVELOPES: list[tuple[Any, ErrorCode, str]] = [
+    ({"dag": made.dag()}, ErrorCode.MISSING_FIELDS, "/strategy_id"),
+    ({"strategy_id": 5, "dag": made.dag()}, ErrorCode.INVALID_FIELD, "/strategy_id"),
+    ({"strategy_id": " ", "dag": made.dag()}, ErrorCode.INVALID_FIELD, "/strategy_id"),
+    ({"strategy_id": "s"}, ErrorCode.MISSING_FIELDS, "/dag_json"),
+    ({"strategy_id": "s", "dag": "x"}, ErrorCode.INVALID_FIELD, "/dag"),
+    ({"strategy_id": "s", "dag_json": 5}, ErrorCode.INVALID_FIELD, "/dag_json"),
+    ({"strategy_id": "s", "dag_json": "%%"}, ErrorCode.INVALID_JSON, "/dag_json"),
+    ({"strategy_id": "s", "dag_json": "[]"}, ErrorCode.INVALID_JSON, "/dag_json"),
+    ({"strategy_id": "s", "dag": {}, "world_id": 5}, ErrorCode.INVALID_FIELD, "/world_id"),
+    ({"strategy_id": "s", "dag": {}, "as_of": 5}, ErrorCode.INVALID_FIELD, "/as_of"),
+    ({"strategy_id": "s", "dag": {}, "world_ids": "w"}, ErrorCode.INVALID_FIELD, "/world_ids"),
+    ({"strategy_id": "s", "dag": {}, "world_ids": [1]}, ErrorCode.INVALID_FIELD, "/world_ids/0"),
+    ({"strategy_id": "s", "dag": {}, "node_ids_crc32": -1}, ErrorCode.INVALID_FIELD, "/node_ids_crc32"),
+    (["gateway.ingest", 1, "s"], ErrorCode.INVALID_FIELD, ""),
+    (["gateway.ingest", 1, "s", []], ErrorCode.INVALID_FIELD, "/3"),
+    (["gateway.ingest", "x", "s", {"dag": {}}], ErrorCode.INVALID_FIELD, "/1"),
+    (["gateway.ingest", 1, "", {"dag": {}}], ErrorCode.MISSING_FIELDS, "/2"),
+    (["gateway.ingest", 1, "s", {}], ErrorCode.MISSING_FIELDS, "/3/dag_json"),
+    (
+        ["gateway.ingest", 1, "s", {"dag": {}, "compute_context": []}],
+        ErrorCode.INVALID_FIELD,
+        "/3/compute_context",
+    ),
+    ([], ErrorCode.INVALID_JSON, ""),
+    ([1, 2], ErrorCode.INVALID_JSON, ""),
+    ("text", ErrorCode.INVALID_JSON, ""),
+    (None, ErrorCode.INVALID_JSON, ""),
+]
+
+
+@pytest.mark.parametrize(("value", "code", "pointer"), ENVELOPES)
+def test_a_wrong_record_names_the_pointer(value: Any, code: ErrorCode, pointer: str) -> None:
+    found = decode(Record(json.dumps(value).encode(), made.TOPIC), made.LIMITS)
+    assert isinstance(found, Rejection), found
+    assert (found.code, found.field) == (code, pointer)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"strategy_id":"s","strategy_id":"t","dag":{"nodes":[]}}',
+        b'{"strategy_id":"s","dag":{"nodes":[]},"dag":{"nodes":[]}}',
+        b'["gateway.ingest",1,"s",{"dag":{"nodes":[]},"x":1,"x":1}]',
+        b'["gateway.ingest",1,"s",{"dag":{"nodes":[]},"compute_context":{"as_of":"a","as_of":"b"}}]',
+        b'{"strategy_id":"s","dag":{"nodes":[]},"note":NaN}',
+        b'{"strategy_id":"s","dag":{"nodes":[]},"note":[1e999]}',
+        b'["gateway.ingest",1,"s",{"dag":{"nodes":[]}',
+        b'["gateway.ingest",1,"\\udc00",{"dag":{"nodes":[]}}]',
+    ],
+)
+def test_the_record_around_the_dag_is_read_as_strictly(value: bytes) -> None:
+    found = decode(Record(value, made.TOPIC), made.LIMITS)
+    assert isinstance(found, Rejection), found
+    assert found.code is ErrorCode.INVALID_JSON
+
+
+def test_size_number_of_nodes_and_worlds_are_bounded() -> None:
+    record = made.request(made.dag(NODE, made.node(period=9)), world_ids=["a", "b", "c"])
+    assert made.refused(record, Limits(bytes_max=100)).code is ErrorCode.TOO_LARGE
+    assert made.refused(record, Limits(nodes_max=1)).field == "/nodes"
+    assert made.refused(record, Limits(worlds_max=2)).field == "/world_ids"
+    made.accepted(record, Limits(nodes_max=2, worlds_max=3))
+
+
+def test_depth_64_is_the_last_that_is_accepted() -> None:
+    def nested(levels: int) -> Record:
+        params: Any = {}
+        for _ in range(levels - 4):  # DAG, nodes, node, params
+            params = [params]
+        return made.request(made.dag(made.node(params={"p": params}) if levels > 4 else NODE))
+
+    made.accepted(nested(63))
+    found = made.refused(nested(64))
+    assert found.code is ErrorCode.INVALID_JSON
+    assert "deeper than 64" in found.message
+
+
+def test_missing_fields_are_told_together_for_all_nodes() -> None:
+    bare = {"node_type": "Node", "params": {}}
+    found = made.refused(made.request(made.dag(*([bare] * 150), NODE)))
+    assert found.code is ErrorCode.MISSING_FIELDS
+    assert found.message.startswith("150 nodes lack")
+    assert len(found.details) == 300
+    assert [each["missing"] for each in found.details[:3]] == ["node_id", "code_hash", "schema_compat_id"]
+    assert found.details[3]["field"] == "/nodes/1/node_id"
+
+
+@pytest.mark.parametrize("field", ["node_id", "node_type", "code_hash", "schema_compat_id"])
+@pytest.mark.parametrize("empty", [None, ""])
+def test_null_and_empty_are_missing(field: str, empty: str | None) -> None:
+    found = made.refused(made.request(made.dag(NODE | {field: empty})))
+    assert (found.code, found.field) == (ErrorCode.MISSING_FIELDS, f"/nodes/0/{field}")
+
+
+def test_every_wrong_id_is_listed() -> None:
+    wrong = [made.node(period=number) | {"period": number + 100} for number in range(3)]
+    found = made.refused(made.request(made.dag(NODE, {"node_type": "VersionSentinel"}, *wrong)))
+    assert found.code is ErrorCode.NODE_ID_MISMATCH
+    assert [each["field"] for each in found.details] == [f"/nodes/{at}/node_id" for at in (2, 3, 4)]
+    assert found.got == wrong[0]["node_id"]
+    assert found.expected == made.node(period=100)["node_id"]
+    assert found.details[0]["node_type"] == "Node"
+
+
+def test_a_wrong_checksum_is_refused() -> None:
+    found = made.refused(made.request(made.dag(NODE), node_ids_crc32=1))
+    assert (found.code, found.got) == (ErrorCode.CRC_MISMATCH, "1")
+    made.accepted(made.request(made.dag(NODE), node_ids_crc32=int(found.expected or "")))

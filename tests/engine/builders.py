@@ -1,0 +1,169 @@
+"""Submissions from node dicts, through the very code that reads records, and a world to run them in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from dagmanager.dag.canonicalize import parse_node_json
+from dagmanager.dag.model import Node, Origin, Record, Submission
+from dagmanager.engine.claim_rows import ClaimOptions
+from dagmanager.engine.complete import Completion
+from dagmanager.engine.engine import Engine
+from dagmanager.engine.journey import Answer
+from dagmanager.engine.outcome import Outcome
+from dagmanager.engine.policy import Policy
+from dagmanager.engine.ports import AdminLog, EventSink, Graph, Topics
+from dagmanager.engine.reading import Reader, ReadOptions
+from dagmanager.engine.rows import OutcomeRow, QueueRow, Row
+from dagmanager.errors import Rejection
+from dagmanager.graph.memory import MemoryGraph
+from dagmanager.topics.admin_log import MemoryAdminLog
+from dagmanager.topics.events import MemoryEvents
+from dagmanager.topics.memory import MemoryTopics
+
+Json = dict[str, Any]
+
+START_MS = 1_700_000_000_000
+DAY_MS = 86_400_000
+POLICY = Policy(cap_replication=True)
+_reader = Reader(ReadOptions())
+
+
+def node(name: str, *, tags: Sequence[str] = (), inputs: Sequence[Json | str] = (), **fields: Any) -> Json:
+    """A node dict with its right id; `code` tells nodes apart (it is the name unless given)."""
+    built: Json = {
+        "node_type": "ProcessingNode",
+        "interval": 60,
+        "period": 5,
+        "schema_compat_id": "compat",
+        "code_hash": fields.pop("code", name),
+        "name": name,
+        "tags": list(tags),
+        "inputs": [each if isinstance(each, str) else each["node_id"] for each in inputs],
+        **fields,
+    }
+    parsed = parse_node_json(orjson.dumps(built))
+    assert isinstance(parsed, Node), parsed
+    return {**built, "node_id": parsed.node_id}
+
+
+def tag_query(name: str, tags: Sequence[str], match_mode: str = "any") -> Json:
+    return node(name, tags=tags, node_type="TagQueryNode", match_mode=match_mode)
+
+
+def record(
+    nodes: Sequence[Json],
+    *,
+    strategy: str = "s1",
+    lineage: str = "alpha",
+    version: str = "v1",
+    weight: float | None = None,
+    world: str = "",
+    worlds: Sequence[str] = (),
+    domain: str = "live",
+    as_of: str = "",
+    at_ms: int = START_MS,
+    position: int = 0,
+) -> Record:
+    sentinel: Json = {"node_type": "VersionSentinel", "version": version}
+    if weight is not None:
+        sentinel["weight"] = weight
+    body: Json = {
+        "strategy_id": strategy,
+        "dag": {"nodes": [*nodes, sentinel], "meta": {"strategy_name": lineage}},
+        "execution_domain": domain,
+        "as_of": as_of,
+    }
+    if world:
+        body["world_id"] = world
+    if worlds:
+        body["world_ids"] = list(worlds)
+    return Record(orjson.dumps(body), Origin("submissions", "t1", 0, position), strategy.encode(), at_ms)
+
+
+def submissions(nodes: Sequence[Json], **fields: Any) -> tuple[Submission, ...]:
+    found = _reader.read(record(nodes, **fields))
+    good = tuple(one for one in found if isinstance(one, Submission))
+    assert len(good) == len(found), found
+    return good
+
+
+def submission(nodes: Sequence[Json], **fields: Any) -> Submission:
+    (one,) = submissions(nodes, **fields)
+    return one
+
+
+@dataclass
+class Clock:
+    now_ms: int = START_MS
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+    def sleep(self, seconds: float) -> None:
+        """Time passes only when somebody waits."""
+        self.now_ms += int(seconds * 1000)
+
+
+@dataclass
+class Stores:
+    """What outlives a process."""
+
+    clock: Clock = field(default_factory=Clock)
+    topics: MemoryTopics = field(default_factory=MemoryTopics)
+    events: MemoryEvents = field(default_factory=MemoryEvents)
+    log: MemoryAdminLog = field(default_factory=MemoryAdminLog)
+    graph: MemoryGraph = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.graph = MemoryGraph(self.clock)
+
+    def rows(self, kind: type[Any]) -> list[Any]:
+        return [row for row in self.graph.rows() if isinstance(row, kind)]
+
+    def all_rows(self) -> tuple[Row, ...]:
+        return self.graph.rows()
+
+    def queues(self) -> dict[str, QueueRow]:
+        return {row.topic: row for row in self.rows(QueueRow)}
+
+    def outcomes(self) -> dict[str, bytes]:
+        return {row.claim_id: row.body for row in self.rows(OutcomeRow)}
+
+    def put(self, *rows: Row) -> None:
+        self.graph.transact(lambda tx: tx.put(rows))
+
+
+def options(owner: str = "one", policy: Policy = POLICY) -> ClaimOptions:
+    return ClaimOptions(owner, policy)
+
+
+def engine(stores: Stores, owner: str = "one", policy: Policy = POLICY, **ports: Any) -> Engine:
+    graph: Graph = ports.get("graph", stores.graph)
+    topics: Topics = ports.get("topics", stores.topics)
+    events: EventSink = ports.get("events", stores.events)
+    log: AdminLog = ports.get("log", stores.log)
+    return Engine(graph, topics, events, log, options(owner, policy), ports.get("sleep", stores.clock.sleep))
+
+
+def completion(stores: Stores, owner: str) -> Completion:
+    return Completion(stores.graph, stores.topics, stores.log, options(owner), stores.clock.sleep)
+
+
+def told(answer: Answer) -> Outcome:
+    assert isinstance(answer.result, Outcome), answer.result
+    return answer.result
+
+
+def refused(answer: Answer) -> Rejection:
+    assert isinstance(answer.result, Rejection), answer.result
+    return answer.result
+
+
+def topics_of(answer: Answer) -> list[str]:
+    """The topics told, in the DAG's order."""
+    return [topic for _, topic in told(answer).items]

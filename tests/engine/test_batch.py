@@ -1,0 +1,215 @@
+"""Batch edges change nothing: a model test over random histories (decisions 1, design "The stream").
+
+The same submissions, in the order of arrival, one by one and in random micro-batches: the same
+answers, the same stores. What may differ is named in `settled`: moments, and how often a set of
+queues was announced on the way, since a batch claims all before it activates any.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+
+from dagmanager.dag.model import Submission
+from dagmanager.engine.journey import Answer
+from dagmanager.engine.outcome import outcome_digest
+from dagmanager.engine.rows import (
+    CounterRow,
+    HolderRow,
+    LineageRow,
+    NodeRow,
+    OutboxRow,
+    OutcomeRow,
+    QueueRow,
+    QueueState,
+    Row,
+    SentinelRow,
+    SentinelState,
+    TagSetRow,
+)
+from tests.engine.builders import DAY_MS, START_MS, Clock, Json, Stores, engine, node, submission, tag_query
+
+LENGTH = 120
+SEEDS = range(24)
+
+
+def pool(dice: random.Random) -> list[Json]:
+    """A few nodes that every lineage draws from, with edges, tags and queries."""
+    nodes: list[Json] = []
+    for number in range(8):
+        inputs = dice.sample(nodes, min(len(nodes), dice.randrange(3)))
+        tags = dice.sample(["BTC", "ETH", "x"], dice.randrange(3))
+        nodes.append(node(f"n{number}", tags=tags, inputs=inputs, schema_hash="h0"))
+    return [*nodes, tag_query("q", ["BTC", "x"], dice.choice(["any", "all"]))]
+
+
+def arrivals(seed: int) -> list[Submission]:
+    """One history: new versions, weights, schemas, resends, replays, records out of order."""
+    dice = random.Random(seed)
+    nodes, found = pool(dice), list[Submission]()
+    for position in range(LENGTH):
+        at_ms = START_MS + position * dice.choice([1_000, DAY_MS // 10]) + dice.choice([0, 0, 0, -5_000])
+        if found and dice.random() < 0.1:
+            found.append(dice.choice(found))  # a replay
+            continue
+        chosen = [changed(dice, each) for each in dice.sample(nodes, dice.randrange(1, 5))]
+        if found and dice.random() < 0.3:
+            # A resend, or the same from somebody else.
+            earlier = dice.choice(found[-6:])
+            chosen = list(as_dicts(earlier, nodes))
+        found.append(
+            submission(
+                chosen,
+                strategy=dice.choice(["s1", "s2", "s3", f"u{position}"]),
+                lineage=dice.choice(["alpha", "beta"]),
+                version=dice.choice(["v1", "v1", "v2", "v3"]),
+                weight=dice.choice([None, None, None, 0.0, 0.25, 1.0]),
+                world=dice.choice(["", "", "w1"]),
+                domain=dice.choice(["live"] * 8 + ["backtest"]),
+                at_ms=at_ms,
+                position=position,
+            )
+        )
+    return found
+
+
+def changed(dice: random.Random, one: Json) -> Json:
+    if one["node_type"] == "TagQueryNode" or dice.random() < 0.7:
+        return one
+    return one | dice.choice(
+        [{"schema_hash": "h1"}, {"schema_hash": "h2"}, {"tags": ["BTC"]}, {"schema_hash": ""}]
+    )
+
+
+def as_dicts(one: Submission, nodes: Sequence[Json]) -> Iterator[Json]:
+    known = {each["node_id"]: each for each in nodes}
+    for each in one.hashed.dag.nodes:
+        yield known[each.node_id] | {"schema_hash": each.schema_hash, "tags": list(each.tags)}
+
+
+def run(batches: Sequence[Sequence[Submission]]) -> tuple[Stores, list[Answer]]:
+    stores = Stores(clock=Clock(START_MS + 30 * DAY_MS))
+    works = engine(stores)
+    return stores, [answer for batch in batches for answer in works.submit(batch)]
+
+
+def cut(dice: random.Random, found: list[Submission]) -> list[list[Submission]]:
+    batches: list[list[Submission]] = []
+    rest = list(found)
+    while rest:
+        size = dice.choice([1, 2, 5, 20])
+        batches.append(rest[:size])
+        rest = rest[size:]
+    return batches
+
+
+def settled(stores: Stores) -> dict[tuple[str, Any], Any]:
+    """Every row by type and key, without moments of the store's clock and without counts of events."""
+    return {
+        (type(row).__name__, row.key): timeless(row)
+        for row in stores.all_rows()
+        if not isinstance(row, CounterRow | TagSetRow | OutcomeRow | OutboxRow)
+    }
+
+
+def timeless(row: Row) -> Row:
+    match row:
+        case SentinelRow():
+            return msgspec.structs.replace(
+                row,
+                last_seen_ms=0,
+                created_ms=0,
+                weight_revision=0,
+                lease_until_ms=0,
+                weight=round(row.weight, 9),
+            )
+        case QueueRow():
+            return msgspec.structs.replace(row, topic_id="", lease_until_ms=0)
+        case HolderRow() | NodeRow() | LineageRow():
+            return row
+        case _:
+            return row
+
+
+def digests(found: Sequence[Answer]) -> list[str]:
+    return [outcome_digest(each.result) for each in found]
+
+
+def last_lists(stores: Stores) -> dict[str, Any]:
+    last: dict[str, Any] = {}
+    for row in stores.events.published:
+        data = orjson.loads(row.value)["data"]
+        if data["type"] == "QueueUpdated" and data["tags"]:
+            last[row.stream] = data["queues"]
+    return last
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_micro_batches_answer_as_one_by_one(seed: int) -> None:
+    found = arrivals(seed)
+    alone, expected = run([[each] for each in found])
+    together, got = run(cut(random.Random(seed + 1000), found))
+    for position, (one, other) in enumerate(zip(expected, got, strict=True)):
+        assert other.result == one.result, (seed, position)
+    assert digests(got) == digests(expected)
+    rows, whole = settled(together), settled(alone)
+    assert {key: row for key, row in rows.items() if row != whole.get(key)} == {
+        key: row for key, row in whole.items() if row != rows.get(key)
+    } or rows == whole
+    assert rows == whole
+    assert last_lists(together) == last_lists(alone)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whatever_is_stored_is_what_was_answered(seed: int) -> None:
+    """A joined answer is stored and a plain one is not: what is stored by both runs is the same."""
+    found = arrivals(seed)
+    alone, _ = run([[each] for each in found])
+    together, _ = run(cut(random.Random(seed + 1000), found))
+    one, other = alone.outcomes(), together.outcomes()
+    assert {key: body for key, body in one.items() if body} == {
+        key: other[key] for key, body in one.items() if body
+    }
+    assert set(other) >= set(one)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_history_keeps_the_invariants_of_versions_and_references(seed: int) -> None:
+    stores, _ = run(cut(random.Random(seed), arrivals(seed)))
+    weights: dict[Any, float] = {}
+    for row in stores.rows(SentinelRow):
+        if row.state is SentinelState.ACTIVE:
+            place = (row.key.lineage, row.key.namespace)
+            weights[place] = weights.get(place, 0.0) + row.weight
+        assert row.state is not SentinelState.PENDING
+    assert weights == pytest.approx(dict.fromkeys(weights, 1.0))
+    assert set(weights) == {(row.key.lineage, row.key.namespace) for row in stores.rows(LineageRow)}
+    for queue in stores.rows(QueueRow):
+        if queue.state is QueueState.ACTIVE and not queue.binding.safe:
+            free = queue.unreferenced_ms is not None
+            node_id, namespace = queue.binding.node_id, queue.binding.namespace
+            held = stores.graph.transact(lambda tx: tx.referenced(namespace, [node_id]))  # noqa: B023 - run at once
+            assert free == (not held), queue
+    for row in stores.rows(NodeRow):
+        in_force = stores.graph.transact(lambda tx: tx.tags_in_force([row.node_id]))  # noqa: B023 - run at once
+        assert row.tags == in_force.get(row.node_id, ()), row.name
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_replaying_a_whole_history_answers_the_same_and_writes_nothing(seed: int) -> None:
+    """Answers that the lineage's order forbade, and questions, are decided anew; the others are stored."""
+    found = arrivals(seed)
+    stores, expected = run(cut(random.Random(seed), found))
+    rows, kept = settled(stores), stores.outcomes()
+    again = engine(stores, "after").submit(found)
+    for before, after in zip(expected, again, strict=True):
+        one = before.submission
+        if kept.get(f"{one.submission_id}|{one.context.world_id}"):
+            assert after.result == before.result
+    after_rows = settled(stores)
+    assert {key for key in rows if rows[key] != after_rows[key]} == set()

@@ -1,0 +1,197 @@
+"""The flow dies anywhere, again and again: nothing lost, replays equal, stores as if it had lived.
+
+`QMTL_CRASH_SEEDS=5000 pytest tests/flows/test_crashes.py` tries more; a failure names its seed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.testing import cluster_main, run_main
+
+from dagmanager.dag.model import Record
+from dagmanager.engine.chunks import merge
+from dagmanager.engine.journey import Message
+from dagmanager.engine.outcome import decode
+from dagmanager.engine.rows import OutcomeRow
+from flows.submissions import build
+from tests.flows.crashing import CrashError, Fuse, ListSource, World, impatient
+from tests.flows.stores import assert_equal, stores, submission_of
+from tests.flows.strategies import Market, pool, records
+
+SEEDS = int(os.environ.get("QMTL_CRASH_SEEDS", "300"))
+GROUPS = 10
+STRATEGIES = [f"s{number}" for number in range(4)]
+EPOCHS = (timedelta(0), timedelta(0), timedelta(seconds=0.01), timedelta(seconds=10))
+
+
+@dataclass
+class Run:
+    """One seed's choices."""
+
+    given: list[Record]
+    workers: int
+    batch: int
+    epoch: timedelta
+    dice: random.Random
+    races: bool
+
+
+def drawn(seed: int) -> Run:
+    """Two workers answer in any order: there, strategies share no lineage and no schema change.
+
+    If they share nodes, they race for who creates them (`races`).
+    """
+    dice = random.Random(seed)
+    workers = 2 if seed % 2 else 1
+    own = {each: pool(dice, 3, each) for each in STRATEGIES}
+    alone = workers == 1
+    shares = alone or seed % 4 == 1
+    market = Market(
+        dice,
+        pool(dice, 4, "n") if shares else [],
+        own,
+        schemas_of_shared=("a", "b", "") if alone else ("a",),
+        shared_lineages=alone,
+        domains=("live", "live", "backtest", "shadow") if alone else ("live", "shadow"),
+    )
+    given = records(market, STRATEGIES, dice.randint(6, 14))
+    return Run(given, workers, dice.choice([1, 2, 4, 20]), dice.choice(EPOCHS), dice, not alone and shares)
+
+
+def live(run: Run, world: World, fuse: Fuse, recovery: RecoveryConfig | None) -> None:
+    """One process, until it ends or dies."""
+    assembled = world.assembled(fuse)
+    flow = build(
+        assembled, ListSource({"0": run.given}, run.batch, fuse), world.sinks(assembled, fuse), impatient()
+    )
+    if run.workers == 1:
+        run_main(flow, epoch_interval=run.epoch, recovery_config=recovery)
+    else:
+        cluster_main(
+            flow, [], 0, epoch_interval=run.epoch, recovery_config=recovery, worker_count_per_proc=run.workers
+        )
+
+
+def crash_until_done(run: Run, folder: Path, points: int) -> tuple[World, list[str]]:
+    """Up to six crashes at random points, then a run to the end; where it crashed."""
+    init_db_dir(folder, 1)
+    world = World()
+    where: list[str] = []
+    for _ in range(run.dice.randint(1, 6)):
+        fuse = Fuse(run.dice.randint(1, max(2, points)))
+        with contextlib.suppress(Exception):
+            live(run, world, fuse, RecoveryConfig(str(folder)))
+        if not fuse.at:
+            break
+        where.append(fuse.at)
+    live(run, world, Fuse(), RecoveryConfig(str(folder)))
+    return world, where
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_crashes_change_nothing(group: int, tmp_path: Path) -> None:
+    crashed: set[str] = set()
+    for seed in range(group, SEEDS, GROUPS):
+        run = drawn(seed)
+        expected, count = World(), Fuse()
+        live(run, expected, count, None)
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        world, where = crash_until_done(run, folder, count.passed)
+        crashed.update(where)
+        try:
+            check(run, world, expected)
+        except AssertionError as wrong:
+            wrong.add_note(f"seed {seed}, {run.workers} workers, crashed at {where}")
+            raise
+    kinds = {point.split()[0] for point in crashed}
+    assert {"source", "graph.known", "graph.transact", "sink"} <= kinds or SEEDS < 300, crashed
+
+
+def check(run: Run, world: World, expected: World) -> None:
+    """What must hold however often it crashed."""
+    answers, without = by_submission(world.diffs), by_submission(expected.diffs)
+    assert answers.keys() == without.keys(), "a submission without an answer, or an answer to none"
+    for each, values in answers.items():
+        assert merge(values) is not None, f"incomplete answer {each}"
+    assert_replays_equal(world, answers)
+    questions = asked_again(run)
+    for each, values in answers.items():
+        told = {orjson.loads(value)["status"] for value in values}
+        if told != {orjson.loads(value)["status"] for value in without[each]}:
+            # An identical resend stores nothing: asked after a newer version it is late (decisions 1).
+            codes = {orjson.loads(value).get("error", {}).get("code", "late") for value in values}
+            assert each[0] in questions and codes == {"late"}, (each, values)
+    assert_equal(stores(world, run.races), stores(expected, run.races))
+    assert_order(run, world)
+    assert not world.graph.waiting_events(1)
+    refused = {each.value for each in world.letters} ^ {each.value for each in expected.letters}
+    assert refused <= {record.value for record in run.given}
+
+
+def by_submission(messages: Sequence[Message]) -> dict[tuple[str, str], list[bytes]]:
+    found: dict[tuple[str, str], list[bytes]] = defaultdict(list)
+    for each in messages:
+        found[submission_of(each)].append(each.value)
+    return found
+
+
+def asked_again(run: Run) -> set[str]:
+    """Submissions that repeat their strategy's last one."""
+    reader = World().assembled(Fuse()).reader()
+    last: dict[bytes | None, bytes] = {}
+    found: set[str] = set()
+    for record in run.given:
+        if last.get(record.key) == record.value:
+            found.update(getattr(item, "submission_id", "") for item in reader.read(record))
+        last[record.key] = record.value
+    return found
+
+
+def assert_replays_equal(world: World, answers: dict[tuple[str, str], list[bytes]]) -> None:
+    """A stored outcome is told the same, byte for byte, as often as it is told."""
+    stored = [row for row in world.graph.rows() if isinstance(row, OutcomeRow) and row.body]
+    for row in stored:
+        submission_id, _, world_id = row.claim_id.partition("|")
+        values = answers[submission_id, world_id]
+        chunks = [orjson.loads(value)["chunk"] for value in values]
+        assert len(set(values)) == len(set(chunks)), (decode(row.body), values)
+
+
+def assert_order(run: Run, world: World) -> None:
+    """First answers of a strategy come in the order of its submissions."""
+    first: dict[str, list[str]] = defaultdict(list)
+    for each in world.diffs:
+        submission_id, _ = submission_of(each)
+        if submission_id not in first[each.key]:
+            first[each.key].append(submission_id)
+    assembled = world.assembled(Fuse())
+    reader = assembled.reader()
+    sent: dict[str, list[str]] = defaultdict(list)
+    for record in run.given:
+        for item in reader.read(record):
+            submission_id = getattr(item, "submission_id", "")
+            if submission_id not in sent[item.strategy_id]:
+                sent[item.strategy_id].append(submission_id)
+    assert first == sent
+
+
+def test_the_fuse_is_what_ends_a_run(tmp_path: Path) -> None:
+    run = drawn(0)
+    with pytest.raises(Exception, match="error calling|graph|source") as caught:
+        live(run, World(), Fuse(3), None)
+    cause: BaseException | None = caught.value
+    while cause is not None and not isinstance(cause, CrashError):
+        cause = cause.__cause__
+    assert cause is not None

@@ -1,0 +1,104 @@
+"""Thousands of submissions through the flow equal one-by-one submissions to the engine."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from bytewax.testing import cluster_main, run_main
+
+from dagmanager.dag.model import Record, Submission
+from dagmanager.engine.journey import Answer, Message, Refused
+from flows.submissions import build
+from operators.messages import buried, told
+from tests.flows.crashing import Fuse, ListSource, World, impatient
+from tests.flows.strategies import Market, pool, records
+from tests.flows.stores import answered, assert_equal, stores
+
+COUNT = 2_000
+
+
+def through_the_flow(given: list[Record], workers: int = 1, batch: int = 256) -> World:
+    world, fuse = World(), Fuse()
+    assembled = world.assembled(fuse)
+    source = ListSource({"0": given}, batch, fuse)
+    flow = build(assembled, source, world.sinks(assembled, fuse), impatient())
+    if workers == 1:
+        run_main(flow, epoch_interval=timedelta(seconds=10))
+    else:
+        cluster_main(flow, [], 0, epoch_interval=timedelta(seconds=10), worker_count_per_proc=workers)
+    return world
+
+
+def one_by_one(given: list[Record]) -> World:
+    world = World()
+    assembled = world.assembled(Fuse())
+    reader = assembled.reader()
+    for each in given:
+        for item in reader.read(each):
+            answer: Answer | Refused = item
+            if isinstance(item, Submission):
+                answer = assembled.engine.submit([item])[0]
+            world.diffs += told(answer)
+            world.letters += buried(answer)
+    return world
+
+
+def wild(seed: int, count: int) -> list[Record]:
+    dice = random.Random(seed)
+    strategies = [f"s{number}" for number in range(12)]
+    own = {each: pool(dice, 3, each) for each in strategies}
+    market = Market(dice, pool(dice, 12, "n"), own)
+    return records(market, strategies, count)
+
+
+@pytest.fixture(scope="module")
+def model() -> World:
+    return one_by_one(wild(1, COUNT))
+
+
+@pytest.mark.parametrize("batch", [64, COUNT])
+def test_one_worker_answers_exactly_as_one_by_one(batch: int, model: World) -> None:
+    flow = through_the_flow(wild(1, COUNT), batch=batch)
+    assert flow.diffs == model.diffs
+    assert flow.letters == model.letters
+    assert_equal(stores(flow), stores(model))
+
+
+def test_batches_of_one_answer_as_one_by_one() -> None:
+    flow, model = through_the_flow(wild(2, 200), batch=1), one_by_one(wild(2, 200))
+    assert flow.diffs == model.diffs
+    assert_equal(stores(flow), stores(model))
+
+
+def test_the_model_meets_every_kind_of_answer(model: World) -> None:
+    counts: Counter[str] = Counter()
+    for message in model.diffs:
+        counts.update(answered(message))
+    assert {"create", "reuse", "buffer", "isolate", "rejected"} <= counts.keys(), counts
+
+
+def test_two_workers_give_the_same_answers_in_another_order() -> None:
+    dice = random.Random(5)
+    strategies = [f"s{number}" for number in range(12)]
+    own = {each: pool(dice, 6, each) for each in strategies}
+    apart = [
+        Market(dice, own[each], shared_lineages=False, domains=("live", "shadow")) for each in strategies
+    ]
+    given = [
+        each
+        for market, strategy in zip(apart, strategies, strict=True)
+        for each in records(market, [strategy], 100)
+    ]
+    dice.shuffle(order := [each.key for each in given])
+    waiting = {key: iter([each for each in given if each.key == key]) for key in set(order)}
+    mixed = [next(waiting[key]) for key in order]
+    flow, model = through_the_flow(mixed, workers=2), one_by_one(mixed)
+    assert _multiset(flow.diffs) == _multiset(model.diffs)
+    assert_equal(stores(flow), stores(model))
+
+
+def _multiset(messages: list[Message]) -> Counter[bytes]:
+    return Counter(each.value for each in messages)

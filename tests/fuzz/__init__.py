@@ -1,0 +1,1 @@
+"""Mutated real submissions: whatever comes in, what comes out is a value."""

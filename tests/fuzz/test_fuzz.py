@@ -1,0 +1,27 @@
+"""Bounded in `make test`; `make fuzz` sets QMTL_FUZZ_CASES and runs a hundred thousand."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+from dagmanager.dag.node_memo import NodeMemo
+from tests.fuzz.judge import judge
+from tests.fuzz.mutate import mutated
+
+
+@pytest.mark.slow
+def test_no_mutation_crashes_and_every_verdict_is_the_twins() -> None:
+    cases = int(os.environ.get("QMTL_FUZZ_CASES", "2000"))
+    memo = NodeMemo()
+    verdicts = Counter(judge(seed, memo) for seed in range(cases))
+    assert {"accepted", "invalid_json", "invalid_field", "node_id_mismatch", "missing_fields"} <= set(
+        verdicts
+    )
+
+
+def test_a_seed_is_a_submission() -> None:
+    assert mutated(7) == mutated(7)
+    assert mutated(7) != mutated(8)

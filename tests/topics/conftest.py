@@ -1,0 +1,35 @@
+"""Which brokers the contract runs on: a new one is one more entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from dagmanager.graph.sqlite_file import SqliteFile
+from dagmanager.topics.memory import MemoryTopics
+from dagmanager.topics.sqlite import SqliteTopics
+
+pytest.register_assert_rewrite("tests.topics.contract")
+
+from tests.topics.contract import Broker  # noqa: E402 - its asserts are rewritten only from here on
+
+
+@pytest.fixture(params=["memory", "memory, slow", "sqlite", "sqlite, slow"])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    ready_after = 2 if "slow" in request.param else 0
+    if request.param.startswith("memory"):
+        yield MemoryTopics(brokers=2, ready_after=ready_after)
+        return
+    file = SqliteFile(tmp_path / "topics.sqlite")
+    yield SqliteTopics(file, brokers=2, ready_after=ready_after)
+    file.close()
+
+
+@pytest.fixture
+def named() -> Callable[[str], str]:
+    """Names of this test alone, as several tests share a real broker."""
+    prefix = uuid4().hex[:12]
+    return lambda name: f"{prefix}-{name}"
