@@ -14,7 +14,7 @@ from dagmanager.dag.limits import Limits
 from dagmanager.engine.claim_rows import ClaimOptions
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.policy import MIN_GRACE_MS, TOPICS, Collection, Policy
-from dagmanager.engine.ports import AdminLog, EventSink, Graph, Topics
+from dagmanager.engine.ports import AdminLog, EventSink, Graph, Observer, Topics, Unobserved
 from dagmanager.engine.reading import Reader, ReadOptions
 from dagmanager.engine.rows import TopicSpec
 from dagmanager.errors import SettingsError
@@ -41,10 +41,11 @@ class Assembled:
 
     engine: Engine
     read_options: ReadOptions
+    observer: Observer
 
     def reader(self) -> Reader:
         """A reader with caches of its own, for one worker."""
-        return Reader(self.read_options)
+        return Reader(self.read_options, self.observer)
 
 
 def assemble(settings: Settings) -> Assembled:
@@ -53,6 +54,11 @@ def assemble(settings: Settings) -> Assembled:
         if getattr(settings, name):
             msg = f"{name} is set, but this version has no client for it yet: leave it empty"
             raise SettingsError(msg)
+    # Imported here: `diff` needs this module's policy, not a metrics library, and starts in a blink.
+    from prometheus_client import CollectorRegistry
+
+    from dagmanager.metrics import PrometheusObserver
+
     graph, topics = _stores(settings)
     results = Path(settings.results_path)
     return embedded(
@@ -61,17 +67,24 @@ def assemble(settings: Settings) -> Assembled:
         topics,
         FileEvents(results / "queue-events.jsonl"),
         FileAdminLog(results / "admin-log.jsonl"),
+        PrometheusObserver(CollectorRegistry()),
     )
 
 
 def embedded(
-    settings: Settings, graph: Graph, topics: Topics, events: EventSink, admin_log: AdminLog
+    settings: Settings,
+    graph: Graph,
+    topics: Topics,
+    events: EventSink,
+    admin_log: AdminLog,
+    observer: Observer | None = None,
 ) -> Assembled:
     """The same engine over the given parts (tests and demos bring their own)."""
     owner = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     options = ClaimOptions(owner, policy_of(settings), topics.brokers())
-    engine = Engine(graph, topics, events, admin_log, options, time.sleep)
-    return Assembled(engine, read_options_of(settings))
+    observer = observer or Unobserved()
+    engine = Engine(graph, topics, events, admin_log, options, time.sleep, observer=observer)
+    return Assembled(engine, read_options_of(settings), observer)
 
 
 def read_options_of(settings: Settings) -> ReadOptions:

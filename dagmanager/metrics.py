@@ -27,6 +27,7 @@ class PrometheusObserver:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register every metric; one observer per registry."""
+        self.registry = registry
         self._types: set[str] = set()
         self._submissions = Counter(
             "dagmanager_submissions", "Submissions answered, by status.", ["status"], registry=registry

@@ -62,7 +62,16 @@ def _conflict(group: list[Node]) -> Rejection | None:
 
 
 def _spec(node: Node) -> tuple[object, ...]:
-    return (node.node_type, node.interval, node.period, node.params_canon, node.dependencies)
+    """The fields of the preimage, told apart."""
+    return (
+        node.node_type,
+        node.interval,
+        node.period,
+        node.params_canon,
+        node.dependencies,
+        node.schema_compat_id,
+        node.code_hash,
+    )
 
 
 def _refused(node: Node, field: str, message: str, values: list[str]) -> Rejection:

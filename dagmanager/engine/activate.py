@@ -16,6 +16,7 @@ from dagmanager.engine.lease import must_own
 from dagmanager.engine.ports import Locks, LookupKeys, Transaction
 from dagmanager.engine.references import content_bindings, set_free
 from dagmanager.engine.rows import (
+    CounterRow,
     LineageKey,
     NodeRow,
     QueueRow,
@@ -97,7 +98,7 @@ def settle(
         was = old[row.key]
         changed = row
         if row.weight != was.weight:
-            changed = msgspec.structs.replace(row, weight_revision=was.weight_revision + 1)
+            changed = msgspec.structs.replace(row, weight_revision=_next_revision(tx, row))
             rows.append(_weight_event(changed, now_ms))
         rows.append(changed)
         if (row.state is SentinelState.ACTIVE) != (was.state is SentinelState.ACTIVE):
@@ -110,14 +111,21 @@ def settle(
     return moved
 
 
+def _next_revision(tx: Transaction, row: SentinelRow) -> int:
+    """One counter per id that clients see: several versions share that id, and so one stream of events."""
+    name = f"weights:{row.sentinel_id}{_scope(row).text()}"
+    revision = tx.counter(name) + 1
+    tx.put([CounterRow(name, revision)])
+    return revision
+
+
 def _weight_event(row: SentinelRow, now_ms: int) -> Row:
-    return sentinel_weight_updated(
-        row.sentinel_id,
-        row.key.version,
-        row.weight,
-        Moment(row.weight_revision, now_ms),
-        Scope(row.world_id, row.execution_domain) if row.key.namespace else Scope(),
-    )
+    moment = Moment(row.weight_revision, now_ms)
+    return sentinel_weight_updated(row.sentinel_id, row.key.version, row.weight, moment, _scope(row))
+
+
+def _scope(row: SentinelRow) -> Scope:
+    return Scope(row.world_id, row.execution_domain) if row.key.namespace else Scope()
 
 
 def sentinels_of(tx: Transaction, lineage: LineageKey) -> tuple[SentinelRow, ...]:

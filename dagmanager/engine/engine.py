@@ -19,7 +19,16 @@ from dagmanager.engine.dry_run import provisional_outcome
 from dagmanager.engine.journey import Answer, LookedUp, Planned
 from dagmanager.engine.outcome import Outcome
 from dagmanager.engine.plan import Plan
-from dagmanager.engine.ports import AdminLog, EventSink, Graph, GraphReader, LookupKeys, Topics
+from dagmanager.engine.ports import (
+    AdminLog,
+    EventSink,
+    Graph,
+    GraphReader,
+    LookupKeys,
+    Observer,
+    Topics,
+    Unobserved,
+)
 from dagmanager.engine.publish import publish_waiting
 from dagmanager.engine.report import outcome_of
 from dagmanager.engine.versions import Resend
@@ -58,6 +67,7 @@ class Engine:
     options: ClaimOptions
     sleep: Callable[[float], None]
     generation: int = 0
+    observer: Observer = field(default_factory=Unobserved)
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def lookup(self, batch: Sequence[Submission]) -> list[LookedUp]:
@@ -69,7 +79,7 @@ class Engine:
         return plan(item, self.options)
 
     def upsert(self, batch: Sequence[Planned]) -> list[Answer]:
-        """Make it so; answers in the order of the batch.
+        """Make it so; answers in the order of the batch. Its events wait in the outbox for `publish`.
 
         Raises `UnavailableError` when a store is away: call again with the same batch, what was
         claimed is found and finished.
@@ -80,13 +90,35 @@ class Engine:
             results = completion.finish(
                 [(item.submission, one) for item, one in zip(batch, claimed, strict=True)]
             )
-            if any(isinstance(one, Claimed) for one in claimed):
-                publish_waiting(self.graph, self.events)
+            for answer in results:
+                self._observe(answer)
             return results
+
+    def _observe(self, answer: Answer) -> None:
+        """Count the answer; what a new tag query resolves to is told once, when it is new (M7)."""
+        result = answer.result
+        self.observer.answered(result.code.value if isinstance(result, Rejection) else "ok")
+        if isinstance(result, Rejection):
+            self.observer.refused(result)
+            return
+        if not result.actions.create:
+            return
+        namespace = answer.submission.context.namespace
+        for node in answer.submission.hashed.dag.nodes:
+            query = node.tag_query
+            if query is not None:
+                found = self.graph.tagged(query.tags, node.interval, query.match_mode, namespace)
+                self.observer.tag_query(node.node_id, query, len(found))
 
     def submit(self, batch: Sequence[Submission]) -> list[Answer]:
         """Every step in order, for doors that hold no stream."""
-        return self.upsert([self.classify(item) for item in self.lookup(batch)])
+        answers = self.upsert([self.classify(item) for item in self.lookup(batch)])
+        self.publish()
+        return answers
+
+    def publish(self) -> int:
+        """Empty the outbox, whoever filled it; how many events were sent."""
+        return publish_waiting(self.graph, self.events)
 
     def _claim(self, item: Planned) -> Claimed | Answer:
         """Answer at once what needs no write; claim the rest in one transaction."""

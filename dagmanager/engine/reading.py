@@ -6,7 +6,9 @@ Holds bounded caches, one set per thread; they change how fast an answer comes, 
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -19,6 +21,7 @@ from dagmanager.dag.model import Envelope, Foreign, HashedDag, Record, Submissio
 from dagmanager.dag.node_memo import NodeMemo
 from dagmanager.dag.submission import submissions
 from dagmanager.engine.journey import Canonicalized, Refused
+from dagmanager.engine.ports import Observer, Unobserved
 from dagmanager.errors import Rejection
 
 RECALLED_NODES: Final = 50_000
@@ -84,9 +87,16 @@ class _Memory(threading.local):
 class Reader:
     """The pure steps with their memory. Safe between threads: each has caches of its own."""
 
-    def __init__(self, options: ReadOptions) -> None:
-        """Start with empty caches."""
+    def __init__(
+        self,
+        options: ReadOptions,
+        observer: Observer | None = None,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Start with empty caches. `timer` gives seconds, for the observer alone."""
         self.options = options
+        self._observer = observer or Unobserved()
+        self._timer = timer
         self._memory = _Memory()
         self._foreign: Counter[str] = Counter()
         self._counting = threading.Lock()
@@ -112,12 +122,13 @@ class Reader:
         if isinstance(envelope_or, Foreign):
             with self._counting:
                 self._foreign[envelope_or.kind] += 1
+            self._observer.foreign(envelope_or.kind)
             return None
         if isinstance(envelope_or, Rejection):
-            return Refused(record, strategy_of(record), envelope_or)
+            return self._refused(record, strategy_of(record), envelope_or)
         dag = canonicalize(envelope_or, memory.memo, options.limits, options.lineage_fields)
         if isinstance(dag, Rejection):
-            return Refused(record, envelope_or.strategy_id, dag)
+            return self._refused(record, envelope_or.strategy_id, dag)
         return Digested(record, envelope_or, dag, digest)
 
     def hash(self, item: Canonicalized | Refused) -> tuple[Submission | Refused, ...]:
@@ -125,9 +136,11 @@ class Reader:
         if isinstance(item, Refused):
             return (item,)
         envelope, record = item.envelope, item.record
+        began = self._timer()
         hashed = self._proven(item)
+        self._observer.hashed((self._timer() - began) * 1_000)
         if isinstance(hashed, Rejection):
-            return (Refused(record, envelope.strategy_id, hashed),)
+            return (self._refused(record, envelope.strategy_id, hashed),)
         found = submissions(
             envelope,
             hashed,
@@ -137,11 +150,16 @@ class Reader:
             dry_run_ids=self.options.dry_run_ids,
         )
         return tuple(
-            Refused(record, envelope.strategy_id, one, world)
+            self._refused(record, envelope.strategy_id, one, world)
             if isinstance(one, Rejection)
             else msgspec.structs.replace(one, record=record)
             for one, world in zip(found, envelope.worlds, strict=True)
         )
+
+    def _refused(self, record: Record, strategy_id: str, why: Rejection, world: str = "") -> Refused:
+        self._observer.refused(why)
+        self._observer.answered(why.code.value)
+        return Refused(record, strategy_id, why, world)
 
     def read(self, record: Record) -> tuple[Submission | Refused, ...]:
         """Every pure step in order, for doors that hold no stream."""

@@ -34,7 +34,6 @@ from dagmanager.errors import ErrorCode, Rejection
 
 ACTIVE, PENDING = SentinelState.ACTIVE, SentinelState.PENDING
 PARKED, SUPERSEDED = SentinelState.PARKED, SentinelState.SUPERSEDED
-# A content that was in force before comes back under its own sentinel; never a rolled back one.
 RETURNING: Final = REFERENCING | {SUPERSEDED, SentinelState.RELEASED, SentinelState.EXPIRED}
 
 View = dict[SentinelKey, float]
@@ -252,8 +251,8 @@ def _takeover(
     makes a canary pair. Whoever would be alone has 1.0.
     """
     others = [each for each in view if each != key and (prior is None or each != prior.key)]
-    # Whoever stood behind a claim that failed is nobody's any more.
     settled = _overtaken(rows.values()) | _parked(rows, view) | set(view)
+    # Whoever stood behind a claim that failed is nobody's any more.
     leaving = [row.key for row in rows.values() if row.state is PENDING and row.key not in settled]
     leaving = [each for each in leaving if each != key] + ([] if prior is None else [prior.key])
     weight = wanted if wanted is not None else 1.0 if prior is None else view.get(prior.key, 0.0)
@@ -305,7 +304,8 @@ def _apply(
     one's takeover, so that the lineage is never without a version.
     """
     view: View = {row.key: row.weight for row in rows.values() if row.state is ACTIVE}
-    after = _after(view, key, takeover, _overtaken(rows.values()))
+    overtaken = _overtaken(rows.values())
+    after = _after(view, key, takeover, overtaken)
     kept = max(view, key=view.__getitem__) if view and not after else None
     if kept is not None:
         after = {kept: 1.0}
@@ -315,7 +315,7 @@ def _apply(
         if row.key == key or row.state in (ACTIVE, PARKED):
             new = _settled(row, key, takeover, after)
         elif row.state is PENDING and (position is None or row.last_seen_ms <= position):
-            new = _adjusted(row, takeover)
+            new = _adjusted(row, takeover, None if key in overtaken else takeover.weight)
         if kept is not None and new.state is PENDING:
             new = _deferred(new, kept, leaves=kept in takeover.supersedes)
         settled[row.key] = new
@@ -332,13 +332,13 @@ def _settled(row: SentinelRow, key: SentinelKey, takeover: Takeover, after: View
     return replace(row, state=SUPERSEDED, weight=0.0, takeover=None)
 
 
-def _adjusted(row: SentinelRow, takeover: Takeover) -> SentinelRow:
+def _adjusted(row: SentinelRow, takeover: Takeover, weight: float | None) -> SentinelRow:
     """A pending row claimed before: it leaves, or it (or what stands in for it) has the other share."""
     if row.key in takeover.supersedes or row.takeover is None:
         return replace(row, state=SUPERSEDED, weight=0.0, takeover=None)
-    if row.takeover.state is PARKED or takeover.state is PARKED or takeover.weight >= 1.0:
+    if weight is None or not 0.0 < weight < 1.0 or row.takeover.state is PARKED:
         return row
-    return replace(row, takeover=replace(row.takeover, weight=round(1.0 - takeover.weight, 12)))
+    return replace(row, takeover=replace(row.takeover, weight=round(1.0 - weight, 12)))
 
 
 def _deferred(row: SentinelRow, kept: SentinelKey, leaves: bool) -> SentinelRow:

@@ -382,7 +382,7 @@ def journey(value: bytes) -> list[str]:
     if len(dag["nodes"]) > NODES_MAX:
         refuse("too_large", "nodes")
     shallow(dag)
-    nodes = [node for node in dag["nodes"]]
+    nodes = list(dag["nodes"])
     found = read_nodes(nodes)
     head_of(dag, [n for n in nodes if n.get("node_type") == "VersionSentinel"])
     check_graph(found)
@@ -428,6 +428,8 @@ def check_graph(found: list[tuple[dict[str, Any], str]]) -> None:
             impostor = True
         else:
             twins.setdefault(node["node_id"], set()).update({node.get("schema_hash") or ""} - {""})
+            if any(text_of(node, name) != text_of(kept[0], name) for name in ("node_type", "code_hash")):
+                refuse("conflicting_node", "equal bytes of different fields")
     if any(len(hashes) > 1 for hashes in twins.values()):
         refuse("conflicting_node")
     edges = {

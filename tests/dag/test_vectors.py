@@ -30,8 +30,8 @@ STRATEGIES = [
 
 
 def vectors(name: str) -> list[dict[str, Any]]:
-    lines = (ROOT / "contract" / f"{name}_vectors.jsonl").read_text().splitlines()
-    found = [json.loads(line) for line in lines]
+    lines = (ROOT / "contract" / f"{name}_vectors.jsonl").read_text().split("\n")
+    found = [json.loads(line) for line in lines if line]
     assert found
     return found
 

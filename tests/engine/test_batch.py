@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-import orjson
 import pytest
 
 from dagmanager.dag.model import Submission
@@ -35,7 +34,7 @@ from dagmanager.engine.rows import (
 from tests.engine.builders import DAY_MS, START_MS, Clock, Json, Stores, engine, node, submission, tag_query
 
 LENGTH = 120
-SEEDS = range(24)
+SEEDS = range(12)
 
 
 def pool(dice: random.Random) -> list[Json]:
@@ -140,15 +139,6 @@ def digests(found: Sequence[Answer]) -> list[str]:
     return [outcome_digest(each.result) for each in found]
 
 
-def last_lists(stores: Stores) -> dict[str, Any]:
-    last: dict[str, Any] = {}
-    for row in stores.events.published:
-        data = orjson.loads(row.value)["data"]
-        if data["type"] == "QueueUpdated" and data["tags"]:
-            last[row.stream] = data["queues"]
-    return last
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_micro_batches_answer_as_one_by_one(seed: int) -> None:
     found = arrivals(seed)
@@ -158,11 +148,7 @@ def test_micro_batches_answer_as_one_by_one(seed: int) -> None:
         assert other.result == one.result, (seed, position)
     assert digests(got) == digests(expected)
     rows, whole = settled(together), settled(alone)
-    assert {key: row for key, row in rows.items() if row != whole.get(key)} == {
-        key: row for key, row in whole.items() if row != rows.get(key)
-    } or rows == whole
     assert rows == whole
-    assert last_lists(together) == last_lists(alone)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

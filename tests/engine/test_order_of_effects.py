@@ -265,20 +265,17 @@ def assert_as_if_whole(world: World, whole: World, where: object) -> None:
     assert_settled(world.stores, world.foreign)
     if world.scenario.contested:
         assert without_counts(snapshot(world.stores)) == without_counts(snapshot(whole.stores)), where
-        assert last_lists(world.stores) == last_lists(whole.stores), where
+        assert last_weights(world.stores) == last_weights(whole.stores), where
     else:
         assert snapshot(world.stores) == snapshot(whole.stores), where
         assert events(world.stores) == events(whole.stores), where
 
 
-def last_lists(stores: Stores) -> dict[str, Any]:
-    """What was last said about every set of queues that somebody can ask for, and every weight."""
-    last: dict[str, tuple[int, Any]] = {}
-    for row in stores.events.published:
-        data = orjson.loads(row.value)["data"]
-        if data.get("tags") != [] and row.revision >= last.get(row.stream, (0, None))[0]:
-            last[row.stream] = (row.revision, data.get("queues", data.get("weight")))
-    return {stream: said for stream, (_, said) in last.items()}
+def last_weights(stores: Stores) -> dict[str, float]:
+    """What was last said about each version that clients know."""
+    data = [orjson.loads(row.value)["data"] for row in stores.events.published]
+    weights = [each for each in data if "weight" in each]
+    return {f"{each['sentinel_id']} {each['sentinel_version']}": each["weight"] for each in weights}
 
 
 def answers(found: Sequence[Answer]) -> list[bytes]:

@@ -1,0 +1,165 @@
+"""What the documents say, checked: commands parse, links resolve, tests, codes and settings exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dagmanager.cli.arguments import Parser
+from dagmanager.cli.commands import DAGMANAGER, QMTL, Command, Group
+from dagmanager.cli.config_sample import reference
+from dagmanager.errors import STATUS, ErrorCode
+from dagmanager.settings.table import fields
+
+ROOT = Path(__file__).resolve().parent.parent
+SEMANTICS = ROOT / "docs/semantics.md"
+SETTINGS = ROOT / "docs/settings.md"
+PAGES = sorted(
+    path
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
+    if not path.is_relative_to(ROOT / "docs/errors")
+)
+PROGRAMS = {"dagmanager": DAGMANAGER, "qmtl": QMTL}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def prose_of(page: Path) -> str:
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def shell_lines(page: Path) -> Iterator[str]:
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield from filter(None, (line.strip() for line in block.splitlines()))
+
+
+def simple_commands(line: str) -> Iterator[list[str]]:
+    """The commands of a shell line, without redirections and variables before them."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|<>;&")
+    lexer.whitespace_split = True
+    words: list[str] = []
+    skip = False
+    for word in [*lexer, ";"]:
+        if set(word) <= set("|;&"):
+            if words:
+                yield words
+            words, skip = [], False
+        elif set(word) <= set("<>"):
+            skip = True
+        elif skip:
+            skip = False
+        elif words or not re.match(r"[A-Z_]+=", word):
+            words.append(word)
+
+
+def our_commands(page: Path) -> list[list[str]]:
+    found: list[list[str]] = []
+    for line in shell_lines(page):
+        for words in simple_commands(line):
+            program = words[0].removeprefix(".venv/bin/")
+            if program in PROGRAMS:
+                found.append([program, *words[1:]])
+    return found
+
+
+def parse(words: list[str]) -> None:
+    """As the command line does, short of running."""
+    entry: Command | Group = PROGRAMS[words[0]]
+    path, rest = words[0], words[1:]
+    while isinstance(entry, Group):
+        assert rest, f"{path} needs a command"
+        assert rest[0] in entry.entries, f"{path} has no command {rest[0]}"
+        entry, path, rest = entry.entries[rest[0]], f"{path} {rest[0]}", rest[1:]
+    parser = Parser(path, entry.summary)
+    entry.load().add_arguments(parser)
+    parser.parse(rest)
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", prose_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_command_shown_parses() -> None:
+    commands = [words for page in PAGES for words in our_commands(page)]
+    shown = {words[1] for words in commands}
+    assert {"run", "diff", "node-id", "config"} <= shown
+    for words in commands:
+        parse(words)
+
+
+def test_a_wrong_command_would_be_noticed() -> None:
+    [words] = simple_commands("A=1 dagmanager diff --fil x.json > y")
+    assert words == ["dagmanager", "diff", "--fil", "x.json"]
+    with pytest.raises(Exception, match="unknown option"):
+        parse(words)
+
+
+def test_the_runner_takes_what_the_command_line_takes() -> None:
+    """`run` hands its words to the flow's own process, which has a parser of its own."""
+    runner = (ROOT / "flows/run.py").read_text(encoding="utf-8")
+    for words in our_commands(ROOT / "README.md"):
+        if words[1] == "run":
+            for word in words[2:]:
+                assert not word.startswith("--") or f'"{word}"' in runner or "RUN_OPTIONS" in runner
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_relative_links_resolve(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose_of(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), f"{name_of(page)}: {target} leads nowhere"
+        if anchor:
+            assert anchor in anchors(found), f"{name_of(page)}: no heading for {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_test_named_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for file, test in re.findall(r"(tests/[\w/]+\.py)::(\w+)", text):
+        assert (ROOT / file).exists(), f"{name_of(page)}: there is no {file}"
+        assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file} has no {test}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_named_exist(page: Path) -> None:
+    rooms = "dagmanager|flows|operators|sinks|examples|benchmarks|scripts|tests|docs"
+    for path in re.findall(rf"`((?:{rooms})/[\w./-]*)`", page.read_text(encoding="utf-8")):
+        assert (ROOT / path).exists(), f"{name_of(page)}: there is no {path}"
+
+
+def test_every_error_code_is_documented_with_its_statuses() -> None:
+    text = SEMANTICS.read_text(encoding="utf-8")
+    for code in ErrorCode:
+        grpc_status, http_status = STATUS[code]
+        row = rf"^\| `{code.value}` \| .+ \| {grpc_status} \| {http_status} \|$"
+        assert re.search(row, text, re.MULTILINE), f"docs/semantics.md: no right row for {code.value}"
+
+
+def test_every_setting_is_documented() -> None:
+    text = SETTINGS.read_text(encoding="utf-8")
+    for field in fields():
+        assert f"| `{field.name}` |" in text, f"docs/settings.md lacks {field.name}"
+
+
+def test_the_settings_page_is_current() -> None:
+    hint = "remake it: dagmanager config sample --markdown > docs/settings.md"
+    assert SETTINGS.read_text(encoding="utf-8") == reference(), hint
+
+
+def test_the_layers_shown_are_those_checked() -> None:
+    configured = re.search(r"^layers = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)
+    assert configured
+    layers = [re.findall(r"\(([\w.]+)\)", line) for line in configured[1].splitlines() if line.strip()]
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert "\n".join(" | ".join(layer) for layer in layers) in text
