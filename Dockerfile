@@ -24,7 +24,8 @@ WORKDIR /var/lib/qmtl
 VOLUME /var/lib/qmtl
 STOPSIGNAL SIGTERM
 # Settings by environment or a mounted file; see `qmtl config sample`.
+# The run touches its heartbeat at every poll (claim_poll_seconds, 5 s).
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ.get(\"DAGMANAGER_HTTP_PORT\", 8001)}/status', timeout=2)"]
+    CMD ["python", "-c", "import os, sys, time; sys.exit(time.time() - os.stat('/var/lib/qmtl/heartbeat').st_mtime > 60)"]
 ENTRYPOINT ["qmtl"]
-CMD ["service", "dagmanager", "run"]
+CMD ["service", "dagmanager", "run", "--heartbeat", "/var/lib/qmtl/heartbeat"]

@@ -126,6 +126,12 @@ def policy_of(settings: Settings) -> Policy:
 
 def _stores(settings: Settings) -> tuple[Graph, Topics]:
     if settings.memory_repo_path:
-        file = SqliteFile(Path(settings.memory_repo_path))
+        path = Path(settings.memory_repo_path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"memory_repo_path: {error.filename} cannot be made: {error.strerror}"
+            raise SettingsError(msg) from error
+        file = SqliteFile(path)
         return SqliteGraph(file, now_ms), SqliteTopics(file)
     return MemoryGraph(now_ms), MemoryTopics()

@@ -69,7 +69,7 @@ def _run(
         progress.update(task, completed=len(_answers(results)))
     took_ms = (time.perf_counter() - started) * 1000
     answers = _answers(results)
-    console.print(f"  {len(answers)} answers in {took_ms:.0f} ms, the flow's start and end included")
+    console.print(f"  {len(answers)} answered in {took_ms:.0f} ms, the flow's start and end included")
     return [
         (submission, answers[key])
         for submission in submissions

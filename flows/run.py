@@ -21,9 +21,12 @@ from bytewax.dataflow import Dataflow
 from bytewax.run import cli_main
 
 from dagmanager.assembly import assemble
+from dagmanager.engine.reading import Reader, Unsaid
 from dagmanager.errors import DagManagerError, SettingsError
+from dagmanager.settings.run_options import RUN_OPTIONS
 from dagmanager.settings.source import load
 from dagmanager.settings.table import Settings
+from flows.polling import poll
 from flows.recovery import prepare
 from flows.submissions import from_files
 
@@ -48,15 +51,8 @@ def _settings(given: argparse.Namespace) -> Settings:
     settings, findings = load(given.config, os.environ)
     for finding in findings:
         logger.warning("%s", finding.message)
-    changed = {
-        name: value
-        for name, value in (
-            ("submissions_path", given.submissions),
-            ("results_path", given.results),
-            ("memory_repo_path", given.store),
-        )
-        if value is not None
-    }
+    options = ((each, getattr(given, each.flag.removeprefix("--"), None)) for each in RUN_OPTIONS)
+    changed = {each.setting: value for each, value in options if each.setting and value is not None}
     return msgspec.structs.replace(settings, **changed)
 
 
@@ -68,11 +64,20 @@ def _run(given: argparse.Namespace, settings: Settings) -> int:
     stopping = threading.Event()
     _drain_on_signals(stopping)
     assembled = assemble(settings)
-    reader = assembled.reader()
+    unsaid = Unsaid(given.world or "", given.domain or "")
+    reader = Reader(msgspec.structs.replace(assembled.read_options, unsaid=unsaid), assembled.observer)
     flow = from_files(assembled, source, Path(settings.results_path), stopping, reader)
-    _execute(flow, given)
+    heartbeat = Path(given.heartbeat) if given.heartbeat else None
+    with poll(assembled.engine, settings.claim_poll_seconds, stopping, heartbeat):
+        _execute(flow, given)
     for kind, count in sorted(reader.foreign.items()):
         logger.info("skipped %d records of another kind: %s", count, kind)
+    if reader.isolated:
+        logger.warning(
+            "%d submissions ran isolated (safe mode): they named no execution domain, or a backtest without "
+            "as_of; --domain speaks for those that name none",
+            reader.isolated,
+        )
     how = (
         f"the same command goes on where it stopped ({given.recovery})" if given.recovery else "no --recovery"
     )
@@ -96,7 +101,7 @@ def _drain_on_signals(stopping: threading.Event) -> None:
 
 def _execute(flow: Dataflow, given: argparse.Namespace) -> None:
     """Run to the end of the input. A store that was away while stopping comes out as itself."""
-    recovery = prepare(given.recovery, flow) if given.recovery else None
+    recovery = prepare(Path(given.recovery), flow) if given.recovery else None
     try:
         cli_main(
             flow,
@@ -119,19 +124,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Run the submissions flow: submissions in, diffs out.",
         epilog="example: dagmanager run --submissions submissions.jsonl --results results",
     )
-    parser.add_argument("--config", help="settings file (else DAGMANAGER_CONFIG)")
-    parser.add_argument(
-        "--submissions", metavar="PATH", help="file, folder or - (settings: submissions_path)"
-    )
-    parser.add_argument("--results", metavar="DIR", help="where answers are written (settings: results_path)")
-    parser.add_argument(
-        "--store", metavar="FILE", help="SQLite file of the graph (settings: memory_repo_path)"
-    )
-    parser.add_argument("--recovery", metavar="DIR", type=Path, help="resume from here after a stop")
-    parser.add_argument("--workers", metavar="N", type=int, default=1, help="worker threads (default 1)")
-    parser.add_argument(
-        "--epoch-seconds", metavar="S", type=float, default=0.5, help="time between snapshots (default 0.5)"
-    )
+    for option in RUN_OPTIONS:
+        parser.add_argument(
+            option.flag, metavar=option.metavar, type=option.kind, default=option.default, help=option.help
+        )
     return parser
 
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dagmanager.assembly import policy_of, read_options_of
-from dagmanager.dag.model import GivenContext, Origin, Record, Submission
+from dagmanager.dag.model import Origin, Record, Submission
 from dagmanager.dag.wrap import strategy_key, wrapped
 from dagmanager.engine.claim_rows import ClaimOptions
 from dagmanager.engine.dry_run import provisional_topics
 from dagmanager.engine.engine import Engine, lookup, plan
 from dagmanager.engine.explain import explain, plan_digest
-from dagmanager.engine.journey import Canonicalized, Planned, Refused
-from dagmanager.engine.reading import Reader
+from dagmanager.engine.journey import Planned, Refused
+from dagmanager.engine.reading import Reader, ReadOptions, Unsaid, says_domain
 from dagmanager.engine.report import outcome_of
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.graph.memory import MemoryGraph
@@ -36,10 +36,11 @@ STRATEGY = "diff"
 
 def decide(request: DiffRequest, settings: Settings) -> dict[str, Any] | Refusal:
     """The dict of `diff --json`, or the name of the file that is refused and why."""
-    reader = Reader(read_options_of(settings))
-    new = _read(request.file, request, reader)
-    if not isinstance(new, Submission):
-        return new
+    reader = Reader(_options(request, settings))
+    found = _read(request.file, request, reader)
+    if not isinstance(found[0], Submission):
+        return found
+    new, said = found[0], found[1] or request.domain is not None
     ticks = count(1)
     graph = MemoryGraph(lambda: next(ticks))
     options = ClaimOptions("diff", policy_of(settings))
@@ -47,15 +48,14 @@ def decide(request: DiffRequest, settings: Settings) -> dict[str, Any] | Refusal
     before: Submission | None = None
     for position, file in enumerate(request.baselines):
         old = _read(file, request, reader)
-        if not isinstance(old, Submission):
+        if not isinstance(old[0], Submission):
             return old
-        before = _earlier(old, new, position)
+        before = _earlier(old[0], new, position)
         [answer] = engine.submit([before])
         if isinstance(answer.result, Rejection):
             return file.name, answer.result
     at_ms = len(request.baselines) + 1
     [looked_up] = lookup(graph, [msgspec.structs.replace(new, at_ms=at_ms, dry_run=True)])
-    said = request.domain is not None or _says_domain(request.file, reader)
     return _told(request, plan(looked_up, options), before, said)
 
 
@@ -92,49 +92,25 @@ def _told(
     }
 
 
-def _read(file: InputFile, request: DiffRequest, reader: Reader) -> Submission | Refusal:
-    """One submission of a file, in the context asked for; of several worlds the first."""
+def _read(file: InputFile, request: DiffRequest, reader: Reader) -> tuple[Submission, bool] | Refusal:
+    """One submission of a file, of several worlds the first; and whether it names its domain."""
     raw = wrapped(file.raw, request.strategy or STRATEGY)
-    record = Record(raw, Origin(file.name), strategy_key(raw).encode())
-    item = reader.canonicalize(record)
+    item = reader.canonicalize(Record(raw, Origin(file.name), strategy_key(raw).encode()))
     if item is None:
         why = "this is a record of another kind, no submission"
         return file.name, Rejection(ErrorCode.INVALID_FIELD, why, field="")
     if isinstance(item, Refused):
         return file.name, item.rejection
-    first = reader.hash(_filled(item, request))[0]
-    return (file.name, first.rejection) if isinstance(first, Refused) else first
+    first = reader.hash(item)[0]
+    return (file.name, first.rejection) if isinstance(first, Refused) else (first, says_domain(item))
 
 
-def _filled(item: Canonicalized, request: DiffRequest) -> Canonicalized:
+def _options(request: DiffRequest, settings: Settings) -> ReadOptions:
     """The context of the command line where the file says nothing, `live` where nobody does."""
-    given, own = item.envelope.given, item.dag.dag_context
-    if item.envelope.form == "commit_log" and given == GivenContext():
-        given = own
-    wanted = {
-        "execution_domain": request.domain or "live",
-        "as_of": request.as_of,
-        "partition": request.partition,
-    }
-    changes = {
-        name: value
-        for name, value in wanted.items()
-        if value and not getattr(given, name) and not getattr(own, name)
-    }
-    worlds = item.envelope.worlds
-    if request.world and worlds == ("",) and not own.world_id:
-        worlds = (request.world,)
-    envelope = msgspec.structs.replace(
-        item.envelope, given=msgspec.structs.replace(given, **changes), worlds=worlds
+    unsaid = Unsaid(
+        request.world or "", request.domain or "live", request.as_of or "", request.partition or ""
     )
-    return msgspec.structs.replace(item, envelope=envelope)
-
-
-def _says_domain(file: InputFile, reader: Reader) -> bool:
-    item = reader.canonicalize(Record(wrapped(file.raw, STRATEGY), Origin(file.name), b""))
-    if not isinstance(item, Canonicalized):
-        return True
-    return bool(item.envelope.given.execution_domain or item.dag.dag_context.execution_domain)
+    return msgspec.structs.replace(read_options_of(settings), unsaid=unsaid)
 
 
 def _earlier(old: Submission, new: Submission, position: int) -> Submission:

@@ -97,8 +97,10 @@ def settle(
     for row in after:
         was = old[row.key]
         changed = row
+        if row.state is not SentinelState.PENDING:  # it may have been superseded before its time
+            changed = msgspec.structs.replace(row, claim_id="", owner="", lease_until_ms=0)
         if row.weight != was.weight:
-            changed = msgspec.structs.replace(row, weight_revision=_next_revision(tx, row))
+            changed = msgspec.structs.replace(changed, weight_revision=_next_revision(tx, row))
             rows.append(_weight_event(changed, now_ms))
         rows.append(changed)
         if (row.state is SentinelState.ACTIVE) != (was.state is SentinelState.ACTIVE):

@@ -59,7 +59,7 @@ def rejected_record(
         "queue_map": {},
         "buffer_nodes": [],
         "strategy_id": strategy_id,
-        "sentinel_id": sentinel_id(strategy_id),
+        "sentinel_id": sentinel_id(strategy_id) if strategy_id else "",
         "world_id": world_id,
         "submission_id": submission_id,
         "submission_digest": submission_digest,

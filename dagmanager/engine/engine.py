@@ -116,6 +116,14 @@ class Engine:
         self.publish()
         return answers
 
+    def finish_overdue(self, limit: int = 100) -> int:
+        """Take over and finish claims whose lease is over; how many (the poll in every process)."""
+        completion = Completion(self.graph, self.topics, self.admin_log, self.options, self.sleep)
+        with self._writing:
+            finished = completion.finish_overdue(limit)
+            self.generation += bool(finished)
+        return finished
+
     def publish(self) -> int:
         """Empty the outbox, whoever filled it; how many events were sent."""
         return publish_waiting(self.graph, self.events)

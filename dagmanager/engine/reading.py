@@ -17,7 +17,7 @@ from dagmanager.dag.canonicalize import canonicalize
 from dagmanager.dag.decode import decode
 from dagmanager.dag.hashing import hash_dag
 from dagmanager.dag.limits import Limits
-from dagmanager.dag.model import Envelope, Foreign, HashedDag, Record, Submission
+from dagmanager.dag.model import Envelope, Foreign, GivenContext, HashedDag, Record, Submission
 from dagmanager.dag.node_memo import NodeMemo
 from dagmanager.dag.submission import submissions
 from dagmanager.engine.journey import Canonicalized, Refused
@@ -28,6 +28,15 @@ RECALLED_NODES: Final = 50_000
 RECALLED_READS: Final = 1_000
 
 
+class Unsaid(msgspec.Struct, frozen=True):
+    """What holds where a submission and its DAG say nothing; a person's word at a command line."""
+
+    world_id: str = ""
+    execution_domain: str = ""
+    as_of: str = ""
+    partition: str = ""
+
+
 class ReadOptions(msgspec.Struct, frozen=True):
     """How submissions are read. `dry_run_ids` are strategy ids that are planned, never written."""
 
@@ -35,6 +44,7 @@ class ReadOptions(msgspec.Struct, frozen=True):
     namespaces: bool = True
     lineage_fields: tuple[str, ...] = ("meta.strategy_name", "meta.name")
     dry_run_ids: frozenset[str] = frozenset({"dryrun"})
+    unsaid: Unsaid = Unsaid()
 
 
 class Digested(Canonicalized, frozen=True):
@@ -99,6 +109,7 @@ class Reader:
         self._timer = timer
         self._memory = _Memory()
         self._foreign: Counter[str] = Counter()
+        self._isolated = 0
         self._counting = threading.Lock()
 
     @property
@@ -106,6 +117,12 @@ class Reader:
         """How many records of other kinds were skipped so far, by kind."""
         with self._counting:
             return Counter(self._foreign)
+
+    @property
+    def isolated(self) -> int:
+        """How many submissions were read in safe mode so far."""
+        with self._counting:
+            return self._isolated
 
     def canonicalize(
         self, record: Record, *, digest: bytes = b"", repeat: bool = False
@@ -135,6 +152,8 @@ class Reader:
         """Prove the ids; one submission per world."""
         if isinstance(item, Refused):
             return (item,)
+        if self.options.unsaid != Unsaid():
+            item = filled(item, self.options.unsaid)
         envelope, record = item.envelope, item.record
         began = self._timer()
         hashed = self._proven(item)
@@ -149,6 +168,9 @@ class Reader:
             namespaces=self.options.namespaces,
             dry_run_ids=self.options.dry_run_ids,
         )
+        isolated = sum(isinstance(one, Submission) and one.context.safe_mode is not None for one in found)
+        with self._counting:
+            self._isolated += isolated
         return tuple(
             self._refused(record, envelope.strategy_id, one, world)
             if isinstance(one, Rejection)
@@ -173,6 +195,29 @@ class Reader:
         if isinstance(item, Digested) and item.digest and isinstance(hashed, HashedDag):
             self._memory.recent.keep(item.digest, item.record.key, item.envelope, hashed)
         return hashed
+
+
+def filled(item: Canonicalized, unsaid: Unsaid) -> Canonicalized:
+    """The same with what was left unsaid; nothing that the submission or its DAG says is replaced."""
+    given, own = item.envelope.given, item.dag.dag_context
+    if item.envelope.form == "commit_log" and given == GivenContext():
+        given = own  # what the Gateway left to the DAG must not be cut off by what is filled in
+    changes = {
+        name: value
+        for name in ("execution_domain", "as_of", "partition")
+        if (value := getattr(unsaid, name)) and not getattr(given, name) and not getattr(own, name)
+    }
+    worlds = item.envelope.worlds
+    if unsaid.world_id and worlds == ("",) and not own.world_id:
+        worlds = (unsaid.world_id,)
+    given = msgspec.structs.replace(given, **changes)
+    envelope = msgspec.structs.replace(item.envelope, given=given, worlds=worlds)
+    return msgspec.structs.replace(item, envelope=envelope)
+
+
+def says_domain(item: Canonicalized) -> bool:
+    """Whether the submission or its DAG names an execution domain."""
+    return bool(item.envelope.given.execution_domain or item.dag.dag_context.execution_domain)
 
 
 def strategy_of(record: Record) -> str:

@@ -18,12 +18,13 @@ class RunOption(NamedTuple):
 
 RUN_OPTIONS: Final = (
     RunOption("--config", "FILE", "settings file (else DAGMANAGER_CONFIG)"),
-    RunOption(
-        "--submissions", "PATH", "file, folder or `-` (stdin) to read", setting="submissions_path"
-    ),
+    RunOption("--submissions", "PATH", "file, folder or `-` (stdin) to read", setting="submissions_path"),
     RunOption("--results", "DIR", "folder for answers, dead letters and events", setting="results_path"),
     RunOption("--store", "FILE", "SQLite file in which the graph persists", setting="memory_repo_path"),
+    RunOption("--world", "W", "world_id, where a submission names none"),
+    RunOption("--domain", "D", "execution domain, where a submission names none (else it runs isolated)"),
     RunOption("--recovery", "DIR", "folder with the flow's snapshots: go on where the last run stopped"),
+    RunOption("--heartbeat", "FILE", "touched while all is well, for a container's health check"),
     RunOption("--workers", "N", "worker threads", int, default=1),
     RunOption("--epoch-seconds", "S", "time between snapshots", float, default=0.5),
 )

@@ -289,10 +289,10 @@ class _Reading:
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _IN_MEMORY: Final = {
-    "neo4j_dsn": "the graph stays in memory",
-    "kafka_dsn": "topics stay in memory",
-    "controlbus_dsn": "queue events are off",
-    "controlbus_queue_topic": "queue events are off",
+    "neo4j_dsn": "the graph is embedded (in memory, or in the file of `memory_repo_path`)",
+    "kafka_dsn": "topics are embedded, no broker is asked",
+    "controlbus_dsn": "no ControlBus gets queue events",
+    "controlbus_queue_topic": "no ControlBus gets queue events",
 }
 
 

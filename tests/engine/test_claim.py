@@ -382,7 +382,7 @@ def test_other_lineages_and_namespaces_have_their_own_order() -> None:
         (answer,) = works.submit(
             [submission([MEAN, PRICE], strategy=f"t{position}", position=position, **where)]
         )
-        assert told(answer)
+        assert len(topics_of(answer)) == 2
 
 
 # --- versions and weights

@@ -17,7 +17,7 @@ from tests.flows.crashing import Fuse, ListSource, World, impatient
 from tests.flows.strategies import Market, pool, records
 from tests.flows.stores import answered, assert_equal, stores
 
-COUNT = 2_000
+COUNT = 1_200
 
 
 def through_the_flow(given: list[Record], workers: int = 1, batch: int = 256) -> World:

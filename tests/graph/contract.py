@@ -145,6 +145,14 @@ class AtomicityContract:
         assert answers(graph) == before
         assert answers(rival) == before
 
+    def test_a_next_incarnation_that_fails_leaves_the_one_before(self, graph: Graph) -> None:
+        store(graph, *one_of_each())
+        before = answers(graph)
+        fail_after(
+            graph, [("put", queue("b_v2", "n1", incarnation=2)), ("put", queue("d", "n2", incarnation=3))]
+        )
+        assert answers(graph) == before
+
     def test_the_epoch_is_taken_back_too(self, graph: Graph) -> None:
         def work(tx: Transaction) -> None:
             tx.raise_epoch()

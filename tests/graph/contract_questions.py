@@ -251,6 +251,13 @@ class ReferencesContract:
             assert graph.transact(lambda tx: tx.referenced("", ["n1", "n2"])) == set()
             assert not graph.transact(lambda tx: tx.tags_in_force(["n1"])).get("n1")
 
+    def test_a_content_that_comes_after_its_sentinels_is_counted_once_for_each(self, graph: Graph) -> None:
+        store(graph, sentinel("c1", "l1"), sentinel("c1", "l2"))
+        store(graph, content("c1", ("n1", ("t1",))))
+        store(graph, sentinel("c1", "l1", state=SentinelState.SUPERSEDED))
+        assert graph.transact(lambda tx: tx.referenced("", ["n1"])) == {"n1"}
+        assert graph.transact(lambda tx: tx.tags_in_force(["n1"])) == {"n1": ("t1",)}
+
     def test_a_deleted_sentinel_references_nothing(self, graph: Graph) -> None:
         store(graph, node("n1"), content("c1", "n1"), sentinel("c1"))
         remove(graph, sentinel("c1"))

@@ -1,0 +1,119 @@
+"""The flow as a process: Bytewax's own runner, ours, signals; and the doors agree on real strategies."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+
+from flows.run import main
+from tests.flows.strategies import Market, pool
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def submissions(path: Path, count: int = 20) -> None:
+    dice = random.Random(3)
+    market = Market(dice, pool(dice, 6, "n"))
+    path.write_bytes(b"\n".join(market.strategy(f"s{dice.randint(0, 3)}") for _ in range(count)))
+
+
+def environment(folder: Path) -> dict[str, str]:
+    path = {"DAGMANAGER_SUBMISSIONS_PATH": str(folder / "in.jsonl")}
+    return os.environ | path | {"DAGMANAGER_RESULTS_PATH": str(folder / "out"), "PYTHONPATH": str(ROOT)}
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment(folder), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def lines(folder: Path) -> list[dict[str, object]]:
+    return [orjson.loads(line) for line in (folder / "out" / "diffs.jsonl").read_bytes().splitlines()]
+
+
+def answers(folder: Path) -> set[object]:
+    return {(each["submission_id"], each["world_id"]) for each in lines(folder)}
+
+
+@pytest.fixture()
+def folder(tmp_path: Path) -> Path:
+    submissions(tmp_path / "in.jsonl")
+    return tmp_path
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_bytewax_runs_the_flow_with_and_without_recovery(folder: Path, workers: str) -> None:
+    done = run(folder, "bytewax.run", "flows.submissions", "-w", workers)
+    assert done.returncode == 0, done.stderr
+    first = lines(folder)
+    assert len(answers(folder)) >= 20
+    recovery = folder / "recovery"
+    recovery.mkdir()
+    assert run(folder, "bytewax.recovery", str(recovery), "2").returncode == 0
+    options = ["-w", workers, "-r", str(recovery), "-s", "1", "-b", "0"]
+    for _ in range(2):  # the second run goes on at the end of the file
+        done = run(folder, "bytewax.run", "flows.submissions", *options)
+        assert done.returncode == 0, done.stderr
+    assert len(lines(folder)) == 2 * len(first)
+
+
+def test_our_runner_resumes_where_it_stopped(folder: Path) -> None:
+    options = ["flows.run", "--recovery", str(folder / "r"), "--store", str(folder / "graph.sqlite")]
+    assert run(folder, *options).returncode == 0
+    before = lines(folder)
+    with (folder / "in.jsonl").open("ab") as file:
+        file.write(b"\n" + (folder / "in.jsonl").read_bytes().splitlines()[0] + b"\n")
+    done = run(folder, *options)
+    assert done.returncode == 0, done.stderr
+    assert len(lines(folder)) in {len(before) + 1, len(before) + 2}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains(folder: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "flows.run", "--submissions", "-"]
+    lines_in = (folder / "in.jsonl").read_bytes().splitlines()
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(folder), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin and process.stderr
+        process.stdin.write(b"\n".join(lines_in[:3]) + b"\n" + lines_in[3][:10])
+        process.stdin.flush()
+        until = time.monotonic() + 20
+        while time.monotonic() < until and not (folder / "out" / "diffs.jsonl").exists():
+            time.sleep(0.05)
+        while time.monotonic() < until and len(answers(folder)) < 3:
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(20) == 0
+        assert b"drained" in process.stderr.read()
+    assert len({each["submission_id"] for each in lines(folder)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--submissions", "nowhere.jsonl"], "nowhere.jsonl cannot be read"),
+        (["--submissions", "-", "--recovery", "r"], "standard input cannot be read again"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_start(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()

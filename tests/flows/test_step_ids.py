@@ -1,0 +1,91 @@
+"""Step ids are frozen: Bytewax drops the state of a renamed step without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bytewax.dataflow import Dataflow
+
+from dagmanager.errors import SettingsError
+from flows.recovery import STEPS_FILE, prepare, stateful_steps, step_ids
+from flows.submissions import build
+from tests.flows.crashing import Fuse, ListSource, World, impatient
+
+GOLDEN = """
+input
+remember
+remember.by_strategy
+remember.by_strategy.flat_map_batch
+remember.stateful
+remember.stateful.stateful_batch
+remember.arrival
+canonicalize
+canonicalize.filter_map
+canonicalize.filter_map.flat_map_value
+canonicalize.filter_map.flat_map_value.flat_map
+canonicalize.filter_map.flat_map_value.flat_map.flat_map_batch
+hash
+hash.flat_map
+hash.flat_map.flat_map
+hash.flat_map.flat_map.flat_map_batch
+lookup
+lookup.flat_map_batch
+classify
+classify.map
+classify.map.map
+classify.map.map.flat_map_batch
+upsert
+upsert.flat_map_batch
+diff_messages
+diff_messages.flat_map
+diff_messages.flat_map.flat_map
+diff_messages.flat_map.flat_map.flat_map_batch
+diffs
+dead_letter_messages
+dead_letter_messages.flat_map
+dead_letter_messages.flat_map.flat_map
+dead_letter_messages.flat_map.flat_map.flat_map_batch
+dead_letters
+answered
+answered.map
+answered.map.flat_map_batch
+queue_events
+""".split()
+
+
+def flow() -> Dataflow:
+    world, fuse = World(), Fuse()
+    assembled = world.assembled(fuse)
+    return build(assembled, ListSource({}, 1, fuse), world.sinks(assembled, fuse), impatient())
+
+
+def test_ids_are_as_released() -> None:
+    assert list(step_ids(flow())) == [f"dagmanager_submissions.{name}" for name in GOLDEN]
+
+
+def test_what_keeps_state_is_known() -> None:
+    names = [step.removeprefix("dagmanager_submissions.") for step in stateful_steps(flow()).stateful_steps]
+    assert names == ["input", "remember.stateful.stateful_batch", "diffs", "dead_letters", "queue_events"]
+
+
+def test_a_recovery_folder_of_other_steps_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "recovery"
+    prepare(folder, flow())
+    assert folder.stat().st_mode & 0o077 == 0
+    prepare(folder, flow())
+    steps = folder / STEPS_FILE
+    steps.write_text(steps.read_text().replace("remember.stateful", "remember.renamed"))
+    with pytest.raises(SettingsError, match=r"remember\.renamed"):
+        prepare(folder, flow())
+    steps.write_text("{")
+    with pytest.raises(SettingsError, match="damaged"):
+        prepare(folder, flow())
+
+
+def test_a_recovery_folder_open_to_others_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "recovery"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    with pytest.raises(SettingsError, match="chmod 700"):
+        prepare(folder, flow())

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.testing import TestingSink, TestingSource, run_main
+
+from operators.remember import LastDigest, Remembered, remember
+from tests.flows.strategies import record
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def logic(state: dict[str, Any] | None = None) -> LastDigest:
+    return LastDigest(state, timedelta(hours=1), lambda: NOW)
+
+
+def test_equal_bytes_of_a_strategy_are_marked_and_arrival_order_is_kept() -> None:
+    given = [
+        record(value, at, who)
+        for at, (value, who) in enumerate([(b"1", "z"), (b"1", "a"), (b"1", "z"), (b"2", "z")])
+    ]
+    found: list[tuple[str, Remembered]] = []
+    flow = Dataflow("test")
+    source = op.input("input", flow, TestingSource([("any", each) for each in given], batch_size=10))
+    op.output("output", remember("remember", source), TestingSink(found))
+    run_main(flow)
+    assert [each.record for _, each in found] == given
+    assert [key for key, _ in found] == ["z", "a", "z", "z"]
+    assert [each.repeat for _, each in found] == [False, False, True, False]
+
+
+def test_state_is_small_plain_and_expires() -> None:
+    first = logic()
+    first.on_item(record(b"1", 0, "s"))
+    assert first.notify_at() == NOW + timedelta(hours=1)
+    assert first.on_notify() == ([], LastDigest.DISCARD)
+    state = first.snapshot()
+    assert len(pickle.dumps(state)) < 200
+    ((again,), _) = logic(state).on_item(record(b"1", 1, "s"))
+    assert again.repeat
+    ((fresh,), _) = logic(state | {"v": 0}).on_item(record(b"1", 1, "s"))
+    assert not fresh.repeat
