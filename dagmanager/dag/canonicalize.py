@@ -89,7 +89,19 @@ def split_dag(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
         raise refused("", message, str(limits.bytes_max), str(len(dag)), ErrorCode.TOO_LARGE)
     if not is_utf8(dag):
         raise FieldError(_problem(scan(dag, limits.depth_max)))
-    found, raws = split_nodes(dag, limits.depth_max)
+    cut = split_nodes(dag, limits.nodes_max)
+    if isinstance(cut, int):
+        raise _too_many(cut, limits)
+    if cut:
+        head = parse(cut[0], limits.depth_max)
+        if isinstance(head, dict) and head.get("nodes") == []:
+            return head, cut[1]
+    return _split_by_member(dag, limits)
+
+
+def _split_by_member(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
+    """`split_dag` without the short cut: says what is wrong and where."""
+    found = members(dag, limits.depth_max)
     if isinstance(found, JsonProblem):
         raise FieldError(_problem(found))
     nodes = found.pop("nodes", None)
@@ -97,18 +109,24 @@ def split_dag(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
     for key, raw in found.items():
         value = parse(raw, limits.depth_max - 1)
         if isinstance(value, JsonProblem):
-            raise FieldError(_located(dag, raw, value, "/" + escaped(key), limits))
+            raise FieldError(_problem(value.within(dag, raw, "/" + escaped(key))))
         head[key] = value
     if nodes is None:
         raise refused("/nodes", "/nodes: the DAG has no nodes", "a list", code=ErrorCode.MISSING_FIELDS)
+    raws = items(nodes)
     if raws is None:
-        raws = items(nodes)
-    if raws is None:
-        raise wrong("/nodes", "a list of objects", parse(nodes, limits.depth_max))
+        value = parse(nodes, limits.depth_max - 1)
+        if isinstance(value, JsonProblem):
+            raise FieldError(_problem(value.within(dag, nodes, "/nodes")))
+        raise wrong("/nodes", "a list of objects", value)
     if len(raws) > limits.nodes_max:
-        message = f"/nodes: {len(raws)} nodes, the limit is {limits.nodes_max}"
-        raise refused("/nodes", message, str(limits.nodes_max), str(len(raws)), ErrorCode.TOO_LARGE)
+        raise _too_many(len(raws), limits)
     return head, raws
+
+
+def _too_many(count: int, limits: Limits) -> FieldError:
+    message = f"/nodes: {count} nodes, the limit is {limits.nodes_max}"
+    return refused("/nodes", message, str(limits.nodes_max), str(count), ErrorCode.TOO_LARGE)
 
 
 def _problem(found: Any) -> Rejection:
@@ -121,25 +139,8 @@ def _entries(dag: bytes, raws: list[bytes], memo: NodeMemo, limits: Limits) -> E
         raise FieldError(entries)
     if isinstance(entries, tuple):
         position, problem = entries
-        raise FieldError(_located(dag, raws[position], problem, f"/nodes/{position}", limits))
+        raise FieldError(_problem(problem.within(dag, raws[position], f"/nodes/{position}")))
     return entries
-
-
-def _located(dag: bytes, raw: bytes, problem: JsonProblem, pointer: str, limits: Limits) -> Rejection:
-    """A problem inside a piece of the DAG, told from the DAG's top."""
-    start = dag.find(raw)
-    before = dag[:start]
-    line = before.count(b"\n")
-    column = problem.column
-    if problem.line == 1:
-        column += len(before[before.rfind(b"\n") + 1 :].decode(errors="replace"))
-    reason = problem.reason.replace(f"than {limits.depth_max - 2} ", f"than {limits.depth_max} ").replace(
-        f"than {limits.depth_max - 1} ", f"than {limits.depth_max} "
-    )
-    placed = JsonProblem(
-        reason, pointer + problem.pointer, start + problem.offset, line + problem.line, column
-    )
-    return placed.rejection("the DAG")
 
 
 def _dag_context(head: dict[str, Any], meta: dict[str, Any]) -> GivenContext:

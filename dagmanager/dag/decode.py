@@ -16,6 +16,7 @@ from dagmanager.dag.exact_json import (
     members,
     not_an_object,
     parse,
+    repeated_key_problem,
 )
 from dagmanager.dag.findings import FieldError, escaped, object_at, refused, text_at, wrong
 from dagmanager.dag.given import context_text, given_context
@@ -83,8 +84,8 @@ def _from_list(record: Record, limits: Limits) -> Envelope | Foreign:
     found = {key: bytes(raw) for key, raw in payload.items()}
     outside = bytes(kind).count(b'"') + bytes(when).count(b'"') + bytes(who).count(b'"')
     if not keys_are_distinct(value, found, outside):
-        problem = scan(value, limits.depth_max + 2)
-        if isinstance(problem, JsonProblem):
+        problem = repeated_key_problem(value, limits.depth_max + 2)
+        if problem:
             raise FieldError(problem.rejection())
     raw_dag = found.pop("dag", None)
     head = _fields(value, {"1": bytes(when), "2": bytes(who)}, "", limits)
@@ -108,7 +109,7 @@ def _other_list(value: bytes, limits: Limits) -> Foreign:
     """Commit-log records of other kinds start with a text: `["gateway.rebalance", …]`, `[node_id, …]`."""
     raws = items(value)
     if raws is None:
-        raise FieldError(_certainly(scan(value, limits.depth_max + 2)).rejection())
+        raise FieldError(_certainly(parse(value, limits.depth_max + 2)).rejection())
     first = parse(raws[0], limits.depth_max) if raws else None
     if not isinstance(first, str):
         raise FieldError(not_an_object().rejection())
@@ -134,10 +135,7 @@ def _fields(whole: bytes, found: dict[str, bytes], pointer: str, limits: Limits)
             continue
         value = parse(raw, limits.depth_max - 1)
         if isinstance(value, JsonProblem):
-            problem = _certainly(scan(whole, limits.depth_max + 2))
-            if not problem.pointer.startswith(f"{pointer}/{escaped(key)}"):
-                problem = msgspec.structs.replace(value, pointer=f"{pointer}/{escaped(key)}{value.pointer}")
-            raise FieldError(problem.rejection())
+            raise FieldError(value.within(whole, raw, f"{pointer}/{escaped(key)}").rejection())
         fields[key] = value
     return fields
 

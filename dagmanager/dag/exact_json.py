@@ -6,19 +6,25 @@ the last of two equal keys. A lost member is two quotes less when the value is w
 
 from __future__ import annotations
 
-from itertools import repeat
+import json
+import re
+from itertools import pairwise, repeat
 from operator import add
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import orjson
 
-from dagmanager.dag.json_scan import JsonProblem, scan
+from dagmanager.dag.json_scan import TOO_DEEP, JsonProblem, problem_at, scan
 
 _decode = msgspec.json.Decoder().decode
 _split_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _split_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _dump = orjson.dumps
+
+# Bytes up to which the slow reader is asked for the place of a problem (0.1 s); longer texts get less said.
+SCAN_MAX: Final = 256 * 1024
+_BYTE_OF = re.compile(r"\(byte (\d+)\)")
 
 # What msgspec raises on text it does not take.
 BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -28,13 +34,61 @@ def parse(data: bytes, depth_max: int) -> Any:
     """The value of one JSON text, or a `JsonProblem`; its pointer and offset count from `data`."""
     try:
         tree = _decode(data)
-    except BROKEN:
-        return scan(data, depth_max)
+    except BROKEN as error:
+        return _broken(data, depth_max, error)
     if type(tree) is str:
         return tree
     if data.count(b"{") + data.count(b"[") > depth_max and depth_of(tree) > depth_max:
+        return _explained(data, depth_max, JsonProblem(TOO_DEEP, "", -1, 0, 0))
+    if _no_key_lost(data, tree):
+        return tree
+    key = _repeated_key(data)
+    return tree if key is None else _explained(data, depth_max, _repeated(key))
+
+
+def _broken(data: bytes, depth_max: int, error: Exception) -> Any:
+    """What is wrong with a text that msgspec does not take; or its value, if a very long integer is all."""
+    if len(data) <= SCAN_MAX or isinstance(error, msgspec.ValidationError):
         return scan(data, depth_max)
-    return tree if _no_key_lost(data, tree) else scan(data, depth_max)
+    if isinstance(error, RecursionError):
+        return JsonProblem(TOO_DEEP, "", -1, 0, 0)
+    if isinstance(error, UnicodeDecodeError):
+        return JsonProblem("invalid UTF-8", "", -1, 0, 0)
+    found = _BYTE_OF.search(str(error))
+    return problem_at("malformed JSON", data, int(found.group(1)) if found else len(data))
+
+
+def _explained(data: bytes, depth_max: int, problem: JsonProblem) -> JsonProblem:
+    """A problem that was seen, with its place when the text is short enough to look for it."""
+    found = scan(data, depth_max) if len(data) <= SCAN_MAX else problem
+    return found if isinstance(found, JsonProblem) else problem
+
+
+def _repeated(key: str) -> JsonProblem:
+    return JsonProblem(f"the key {key[:80]!r} appears twice", "", -1, 0, 0)
+
+
+class _RepeatedKey(Exception):  # noqa: N818 - control flow of this module only
+    pass
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        keys = sorted(key for key, _ in pairs)
+        raise _RepeatedKey(next(key for key, other in pairwise(keys) if key == other))
+
+
+# Numbers stay text: only keys matter here.
+_look_at_keys = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=str, parse_float=str).decode
+
+
+def _repeated_key(data: bytes) -> str | None:
+    """A key that some object of a well-formed, shallow text holds twice; None when there is none."""
+    try:
+        _look_at_keys(data.decode())
+    except _RepeatedKey as found:
+        return str(found.args[0])
+    return None
 
 
 def parse_many(texts: list[bytes], depth_max: int) -> list[Any]:
@@ -82,49 +136,37 @@ def depth_of(tree: Any) -> int:
 
 
 def members(data: bytes, depth_max: int) -> dict[str, bytes] | JsonProblem:
-    """An object's members, each still as JSON text; proves that no key appears twice.
+    """An object's members, each still as JSON text; proves that no key of it appears twice.
 
     What is not an object is a problem too. Members are checked for syntax only: `parse` them.
     """
     try:
         raw = _split_object(data)
-    except BROKEN:
-        problem = scan(data, depth_max)
+    except BROKEN as error:
+        problem = scan(data, depth_max) if len(data) <= SCAN_MAX else _coarse(data, depth_max, error)
         return problem if isinstance(problem, JsonProblem) else not_an_object()
     found = {key: bytes(value) for key, value in raw.items()}
-    if keys_are_distinct(data, found):
-        return found
-    problem = scan(data, depth_max)
-    return problem if isinstance(problem, JsonProblem) else found
+    if not keys_are_distinct(data, found):
+        problem = repeated_key_problem(data, depth_max)
+        if problem:
+            return problem
+    return found
 
 
-class _Nodes(msgspec.Struct, gc=False):
-    nodes: list[msgspec.Raw]
-
-
-_split_nodes = msgspec.json.Decoder(_Nodes).decode
-
-
-def split_nodes(data: bytes, depth_max: int) -> tuple[dict[str, bytes] | JsonProblem, list[bytes] | None]:
-    """`members` of a DAG, and the items of its `nodes` where that took one reading less.
-
-    The list is cut out when its items, joined again, stand in the text as they are; the rest must
-    then be an object with an empty `nodes`: so the text that was cut out is the list and nothing else.
-    """
+def repeated_key_problem(data: bytes, depth_max: int) -> JsonProblem | None:
+    """Looks closely: the problem when some object of a well-formed text holds a key twice."""
     try:
-        raws = list(map(bytes, _split_nodes(data).nodes))
-    except BROKEN:
-        raws = []
-    if raws:
-        start = data.find(raws[0])
-        for between in (b",", b", "):
-            listed = between.join(raws)
-            if data.startswith(listed, start):
-                rest = members(data[:start] + data[start + len(listed) :], depth_max)
-                if isinstance(rest, dict) and rest.get("nodes") == b"[]":
-                    return rest, raws
-                break
-    return members(data, depth_max), None
+        key = _repeated_key(data)
+    except RecursionError:
+        return _explained(data, depth_max, JsonProblem(TOO_DEEP, "", -1, 0, 0))
+    return None if key is None else _explained(data, depth_max, _repeated(key))
+
+
+def _coarse(data: bytes, depth_max: int, error: Exception) -> Any:
+    first = data.lstrip(b" \t\r\n")[:1]
+    if isinstance(error, msgspec.ValidationError):
+        return not_an_object() if first != b"{" else scan(data, depth_max)
+    return _broken(data, depth_max, error)
 
 
 def not_an_object() -> JsonProblem:
@@ -156,6 +198,38 @@ def keys_are_distinct(data: bytes, found: dict[str, bytes], quotes_elsewhere: in
         else:
             expected += value.count(b'"')
     return outside == expected
+
+
+class _Nodes(msgspec.Struct, gc=False):
+    nodes: list[msgspec.Raw]
+
+
+_split_nodes = msgspec.json.Decoder(_Nodes).decode
+
+
+def split_nodes(data: bytes, nodes_max: int) -> tuple[bytes, list[bytes]] | int | None:
+    """The text of a DAG with an empty `nodes`, and the items that stood there; in one reading.
+
+    The list is cut out when its items, joined again, stand in the text as they are; the caller must
+    see an empty `nodes` in the rest: so the text that was cut out is the list and nothing else. None
+    when that cannot be done (the text is indented, or broken): read it member by member. The number of
+    items when they are more than `nodes_max`.
+    """
+    try:
+        found = _split_nodes(data).nodes
+    except BROKEN:
+        return None
+    if len(found) > nodes_max:
+        return len(found)
+    raws = list(map(bytes, found))
+    if not raws:
+        return data, raws
+    start = data.find(raws[0])
+    for between in (b",", b", "):
+        listed = between.join(raws)
+        if data.startswith(listed, start):
+            return data[:start] + data[start + len(listed) :], raws
+    return None
 
 
 def items(data: bytes) -> list[bytes] | None:

@@ -20,6 +20,7 @@ from dagmanager.errors import ErrorCode, Rejection
 # CPython converts no longer text to an int; longer ones stay text, which hashes just as exactly.
 DIGITS_MAX: Final = 4_300
 
+TOO_DEEP: Final = "nested too deep"
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN = re.compile(r'"([^"\\\x00-\x1f]*)"')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -36,7 +37,10 @@ class HugeInteger(msgspec.Struct, frozen=True):
 
 
 class JsonProblem(msgspec.Struct, frozen=True):
-    """Why a text is not the JSON we accept. `offset` in bytes from 0; `line` and `column` from 1."""
+    """Why a text is not the JSON we accept. `offset` in bytes from 0; `line` and `column` from 1.
+
+    `offset` -1: somewhere; the text was too long to look for the place.
+    """
 
     reason: str
     pointer: str
@@ -46,14 +50,28 @@ class JsonProblem(msgspec.Struct, frozen=True):
 
     def rejection(self, what: str = "") -> Rejection:
         """As `invalid_json`; `what` names the text when it is not the record itself (`dag_json`)."""
-        place = f"line {self.line}, column {self.column} (byte {self.offset})"
         inside = f" of {what}" if what else ""
+        if self.offset < 0:
+            return Rejection(ErrorCode.INVALID_JSON, f"{self.reason}{inside}", field=self.pointer)
+        place = f"line {self.line}, column {self.column} (byte {self.offset})"
         return Rejection(
             ErrorCode.INVALID_JSON,
             f"{self.reason}, at {place}{inside}",
             field=self.pointer,
             details=({"offset": self.offset, "line": self.line, "column": self.column},),
         )
+
+    def within(self, whole: bytes, piece: bytes, pointer: str) -> JsonProblem:
+        """The same problem told from the top of `whole`, where `piece` stands at `pointer`."""
+        start = whole.find(piece)
+        if self.offset < 0 or start < 0:
+            return JsonProblem(self.reason, pointer + self.pointer, -1, 0, 0)
+        before = whole[:start]
+        column = self.column
+        if self.line == 1:
+            column += len(before[before.rfind(b"\n") + 1 :].decode(errors="replace"))
+        line = before.count(b"\n") + self.line
+        return JsonProblem(self.reason, pointer + self.pointer, start + self.offset, line, column)
 
 
 class _Stop(Exception):  # noqa: N818 - control flow of this module only
@@ -77,6 +95,12 @@ def scan(data: bytes, depth_max: int) -> Any:
         return scanner.document()
     except _Stop as stop:
         return _problem(stop.reason, scanner.pointer(), text, stop.at)
+
+
+def problem_at(reason: str, data: bytes, offset: int) -> JsonProblem:
+    """A problem at a byte of `data`, without a pointer."""
+    head = data[: max(0, min(offset, len(data)))].decode(errors="replace")
+    return _problem(reason, "", head, len(head))
 
 
 def _problem(reason: str, pointer: str, text: str, at: int) -> JsonProblem:
@@ -113,7 +137,7 @@ class _Scanner:
             return self.string(at)
         if first in ("{", "["):
             if depth > self.depth_max:
-                raise _Stop(f"nested deeper than {self.depth_max} levels", at)
+                raise _Stop(TOO_DEEP, at)
             return self.object(at, depth) if first == "{" else self.list(at, depth)
         for word in _NON_NUMBERS:
             if self.text.startswith(word, at):

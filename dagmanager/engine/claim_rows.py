@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from dagmanager.dag.model import Node, Submission
+from dagmanager.engine.inherit import inherited_ttls
 from dagmanager.engine.naming import choose_base_names, topic_name
 from dagmanager.engine.plan import Action, BufferNode, CreateNode, IsolateNode, Plan, Reason, SchemaEffect
 from dagmanager.engine.policy import Policy
@@ -54,6 +55,7 @@ def node_writes(tx: Transaction, decision: Decision) -> NodeWrites:
     mine = [known.queues[a.binding] for a in plan.actions if _is_ours_already(a)]
     names = _topic_names(tx, new, nodes)
     queues = {a.binding: _queue_row(a, names[a.binding], nodes[a.node.node_id], decision) for a in new}
+    queues |= _inheriting(tx, decision, queues)
     changed = [row for node_id, row in nodes.items() if known.nodes.get(node_id) != row]
     joined = (a.topic for a in plan.actions if _waits_for_rival(a, known))
     return NodeWrites(
@@ -64,6 +66,19 @@ def node_writes(tx: Transaction, decision: Decision) -> NodeWrites:
         introduced=tuple(a.node.node_id for a in plan.actions if a.reason == Reason.NEW_NODE.value),
         raises_epoch=any(_changes_answers(a, known) for a in plan.actions),
     )
+
+
+def _inheriting(
+    tx: Transaction, decision: Decision, queues: Mapping[Binding, QueueRow]
+) -> dict[Binding, QueueRow]:
+    """Queues of new nodes that replace an older one keep its TTL (F4)."""
+    new = [a.node.node_id for a in decision.plan.actions if a.reason == Reason.NEW_NODE.value]
+    ttls = inherited_ttls(tx, decision.submission, decision.known, new)
+    return {
+        binding: msgspec.structs.replace(row, ttl_ms=ttls[binding.node_id])
+        for binding, row in queues.items()
+        if binding.node_id in ttls
+    }
 
 
 def _waits_for_rival(action: Action, known: Known) -> bool:

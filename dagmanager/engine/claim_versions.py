@@ -110,7 +110,7 @@ def _seen(change: AddHolder, rows: list[SentinelRow], policy: Policy, now_ms: in
 
 
 def _content(submission: Submission) -> ContentRow:
-    members = sorted(
-        Member(node.node_id, node.schema_hash, node.tags, node.name) for node in submission.hashed.dag.nodes
-    )
+    """In DAG order: pairing with a later version looks at positions (decisions 2)."""
+    nodes = submission.hashed.dag.nodes
+    members = [Member(node.node_id, node.schema_hash, node.tags, node.name) for node in nodes]
     return ContentRow(submission.hashed.content_digest, tuple(members))

@@ -42,9 +42,7 @@ def _name(node: Paired) -> tuple[str, str]:
     return node.name, node.node_type
 
 
-def _in_turn(
-    new: Iterable[tuple[Hashable, str]], old: Iterable[tuple[Hashable, str]]
-) -> Mapping[str, str]:
+def _in_turn(new: Iterable[tuple[Hashable, str]], old: Iterable[tuple[Hashable, str]]) -> Mapping[str, str]:
     """First with first, second with second, among equals."""
     waiting: defaultdict[Hashable, deque[str]] = defaultdict(deque)
     for key, node_id in old:

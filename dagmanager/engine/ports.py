@@ -111,7 +111,7 @@ class Transaction(GraphReader, Protocol):
         ...
 
     def lock(self, locks: Locks) -> None:
-        """Lock before reading. Later calls may only name kinds that come later in the order."""
+        """Lock before reading. Later calls may only name later kinds, or larger keys of the same kind."""
         ...
 
     def content(self, digest: str) -> ContentRow | None:
@@ -135,7 +135,10 @@ class Transaction(GraphReader, Protocol):
         ...
 
     def tags_in_force(self, node_ids: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
-        """Union of each node's tags over contents that an active sentinel is of; sorted."""
+        """Union of each node's tags over contents that an active sentinel is of; sorted.
+
+        Nodes in no such content, or without tags there, may be left out.
+        """
         ...
 
     def tag_queries(self, tags: Iterable[str], interval: int) -> tuple[NodeRow, ...]:

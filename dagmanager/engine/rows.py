@@ -177,7 +177,7 @@ class Member(NamedTuple):
 
 
 class ContentRow(msgspec.Struct, frozen=True, tag="content"):
-    """DagContent: a set of nodes, written once."""
+    """DagContent: a set of nodes, written once, in the order of the DAG that brought it first."""
 
     digest: str
     members: tuple[Member, ...]

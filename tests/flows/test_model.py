@@ -10,12 +10,12 @@ import pytest
 from bytewax.testing import cluster_main, run_main
 
 from dagmanager.dag.model import Record, Submission
-from dagmanager.engine.journey import Answer, Message, Refused
+from dagmanager.engine.journey import Message
 from flows.submissions import build
 from operators.messages import buried, told
 from tests.flows.crashing import Fuse, ListSource, World, impatient
-from tests.flows.strategies import Market, pool, records
 from tests.flows.stores import answered, assert_equal, stores
+from tests.flows.strategies import Market, pool, records
 
 COUNT = 1_200
 
@@ -38,9 +38,7 @@ def one_by_one(given: list[Record]) -> World:
     reader = assembled.reader()
     for each in given:
         for item in reader.read(each):
-            answer: Answer | Refused = item
-            if isinstance(item, Submission):
-                answer = assembled.engine.submit([item])[0]
+            answer = assembled.engine.submit([item])[0] if isinstance(item, Submission) else item
             world.diffs += told(answer)
             world.letters += buried(answer)
     return world

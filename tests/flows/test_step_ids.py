@@ -51,7 +51,7 @@ answered
 answered.map
 answered.map.flat_map_batch
 queue_events
-""".split()
+"""
 
 
 def flow() -> Dataflow:
@@ -61,7 +61,7 @@ def flow() -> Dataflow:
 
 
 def test_ids_are_as_released() -> None:
-    assert list(step_ids(flow())) == [f"dagmanager_submissions.{name}" for name in GOLDEN]
+    assert list(step_ids(flow())) == [f"dagmanager_submissions.{name}" for name in GOLDEN.split()]
 
 
 def test_what_keeps_state_is_known() -> None:

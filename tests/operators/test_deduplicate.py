@@ -40,7 +40,7 @@ def test_a_message_key_is_taken_apart_as_it_is_made() -> None:
     assert identity_of(key("blake3:a", 5, "w")) == Identity("blake3:a", 5, "w")
     assert identity_of(key("blake3:a", 0, "w", "blake3:c")) == Identity("blake3:a", 0, "w", "blake3:c")
     for wrong in ("", "a", "a:b", "a:1:x:w"):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match="no message key|invalid literal"):
             identity_of(wrong)
 
 
@@ -55,7 +55,7 @@ def test_memory_expires_is_bounded_and_survives_a_restart() -> None:
     for each in (one, two, one):
         logic.on_item(each)
     assert logic.notify_at() == now[0] + HOUR
-    state = pickle.loads(pickle.dumps(logic.snapshot()))  # noqa: S301 - our own
+    state = pickle.loads(pickle.dumps(logic.snapshot()))
     assert list(seen(now, state).on_item(one)[0]) == []
     assert list(seen(now, state | {"v": 0}).on_item(one)[0]) == [one]
     logic.on_item(three)

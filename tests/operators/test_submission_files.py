@@ -71,7 +71,7 @@ def test_it_resumes_exactly_where_the_snapshot_was_taken(tmp_path: Path) -> None
     assert len(everything) == 300
     reading, seen = part(tmp_path), 0
     while seen < 300:
-        state = pickle.loads(pickle.dumps(reading.snapshot()))  # noqa: S301 - our own
+        state = pickle.loads(pickle.dumps(reading.snapshot()))
         assert drained(part(tmp_path, state)) == everything[seen:]
         seen += len(list(reading.next_batch()))
     assert len(pickle.dumps(reading.snapshot())) < 400
