@@ -65,17 +65,20 @@ class Watch:
         self.ours_ms: dict[str, list[float]] = defaultdict(list)
 
     def hand_out(self) -> None:
+        """The next record leaves the source."""
         self.given += 1
         self.inside = 0.0
         self.began = time.perf_counter()
 
     def take_back(self) -> None:
+        """Its last chunk was written."""
         kind = self.kinds[self.answered]
         self.total_ms[kind].append((time.perf_counter() - self.began) * 1_000)
         self.ours_ms[kind].append(self.inside * 1_000)
         self.answered += 1
 
     def timed(self, act: Callable[[], T]) -> T:
+        """Count the call as ours."""
         began = time.perf_counter()
         found = act()
         self.inside += time.perf_counter() - began
@@ -90,10 +93,12 @@ class WatchedReader(Reader):
     def canonicalize(
         self, record: Record, *, digest: bytes = b"", repeat: bool = False
     ) -> Canonicalized | Refused | None:
+        """Timed."""
         read = super().canonicalize
         return self.watch.timed(lambda: read(record, digest=digest, repeat=repeat))
 
     def hash(self, item: Canonicalized | Refused) -> tuple[Submission | Refused, ...]:
+        """Timed."""
         prove = super().hash
         return self.watch.timed(lambda: prove(item))
 
@@ -122,6 +127,7 @@ class OneByOne(StatefulSourcePartition[tuple[str, Record], None]):
         self._records, self._watch = records, watch
 
     def next_batch(self) -> Iterable[tuple[str, Record]]:
+        """One record, or none while one is in flight."""
         if self._watch.answered < self._watch.given:
             return []
         if self._watch.given == len(self._records):
@@ -131,7 +137,8 @@ class OneByOne(StatefulSourcePartition[tuple[str, Record], None]):
         return [("all", record)]
 
     def snapshot(self) -> None:
-        return None
+        """Nothing to resume."""
+        return
 
 
 class Source(FixedPartitionedSource[tuple[str, Record], None]):
@@ -141,9 +148,11 @@ class Source(FixedPartitionedSource[tuple[str, Record], None]):
         self._part = OneByOne(records, watch)
 
     def list_parts(self) -> list[str]:
+        """One."""
         return ["all"]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> OneByOne:  # noqa: ARG002 - bytewax prescribes it
+        """Not resumed."""
         return self._part
 
 
@@ -154,6 +163,7 @@ class LastChunk(StatefulSinkPartition[Any, None]):
         self._watch = watch
 
     def write_batch(self, values: list[Any]) -> None:
+        """Count answers whose last chunk came."""
         for value in values if self._watch else ():
             if isinstance(value, Message) and self._watch:
                 told = orjson.loads(value.value)
@@ -162,7 +172,8 @@ class LastChunk(StatefulSinkPartition[Any, None]):
                     self._watch.take_back()
 
     def snapshot(self) -> None:
-        return None
+        """Nothing to resume."""
+        return
 
 
 class Sink(FixedPartitionedSink[Any, None]):
@@ -172,9 +183,11 @@ class Sink(FixedPartitionedSink[Any, None]):
         self._watch = watch
 
     def list_parts(self) -> list[str]:
+        """One."""
         return ["all"]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> LastChunk:  # noqa: ARG002 - bytewax prescribes it
+        """Not resumed."""
         return LastChunk(self._watch)
 
 
@@ -206,12 +219,12 @@ def workload(size: int, rounds: int) -> tuple[list[Record], list[str]]:
     for name in dags:
         send("new", name, name, 0)
     for turn in range(1, rounds + 1):
-        for name in dags:
+        for name, nodes in dags.items():
             send("unchanged", name, name, turn - 1)
             send("new_id", name, f"{dice.getrandbits(128):032x}", turn - 1)
             for step in range(max(1, size // 100)):
                 position = size - 1 - 2 * step  # a leaf
-                dags[name][position] = node(position, dice, dags[name][position]["inputs"], salt=turn)
+                nodes[position] = node(position, dice, nodes[position]["inputs"], salt=turn)
             send("changed", name, name, turn)
     return records, kinds
 

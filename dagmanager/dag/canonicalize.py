@@ -9,7 +9,7 @@ import msgspec
 from dagmanager.dag.context import namespace_text
 from dagmanager.dag.duplicates import unite
 from dagmanager.dag.entries import Entries, read_entries
-from dagmanager.dag.exact_json import is_utf8, items, not_an_object, parse, split_nodes
+from dagmanager.dag.exact_json import is_utf8, items, members, not_an_object, parse, split_nodes
 from dagmanager.dag.findings import DETAILS_MAX, FieldError, escaped, object_at, refused, text_at, wrong
 from dagmanager.dag.given import given_context
 from dagmanager.dag.hashing import mismatch, node_id, pointers

@@ -16,6 +16,7 @@ from dagmanager.dag.exact_json import (
     members,
     not_an_object,
     parse,
+    parse_many,
     repeated_key_problem,
 )
 from dagmanager.dag.findings import FieldError, escaped, object_at, refused, text_at, wrong
@@ -129,11 +130,11 @@ def _certainly(problem: Any) -> JsonProblem:
 
 def _fields(whole: bytes, found: dict[str, bytes], pointer: str, limits: Limits) -> dict[str, Any]:
     """Members of the record, parsed exactly. A text cannot hide a wrong key, so that it is read only if used."""
+    wanted = {key: raw for key, raw in found.items() if raw[:1] != b'"' or key in _TEXTS}
     fields: dict[str, Any] = {}
-    for key, raw in found.items():
-        if raw[:1] == b'"' and key not in _TEXTS:
-            continue
-        value = parse(raw, limits.depth_max - 1)
+    for (key, raw), value in zip(
+        wanted.items(), parse_many(list(wanted.values()), limits.depth_max - 1), strict=True
+    ):
         if isinstance(value, JsonProblem):
             raise FieldError(value.within(whole, raw, f"{pointer}/{escaped(key)}").rejection())
         fields[key] = value

@@ -7,15 +7,16 @@ the last of two equal keys. A lost member is two quotes less when the value is w
 from __future__ import annotations
 
 import json
+import math
 import re
-from itertools import pairwise, repeat
+from itertools import chain, pairwise, repeat
 from operator import add
 from typing import Any, Final
 
 import msgspec
 import orjson
 
-from dagmanager.dag.json_scan import TOO_DEEP, JsonProblem, problem_at, scan
+from dagmanager.dag.json_scan import DIGITS_MAX, TOO_DEEP, HugeInteger, JsonProblem, problem_at, scan
 
 _decode = msgspec.json.Decoder().decode
 _split_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -39,7 +40,7 @@ def parse(data: bytes, depth_max: int) -> Any:
     if type(tree) is str:
         return tree
     if data.count(b"{") + data.count(b"[") > depth_max and depth_of(tree) > depth_max:
-        return _explained(data, depth_max, JsonProblem(TOO_DEEP, "", -1, 0, 0))
+        return _explained(data, depth_max, _nowhere(TOO_DEEP))
     if _no_key_lost(data, tree):
         return tree
     key = _repeated_key(data)
@@ -48,14 +49,35 @@ def parse(data: bytes, depth_max: int) -> Any:
 
 def _broken(data: bytes, depth_max: int, error: Exception) -> Any:
     """What is wrong with a text that msgspec does not take; or its value, if a very long integer is all."""
-    if len(data) <= SCAN_MAX or isinstance(error, msgspec.ValidationError):
+    if len(data) <= SCAN_MAX:
         return scan(data, depth_max)
+    if isinstance(error, msgspec.ValidationError):
+        return _read_plainly(data, depth_max)
     if isinstance(error, RecursionError):
-        return JsonProblem(TOO_DEEP, "", -1, 0, 0)
+        return _nowhere(TOO_DEEP)
     if isinstance(error, UnicodeDecodeError):
-        return JsonProblem("invalid UTF-8", "", -1, 0, 0)
+        return _nowhere("invalid UTF-8")
     found = _BYTE_OF.search(str(error))
     return problem_at("malformed JSON", data, int(found.group(1)) if found else len(data))
+
+
+def _nowhere(reason: str) -> JsonProblem:
+    return JsonProblem(reason, "", -1, 0, 0)
+
+
+def _read_plainly(data: bytes, depth_max: int) -> Any:
+    """`scan` without places, by the standard library: for long texts with a number msgspec does not take."""
+    try:
+        tree = _exactly(data.decode())
+    except _RepeatedKey as found:
+        return _repeated(str(found.args[0]))
+    except RecursionError:
+        return _nowhere(TOO_DEEP)
+    except (ValueError, OverflowError):
+        return _nowhere("malformed JSON, or a number too large for a double")
+    if depth_of(tree) > depth_max:
+        return _nowhere(TOO_DEEP)
+    return tree if _has_no_surrogate(tree) else _nowhere("a lone surrogate in a text")
 
 
 def _explained(data: bytes, depth_max: int, problem: JsonProblem) -> JsonProblem:
@@ -65,19 +87,53 @@ def _explained(data: bytes, depth_max: int, problem: JsonProblem) -> JsonProblem
 
 
 def _repeated(key: str) -> JsonProblem:
-    return JsonProblem(f"the key {key[:80]!r} appears twice", "", -1, 0, 0)
+    return _nowhere(f"the key {key[:80]!r} appears twice")
 
 
 class _RepeatedKey(Exception):  # noqa: N818 - control flow of this module only
     pass
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> None:
-    if len(dict(pairs)) < len(pairs):
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
         keys = sorted(key for key, _ in pairs)
         raise _RepeatedKey(next(key for key, other in pairwise(keys) if key == other))
+    return members
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise OverflowError(text[:80])
+    return number
+
+
+def _whole(text: str) -> int | HugeInteger:
+    return HugeInteger(text) if len(text) > DIGITS_MAX else int(text)
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(text)
+
+
+def _has_no_surrogate(tree: Any) -> bool:
+    level = [tree]
+    while level:
+        objects = [item for item in level if isinstance(item, dict)]
+        lists = [item for item in level if isinstance(item, list)]
+        texts = [item for item in level if isinstance(item, str)]
+        try:
+            "".join(chain(texts, chain.from_iterable(objects))).encode()
+        except UnicodeEncodeError:
+            return False
+        level = list(chain.from_iterable(chain(lists, map(dict.values, objects))))
+    return True
+
+
+_exactly = json.JSONDecoder(
+    object_pairs_hook=_distinct, parse_float=_finite, parse_int=_whole, parse_constant=_no_constant
+).decode
 # Numbers stay text: only keys matter here.
 _look_at_keys = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=str, parse_float=str).decode
 
@@ -158,14 +214,14 @@ def repeated_key_problem(data: bytes, depth_max: int) -> JsonProblem | None:
     try:
         key = _repeated_key(data)
     except RecursionError:
-        return _explained(data, depth_max, JsonProblem(TOO_DEEP, "", -1, 0, 0))
+        return _explained(data, depth_max, _nowhere(TOO_DEEP))
     return None if key is None else _explained(data, depth_max, _repeated(key))
 
 
 def _coarse(data: bytes, depth_max: int, error: Exception) -> Any:
     first = data.lstrip(b" \t\r\n")[:1]
     if isinstance(error, msgspec.ValidationError):
-        return not_an_object() if first != b"{" else scan(data, depth_max)
+        return not_an_object() if first != b"{" else _read_plainly(data, depth_max)
     return _broken(data, depth_max, error)
 
 

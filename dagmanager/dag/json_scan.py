@@ -50,10 +50,11 @@ class JsonProblem(msgspec.Struct, frozen=True):
 
     def rejection(self, what: str = "") -> Rejection:
         """As `invalid_json`; `what` names the text when it is not the record itself (`dag_json`)."""
-        inside = f" of {what}" if what else ""
         if self.offset < 0:
+            inside = f" in {what}" if what else ""
             return Rejection(ErrorCode.INVALID_JSON, f"{self.reason}{inside}", field=self.pointer)
         place = f"line {self.line}, column {self.column} (byte {self.offset})"
+        inside = f" of {what}" if what else ""
         return Rejection(
             ErrorCode.INVALID_JSON,
             f"{self.reason}, at {place}{inside}",

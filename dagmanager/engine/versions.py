@@ -248,11 +248,10 @@ def _takeover(
     """What becomes of the lineage when `key` takes its place, instead of `prior` (its label's) if any.
 
     No weight inherits the prior's, else asks for all; all supersedes everyone, none parks, a share
-    makes a canary pair. Whoever would be alone has 1.0.
+    makes a canary pair. Whoever would be alone has 1.0. Whoever stood behind a failed claim leaves.
     """
     others = [each for each in view if each != key and (prior is None or each != prior.key)]
     settled = _overtaken(rows.values()) | _parked(rows, view) | set(view)
-    # Whoever stood behind a claim that failed is nobody's any more.
     leaving = [row.key for row in rows.values() if row.state is PENDING and row.key not in settled]
     leaving = [each for each in leaving if each != key] + ([] if prior is None else [prior.key])
     weight = wanted if wanted is not None else 1.0 if prior is None else view.get(prior.key, 0.0)
@@ -285,7 +284,8 @@ def _after(view: View, key: SentinelKey, takeover: Takeover, overtaken: frozense
     """The active weights once `key` has taken over: at most two, together 1.0. Weight 0.0 parks."""
     gone, parks = frozenset(takeover.supersedes), {k for k, w in takeover.weights if w == 0.0}
     left = {k: w for k, w in view.items() if k not in gone and k not in parks and k != key}
-    if takeover.state is PARKED or (len(left) > 1 and key in overtaken):
+    too_late = key in overtaken and (len(left) > 1 or (left and takeover.weight >= 1.0))
+    if takeover.state is PARKED or too_late:  # never push out who came after
         total = sum(left.values())
         return {k: w / total for k, w in left.items()}
     if not left or takeover.weight >= 1.0:

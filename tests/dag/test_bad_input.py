@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dagmanager.dag.decode import decode
+from dagmanager.dag.exact_json import SCAN_MAX
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Record
 from dagmanager.errors import ErrorCode, Rejection
@@ -66,6 +67,36 @@ def test_the_position_of_a_problem_is_that_of_the_text() -> None:
     assert found.code is ErrorCode.INVALID_JSON
     assert found.field == "/nodes/1/b"
     assert found.details == ({"offset": text.rindex(b'"b"'), "line": 5, "column": 4},)
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        b'"a":NaN',
+        b'"a":1e999',
+        b'"a":"\\ud800"',
+        b'"k":1,"k":2',
+        b'"a":{"\\"":1,"\\"":2}',
+        b'"a":"\x01"',
+        b'"a":tru',
+        b'"a":' + b"[" * 70 + b"]" * 70,
+        b'"a":"\xff"',
+        b'"a":1',
+    ],
+)
+@pytest.mark.parametrize("number", [b"1", b"9" * 5_000])
+def test_long_texts_are_read_as_strictly_as_short_ones(member: bytes, number: bytes) -> None:
+    filler = b'"filler":[' + b"1," * SCAN_MAX + b'1],"n":' + number + b","
+    for text in (
+        b'{"nodes":[],' + filler + member + b"}",
+        b'{"nodes":[{"node_type":"VersionSentinel",' + filler + member + b"}]}",
+    ):
+        found = made.hashed(made.raw_request(text))
+        if member == b'"a":1':
+            assert not isinstance(found, Rejection)
+        else:
+            assert isinstance(found, Rejection)
+            assert found.code is ErrorCode.INVALID_JSON
 
 
 WRONG: list[tuple[str, Any, str]] = [

@@ -46,7 +46,7 @@ def test_dag_json_is_json_text_or_any_base64_of_it(text: str) -> None:
 
 
 def test_a_diff_request_carries_its_context_as_sent() -> None:
-    context = {
+    context: dict[str, Any] = {
         "world_id": " w ",
         "execution_domain": "Paper",
         "as_of": "2025",
@@ -59,7 +59,11 @@ def test_a_diff_request_carries_its_context_as_sent() -> None:
 
 
 def test_a_commit_log_record_carries_the_gateways_context() -> None:
-    context = {"execution_domain": "backtest", "safe_mode": True, "downgrade_reason": "missing_as_of"}
+    context: dict[str, Any] = {
+        "execution_domain": "backtest",
+        "safe_mode": True,
+        "downgrade_reason": "missing_as_of",
+    }
     payload = {"dag": TREE, "compute_context": context | {"world_id": "w1"}, "world_ids": ["w1", "w2", "w1"]}
     found = envelope(["gateway.ingest", 5, "s", payload | {"node_ids_crc32": 9}], b"ingest:s")
     assert (found.form, found.worlds, found.node_ids_crc32) == ("commit_log", ("w1", "w2"), 9)

@@ -40,7 +40,7 @@ def test_the_second_version_of_a_node_keeps_the_ttl_of_the_first() -> None:
     for position, value in enumerate((first, second_version())):
         record = Record(value, Origin("test", position=position), name.encode(), position)
         submissions = [each for each in reader.read(record) if not hasattr(each, "rejection")]
-        parts.engine.submit(submissions)  # type: ignore[arg-type]  # refused ones are filtered out above
+        parts.engine.submit(submissions)
         if position == 0:
             graph.transact(lambda tx: lengthen(tx, "asset_Node_3cd02d60_v1"))
     assert queues(graph)["asset_Node_458073fa_v2"].ttl_ms == LONGER_MS

@@ -39,8 +39,9 @@ class CrashError(Exception):
 class Fuse:
     """Blows at the `left`-th point passed; after that every point blows, as in a dead process."""
 
-    def __init__(self, left: int | None = None) -> None:
+    def __init__(self, left: int | None = None, only: str = "") -> None:
         self.left = left
+        self.only = only
         self.passed = 0
         self.at = ""
         self.raises: Callable[[str], Exception] = CrashError
@@ -49,7 +50,7 @@ class Fuse:
     def __call__(self, point: str) -> None:
         with self._lock:
             self.passed += 1
-            if self.left is None:
+            if self.left is None or (self.only and not self.at and point != self.only):
                 return
             self.left -= 1
             if self.left <= 0:
@@ -157,10 +158,13 @@ class World:
         engine = assembled.engine
 
         def publish() -> object:
-            send = lambda: publish_waiting(engine.graph, engine.events)  # noqa: E731 - needed twice
-            return patience(send) if patience else send()
+            return (patience or _at_once)(lambda: publish_waiting(engine.graph, engine.events))
 
         return Sinks(ListSink(self.diffs, fuse), ListSink(self.letters, fuse), QueueEventsSink(publish))
+
+
+def _at_once(call: Callable[[], T]) -> T:
+    return call()
 
 
 def impatient(stopping: Callable[[], bool] = lambda: True) -> Patience:

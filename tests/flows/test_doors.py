@@ -85,7 +85,8 @@ def test_a_signal_drains(folder: Path, number: signal.Signals) -> None:
     with subprocess.Popen(
         command, cwd=ROOT, env=environment(folder), stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        assert process.stdin and process.stderr
+        assert process.stdin
+        assert process.stderr
         process.stdin.write(b"\n".join(lines_in[:3]) + b"\n" + lines_in[3][:10])
         process.stdin.flush()
         until = time.monotonic() + 20
