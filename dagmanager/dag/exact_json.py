@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from itertools import chain, pairwise, repeat
-from operator import add
+from itertools import chain, pairwise
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +26,9 @@ _dump = orjson.dumps
 SCAN_MAX: Final = 256 * 1024
 _BYTE_OF = re.compile(r"\(byte (\d+)\)")
 
+# Texts whose openings are counted together.
+_GROUP: Final = 4
+
 # What msgspec raises on text it does not take.
 BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -39,7 +41,7 @@ def parse(data: bytes, depth_max: int) -> Any:
         return _broken(data, depth_max, error)
     if type(tree) is str:
         return tree
-    if data.count(b"{") + data.count(b"[") > depth_max and depth_of(tree) > depth_max:
+    if _openings(data) > depth_max and depth_of(tree) > depth_max:
         return _explained(data, depth_max, _nowhere(TOO_DEEP))
     if _no_key_lost(data, tree):
         return tree
@@ -150,15 +152,26 @@ def _repeated_key(data: bytes) -> str | None:
 def parse_many(texts: list[bytes], depth_max: int) -> list[Any]:
     """`parse` of each text, in one go; one doubtful text costs the others a second reading."""
     if len(texts) > 1:
-        joined = b"[" + b",".join(texts) + b"]"
+        groups = [b",".join(texts[start : start + _GROUP]) for start in range(0, len(texts), _GROUP)]
+        joined = b"[" + b",".join(groups) + b"]"
         try:
             trees: list[Any] = _decode(joined)
         except BROKEN:
             trees = []
-        openings = map(add, map(bytes.count, texts, repeat(b"{")), map(bytes.count, texts, repeat(b"[")))
-        if len(trees) == len(texts) and max(openings) <= depth_max and _no_key_lost(joined, trees):
-            return trees
+        if len(trees) == len(texts) and _no_key_lost(joined, trees):
+            # So few openings in a whole group that none of its texts can be too deep: the common case.
+            if all(_openings(group) <= depth_max for group in groups):
+                return trees
+            if all(
+                _openings(text) <= depth_max or depth_of(tree) <= depth_max
+                for text, tree in zip(texts, trees, strict=True)
+            ):
+                return trees
     return [parse(text, depth_max) for text in texts]
+
+
+def _openings(text: bytes) -> int:
+    return text.count(b"{") + text.count(b"[")
 
 
 def _no_key_lost(data: bytes, tree: Any) -> bool:
@@ -171,6 +184,8 @@ def _no_key_lost(data: bytes, tree: Any) -> bool:
         again = _dump(tree)
     except TypeError:  # an integer beyond 64 bits
         return False
+    if data == again:
+        return True
     quotes = data.count(b'"')
     if b"\\" not in data:
         return quotes == again.count(b'"')

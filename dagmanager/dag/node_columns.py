@@ -7,7 +7,7 @@ that is not sends the whole batch back to `read_node`, which also knows what to 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, compress
 from operator import itemgetter
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import orjson
 
 from dagmanager.dag.model import Node
 from dagmanager.dag.node_fields import ID_PREFIX, INT32_MAX
-from dagmanager.dag.params import INT64_MAX, TAG_QUERY, is_dropped, needs_care
+from dagmanager.dag.params import INT64_MAX, TAG_QUERY, is_dropped
 from dagmanager.dag.version import SENTINEL
 
 _PLAIN_FIELDS = itemgetter(
@@ -37,8 +37,7 @@ _HEX: Final = b"0123456789abcdef"
 _ID_LENGTH: Final = len(ID_PREFIX) + 64
 _PREFIX_LENGTH: Final = len(ID_PREFIX)
 _PREFIX_REST: Final = ID_PREFIX.encode().translate(None, _HEX)
-_CONTAINERS: Final = frozenset({dict, list})
-_DIGITS_AS_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
+_TELLING: Final = frozenset({dict, list, float})
 _dump = orjson.dumps
 _SORTED: Final = orjson.OPT_SORT_KEYS
 
@@ -116,37 +115,31 @@ def _tag_sets(column: Sequence[Any]) -> list[tuple[str, ...]] | None:
 
 def _canonical(column: Sequence[Any]) -> list[str] | None:
     """Canonical JSON of each, None when one needs more than sorting (as `params.canonical_json` decides)."""
-    if not _all_of(dict, column) or _has_dropped_key(column):
+    if not _all_of(dict, column) or _one_needs_care(column):
         return None
     try:
-        texts = [_dump(params, option=_SORTED) for params in column]
+        return [_dump(params, option=_SORTED).decode() for params in column]
     except TypeError:  # an integer beyond 64 bits
         return None
-    if _may_hold_odd_float(b"\n".join(texts)) and any(map(needs_care, column)):
-        return None
-    return list(map(bytes.decode, texts))
 
 
-def _has_dropped_key(level: Sequence[Any]) -> bool:
-    """Whether a key that no id holds stands anywhere, at any depth; level by level."""
-    objects = level
+def _one_needs_care(objects: Sequence[dict[str, Any]]) -> bool:
+    """`params.needs_care` of many, level by level: a dropped key, or a float Python writes differently."""
     while objects:
         if any(map(is_dropped, set().union(*objects))):
             return True
-        inner: list[Any] = [
-            item for item in chain.from_iterable(map(dict.values, objects)) if type(item) in _CONTAINERS
-        ]
-        objects = [item for item in inner if type(item) is dict]
-        lists = [item for item in inner if type(item) is list]
-        while lists:
-            inner = [item for item in chain.from_iterable(lists) if type(item) in _CONTAINERS]
-            objects += [item for item in inner if type(item) is dict]
-            lists = [item for item in inner if type(item) is list]
+        telling = _telling(chain.from_iterable(map(dict.values, objects)))
+        objects = [item for item in telling if type(item) is dict]
+        while telling:
+            floats = [abs(item) for item in telling if type(item) is float and item]
+            if floats and (min(floats) < 1e-4 or max(floats) >= 1e16):
+                return True
+            telling = _telling(chain.from_iterable([item for item in telling if type(item) is list]))
+            objects += [item for item in telling if type(item) is dict]
     return False
 
 
-def _may_hold_odd_float(text: bytes) -> bool:
-    """Whether a digit stands before an `e`, or a number may start with `0.0000`: a float orjson and Python
-    write in two ways looks like that. Texts may too, so that a yes means "look closely".
-    """
-    return b"0e" in text.translate(_DIGITS_AS_ZERO) or b"0.0000" in text
+def _telling(values: Iterable[Any]) -> list[Any]:
+    """The values that can hold a reason: objects, lists, floats."""
+    listed = list(values)
+    return list(compress(listed, map(_TELLING.__contains__, map(type, listed))))

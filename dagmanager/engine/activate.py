@@ -72,12 +72,25 @@ def activate_claimed(
     ]
     tx.put(fresh)
     for pending in sentinels:
+        if not _is_up(tx, pending):
+            continue
         lineage = LineageKey(pending.key.lineage, pending.key.namespace)
         before = sentinels_of(tx, lineage)
-        moved |= settle(tx, lineage, before, activate_sentinel(pending, before, now_ms), now_ms)
+        after = tuple(_waiting_no_more(row, pending) for row in activate_sentinel(pending, before, now_ms))
+        moved |= settle(tx, lineage, before, after, now_ms)
     moved |= {row.binding.node_id for row in fresh}
     if moved:
         tx.put(announce(tx, _changes(tx, moved, {row.topic for row in fresh}), now_ms))
+
+
+def _waiting_no_more(row: SentinelRow, pending: SentinelRow) -> SentinelRow:
+    return msgspec.structs.replace(row, waits=()) if row.key == pending.key and row.waits else row
+
+
+def _is_up(tx: Transaction, pending: SentinelRow) -> bool:
+    """Whether the queues that it joined are there: before that, its lineage keeps the version it has."""
+    found = tx.queues_by_topic(pending.waits)
+    return all(topic in found and found[topic].state is QueueState.ACTIVE for topic in pending.waits)
 
 
 def settle(

@@ -14,6 +14,7 @@ from dagmanager.engine.plan import Plan
 from dagmanager.engine.ports import Locks, LookupKeys, Transaction
 from dagmanager.engine.references import content_bindings, set_free
 from dagmanager.engine.rows import (
+    GONE,
     LineageKey,
     OutcomeRow,
     QueueRow,
@@ -131,6 +132,18 @@ def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: st
     )
     tx.put([OutcomeRow(claim_id, encode(rejection), (), now_ms)])
     return rejection
+
+
+def give_up(tx: Transaction, claim_id: str, owner: str) -> Rejection | None:
+    """Refuse what is left of a claim whose joined queue failed while nobody was there to decide again."""
+    _, sentinels = tx.claims(claim_id)
+    joined = tx.queues_by_topic({topic for row in sentinels for topic in row.waits})
+    gone = {
+        topic: f"the queue it joined is {row.state.value}"
+        for topic, row in joined.items()
+        if row.state in GONE
+    }
+    return refuse(tx, claim_id, gone, owner) if gone else None
 
 
 def _failed(row: QueueRow) -> QueueRow:

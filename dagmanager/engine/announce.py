@@ -52,15 +52,15 @@ def announce(tx: Transaction, changes: Iterable[Changed], now_ms: int) -> list[R
     for each in sorted(affected):
         revision = revisions.get(each.key) or tx.tag_revision(each.key)
         revisions[each.key] = revision + 1
-        rows.append(
-            queue_updated(
-                each.key,
-                each.match_mode,
-                _queues(tx, each, changes),
-                Moment(revision + 1, now_ms),
-                Scope(each.world_id, each.execution_domain),
-            )
+        event = queue_updated(
+            each.key,
+            each.match_mode,
+            _queues(tx, each, changes),
+            Moment(revision + 1, now_ms),
+            Scope(each.world_id, each.execution_domain),
         )
+        # A partial list is outdated by nothing: every untagged queue is announced.
+        rows.append(event if each.key.tags else msgspec.structs.replace(event, stream=""))
     rows.extend(TagSetRow(key, revision) for key, revision in sorted(revisions.items()))
     return rows
 

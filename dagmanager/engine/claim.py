@@ -96,6 +96,7 @@ def version_request(submission: Submission) -> VersionRequest:
         strategy_id=submission.strategy_id,
         submission_digest=submission.submission_digest,
         at_ms=submission.at_ms,
+        position=submission.record.origin.position if submission.record is not None else 0,
         commit_hash=dag.commit_hash,
         world_id=context.world_id,
         execution_domain=context.execution_domain,
@@ -232,6 +233,8 @@ def _record(tx: Transaction, decision: Decision, change: VersionChange | None) -
     if stored is not None:
         outcome = mended(stored, outcome, plan, _failed_untold(stored, known))
     tx.put(_outcome_rows(decision, change, outcome))
+    if stored is not None:
+        tx.put([msgspec.structs.replace(row, waits=writes.await_) for row in tx.claims(each)[1]])
     if not writes.provision:
         activate_claimed(tx, *tx.claims(each), {}, moved)
     if writes.raises_epoch:
@@ -245,7 +248,7 @@ def _versions(
     """Put the lineage's rows; the nodes whose place in an active content changed at once."""
     if change is None or isinstance(change, Resend):
         return set()
-    step = VersionStep(version_request(decision.submission), change, writes.introduced)
+    step = VersionStep(version_request(decision.submission), change, writes.introduced, writes.await_)
     return version_rows(tx, decision, step)
 
 

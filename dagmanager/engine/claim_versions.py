@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from dagmanager.dag.model import Submission
 from dagmanager.engine.activate import settle
 from dagmanager.engine.claim_rows import Decision
+from dagmanager.engine.held import held_before
 from dagmanager.engine.policy import Policy
 from dagmanager.engine.ports import Transaction
 from dagmanager.engine.rows import (
@@ -39,6 +40,7 @@ class VersionStep(msgspec.Struct, frozen=True):
     request: VersionRequest
     change: VersionChange
     introduced: tuple[str, ...]
+    waits: tuple[str, ...] = ()
 
 
 def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> set[str]:
@@ -54,9 +56,11 @@ def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> set[
     if isinstance(change, NewSentinel):
         tx.put([_content(submission)])
     told = _told(change)
+    key = HolderKey(submission.strategy_id, submission.context.namespace)
+    holder = decision.known.holders.get(key)
     before = {row.key: row for row in sentinels}
     rows = [
-        _identified(row, before.get(row.key), submission, step.introduced)
+        _identified(row, before.get(row.key), submission, step)
         for row in begin(change, sentinels, request, claim)
     ]
     if isinstance(change, AddHolder):
@@ -64,11 +68,12 @@ def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> set[
     tx.put(
         [
             HolderRow(
-                HolderKey(submission.strategy_id, submission.context.namespace),
+                key,
                 told,
                 submission.submission_digest,
                 request.weight,
                 now_ms,
+                held_before(holder, request.submission_digest, request.at_ms, request.position),
             )
         ]
     )
@@ -87,7 +92,7 @@ def _told(change: VersionChange) -> SentinelKey:
 
 
 def _identified(
-    row: SentinelRow, before: SentinelRow | None, submission: Submission, introduced: tuple[str, ...]
+    row: SentinelRow, before: SentinelRow | None, submission: Submission, step: VersionStep
 ) -> SentinelRow:
     """A pending row keeps what its former life had: the id that clients saw, its counted weights."""
     if row.state is not SentinelState.PENDING:
@@ -97,14 +102,17 @@ def _identified(
         row,
         sentinel_id=old_id or f"{submission.strategy_id}-sentinel",
         weight_revision=before.weight_revision if before is not None else 0,
-        introduced=tuple(sorted({*row.introduced, *introduced})),
+        introduced=tuple(sorted({*row.introduced, *step.introduced})),
+        waits=step.waits,
     )
 
 
 def _seen(change: AddHolder, rows: list[SentinelRow], policy: Policy, now_ms: int) -> list[SentinelRow]:
     """`last_seen` is written at most once a day (decisions 5)."""
     current = rows[0] if rows else change.sentinel
-    if now_ms - current.last_seen_ms < policy.last_seen_every_ms:
+    # Among pending rows `last_seen` is the order of claims.
+    pending = current.state is SentinelState.PENDING
+    if pending or now_ms - current.last_seen_ms < policy.last_seen_every_ms:
         return rows
     return [replace(current, last_seen_ms=now_ms)]
 

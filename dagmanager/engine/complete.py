@@ -6,12 +6,13 @@ A process finishes its own claims first and then waits for others', never for it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.activate import activate
-from dagmanager.engine.amend import begin, refuse, rename
+from dagmanager.engine.amend import begin, give_up, refuse, rename
 from dagmanager.engine.claim import Claimed, claim_id, claim_in
 from dagmanager.engine.claim_rows import ClaimOptions
 from dagmanager.engine.journey import Answer
@@ -76,8 +77,11 @@ class Completion:
     def finish_overdue(self, limit: int = 100) -> int:
         """Take over claims whose lease is over and finish them; how many (the 5 s poll)."""
         done = 0
-        for each in self.graph.overdue_claims(limit):
+        overdue = self.graph.overdue_claims(limit)
+        for each in overdue:
             done += self._take_over(each)
+        for each in overdue:  # what one of them had joined may be up by now
+            self._put_in_force(each)
         return done
 
     def _provision(self, open_: Mapping[str, Rows]) -> Provisioned:
@@ -172,6 +176,8 @@ class Completion:
             if lost and self._stored(submission, one) != result:
                 continue
             if up:
+                if one.await_:
+                    self._put_in_force(claim_id(submission))
                 return Answer(submission, result, replayed)
             # A queue that we had joined failed: decide again, nobody was told yet.
             again = claim_in(self.graph, submission, self.options)
@@ -179,6 +185,12 @@ class Completion:
                 return Answer(submission, again, replayed)
             one, each = again, claim_id(submission)
             lost = bool(one.provision) and each in self.bring_up({each: one.provision})
+
+    def _put_in_force(self, each: str) -> None:
+        """The version that waited for queues which others were provisioning."""
+        work = partial(activate, claim_id=each, topic_ids={}, owner=self.options.owner)
+        with suppress(ClaimLostError):  # whoever took it over puts it in force
+            self.graph.transact(work)
 
     def _stored(self, submission: Submission, one: Claimed) -> Outcome | Rejection:
         """The outcome as it stands now: names may have been chosen again."""
@@ -214,7 +226,14 @@ class Completion:
         if not queues and not sentinels:
             return 0
         self.bring_up({each: queues})
+        self._give_up(each)
         return 1
+
+    def _give_up(self, each: str) -> None:
+        """An abandoned claim that joined a queue which then failed: its version will never be in force."""
+        work = partial(give_up, claim_id=each, owner=self.options.owner)
+        with suppress(ClaimLostError):
+            self.graph.transact(work)
 
 
 def _queues_now(tx: Transaction, topics: tuple[str, ...]) -> tuple[int, Mapping[str, QueueRow]]:

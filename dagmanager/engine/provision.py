@@ -53,6 +53,8 @@ def provision(
 
     Raises `UnavailableError` after the fifth try; nothing is lost, the claim stands.
     """
+    if not rows:
+        return Provisioned({})
     wanted = {row.topic: row for row in rows}
     foreign: set[str] = set()
     refused: dict[str, str] = {}

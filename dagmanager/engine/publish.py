@@ -28,7 +28,8 @@ def _publish(tx: Transaction, events: EventSink) -> tuple[int, bool]:
     waiting = tx.waiting_events(BATCH)
     if not waiting:
         return 0, False
-    last = {stream: tx.counter(_counter(stream)) for stream in {row.stream for row in waiting}}
+    streams = {row.stream for row in waiting if row.stream}
+    last = {stream: tx.counter(_counter(stream)) for stream in streams}
     due, newest = in_order(waiting, last)
     if due:
         events.publish(due)
@@ -39,11 +40,16 @@ def _publish(tx: Transaction, events: EventSink) -> tuple[int, bool]:
 
 
 def in_order(waiting: tuple[OutboxRow, ...], last: dict[str, int]) -> tuple[list[OutboxRow], dict[str, int]]:
-    """Which rows to send, by revision, and the newest revision of each stream afterwards."""
+    """Which rows to send, by revision, and the newest revision of each stream afterwards.
+
+    A row without a stream is outdated by nothing.
+    """
     newest = dict(last)
     due: list[OutboxRow] = []
     for row in sorted(waiting, key=lambda row: (row.revision, row.stream)):
-        if row.revision > newest[row.stream]:
+        if not row.stream:
+            due.append(row)
+        elif row.revision > newest[row.stream]:
             due.append(row)
             newest[row.stream] = row.revision
     return due, newest

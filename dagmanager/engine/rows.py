@@ -204,7 +204,8 @@ class SentinelRow(msgspec.Struct, frozen=True, tag="sentinel"):
     """VersionSentinel. `takeover` is set while pending; `weight_asked` is what a submission last sent.
 
     `introduced` are the nodes it brought (§2.2 step 4, HAS); `sentinel_id` the id that the client who
-    brought it saw; `weight_revision` counts its announced weights.
+    brought it saw; `weight_revision` counts its announced weights; `waits` are
+    topics that it joined while rivals were provisioning them: it is in force only once they are up.
     """
 
     key: SentinelKey
@@ -224,6 +225,7 @@ class SentinelRow(msgspec.Struct, frozen=True, tag="sentinel"):
     last_seen_ms: int = 0
     sentinel_id: str = ""
     weight_revision: int = 0
+    waits: tuple[str, ...] = ()
 
 
 class LineageRow(msgspec.Struct, frozen=True, tag="lineage"):
@@ -233,14 +235,26 @@ class LineageRow(msgspec.Struct, frozen=True, tag="lineage"):
     last_at_ms: int
 
 
+class Held(NamedTuple):
+    """What a strategy id held before, and the place in record order at which it sent something else."""
+
+    submission_digest: str
+    until_ms: int
+    until_position: int
+
+
 class HolderRow(msgspec.Struct, frozen=True, tag="holder"):
-    """Holder: which sentinel a strategy id was told, and what it last sent."""
+    """Holder: which sentinel a strategy id was told, and what it last sent.
+
+    `previous` tells a replayed resend from a new command after the holder moved on; newest last, bounded.
+    """
 
     key: HolderKey
     sentinel: SentinelKey
     submission_digest: str
     weight_sent: float | None
     last_seen_ms: int
+    previous: tuple[Held, ...] = ()
 
 
 class TagSetRow(msgspec.Struct, frozen=True, tag="tag_set"):

@@ -1,9 +1,8 @@
 """Which version of a lineage is in force, and what a submission changes about it (decisions 5).
 
-A change is decided against the *effective view*: the active sentinels as they will be once every
-pending one has taken over, in the order in which they were claimed. Topics may become ready in any
-order, so `activate` follows these rules, which keep the sum of the active weights at 1.0 throughout:
-
+A change is decided against the *effective view*: the active sentinels as they will be once every pending
+one has taken over, in the order of their claims. Topics may become ready in any order, so `activate`
+follows these rules, which keep the sum of the active weights at 1.0 throughout:
 - a takeover touches only pending sentinels that were claimed before it;
 - of two active ones the newcomer has its weight and the other the rest; one alone has 1.0. There are
   never three: who is to leave anyway leaves, or whom the takeover's `weights` do not name;
@@ -19,6 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dagmanager.dag.model import Notice
+from dagmanager.engine.held import was_held
 from dagmanager.engine.outcome import sentinel_id
 from dagmanager.engine.rows import (
     REFERENCING,
@@ -50,6 +50,7 @@ class VersionRequest(msgspec.Struct, frozen=True):
     strategy_id: str
     submission_digest: str
     at_ms: int
+    position: int = 0
     commit_hash: str = ""
     world_id: str = ""
     execution_domain: str = ""
@@ -120,6 +121,8 @@ def next_version(
         told = rows.get(holder.sentinel)
         if told is not None:
             return Resend(told, told.state in REFERENCING)
+    if holder and rows and was_held(holder, request.submission_digest, request.at_ms, request.position):
+        return Resend(rows.get(holder.sentinel, sentinels[-1]), referencing=False)
     view = effective(sentinels)
     late = lineage is not None and request.at_ms < lineage.last_at_ms
     wanted = None if request.weight is None else min(max(request.weight, 0.0), 1.0)
@@ -362,7 +365,6 @@ def _unmoved(row: SentinelRow, key: SentinelKey) -> SentinelRow:
 
 
 def _overtaken(rows: Iterable[SentinelRow]) -> frozenset[SentinelKey]:
-    """Who leaves once every pending one has taken over."""
     return frozenset(key for row in rows if row.takeover is not None for key in row.takeover.supersedes)
 
 
@@ -381,11 +383,9 @@ def _last_asked(row: SentinelRow, holder: HolderRow | None) -> float | None:
 
 
 def _only(wanted: float | None, given: float) -> tuple[Notice, ...]:
-    """A share was asked for and all was given."""
     if wanted is None or wanted >= 1.0 or given < 1.0:
         return ()
-    message = f"weight {wanted:g} was asked for, but the only version in force has 1.0"
-    return (Notice("only_version", message),)
+    return (Notice("only_version", f"weight {wanted:g} was asked for, the only version in force has 1.0"),)
 
 
 def _rolled_back(known: Iterable[SentinelRow]) -> tuple[Notice, ...]:
@@ -395,7 +395,6 @@ def _rolled_back(known: Iterable[SentinelRow]) -> tuple[Notice, ...]:
 
 
 def _too_many(key: SentinelKey, others: list[SentinelKey]) -> Rejection:
-    names = " and ".join(f"{each.version} (revision {each.revision})" for each in others)
-    way_out = "promote one with weight 1, or use `sentinel weight --set`"
-    message = f"{names} are in force already, two at most may be: {way_out}"
+    names = " and ".join(f"{each.version} (revision {each.revision})" for each in sorted(others))
+    message = f"{names} are in force, two at most may be: promote one with weight 1 (`sentinel weight --set`)"
     return Rejection(ErrorCode.TOO_MANY_VERSIONS, message, field="weight", got=key.version)

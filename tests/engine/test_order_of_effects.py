@@ -476,7 +476,6 @@ def test_our_own_leftovers_are_not_waited_for() -> None:
     assert_settled(stores)
 
 
-@pytest.mark.xfail(reason="a sentinel is activated with its own queues, before those it joined are up")
 def test_no_version_is_in_force_before_the_queues_that_it_joined() -> None:
     """The rival's queue is refused in the end: the lineage that joined it must keep its own version."""
     stores = Stores()

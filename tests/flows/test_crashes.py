@@ -221,7 +221,6 @@ def test_the_fuse_is_what_ends_a_run(tmp_path: Path) -> None:
     assert cause is not None
 
 
-@pytest.mark.xfail(strict=False, reason="engine: a resend leaves no mark, so its replay acts as a command")
 @pytest.mark.parametrize("seed", range(4))
 def test_a_resend_asked_again_is_a_question(seed: int) -> None:
     """A, A again, B, crash: the replay of the second A must not undo B."""
