@@ -76,15 +76,10 @@ def activate_claimed(
             continue
         lineage = LineageKey(pending.key.lineage, pending.key.namespace)
         before = sentinels_of(tx, lineage)
-        after = tuple(_waiting_no_more(row, pending) for row in activate_sentinel(pending, before, now_ms))
-        moved |= settle(tx, lineage, before, after, now_ms)
+        moved |= settle(tx, lineage, before, activate_sentinel(pending, before, now_ms), now_ms)
     moved |= {row.binding.node_id for row in fresh}
     if moved:
         tx.put(announce(tx, _changes(tx, moved, {row.topic for row in fresh}), now_ms))
-
-
-def _waiting_no_more(row: SentinelRow, pending: SentinelRow) -> SentinelRow:
-    return msgspec.structs.replace(row, waits=()) if row.key == pending.key and row.waits else row
 
 
 def _is_up(tx: Transaction, pending: SentinelRow) -> bool:
@@ -111,7 +106,7 @@ def settle(
         was = old[row.key]
         changed = row
         if row.state is not SentinelState.PENDING:  # it may have been superseded before its time
-            changed = msgspec.structs.replace(row, claim_id="", owner="", lease_until_ms=0)
+            changed = msgspec.structs.replace(row, claim_id="", owner="", lease_until_ms=0, waits=())
         if row.weight != was.weight:
             changed = msgspec.structs.replace(changed, weight_revision=_next_revision(tx, row))
             rows.append(_weight_event(changed, now_ms))

@@ -152,7 +152,7 @@ def _failed(row: QueueRow) -> QueueRow:
 
 def _released(row: SentinelRow) -> SentinelRow:
     return msgspec.structs.replace(
-        row, state=SentinelState.RELEASED, takeover=None, claim_id="", owner="", weight=0.0
+        row, state=SentinelState.RELEASED, takeover=None, claim_id="", owner="", weight=0.0, waits=()
     )
 
 
