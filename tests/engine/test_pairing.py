@@ -24,7 +24,10 @@ def node(node_id: str, name: str = "", node_type: str = "Node", code_hash: str =
         ),
         pytest.param([node("b", "new")], [node("a", "old")], {"b": "a"}, id="renamed: the code tells"),
         pytest.param(
-            [node("c"), node("d")], [node("a"), node("b")], {"c": "a", "d": "b"}, id="by position among equals"
+            [node("c"), node("d")],
+            [node("a"), node("b")],
+            {"c": "a", "d": "b"},
+            id="by position among equals",
         ),
         pytest.param(
             [node("c", "ema"), node("d", "ema")],
