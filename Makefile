@@ -33,8 +33,8 @@ format: install ## put code into shape: imports, layout, mendable lint
 	@$(BIN)/ruff check --quiet --fix-only $(PYTHON_FILES)
 	@$(BIN)/ruff format --quiet $(PYTHON_FILES)
 
-fuzz: install ## 100,000 mutated strategies (minutes)
-	@QMTL_FUZZ_CASES=100000 $(BIN)/pytest -q -m slow
+fuzz: install ## 100,000 mutated strategies, beside a naive twin (minutes; COUNT= and SEED= choose)
+	@$(BIN)/python -m tests.fuzz --count $(or $(COUNT),100000) --seed $(or $(SEED),0)
 
 bench: install ## one script per claim of speed
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python -m "$$(sed 's/\.py$$//; s#/#.#g' <<<"$$script")"; done

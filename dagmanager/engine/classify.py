@@ -25,6 +25,7 @@ from dagmanager.engine.rows import GONE, Binding, NodeRow, QueueRow, QueueState
 from dagmanager.errors import ErrorCode, Rejection
 
 _SAME_SPEC = Reason.SAME_SPEC.value
+_NEW_NODE = Reason.NEW_NODE.value
 _JOINED = Reason.JOINED.value
 
 
@@ -71,10 +72,13 @@ def classify(
     plain = True
     for node, binding in zip(submission.hashed.dag.nodes, wanted, strict=True):
         row = rows.get(node.node_id)
+        if row is None:
+            plain = False
+            actions.append(CreateNode(node, binding, _NEW_NODE))
+            continue
         queue = queues.get(binding)
         if (
             queue is not None
-            and row is not None
             and queue.state is QueueState.ACTIVE
             and not row.safe_only
             and row.buffering_since_ms is None
@@ -89,11 +93,11 @@ def classify(
 
 
 def _by_queue(
-    node: Node, binding: Binding, row: NodeRow | None, queue: QueueRow | None, moment: _Moment
+    node: Node, binding: Binding, row: NodeRow, queue: QueueRow | None, moment: _Moment
 ) -> Action:
     """First table: the first row that matches the queue's state."""
-    if row is None or row.safe_only:
-        return CreateNode(node, binding, Reason.NEW_NODE.value, known=row is not None)
+    if row.safe_only:
+        return CreateNode(node, binding, _NEW_NODE, known=True)
     if queue is None:
         return CreateNode(node, binding, Reason.NEW_BINDING.value, known=True)
     if queue.state in GONE:

@@ -1,4 +1,4 @@
-"""Bounded in `make test`; `make fuzz` sets QMTL_FUZZ_CASES and runs a hundred thousand."""
+"""Bounded here; `make fuzz` runs a hundred thousand (`python -m tests.fuzz`)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,80 @@
+"""Every way in agrees: doors, batch sizes, worker counts, embedded stores; on the real strategies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bytewax.testing import cluster_main, run_main
+
+from dagmanager.assembly import Assembled, embedded
+from dagmanager.dag.model import Origin, Record, Submission
+from dagmanager.engine.journey import Message
+from dagmanager.engine.ports import Graph
+from dagmanager.engine.rows import OutcomeRow, Row, TopicSpec
+from dagmanager.graph.sqlite import SqliteGraph
+from dagmanager.graph.sqlite_file import SqliteFile
+from dagmanager.settings.table import Settings
+from dagmanager.topics.sqlite import SqliteTopics
+from examples.submissions import first_submissions, second_version
+from flows.submissions import build
+from operators.messages import buried, told
+from tests.flows.crashing import START_MS, Fuse, ListSource, World, impatient
+from tests.flows.stores import answered, assert_equal, stores
+
+GIVEN = [
+    Record(value, Origin("examples", "file", 0, at), None, START_MS + at)
+    for at, value in enumerate([*first_submissions(), second_version()])
+]
+
+
+def through_the_flow(world: World, assembled: Assembled, workers: int = 1, batch: int = 100) -> None:
+    fuse = Fuse()
+    source = ListSource({"0": GIVEN}, batch, fuse)
+    flow = build(assembled, source, world.sinks(assembled, fuse), impatient())
+    if workers == 1:
+        run_main(flow, epoch_interval=timedelta(0))
+    else:
+        cluster_main(flow, [], 0, epoch_interval=timedelta(0), worker_count_per_proc=workers)
+
+
+def through_the_engine(world: World, assembled: Assembled) -> None:
+    reader = assembled.reader()
+    for record in GIVEN:
+        for item in reader.read(record):
+            answer = assembled.engine.submit([item])[0] if isinstance(item, Submission) else item
+            world.diffs += told(answer)
+            world.letters += buried(answer)
+
+
+@contextmanager
+def kept_in(path: Path, world: World) -> Iterator[tuple[Assembled, SqliteGraph, SqliteTopics]]:
+    """An engine over one SQLite file; the world takes its answers and events."""
+    file = SqliteFile(path)
+    graph, topics = SqliteGraph(file, world.clock), SqliteTopics(file)
+    try:
+        yield embedded(Settings(), graph, topics, world.events, world.admin_log), graph, topics
+    finally:
+        file.close()
+
+
+def in_memory(world: World, rows: tuple[Row, ...], names: tuple[str, ...]) -> None:
+    """Tell what a file holds as `stores` tells of a world."""
+    world.graph.transact(lambda tx: tx.put(rows))
+    world.topics.create(dict.fromkeys(names, TopicSpec(1, 1, 1)))
+
+
+def from_file(path: Path, workers: int, batch: int = 100) -> World:
+    """What is read back by another handle after the run has let go of the file."""
+    world = World()
+    with kept_in(path, world) as (assembled, _, _):
+        through_the_flow(world, assembled, workers, batch)
+    with kept_in(path, World()) as (_, graph, topics):
+        in_memory(world, graph.rows(), topics.names())
+    return world

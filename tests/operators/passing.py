@@ -1,0 +1,95 @@
+"""One operator alone: items in, a list out; and submissions at every stage of their journey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import bytewax.operators as op
+from blake3 import blake3
+from bytewax.dataflow import Dataflow
+from bytewax.operators import KeyedStream
+from bytewax.testing import TestingSink, TestingSource, run_main
+
+from dagmanager.dag.model import Origin, Record
+from dagmanager.engine.engine import Engine
+from dagmanager.engine.journey import LookedUp, Planned, Refused
+from dagmanager.engine.ports import Known, LookupKeys
+from dagmanager.engine.rows import Row
+from dagmanager.errors import ErrorCode, Rejection, UnavailableError
+from operators.remember import Remembered
+from tests.engine.builders import Clock, Json, Stores, engine, node, submission
+
+X = TypeVar("X")
+Y = TypeVar("Y")
+
+BAD = Record(b"{", Origin("submissions"), b"bad")
+REFUSED = Refused(BAD, "bad", Rejection(ErrorCode.INVALID_JSON, "no JSON"))
+FEED = node("feed")
+MEAN = node("mean", inputs=[FEED])
+
+
+def passed(
+    step: Callable[[KeyedStream[X]], KeyedStream[Y]], given: Sequence[tuple[str, X]], batch: int = 100
+) -> list[tuple[str, Y]]:
+    """What comes out of `step` when `given` goes in, `batch` items at a time."""
+    found: list[tuple[str, Y]] = []
+    flow = Dataflow("test")
+    items = op.input("input", flow, TestingSource(given, batch_size=batch))
+    op.output("output", step(items), TestingSink(found))
+    run_main(flow)
+    return found
+
+
+def remembered(given: Record, repeat: bool = False) -> Remembered:
+    return Remembered(given, blake3(given.value).digest(16), repeat)
+
+
+def looked_up(engine: Engine, nodes: Sequence[Json], **fields: Any) -> LookedUp:
+    (found,) = engine.lookup([submission(nodes, **fields)])
+    return found
+
+
+def planned(engine: Engine, nodes: Sequence[Json], **fields: Any) -> Planned:
+    return engine.classify(looked_up(engine, nodes, **fields))
+
+
+def stored(stores: Stores) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """All that is kept, for equality."""
+    return stores.all_rows(), stores.topics.names()
+
+
+class WatchedGraph:
+    """A graph that counts its questions and may be away for the next `away` calls."""
+
+    def __init__(self, stores: Stores, away: int = 0) -> None:
+        self.asked: list[LookupKeys] = []
+        self._graph, self._away = stores.graph, away
+
+    def known(self, keys: LookupKeys) -> Known:
+        self._there()
+        self.asked.append(keys)
+        return self._graph.known(keys)
+
+    def transact(self, work: Callable[[Any], X]) -> X:
+        self._there()
+        return self._graph.transact(work)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._graph, name)
+
+    def _there(self) -> None:
+        if self._away:
+            self._away -= 1
+            raise UnavailableError("gone for a while")
+
+
+def watched(stores: Stores, away: int = 0) -> tuple[Engine, WatchedGraph]:
+    """An engine and the graph it asks."""
+    graph = WatchedGraph(stores, away)
+    return engine(stores, graph=graph), graph
+
+
+def fresh() -> Stores:
+    """Empty stores whose clock stands still."""
+    return Stores(Clock())
