@@ -45,7 +45,7 @@ def main() -> int:
     for submission, answer in again:
         _show(console, submission, answer)
         _cost(console, answer)
-    console.print(f"\nthe same as JSON lines: {_files()}", soft_wrap=True)
+    console.print("\nthe same as JSON lines:", *_files(), sep="\n  ", soft_wrap=True)
     return 0 if len(answers) + len(again) == len(first) + 1 else 1
 
 
@@ -114,7 +114,8 @@ def _show(console: Console, submission: bytes, answer: dict[str, Any]) -> None:
         action = "create" if topic in created else "buffer" if node_id in buffered else "reuse"
         action = "isolate" if answer["safe_mode"] else action
         table.add_row(f"[{STYLES[action]}]{action}[/]", names.get(node_id, node_id), topic)
-    console.print(table, crop=False)
+    # A table as wide as its names: a narrow terminal wraps lines, it must not cut names.
+    Console(width=200, highlight=False, no_color=_plain()).print(table)
     for warning in answer.get("warnings", ()):
         console.print(f"  [yellow]warning[/] {_warned(warning, names)}", soft_wrap=True)
     if answer["safe_mode"]:
@@ -151,8 +152,8 @@ def _cost(console: Console, answer: dict[str, Any]) -> None:
     )
 
 
-def _files() -> str:
-    return ", ".join(str(path) for path in sorted(RESULTS.rglob("*.jsonl")))
+def _files() -> list[str]:
+    return [str(path) for path in sorted(RESULTS.rglob("*.jsonl"))]
 
 
 def _plain() -> bool:

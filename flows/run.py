@@ -29,6 +29,7 @@ from dagmanager.settings.table import Settings
 from flows.polling import poll
 from flows.recovery import prepare
 from flows.submissions import from_files
+from flows.tally import Tally
 
 logger = logging.getLogger("dagmanager.flow")
 
@@ -49,8 +50,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _settings(given: argparse.Namespace) -> Settings:
     settings, findings = load(given.config, os.environ)
+    empty = [finding.field or "" for finding in findings if finding.code == "empty_field"]
+    if empty:
+        logger.info("no servers: graph and topics are embedded (%s are empty)", ", ".join(empty))
     for finding in findings:
-        logger.warning("%s", finding.message)
+        if finding.code != "empty_field":
+            logger.warning("%s", finding.message)
     options = ((each, getattr(given, each.flag.removeprefix("--"), None)) for each in RUN_OPTIONS)
     changed = {each.setting: value for each, value in options if each.setting and value is not None}
     return msgspec.structs.replace(settings, **changed)
@@ -68,13 +73,16 @@ def _run(given: argparse.Namespace, settings: Settings) -> int:
     reader = Reader(msgspec.structs.replace(assembled.read_options, unsaid=unsaid), assembled.observer)
     flow = from_files(assembled, source, Path(settings.results_path), stopping, reader)
     heartbeat = Path(given.heartbeat) if given.heartbeat else None
+    tally = Tally(assembled.observer)
+    reader.observer = assembled.engine.observer = tally
     with poll(assembled.engine, settings.claim_poll_seconds, stopping, heartbeat):
         _execute(flow, given)
     for kind, count in sorted(reader.foreign.items()):
         logger.info("skipped %d records of another kind: %s", count, kind)
+    logger.info("%s; answers in %s", tally.summary(), Path(settings.results_path) / "diffs.jsonl")
     if reader.isolated:
         logger.warning(
-            "%d submissions ran isolated (safe mode): they named no execution domain, or a backtest without "
+            "%d of them ran isolated (safe mode): they named no execution domain, or a backtest without "
             "as_of; --domain speaks for those that name none",
             reader.isolated,
         )

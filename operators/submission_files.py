@@ -56,7 +56,8 @@ class _Place:
         """Too long a line is not looked into: it will be refused."""
         stem = "stdin" if self.file == STDIN else Path(self.file).stem
         key, value = keyed(raw, stem) if len(raw) <= longest else ("", raw)
-        origin = Origin(self.file, position=self.line)
+        # A run is an origin of its own: an edited file that goes back to what it was is a new submission.
+        origin = Origin(self.file, source_id=str(self.base_ms), position=self.line)
         return key, Record(value, origin, key.encode(), self.base_ms + self.count)
 
 

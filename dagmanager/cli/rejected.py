@@ -6,17 +6,28 @@ from typing import Any
 
 from dagmanager.cli.error_page import remedy
 from dagmanager.cli.output import meant
-from dagmanager.cli.place import Path, Place, find, keys_at, node_path, path_of, place_at, value_start
+from dagmanager.cli.place import (
+    Path,
+    Place,
+    find,
+    keys_at,
+    node_path,
+    path_of,
+    place_at,
+    pointer_of,
+    value_start,
+)
 from dagmanager.cli.problem import Exit, Report
 from dagmanager.errors import ErrorCode, Rejection
 
 SHOWN_MAX = 5
+_DAG_FIELDS = frozenset({"nodes", "meta", "schema_version"})
 
 
 def report_of(rejection: Rejection, raw: bytes, file: str, first_line: int = 1) -> Report:
     """The rejection with its place in `raw`; `first_line` is the number of its first line in `file`."""
     text = raw.decode("utf-8", "replace")
-    path = path_of(rejection.field or "")
+    path = _in_file(path_of(rejection.field or ""), text)
     place = _known_place(rejection, raw, text) or _found_place(rejection, text, path)
     away = rejection.code is ErrorCode.UNAVAILABLE
     return Report(
@@ -26,13 +37,22 @@ def report_of(rejection: Rejection, raw: bytes, file: str, first_line: int = 1) 
         file=file,
         line=place.line + first_line - 1,
         column=place.column,
-        pointer=rejection.field or "",
+        pointer=pointer_of(path) if path else "",
         source=place.source,
         caret=place.caret,
         width=place.width,
         notes=tuple(_notes(rejection, text, path)),
         error=rejection.as_json(),
     )
+
+
+def _in_file(path: Path, text: str) -> Path:
+    """The decoder speaks of the DAG; in a submission's file it stands under `dag`."""
+    if path and path[0] in _DAG_FIELDS:
+        top = set(keys_at(text, ()))
+        if "dag" in top and path[0] not in top:
+            return ("dag", *path)
+    return path
 
 
 def _known_place(rejection: Rejection, raw: bytes, text: str) -> Place | None:

@@ -41,6 +41,7 @@ _ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "live": ("live", "prod", "production"),
     "shadow": ("shadow",),
 }
+KNOWN_DOMAINS: Final = tuple(_ALIASES)
 _DOMAINS: Final = {alias: domain for domain, aliases in _ALIASES.items() for alias in aliases}
 _IGNORED = re.compile(r"[\s_-]+")
 _SEGMENT_ENDS = re.compile(r"[/:]")

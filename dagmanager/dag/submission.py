@@ -6,9 +6,9 @@ from typing import Any
 
 from dagmanager.dag.compute_key import compute_key
 from dagmanager.dag.content import submission_digest, submission_id
-from dagmanager.dag.context import resolve_context
+from dagmanager.dag.context import KNOWN_DOMAINS, resolve_context
 from dagmanager.dag.findings import DETAILS_MAX
-from dagmanager.dag.model import ComputeContext, Envelope, HashedDag, Node, Origin, Submission
+from dagmanager.dag.model import ComputeContext, Envelope, HashedDag, Node, Notice, Origin, Submission
 from dagmanager.errors import ErrorCode, Rejection
 
 
@@ -53,8 +53,18 @@ def _submission(
         submission_id=submission_id(digest, origin),
         at_ms=at_ms,
         dry_run=dry_run,
-        warnings=envelope.warnings + dag.warnings,
+        warnings=envelope.warnings + dag.warnings + _unknown_domain(context.execution_domain),
     )
+
+
+def _unknown_domain(domain: str) -> tuple[Notice, ...]:
+    """An unknown domain stays as given (contract), but a misspelt one gets topics of its own: say so."""
+    if domain in KNOWN_DOMAINS:
+        return ()
+    message = (
+        f"{domain[:80]!r} is none of {', '.join(KNOWN_DOMAINS)}: it is taken as it is, with topics of its own"
+    )
+    return (Notice("unknown_domain", message),)
 
 
 def _cross_context(nodes: tuple[Node, ...], contexts: list[ComputeContext]) -> Rejection | None:

@@ -92,9 +92,7 @@ def classify(
     return Plan(tuple(actions), plain)
 
 
-def _by_queue(
-    node: Node, binding: Binding, row: NodeRow, queue: QueueRow | None, moment: _Moment
-) -> Action:
+def _by_queue(node: Node, binding: Binding, row: NodeRow, queue: QueueRow | None, moment: _Moment) -> Action:
     """First table: the first row that matches the queue's state."""
     if row.safe_only:
         return CreateNode(node, binding, _NEW_NODE, known=True)

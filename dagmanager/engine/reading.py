@@ -105,7 +105,7 @@ class Reader:
     ) -> None:
         """Start with empty caches. `timer` gives seconds, for the observer alone."""
         self.options = options
-        self._observer = observer or Unobserved()
+        self.observer = observer or Unobserved()
         self._timer = timer
         self._memory = _Memory()
         self._foreign: Counter[str] = Counter()
@@ -139,7 +139,7 @@ class Reader:
         if isinstance(envelope_or, Foreign):
             with self._counting:
                 self._foreign[envelope_or.kind] += 1
-            self._observer.foreign(envelope_or.kind)
+            self.observer.foreign(envelope_or.kind)
             return None
         if isinstance(envelope_or, Rejection):
             return self._refused(record, strategy_of(record), envelope_or)
@@ -157,7 +157,7 @@ class Reader:
         envelope, record = item.envelope, item.record
         began = self._timer()
         hashed = self._proven(item)
-        self._observer.hashed((self._timer() - began) * 1_000)
+        self.observer.hashed((self._timer() - began) * 1_000)
         if isinstance(hashed, Rejection):
             return (self._refused(record, envelope.strategy_id, hashed),)
         found = submissions(
@@ -179,8 +179,8 @@ class Reader:
         )
 
     def _refused(self, record: Record, strategy_id: str, why: Rejection, world: str = "") -> Refused:
-        self._observer.refused(why)
-        self._observer.answered(why.code.value)
+        self.observer.refused(why)
+        self.observer.answered(why.code.value)
         return Refused(record, strategy_id, why, world)
 
     def read(self, record: Record) -> tuple[Submission | Refused, ...]:

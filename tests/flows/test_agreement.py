@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bytewax.testing import cluster_main, run_main
@@ -16,7 +14,6 @@ from bytewax.testing import cluster_main, run_main
 from dagmanager.assembly import Assembled, embedded
 from dagmanager.dag.model import Origin, Record, Submission
 from dagmanager.engine.journey import Message
-from dagmanager.engine.ports import Graph
 from dagmanager.engine.rows import OutcomeRow, Row, TopicSpec
 from dagmanager.graph.sqlite import SqliteGraph
 from dagmanager.graph.sqlite_file import SqliteFile
@@ -27,6 +24,7 @@ from flows.submissions import build
 from operators.messages import buried, told
 from tests.flows.crashing import START_MS, Fuse, ListSource, World, impatient
 from tests.flows.stores import answered, assert_equal, stores
+from tests.graph.builders import store
 
 GIVEN = [
     Record(value, Origin("examples", "file", 0, at), None, START_MS + at)
@@ -66,7 +64,7 @@ def kept_in(path: Path, world: World) -> Iterator[tuple[Assembled, SqliteGraph, 
 
 def in_memory(world: World, rows: tuple[Row, ...], names: tuple[str, ...]) -> None:
     """Tell what a file holds as `stores` tells of a world."""
-    world.graph.transact(lambda tx: tx.put(rows))
+    store(world.graph, *rows)
     world.topics.create(dict.fromkeys(names, TopicSpec(1, 1, 1)))
 
 
@@ -78,3 +76,48 @@ def from_file(path: Path, workers: int, batch: int = 100) -> World:
     with kept_in(path, World()) as (_, graph, topics):
         in_memory(world, graph.rows(), topics.names())
     return world
+
+
+def outcomes(world: World) -> dict[str, bytes]:
+    """Stored answers by claim, byte for byte."""
+    return {row.claim_id: row.body for row in world.graph.rows() if isinstance(row, OutcomeRow)}
+
+
+def values(messages: list[Message]) -> Counter[tuple[str, bytes]]:
+    return Counter((each.key, each.value) for each in messages)
+
+
+@pytest.fixture(scope="module")
+def one_by_one() -> World:
+    world = World()
+    through_the_engine(world, world.assembled(Fuse()))
+    return world
+
+
+def test_the_strategies_meet_every_action(one_by_one: World) -> None:
+    kinds = {kind for each in one_by_one.diffs for kind in answered(each)}
+    assert kinds == {"create", "reuse", "buffer", "isolate"}
+    assert len(GIVEN) == len(one_by_one.diffs) == 10
+    assert not one_by_one.letters
+
+
+@pytest.mark.parametrize("batch", [1, 3, 10])
+def test_the_flow_answers_as_the_engine_whatever_the_batch(batch: int, one_by_one: World) -> None:
+    world = World()
+    through_the_flow(world, world.assembled(Fuse()), batch=batch)
+    assert world.diffs == one_by_one.diffs
+    assert world.letters == one_by_one.letters
+    assert outcomes(world) == outcomes(one_by_one)
+    assert_equal(stores(world), stores(one_by_one))
+    events = [{each.event_id: each for each in found.events.published} for found in (world, one_by_one)]
+    assert events[0].keys() == events[1].keys()
+
+
+@pytest.mark.parametrize(("workers", "batch"), [(1, 100), (2, 100), (2, 1)])
+def test_a_file_holds_what_memory_held_for_one_worker_and_for_two(
+    workers: int, batch: int, one_by_one: World, tmp_path: Path
+) -> None:
+    world = from_file(tmp_path / "graph.sqlite", workers, batch)
+    assert values(world.diffs) == values(one_by_one.diffs)
+    assert outcomes(world) == outcomes(one_by_one)
+    assert_equal(stores(world), stores(one_by_one))

@@ -60,11 +60,11 @@ def stored(stores: Stores) -> tuple[tuple[Row, ...], tuple[str, ...]]:
 
 
 class WatchedGraph:
-    """A graph that counts its questions and may be away for the next `away` calls."""
+    """A graph that counts its questions and, after `after` calls, is away for `away` calls."""
 
-    def __init__(self, stores: Stores, away: int = 0) -> None:
+    def __init__(self, stores: Stores, away: int = 0, after: int = 0) -> None:
         self.asked: list[LookupKeys] = []
-        self._graph, self._away = stores.graph, away
+        self._graph, self._away, self._after = stores.graph, away, after
 
     def known(self, keys: LookupKeys) -> Known:
         self._there()
@@ -79,15 +79,23 @@ class WatchedGraph:
         return getattr(self._graph, name)
 
     def _there(self) -> None:
-        if self._away:
+        self._after -= 1
+        if self._away and self._after < 0:
             self._away -= 1
             raise UnavailableError("gone for a while")
 
 
-def watched(stores: Stores, away: int = 0) -> tuple[Engine, WatchedGraph]:
+def watched(stores: Stores, away: int = 0, after: int = 0) -> tuple[Engine, WatchedGraph]:
     """An engine and the graph it asks."""
-    graph = WatchedGraph(stores, away)
+    graph = WatchedGraph(stores, away, after)
     return engine(stores, graph=graph), graph
+
+
+def cause_of(failed: BaseException) -> BaseException:
+    """What Bytewax wrapped."""
+    while failed.__cause__ is not None:
+        failed = failed.__cause__
+    return failed
 
 
 def fresh() -> Stores:

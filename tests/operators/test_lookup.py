@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from bytewax.errors import BytewaxRuntimeError
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.engine import Engine
@@ -10,7 +11,7 @@ from operators.lookup import lookup
 from operators.patience import Patience
 from tests.engine.builders import node, submission
 from tests.flows.crashing import impatient
-from tests.operators.passing import FEED, MEAN, REFUSED, fresh, passed, stored, watched
+from tests.operators.passing import FEED, MEAN, REFUSED, cause_of, fresh, passed, stored, watched
 
 GIVEN = [
     submission([node(name), FEED], strategy=name, lineage=name, position=at)
@@ -72,8 +73,9 @@ def test_it_waits_for_the_graph_and_goes_on() -> None:
 
 def test_who_is_stopping_does_not_wait() -> None:
     engine, _ = watched(fresh(), away=1)
-    with pytest.raises(UnavailableError):
+    with pytest.raises(BytewaxRuntimeError) as raised:
         looked_up(engine, [*GIVEN], 100)
+    assert isinstance(cause_of(raised.value), UnavailableError)
 
 
 def test_reading_writes_nothing() -> None:

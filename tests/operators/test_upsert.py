@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
+from bytewax.errors import BytewaxRuntimeError
 
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.journey import Answer, Planned, Refused
-from dagmanager.errors import ErrorCode, Rejection, UnavailableError
+from dagmanager.errors import ErrorCode, UnavailableError
 from operators.patience import Patience
 from operators.upsert import upsert
-from tests.engine.builders import Stores, engine, node, told
+from tests.engine.builders import POLICY, Stores, engine, node, refused, told
 from tests.flows.crashing import impatient
-from tests.operators.passing import FEED, MEAN, REFUSED, fresh, passed, planned, stored, watched
+from tests.operators.passing import FEED, REFUSED, cause_of, fresh, passed, planned, stored, watched
 
 
 def upserted(
@@ -55,11 +57,14 @@ def test_refused_passes_by_in_order_and_writes_nothing() -> None:
     assert [type(each) for each in found] == [Refused, Answer, Refused]
 
 
-def test_a_plan_that_is_refused_is_an_answer() -> None:
+def test_a_submission_that_the_plan_refuses_is_answered_in_its_place() -> None:
     stores = fresh()
-    given = planned(engine(stores), [FEED | {"schema_compat_id": "", "schema_id": ""}, MEAN])
-    (answer,) = answers_of(upserted(engine(stores), [given]))
-    assert answer.submission == given.submission
+    strict = engine(stores, policy=msgspec.structs.replace(POLICY, strict_dependencies=True))
+    whole, lost = planned(strict, [FEED]), planned(strict, [node("lost", inputs=["blake3:none"])], position=1)
+    found = answers_of(upserted(strict, [lost, whole, lost]))
+    assert [each.submission for each in found] == [lost.submission, whole.submission, lost.submission]
+    assert refused(found[0]).code == refused(found[2]).code == ErrorCode.UNRESOLVED_DEPENDENCIES
+    assert told(found[1]).actions.create == 1
 
 
 def test_what_was_answered_is_answered_again() -> None:
@@ -73,25 +78,40 @@ def test_what_was_answered_is_answered_again() -> None:
     assert stores.outcomes() == before
 
 
-@pytest.mark.parametrize("away", [1, 3, 6])
+@pytest.mark.parametrize("away", [1, 6])
+@pytest.mark.parametrize("after", range(12))
 def test_it_waits_while_a_store_is_away_and_goes_on(
-    away: int, caplog: pytest.LogCaptureFixture
+    away: int, after: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     alone, stores, pauses = fresh(), fresh(), list[float]()
     expected = answers_of(upserted(engine(alone), plans(alone)))
-    given = plans(stores)
-    writing, _ = watched(stores, away)
-    found = answers_of(upserted(writing, given, 100, Patience(pauses.append, lambda: False)))
+    writing, _ = watched(stores, away, after)
+    found = answers_of(upserted(writing, plans(stores), 100, Patience(pauses.append, lambda: False)))
     assert pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0][:away]
     assert "waiting for a store (gone for a while)" in caplog.text
     assert [each.result for each in found] == [each.result for each in expected]
-    assert stores.topics.names() == alone.topics.names()
+    assert stored(stores)[1] == stored(alone)[1]
+    assert stores.outcomes() == alone.outcomes()
+
+
+def test_a_dry_run_sees_what_came_earlier_in_the_batch_and_writes_nothing() -> None:
+    stores = fresh()
+    asking = engine(stores)
+    given: list[Planned | Refused] = [
+        planned(asking, [FEED], strategy="a"),
+        planned(asking, [FEED, node("new")], strategy="dryrun", lineage="b", position=1),
+    ]
+    (first, dry) = answers_of(upserted(asking, given))
+    assert told(dry).dry_run
+    assert (told(dry).actions.reuse, told(dry).actions.create) == (1, 1)
+    assert set(stores.topics.names()) == set(told(first).topics)
 
 
 def test_who_is_stopping_does_not_wait() -> None:
     stores = fresh()
     given = plans(stores)
-    with pytest.raises(UnavailableError):
+    before = stored(stores)
+    with pytest.raises(BytewaxRuntimeError) as raised:
         upserted(watched(stores, away=1)[0], given)
-    assert not any(isinstance(each, Rejection) for each in stores.outcomes())
-    assert [told(each).actions.create for each in answers_of(upserted(engine(stores), given))][0] == 2
+    assert isinstance(cause_of(raised.value), UnavailableError)
+    assert stored(stores) == before

@@ -1,0 +1,52 @@
+"""What one run answered, for its last line: counts by status beside the metrics."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from dagmanager.dag.model import TagQuery
+from dagmanager.engine.ports import Observer
+from dagmanager.errors import Rejection
+
+
+class Tally:
+    """Counts answers and passes everything on to another observer. Safe between threads."""
+
+    def __init__(self, next_one: Observer) -> None:
+        """Start at nothing."""
+        self._next = next_one
+        self._answers: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def summary(self) -> str:
+        """`4 submissions answered: 1 ok, 3 refused (2 missing_fields, 1 late)`."""
+        with self._lock:
+            answers = dict(self._answers)
+        fine = answers.pop("ok", 0)
+        refused = ", ".join(f"{count} {code}" for code, count in sorted(answers.items()))
+        why = f" ({refused})" if refused else ""
+        total = fine + sum(answers.values())
+        return f"{total} submissions answered: {fine} ok, {total - fine} refused{why}"
+
+    def answered(self, status: str) -> None:
+        """Count it."""
+        with self._lock:
+            self._answers[status] += 1
+        self._next.answered(status)
+
+    def foreign(self, kind: str) -> None:
+        """Pass it on."""
+        self._next.foreign(kind)
+
+    def hashed(self, duration_ms: float) -> None:
+        """Pass it on."""
+        self._next.hashed(duration_ms)
+
+    def refused(self, rejection: Rejection) -> None:
+        """Pass it on."""
+        self._next.refused(rejection)
+
+    def tag_query(self, node_id: str, query: TagQuery, queues: int) -> None:
+        """Pass it on."""
+        self._next.tag_query(node_id, query, queues)

@@ -1,0 +1,17 @@
+"""A run says at its end what became of its submissions."""
+
+from __future__ import annotations
+
+from dagmanager.engine.ports import Unobserved
+from flows.tally import Tally
+
+
+def test_the_summary_names_each_kind_of_refusal() -> None:
+    tally = Tally(Unobserved())
+    for status in ("ok", "late", "missing_fields", "missing_fields"):
+        tally.answered(status)
+    assert tally.summary() == "4 submissions answered: 1 ok, 3 refused (1 late, 2 missing_fields)"
+
+
+def test_nothing_answered_is_said_too() -> None:
+    assert Tally(Unobserved()).summary() == "0 submissions answered: 0 ok, 0 refused"
