@@ -90,7 +90,8 @@ class GraphReader(Protocol):
     """Reads only."""
 
     def known(self, keys: LookupKeys) -> Known:
-        """One batched, index-backed read; a consistent snapshot."""
+        """One batched, index-backed read. The embedded graphs give a snapshot; a server gives each row as
+        committed, and only rows under this transaction's locks are stable (docs/real-servers.md)."""
         ...
 
     def tagged(
