@@ -18,6 +18,7 @@ from dagmanager.errors import SettingsError
 
 PARTITIONS: Final = 8
 STEPS_FILE: Final = "flow.json"
+READY_FILE: Final = "ready"
 # The core operators that keep something over a restart.
 _STATEFUL: Final = frozenset({"input", "stateful_batch", "output"})
 
@@ -52,8 +53,12 @@ def prepare(folder: Path, flow: Dataflow) -> RecoveryConfig:
             msg = f"recovery folder {folder} is open to others (mode {mode:03o}): chmod 700 {folder}"
             raise SettingsError(msg)
         _check_steps(folder / STEPS_FILE, stateful_steps(flow))
-        if not any(folder.glob("*.sqlite3")):
+        if not (folder / READY_FILE).exists():
+            # A crash in the middle of making them leaves some: nothing was stored yet, so make all anew.
+            for half_made in folder.glob("*.sqlite3*"):
+                half_made.unlink()
             init_db_dir(folder, PARTITIONS)
+            (folder / READY_FILE).touch()
     except OSError as error:
         msg = f"recovery folder {folder} cannot be used: {error.strerror}"
         raise SettingsError(msg) from error

@@ -23,7 +23,7 @@ from bytewax.run import cli_main
 from dagmanager.assembly import assemble
 from dagmanager.engine.reading import Reader, Unsaid
 from dagmanager.errors import DagManagerError, SettingsError
-from dagmanager.settings.run_options import RUN_OPTIONS
+from dagmanager.settings.run_options import RUN_OPTIONS, RunOption
 from dagmanager.settings.source import load
 from dagmanager.settings.table import Settings
 from flows.polling import poll
@@ -31,6 +31,8 @@ from flows.recovery import prepare
 from flows.submissions import from_files
 from flows.tally import Tally
 
+WORKERS_MAX = 64
+EPOCH_SECONDS_MAX = 3_600
 logger = logging.getLogger("dagmanager.flow")
 
 
@@ -56,9 +58,22 @@ def _settings(given: argparse.Namespace) -> Settings:
     for finding in findings:
         if finding.code != "empty_field":
             logger.warning("%s", finding.message)
-    options = ((each, getattr(given, each.flag.removeprefix("--"), None)) for each in RUN_OPTIONS)
-    changed = {each.setting: value for each, value in options if each.setting and value is not None}
+    changed = {
+        each.setting: value for each, value in options_given(given) if each.setting and value is not None
+    }
+    nameless = [each.flag for each, value in options_given(given) if value == ""]
+    if nameless:
+        msg = f"{nameless[0]} is given, but empty"
+        raise SettingsError(msg)
+    if given.workers < 1 or given.workers > WORKERS_MAX or not 0 <= given.epoch_seconds <= EPOCH_SECONDS_MAX:
+        msg = f"--workers takes 1 to {WORKERS_MAX}, --epoch-seconds 0 to {EPOCH_SECONDS_MAX}"
+        raise SettingsError(msg)
     return msgspec.structs.replace(settings, **changed)
+
+
+def options_given(given: argparse.Namespace) -> list[tuple[RunOption, object]]:
+    """Every option with its value."""
+    return [(each, getattr(given, each.flag.removeprefix("--").replace("-", "_"))) for each in RUN_OPTIONS]
 
 
 def _run(given: argparse.Namespace, settings: Settings) -> int:

@@ -123,9 +123,12 @@ class FilePartition(StatefulSourcePartition[Keyed, State]):
 class LivePartition(StatefulSourcePartition[Keyed, State]):
     """Standard input: polled, so that a signal is noticed. What was read once cannot be read again."""
 
-    def __init__(self, state: State | None, stopping: Callable[[], bool], now_ms: int, longest: int) -> None:
+    def __init__(
+        self, state: State | None, stopping: Callable[[], bool], now_ms: Callable[[], int], longest: int
+    ) -> None:
         """After a restart the count goes on; the lines are other ones."""
-        self._place = _Place(state, now_ms)
+        self._now_ms = now_ms
+        self._place = _Place(state, now_ms())
         self._place.enter(STDIN)
         self._stopping = stopping
         self._longest = longest
@@ -153,7 +156,9 @@ class LivePartition(StatefulSourcePartition[Keyed, State]):
         return self._place.snapshot()
 
     def _records(self, lines: list[bytes]) -> Iterable[Keyed]:
+        """A line's record time is its arrival, never before the line that came before it."""
         for line in lines:
+            self._place.base_ms = max(self._place.base_ms, self._now_ms() - self._place.count)
             self._place.line += 1
             self._place.count += 1
             if line.strip():
@@ -187,6 +192,9 @@ class SubmissionFiles(FixedPartitionedSource[Keyed, State]):
         try:
             for name in self.files():
                 name.encode()
+                if Path(name).exists() and not Path(name).is_file() and not Path(name).is_dir():
+                    msg = f"submissions_path: {name} cannot be read: it is no regular file"
+                    raise SettingsError(msg)
                 with Path(name).open("rb"):
                     pass
         except OSError as error:
@@ -213,7 +221,7 @@ class SubmissionFiles(FixedPartitionedSource[Keyed, State]):
         """Resume where the snapshot says."""
         now_ms, longest = self._now_ms(), self._bytes_max
         if for_part == STDIN:
-            return LivePartition(resume_state, self._stopping, now_ms, longest)
+            return LivePartition(resume_state, self._stopping, self._now_ms, longest)
         return FilePartition(self.files(), resume_state, self._stopping, now_ms, longest)
 
 

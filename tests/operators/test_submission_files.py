@@ -94,7 +94,7 @@ def test_standard_input_gives_lines_as_they_come(monkeypatch: pytest.MonkeyPatch
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as stdin:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(stdin))
-        live = LivePartition(None, lambda: False, 0, 1_000)
+        live = LivePartition(None, lambda: False, lambda: 0, 1_000)
         assert list(live.next_batch()) == []
         assert live.next_awake() is not None
         os.write(writing, b"1\n2\n3")
