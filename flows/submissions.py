@@ -20,7 +20,6 @@ from bytewax.outputs import Sink
 from dagmanager.assembly import Assembled, assemble, now_ms
 from dagmanager.dag.model import Record
 from dagmanager.engine.journey import Message
-from dagmanager.engine.publish import publish_waiting
 from dagmanager.engine.reading import Reader
 from dagmanager.errors import SettingsError
 from dagmanager.settings.source import load
@@ -95,7 +94,7 @@ def from_files(
         Sinks(
             diff_chunk_file(results),
             dead_letter_file(results),
-            QueueEventsSink(lambda: patience(lambda: publish_waiting(engine.graph, engine.events))),
+            QueueEventsSink(lambda: patience(engine.publish)),
         ),
         patience,
         reader,
