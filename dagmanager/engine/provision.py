@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from dagmanager.engine.ports import CreateStatus, TopicInfo, Topics
+from dagmanager.engine.ports import CreateStatus, TopicConfig, TopicInfo, Topics
 from dagmanager.engine.rows import QueueRow
 from dagmanager.errors import UnavailableError
 
@@ -24,6 +24,8 @@ POLL_LONGEST_S: Final = 0.250
 READY_WITHIN_S: Final = 60.0
 # After an unclear answer the topic may never come: look for a moment, then ask for it again.
 UNCLEAR_WITHIN_S: Final = 1.0
+# Who made the topic that is there is not told by these answers: its config must be as asked.
+_MADE_BEFORE: Final = frozenset({CreateStatus.EXISTS, CreateStatus.AMBIGUOUS})
 
 
 class Provisioned(msgspec.Struct, frozen=True):
@@ -59,6 +61,7 @@ def provision(
     foreign: set[str] = set()
     refused: dict[str, str] = {}
     missing = dict(wanted)
+    unsure: set[str] = set()
     for attempt in range(TRIES):
         alive()
         try:
@@ -70,13 +73,16 @@ def provision(
                     refused[name] = answer.reason
             open_ = [name for name in wanted if name not in foreign and name not in refused]
             unclear = any(answer.status is CreateStatus.AMBIGUOUS for answer in answers.values())
+            unsure.update(name for name, answer in answers.items() if answer.status in _MADE_BEFORE)
             found = _wait(topics, open_, sleep, alive, UNCLEAR_WITHIN_S if unclear else READY_WITHIN_S)
+            before = sorted(unsure.intersection(found))
+            kept = topics.configs(before) if before else {}
         except UnavailableError:
             if attempt == TRIES - 1:
                 raise
             sleep(BACKOFF_S[attempt])
             continue
-        other = {name for name, info in found.items() if not _as_asked(info, wanted[name])}
+        other = {name for name, info in found.items() if not _as_asked(info, kept.get(name), wanted[name])}
         foreign |= other
         missing = {name: wanted[name] for name in open_ if name not in found}
         if not missing:
@@ -111,6 +117,12 @@ def _wait(
         pause_s = min(pause_s * POLL_FACTOR, POLL_LONGEST_S)
 
 
-def _as_asked(info: TopicInfo, row: QueueRow) -> bool:
-    same_retention = info.retention_ms is None or info.retention_ms == row.spec.retention_ms
-    return info.partitions == row.spec.partitions and same_retention
+def _as_asked(info: TopicInfo, kept: TopicConfig | None, row: QueueRow) -> bool:
+    """Ours by shape; of a topic that was there before also by its config (decisions 3)."""
+    spec = row.spec
+    if (info.partitions, info.replication) != (spec.partitions, spec.replication):
+        return False
+    return kept is None or (kept.retention_ms, kept.cleanup_policy) == (
+        max(spec.retention_ms, -1),
+        spec.cleanup_policy,
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
-from dagmanager.engine.ports import CreateResult, CreateStatus, TopicInfo
+from dagmanager.engine.ports import CreateResult, CreateStatus, TopicConfig, TopicInfo
 from dagmanager.engine.rows import TopicSpec
 from dagmanager.topics.rules import collision_key, kept_ms, verdict
 
@@ -49,6 +49,12 @@ class MemoryTopics:
         with self._lock:
             return {topic: self._seen(topic) for topic in topics if topic in self._topics}
 
+    def configs(self, topics: Sequence[str]) -> Mapping[str, TopicConfig]:
+        """What was asked for when they were made."""
+        with self._lock:
+            found = {topic: self._topics[topic].spec for topic in topics if topic in self._topics}
+        return {topic: TopicConfig(kept_ms(spec), spec.cleanup_policy) for topic, spec in found.items()}
+
     def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
         """One answer per topic, decided one after the other."""
         with self._lock:
@@ -82,6 +88,5 @@ class MemoryTopics:
             topic_id=found.topic_id,
             partitions=found.spec.partitions,
             replication=found.spec.replication,
-            retention_ms=kept_ms(found.spec),
             ready=found.described > self._ready_after,
         )

@@ -22,7 +22,8 @@ def collision_key(topic: str) -> str:
 
 def verdict(topic: str, spec: TopicSpec, twin: str | None, brokers: int) -> CreateResult:
     """The answer to one creation; `twin` is the topic that already has this collision key."""
-    if topic in {".", ".."} or not _NAME.fullmatch(topic):
+    # Leading underscores are the broker's own: it would make `__consumer_offsets` for anybody who asks.
+    if topic in {".", ".."} or topic.startswith("__") or not _NAME.fullmatch(topic):
         return CreateResult(CreateStatus.REFUSED, f"invalid topic name {topic[:260]!r}")
     if twin == topic:
         return CreateResult(CreateStatus.EXISTS, f"topic {topic!r} already exists")

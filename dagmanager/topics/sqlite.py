@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
-from dagmanager.engine.ports import CreateResult, CreateStatus, TopicInfo
+from dagmanager.engine.ports import CreateResult, CreateStatus, TopicConfig, TopicInfo
 from dagmanager.engine.rows import TopicSpec
 from dagmanager.topics.memory import random_id
 from dagmanager.topics.rules import collision_key, kept_ms, verdict
@@ -73,6 +73,13 @@ class SqliteTopics:
                 )
         return {row[0]: TopicInfo(*(*row[:-1], row[-1] >= self._ready_after)) for row in rows}
 
+    def configs(self, topics: Sequence[str]) -> Mapping[str, TopicConfig]:
+        """What was asked for when they were made."""
+        asked = "SELECT retention_ms, cleanup_policy FROM topics WHERE topic = ?"
+        with self._file.reading() as connection:
+            rows = {topic: connection.execute(asked, (topic,)).fetchone() for topic in topics}
+        return {topic: TopicConfig(*row) for topic, row in rows.items() if row is not None}
+
     def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
         """One answer per topic, decided one after the other; durable before it returns."""
         with self._file.writing() as connection:
@@ -103,6 +110,6 @@ class SqliteTopics:
 def _row(connection: sqlite3.Connection, topic: str) -> Any:
     """The fields of `TopicInfo`, `ready` replaced by how often it was described."""
     return connection.execute(
-        "SELECT topic, topic_id, partitions, replication, retention_ms, described FROM topics WHERE topic = ?",
+        "SELECT topic, topic_id, partitions, replication, described FROM topics WHERE topic = ?",
         (topic,),
     ).fetchone()

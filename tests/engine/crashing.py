@@ -16,6 +16,7 @@ from dagmanager.engine.ports import (
     Known,
     LookupKeys,
     TaggedQueue,
+    TopicConfig,
     TopicInfo,
     Topics,
     Transaction,
@@ -86,6 +87,9 @@ class CrashingTopics:
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
         return self.fuse.around(lambda: self.inner.describe(topics))
 
+    def configs(self, topics: Sequence[str]) -> Mapping[str, TopicConfig]:
+        return self.fuse.around(lambda: self.inner.configs(topics))
+
     def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
         return self.fuse.around(lambda: self.inner.create(specs))
 
@@ -125,6 +129,9 @@ class UnkindTopics:
 
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
         return self.inner.describe(topics)
+
+    def configs(self, topics: Sequence[str]) -> Mapping[str, TopicConfig]:
+        return self.inner.configs(topics)
 
     def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
         refused = {topic for topic in specs if self.refuses and self.refuses in topic}

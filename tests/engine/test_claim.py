@@ -348,7 +348,7 @@ def test_a_foreign_topic_under_our_name_is_left_alone() -> None:
     stores.topics.create({wanted: TopicSpec(1, 1, 5)})
     (answer,) = engine(stores).submit([submission([PRICE])])
     assert topics_of(answer) == [f"{wanted}_v2"]
-    assert stores.topics.describe([wanted])[wanted].retention_ms == 5
+    assert stores.topics.configs([wanted])[wanted].retention_ms == 5
     assert stores.queues()[wanted].state is QueueState.FAILED
 
 

@@ -16,7 +16,15 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from dagmanager.assembly import Assembled, embedded
 from dagmanager.dag.model import Record
 from dagmanager.engine.journey import Message
-from dagmanager.engine.ports import AdminEntry, CreateResult, Known, LookupKeys, TopicInfo, Transaction
+from dagmanager.engine.ports import (
+    AdminEntry,
+    CreateResult,
+    Known,
+    LookupKeys,
+    TopicConfig,
+    TopicInfo,
+    Transaction,
+)
 from dagmanager.engine.publish import publish_waiting
 from dagmanager.engine.rows import OutboxRow, TopicSpec
 from dagmanager.graph.memory import MemoryGraph
@@ -105,6 +113,10 @@ class FusedTopics:
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
         self._fuse("topics.describe")
         return self._topics.describe(topics)
+
+    def configs(self, topics: Sequence[str]) -> Mapping[str, TopicConfig]:
+        self._fuse("topics.configs")
+        return self._topics.configs(topics)
 
     def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
         found: dict[str, CreateResult] = {}

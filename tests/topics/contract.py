@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pytest
 
-from dagmanager.engine.ports import CreateStatus, TopicInfo, TopicPruner, Topics
+from dagmanager.engine.ports import CreateStatus, TopicConfig, TopicInfo, TopicPruner, Topics
 from dagmanager.engine.rows import TopicSpec
 
 Named = Callable[[str], str]
@@ -44,12 +44,20 @@ class TopicsContract:
         assert status(broker, named("a")) is CreateStatus.CREATED
         found = ready(broker, named("a"))
         assert (found.topic, found.partitions, found.replication) == (named("a"), 2, 1)
-        assert found.retention_ms == 86_400_000
         assert found.topic_id
+        config = TopicConfig(retention_ms=86_400_000, cleanup_policy="delete")
+        assert broker.configs([named("a")]) == {named("a"): config}
 
     def test_for_ever_is_minus_one(self, broker: Broker, named: Named) -> None:
         status(broker, named("a"), TopicSpec(1, 1, -1))
-        assert ready(broker, named("a")).retention_ms == -1
+        ready(broker, named("a"))
+        assert broker.configs([named("a")])[named("a")].retention_ms == -1
+
+    def test_configs_of_just_these(self, broker: Broker, named: Named) -> None:
+        status(broker, named("a"), TopicSpec(1, 1, 60_000, "compact"))
+        ready(broker, named("a"))
+        assert broker.configs([named("a"), named("b")]) == {named("a"): TopicConfig(60_000, "compact")}
+        assert broker.configs([]) == {}
 
     def test_only_what_was_asked_for_and_absent_ones_left_out(self, broker: Broker, named: Named) -> None:
         broker.create({named("a"): SPEC, named("b"): SPEC})
@@ -92,7 +100,9 @@ class TopicsContract:
             assert status(broker, named(name)) is CreateStatus.CREATED
         assert ready(broker, named("price")).topic_id != ready(broker, named("Price")).topic_id
 
-    @pytest.mark.parametrize("name", ["", ".", "..", "a b", "ä", "a/b", "a\n", "a:b", "x" * 250])
+    @pytest.mark.parametrize(
+        "name", ["", ".", "..", "a b", "ä", "a/b", "a\n", "a:b", "x" * 250, "__consumer_offsets"]
+    )
     def test_illegal_names_are_refused(self, broker: Broker, name: str) -> None:
         answer = broker.create({name: SPEC})[name]
         assert answer.status is CreateStatus.REFUSED

@@ -41,7 +41,7 @@ def test_ids_are_the_given_ones_and_names_are_listed(kind: str, tmp_path: Path) 
     broker.create({"b": SPEC, "a": SPEC, "a b": SPEC})
     assert {name: info.topic_id for name, info in broker.describe(["a", "b"]).items()} == {"b": "1", "a": "2"}
     assert broker.names() == ("a", "b")
-    assert broker.describe(["a"])["a"].retention_ms == -1
+    assert broker.configs(["a"])["a"].retention_ms == -1
     file.close()
 
 
