@@ -14,7 +14,7 @@ from dagmanager.engine.announce import Changed, announce
 from dagmanager.engine.events import Moment, Scope, sentinel_weight_updated
 from dagmanager.engine.lease import must_own
 from dagmanager.engine.ports import Locks, LookupKeys, Transaction
-from dagmanager.engine.references import content_bindings, set_free
+from dagmanager.engine.references import content_nodes, set_free, standing_nodes
 from dagmanager.engine.rows import (
     CounterRow,
     LineageKey,
@@ -36,13 +36,9 @@ def activate(tx: Transaction, claim_id: str, topic_ids: Mapping[str, str], owner
     """
     queues, sentinels = tx.claims(claim_id)
     lineages = tuple(sorted({LineageKey(row.key.lineage, row.key.namespace) for row in sentinels}))
-    tx.lock(Locks(lineages=lineages, contents=tuple(sorted({row.content for row in sentinels}))))
-    leaving = [
-        binding
-        for row in sentinels
-        for binding in content_bindings(tx, _contents_leaving(tx, row), row.key.namespace)
-    ]
-    tx.lock(Locks(bindings=tuple(sorted({*leaving, *(row.binding for row in queues)}))))
+    tx.lock(Locks(lineages=lineages))
+    standing = standing_nodes(tx, lineages)
+    tx.lock(Locks(nodes=tuple(sorted(standing.union(row.binding.node_id for row in queues)))))
     queues, sentinels = tx.claims(claim_id)
     if not queues and not sentinels:
         return False
@@ -79,7 +75,8 @@ def activate_claimed(
         moved |= settle(tx, lineage, before, activate_sentinel(pending, before, now_ms), now_ms)
     moved |= {row.binding.node_id for row in fresh}
     if moved:
-        tx.put(announce(tx, _changes(tx, moved, {row.topic for row in fresh}), now_ms))
+        changes, asked = _changes(tx, moved, {row.topic for row in fresh})
+        tx.put(announce(tx, changes, asked, now_ms))
 
 
 def _is_up(tx: Transaction, pending: SentinelRow) -> bool:
@@ -100,6 +97,8 @@ def settle(
     Answers the nodes whose place in an active content changed.
     """
     old = {row.key: row for row in before}
+    counters = {_counter(row) for row in after if row.weight != old[row.key].weight}
+    tx.lock(Locks(counters=tuple(sorted(counters))))
     rows: list[Row] = []
     moved: set[str] = set()
     for row in after:
@@ -116,14 +115,17 @@ def settle(
     tx.put(rows)
     lost = sorted({row.content for row in after if not tx.content_referenced(row.content, lineage.namespace)})
     if lost:
-        wanted = content_bindings(tx, lost, lineage.namespace)
-        tx.put(set_free(tx, wanted, lineage.namespace, now_ms))
+        tx.put(set_free(tx, content_nodes(tx, lost), lineage.namespace, now_ms))
     return moved
 
 
-def _next_revision(tx: Transaction, row: SentinelRow) -> int:
+def _counter(row: SentinelRow) -> str:
     """One counter per id that clients see: several versions share that id, and so one stream of events."""
-    name = f"weights:{row.sentinel_id}{_scope(row).text()}"
+    return f"weights:{row.sentinel_id}{_scope(row).text()}"
+
+
+def _next_revision(tx: Transaction, row: SentinelRow) -> int:
+    name = _counter(row)
     revision = tx.counter(name) + 1
     tx.put([CounterRow(name, revision)])
     return revision
@@ -148,14 +150,13 @@ def _members(tx: Transaction, digest: str) -> set[str]:
     return {member.node_id for member in content.members} if content else set()
 
 
-def _contents_leaving(tx: Transaction, pending: SentinelRow) -> list[str]:
-    gone = set(pending.takeover.supersedes) if pending.takeover else set()
-    lineage = LineageKey(pending.key.lineage, pending.key.namespace)
-    return [row.content for row in sentinels_of(tx, lineage) if row.key in gone]
+def _changes(
+    tx: Transaction, node_ids: Iterable[str], fresh: set[str]
+) -> tuple[list[Changed], frozenset[tuple[str, int]]]:
+    """Bring the nodes' tags up to date; what changed for whom, one entry per queue.
 
-
-def _changes(tx: Transaction, node_ids: Iterable[str], fresh: set[str]) -> list[Changed]:
-    """Bring the nodes' tags up to date; what changed for whom, one entry per queue."""
+    Beside it what the tag queries among the nodes ask for: (tag, interval).
+    """
     ids = sorted(node_ids)
     in_force = tx.tags_in_force(ids)
     by_node: dict[str, list[QueueRow]] = {}
@@ -164,12 +165,14 @@ def _changes(tx: Transaction, node_ids: Iterable[str], fresh: set[str]) -> list[
     known = tx.nodes(ids)
     changes: list[Changed] = []
     rows: list[NodeRow] = []
+    asked: set[tuple[str, int]] = set()
     for node_id in ids:
         row = known[node_id]
         after = in_force.get(node_id, ())
         if after != row.tags:
             rows.append(msgspec.structs.replace(row, tags=after))
         if row.tag_query is not None:
+            asked.update((tag, row.interval) for tag in row.tag_query.tags)
             continue
         changes.extend(
             Changed(
@@ -187,4 +190,4 @@ def _changes(tx: Transaction, node_ids: Iterable[str], fresh: set[str]) -> list[
             if queue.state is QueueState.ACTIVE and (queue.topic in fresh or after != row.tags)
         )
     tx.put(rows)
-    return changes
+    return changes, frozenset(asked)

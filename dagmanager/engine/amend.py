@@ -12,7 +12,7 @@ from dagmanager.engine.naming import topic_name
 from dagmanager.engine.outcome import ActionCounts, Outcome, count_actions, decode, encode
 from dagmanager.engine.plan import Plan
 from dagmanager.engine.ports import Locks, LookupKeys, Transaction
-from dagmanager.engine.references import content_bindings, set_free
+from dagmanager.engine.references import content_nodes, set_free
 from dagmanager.engine.rows import (
     GONE,
     LineageKey,
@@ -36,7 +36,7 @@ def rename(
     again); the stored outcome is rewritten. Answers all queues that the claim still has to provision.
     """
     queues, _ = tx.claims(claim_id)
-    tx.lock(Locks(bindings=tuple(sorted(row.binding for row in queues))))
+    tx.lock(Locks(nodes=tuple(sorted({row.binding.node_id for row in queues}))))
     queues, sentinels = tx.claims(claim_id)
     must_own(claim_id, queues, sentinels, owner)
     moved: dict[str, str] = {}
@@ -108,11 +108,11 @@ def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: st
     """
     queues, sentinels = tx.claims(claim_id)
     lineages = tuple(sorted({LineageKey(row.key.lineage, row.key.namespace) for row in sentinels}))
-    tx.lock(Locks(lineages=lineages, contents=tuple(sorted({row.content for row in sentinels}))))
-    freed = {row.binding for row in queues if not row.binding.safe}
+    tx.lock(Locks(lineages=lineages))
+    freed = {(row.binding.namespace, row.binding.node_id) for row in queues if not row.binding.safe}
     for row in sentinels:
-        freed.update(content_bindings(tx, [row.content], row.key.namespace))
-    tx.lock(Locks(bindings=tuple(sorted(freed.union(row.binding for row in queues)))))
+        freed.update((row.key.namespace, each) for each in content_nodes(tx, [row.content]))
+    tx.lock(Locks(nodes=tuple(sorted({each for _, each in freed}.union(r.binding.node_id for r in queues)))))
     queues, sentinels = tx.claims(claim_id)
     must_own(claim_id, queues, sentinels, owner)
     now_ms = tx.now_ms()
@@ -121,8 +121,8 @@ def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: st
         tx.put([_released(sentinel)])
         # Who held a version that will never be in force holds nothing.
         tx.delete(tx.holders_of(sentinel.key))
-    for namespace in sorted({binding.namespace for binding in freed}):
-        tx.put(set_free(tx, [each for each in freed if each.namespace == namespace], namespace, now_ms))
+    for namespace in sorted({namespace for namespace, _ in freed}):
+        tx.put(set_free(tx, [each for place, each in freed if place == namespace], namespace, now_ms))
     first = min(refused)
     rejection = Rejection(
         ErrorCode.TOPIC_REFUSED,
@@ -165,8 +165,8 @@ def begin(
     now; claims that somebody else took over are left out: we may not ask for their topics any more.
     """
     wanted = tuple(claim_ids)
-    found = [row.binding for each in wanted for row in tx.claims(each)[0]]
-    tx.lock(Locks(bindings=tuple(sorted(found))))
+    found = {row.binding.node_id for each in wanted for row in tx.claims(each)[0]}
+    tx.lock(Locks(nodes=tuple(sorted(found))))
     ours: dict[str, tuple[QueueRow, ...]] = {}
     for each in wanted:
         queues, sentinels = tx.claims(each)

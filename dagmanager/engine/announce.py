@@ -42,9 +42,18 @@ class _Set(msgspec.Struct, frozen=True, order=True):
     execution_domain: str
 
 
-def announce(tx: Transaction, changes: Iterable[Changed], now_ms: int) -> list[Row]:
-    """Tag set counters and outbox rows for these changes; locks the tag sets it counts."""
+def announce(
+    tx: Transaction, changes: Iterable[Changed], asked: Iterable[tuple[str, int]], now_ms: int
+) -> list[Row]:
+    """Tag set counters and outbox rows for these changes; locks the tag sets it counts.
+
+    `asked` are the (tag, interval) pairs of tag queries that come or go in this transaction. Their
+    locks order them against changes of queues with such a tag: of two that are under way at once,
+    one sees the other.
+    """
     changes = tuple(changes)
+    moving = {(tag, each.interval) for each in changes for tag in {*each.before, *each.after}}
+    tx.lock(Locks(tags=tuple(sorted(moving.union(asked)))))
     affected = _affected(tx, changes)
     tx.lock(Locks(tag_sets=tuple(sorted({each.key for each in affected}))))
     rows: list[Row] = []

@@ -20,7 +20,7 @@ from dagmanager.engine.lease import take_locked
 from dagmanager.engine.outcome import Outcome, decode, encode
 from dagmanager.engine.plan import CreateNode, Plan, Reason, ReuseNode, SchemaEffect
 from dagmanager.engine.ports import Graph, Known, Locks, LookupKeys, Transaction
-from dagmanager.engine.references import content_bindings, taken_up
+from dagmanager.engine.references import standing_nodes, taken_up
 from dagmanager.engine.report import outcome_of
 from dagmanager.engine.rows import (
     GONE,
@@ -117,8 +117,8 @@ def version_change(submission: Submission, known: Known) -> VersionChange | Reje
 
 
 def claim_in(graph: Graph, submission: Submission, options: ClaimOptions) -> Claimed | Rejection:
-    """Run the claim until the bindings it must lock are the ones it locked."""
-    touched: frozenset[Binding] = frozenset()
+    """Run the claim until the nodes it must lock are the ones it locked."""
+    touched: frozenset[str] = frozenset()
     while True:
         work = partial(claim, submission=submission, touched=touched, options=options)
         result = graph.transact(work)
@@ -130,32 +130,34 @@ def claim_in(graph: Graph, submission: Submission, options: ClaimOptions) -> Cla
 def claim(
     tx: Transaction,
     submission: Submission,
-    touched: frozenset[Binding],
+    touched: frozenset[str],
     options: ClaimOptions,
-) -> Claimed | Rejection | frozenset[Binding]:
-    """Decide and record. `touched` are the bindings that the caller expects to change.
+) -> Claimed | Rejection | frozenset[str]:
+    """Decide and record. `touched` are the nodes that the caller expects to change.
 
-    Answers the bindings to lock instead when more of them turn out to change: the caller runs the
-    transaction again with those. Locks: lineage, contents, bindings, names, tag sets, epoch.
+    Answers the nodes to lock instead when more of them turn out to change: the caller runs the
+    transaction again with those.
 
     A stored answer is the answer, unless a queue that it names failed (was refused, or got another
     name) before it ever came to life: then nobody was told, and that queue is decided again.
     """
     context = submission.context
     if not context.safe_mode:
-        tx.lock(Locks(lineages=(lineage_of(submission),), contents=(submission.hashed.content_digest,)))
+        tx.lock(Locks(lineages=(lineage_of(submission),)))
     keys = keys_of(submission)
     early = tx.known(msgspec.structs.replace(keys, bindings=frozenset()))
     change = version_change(submission, early)
-    losers = content_bindings(tx, _leaving(change, early, submission), context.namespace)
-    tx.lock(Locks(bindings=tuple(sorted(touched.union(losers)))))
+    if isinstance(change, NewSentinel | Reinstate | ChangeWeight):
+        touched = touched.union((each.node_id for each in keys.bindings), standing_nodes(tx, keys.lineages))
+    tx.lock(Locks(nodes=tuple(sorted(touched))))
     known = tx.known(keys)
     stored = known.outcomes.get(claim_id(submission))
     if stored is not None and not stored.body:
         # This very submission was accepted before, plainly: now it is a question.
         return _question(submission, known, options)
     if stored is not None and not _failed_untold(stored, known):
-        return _replay(tx, submission, stored, known, options)
+        more = _replayed_nodes(tx, submission) - touched
+        return touched | more if more else _replay(tx, submission, stored, known, options)
     if isinstance(change, Rejection):
         return change
     plan = classify(submission, known, options.policy, claim_id(submission))
@@ -163,7 +165,10 @@ def claim(
         return plan
     if isinstance(change, Resend) and _is_question(plan, change, stored):
         return _asked(submission, known, plan, change)
-    more = frozenset(_changing(plan, known)) - touched
+    wanted = frozenset(_changing(plan, known))
+    if stored is not None:  # decided again: its version may be in force at the end of this
+        wanted |= _replayed_nodes(tx, submission)
+    more = wanted - touched
     if more:
         return touched | more
     return _record(tx, Decision(submission, known, plan, claim_id(submission), options), change)
@@ -206,16 +211,16 @@ def _question(submission: Submission, known: Known, options: ClaimOptions) -> Cl
     return plan if isinstance(plan, Rejection) else _asked(submission, known, plan, None)
 
 
-def _changing(plan: Plan, known: Known) -> list[Binding]:
-    """The bindings whose node or queue row this plan writes."""
-    changed = [b for b, row in known.queues.items() if row.unreferenced_ms is not None]
+def _changing(plan: Plan, known: Known) -> list[str]:
+    """The nodes of which this plan writes a row."""
+    changed = [b.node_id for b, row in known.queues.items() if row.unreferenced_ms is not None]
     if not plan.plain:
         for action in plan.actions:
             match action:
                 case ReuseNode(schema=SchemaEffect.NONE):
                     pass
                 case _:
-                    changed.append(action.binding)
+                    changed.append(action.node.node_id)
     return changed
 
 
@@ -257,14 +262,6 @@ def _unless_written(found: list[QueueRow], rows: list[Row]) -> list[QueueRow]:
     return [row for row in found if row.topic not in written]
 
 
-def _leaving(change: VersionChange | Rejection | None, known: Known, submission: Submission) -> list[str]:
-    """Contents that may lose their last reference once this change is activated."""
-    if not isinstance(change, NewSentinel | Reinstate | ChangeWeight):
-        return []
-    gone = set(change.takeover.supersedes)
-    return [row.content for row in known.sentinels.get(lineage_of(submission), ()) if row.key in gone]
-
-
 def _outcome_rows(decision: Decision, change: VersionChange | None, outcome: Outcome) -> list[Row]:
     """Only what a replay could not decide anew is stored: all that is not `same_spec`, and warnings.
 
@@ -280,6 +277,13 @@ def _outcome_rows(decision: Decision, change: VersionChange | None, outcome: Out
     if change is None or isinstance(change, Resend):
         return []
     return [OutcomeRow(each, b"", (), known.now_ms)]
+
+
+def _replayed_nodes(tx: Transaction, submission: Submission) -> frozenset[str]:
+    """The nodes that finishing what a replay left behind writes to."""
+    queues, sentinels = tx.claims(claim_id(submission))
+    lineages = {LineageKey(row.key.lineage, row.key.namespace) for row in sentinels}
+    return standing_nodes(tx, lineages).union(row.binding.node_id for row in queues)
 
 
 def _replay(

@@ -121,4 +121,5 @@ def _content(submission: Submission) -> ContentRow:
     """In DAG order: pairing with a later version looks at positions (decisions 2)."""
     nodes = submission.hashed.dag.nodes
     members = [Member(node.node_id, node.schema_hash, node.tags, node.name) for node in nodes]
-    return ContentRow(submission.hashed.content_digest, tuple(members))
+    outside = tuple(sorted(submission.hashed.dag.external))
+    return ContentRow(submission.hashed.content_digest, tuple(members), outside)

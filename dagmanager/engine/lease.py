@@ -27,7 +27,7 @@ def take(
     tx.lock(
         Locks(
             lineages=tuple(sorted({LineageKey(row.key.lineage, row.key.namespace) for row in sentinels})),
-            bindings=tuple(sorted(row.binding for row in queues)),
+            nodes=tuple(sorted({row.binding.node_id for row in queues})),
         )
     )
     queues, sentinels = tx.claims(claim_id)
@@ -61,8 +61,8 @@ def renew(tx: Transaction, claim_ids: Iterable[str], owner: str, lease_ms: int) 
     """A new lease for whatever of these claims is still ours: we are at work (decisions 5)."""
     claims = {each: tx.claims(each) for each in claim_ids}
     lineages = {LineageKey(row.key.lineage, row.key.namespace) for _, rows in claims.values() for row in rows}
-    bindings = {row.binding for rows, _ in claims.values() for row in rows}
-    tx.lock(Locks(lineages=tuple(sorted(lineages)), bindings=tuple(sorted(bindings))))
+    nodes = {row.binding.node_id for rows, _ in claims.values() for row in rows}
+    tx.lock(Locks(lineages=tuple(sorted(lineages)), nodes=tuple(sorted(nodes))))
     for each in claims:
         queues, sentinels = tx.claims(each)
         if owners_of(queues, sentinels) == {owner}:

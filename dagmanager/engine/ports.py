@@ -67,12 +67,19 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Locks(msgspec.Struct, frozen=True):
-    """What a transaction locks before it reads, always in this order, each sorted (decisions 5)."""
+    """What a transaction locks before it reads, always in this order, each sorted (decisions 5).
+
+    `nodes` covers a node's row, its queues in every namespace, and whether anything references them:
+    a version change locks every node that its contents hold and what these depend on. `tags` are
+    single (tag, interval) pairs: whoever registers a tag query and whoever changes a node's tags
+    must not miss each other.
+    """
 
     lineages: tuple[LineageKey, ...] = ()
-    contents: tuple[str, ...] = ()
-    bindings: tuple[Binding, ...] = ()
+    nodes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
+    tags: tuple[tuple[str, int], ...] = ()
     tag_sets: tuple[TagSetKey, ...] = ()
     epoch: bool = False
     publisher: bool = False
@@ -128,7 +135,10 @@ class Transaction(GraphReader, Protocol):
         ...
 
     def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
-        """Which of these are in, or a dependency in, a referencing sentinel's content (decisions 6)."""
+        """Which of these are in, or a dependency in, a referencing sentinel's content (decisions 6).
+
+        Asked under the locks of these nodes; so is `tags_in_force`.
+        """
         ...
 
     def content_referenced(self, digest: str, namespace: str) -> bool:

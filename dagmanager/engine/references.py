@@ -11,20 +11,28 @@ from collections.abc import Iterable
 import msgspec
 
 from dagmanager.engine.ports import Known, LookupKeys, Transaction
-from dagmanager.engine.rows import GONE, Binding, QueueRow
+from dagmanager.engine.rows import GONE, REFERENCING, Binding, LineageKey, QueueRow
 
 
-def content_bindings(tx: Transaction, digests: Iterable[str], namespace: str) -> tuple[Binding, ...]:
-    """Bindings of these contents' nodes and of what they depend on, sorted."""
-    members: set[str] = set()
-    for digest in sorted(set(digests)):
-        content = tx.content(digest)
-        if content is not None:
-            members.update(member.node_id for member in content.members)
-    known = tx.known(LookupKeys(bindings=frozenset(Binding(n, namespace) for n in members)))
-    for row in known.nodes.values():
-        members.update(row.dependencies)
-    return tuple(sorted(Binding(n, namespace) for n in members))
+def content_nodes(tx: Transaction, digests: Iterable[str]) -> frozenset[str]:
+    """The nodes of these contents and what they depend on."""
+    found = [content for digest in sorted(set(digests)) if (content := tx.content(digest)) is not None]
+    members = frozenset(member.node_id for content in found for member in content.members)
+    return members.union(*(content.outside for content in found))
+
+
+def standing_nodes(tx: Transaction, lineages: Iterable[LineageKey]) -> frozenset[str]:
+    """Every node that something in these lineages references: what a version change must lock.
+
+    Any of their versions may leave when one of them is put in force, so all of them are named.
+    """
+    wanted = frozenset(lineages)
+    if not wanted:
+        return frozenset()
+    known = tx.known(LookupKeys(lineages=wanted))
+    return content_nodes(
+        tx, {row.content for rows in known.sentinels.values() for row in rows if row.state in REFERENCING}
+    )
 
 
 def taken_up(known: Known, wanted: Iterable[Binding]) -> list[QueueRow]:
@@ -37,11 +45,14 @@ def taken_up(known: Known, wanted: Iterable[Binding]) -> list[QueueRow]:
     ]
 
 
-def set_free(tx: Transaction, wanted: Iterable[Binding], namespace: str, now_ms: int) -> list[QueueRow]:
-    """Queue rows that nothing references any more, marked with the moment."""
-    wanted = tuple(wanted)
-    known = tx.known(LookupKeys(bindings=frozenset(wanted)))
-    still = tx.referenced(namespace, [binding.node_id for binding in wanted])
+def set_free(tx: Transaction, node_ids: Iterable[str], namespace: str, now_ms: int) -> list[QueueRow]:
+    """Queue rows of these nodes that nothing references any more, marked with the moment.
+
+    The nodes must be locked: a rival that takes one up again comes before or after, never between.
+    """
+    wanted = sorted(node_ids)
+    known = tx.known(LookupKeys(bindings=frozenset(Binding(each, namespace) for each in wanted)))
+    still = tx.referenced(namespace, wanted)
     return [
         msgspec.structs.replace(row, unreferenced_ms=now_ms)
         for binding, row in sorted(known.queues.items())

@@ -177,10 +177,14 @@ class Member(NamedTuple):
 
 
 class ContentRow(msgspec.Struct, frozen=True, tag="content"):
-    """DagContent: a set of nodes, written once, in the order of the DAG that brought it first."""
+    """DagContent: a set of nodes, written once, in the order of the DAG that brought it first.
+
+    `outside` are the ids that members depend on and that are no members; sorted.
+    """
 
     digest: str
     members: tuple[Member, ...]
+    outside: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

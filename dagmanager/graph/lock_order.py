@@ -6,14 +6,24 @@ transaction would be safe on a store that has them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, NoReturn
 
 from dagmanager.engine.ports import Locks
-from dagmanager.engine.rows import LineageKey
+from dagmanager.engine.rows import (
+    CounterRow,
+    LineageKey,
+    LineageRow,
+    NodeRow,
+    QueueRow,
+    Row,
+    SentinelRow,
+    TagSetRow,
+)
 
 # As `Locks` declares them; the epoch and the publisher are single rows.
-KINDS = ("lineages", "contents", "bindings", "names", "tag_sets", "epoch", "publisher")
+KINDS = ("lineages", "nodes", "names", "counters", "tags", "tag_sets", "epoch", "publisher")
 
 
 class LockOrder:
@@ -41,9 +51,23 @@ class LockOrder:
         """The same for the epoch, which whoever raises it locks."""
         self.lock(Locks(epoch=True))
 
-    def holds(self, lineage: LineageKey) -> bool:
-        """Whether this lineage is locked."""
-        return (0, lineage) in self._held
+    def must_hold(self, row: Row) -> None:
+        """`AssertionError` when this row is written without the lock that rivals decide under.
+
+        Rows that only their own submission writes (contents, holders, outcomes, events) need none.
+        """
+        needed = lock_of(row)
+        if needed is None or self._held.intersection((KINDS.index(kind), key) for kind, key in needed):
+            return
+        (kind, key), *_ = needed
+        _refuse(f"{type(row).__name__} {row.key} is written without the lock of {kind} {key!r}")
+
+    def must_hold_nodes(self, node_ids: Iterable[str]) -> None:
+        """`AssertionError` for a question about nodes whose answer a rival may change meanwhile."""
+        place = KINDS.index("nodes")
+        for each in node_ids:
+            if (place, each) not in self._held:
+                _refuse(f"a decision reads what references {each!r} without its lock")
 
     def _take(self, place: int, key: Any) -> None:
         if (place, key) in self._held:
@@ -53,6 +77,23 @@ class LockOrder:
             _refuse(f"{KINDS[place]} {key!r} is locked after {KINDS[last_place]} {last_key!r}")
         self._held.add((place, key))
         self._last = (place, key)
+
+
+def lock_of(row: Row) -> tuple[tuple[str, Any], ...] | None:
+    """Kind and key of the lock that a row is written under; any of them, where there are several."""
+    match row:
+        case LineageRow() | SentinelRow():
+            return (("lineages", LineageKey(row.key.lineage, row.key.namespace)),)
+        case NodeRow():
+            return (("nodes", row.node_id),)
+        case QueueRow():
+            return (("nodes", row.binding.node_id),)
+        case TagSetRow():
+            return (("tag_sets", row.key),)
+        case CounterRow():
+            return (("counters", row.name), ("epoch", True), ("publisher", True))
+        case _:
+            return None
 
 
 def _refuse(why: str) -> NoReturn:

@@ -10,8 +10,6 @@ from dagmanager.engine.rows import (
     ContentRow,
     CounterRow,
     HolderRow,
-    LineageKey,
-    LineageRow,
     NodeRow,
     OutboxRow,
     QueueRow,
@@ -87,7 +85,10 @@ class ImageTransaction:
 
     def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
         """Nodes in, or a dependency in, a referencing content."""
-        return self._image.referenced(namespace, node_ids)
+        wanted = tuple(node_ids)
+        image = self._image
+        self._order.must_hold_nodes(wanted)
+        return image.referenced(namespace, wanted)
 
     def content_referenced(self, digest: str, namespace: str) -> bool:
         """Whether a referencing sentinel of the namespace is of this content."""
@@ -95,7 +96,10 @@ class ImageTransaction:
 
     def tags_in_force(self, node_ids: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
         """Tags over active contents, for the nodes that are in one."""
-        return self._image.tags_in_force(node_ids)
+        wanted = tuple(node_ids)
+        image = self._image
+        self._order.must_hold_nodes(wanted)
+        return image.tags_in_force(wanted)
 
     def tag_queries(self, tags: Iterable[str], interval: int) -> tuple[NodeRow, ...]:
         """Registered tag queries, by node id."""
@@ -126,10 +130,11 @@ class ImageTransaction:
         return self._image.holders_of(sentinel)
 
     def put(self, rows: Sequence[Row]) -> None:
-        """Insert or replace; lineages and sentinels only under their lineage's lock."""
+        """Insert or replace; what rivals decide from is written under its lock only."""
+        image = self._image
         self._must_hold(rows)
         try:
-            self._image.put(rows)
+            image.put(rows)
         except ConstraintError as error:
             self.broken = error
             raise
@@ -160,11 +165,7 @@ class ImageTransaction:
 
     def _must_hold(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            if isinstance(row, LineageRow | SentinelRow):
-                lineage = LineageKey(row.key.lineage, row.key.namespace)
-                if not self._order.holds(lineage):
-                    msg = f"{type(row).__name__} {row.key} is written without its lineage's lock"
-                    raise AssertionError(msg)
+            self._order.must_hold(row)
 
 
 def run(

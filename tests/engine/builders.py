@@ -24,6 +24,7 @@ from dagmanager.graph.memory import MemoryGraph
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from dagmanager.topics.memory import MemoryTopics
+from tests.graph.builders import store
 
 Json = dict[str, Any]
 
@@ -135,7 +136,7 @@ class Stores:
         return {row.claim_id: row.body for row in self.rows(OutcomeRow)}
 
     def put(self, *rows: Row) -> None:
-        self.graph.transact(lambda tx: tx.put(rows))
+        store(self.graph, *rows)
 
 
 def options(owner: str = "one", policy: Policy = POLICY) -> ClaimOptions:

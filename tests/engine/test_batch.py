@@ -34,6 +34,7 @@ from dagmanager.engine.rows import (
     TagSetRow,
 )
 from tests.engine.builders import DAY_MS, START_MS, Clock, Json, Stores, engine, node, submission, tag_query
+from tests.graph.builders import referenced, tags_in_force
 
 LENGTH = 120
 SEEDS = range(14)
@@ -187,10 +188,10 @@ def test_a_history_keeps_the_invariants_of_versions_and_references(seed: int) ->
         if queue.state is QueueState.ACTIVE and not queue.binding.safe:
             free = queue.unreferenced_ms is not None
             node_id, namespace = queue.binding.node_id, queue.binding.namespace
-            held = stores.graph.transact(lambda tx: tx.referenced(namespace, [node_id]))  # noqa: B023 - run at once
+            held = stores.graph.transact(lambda tx: referenced(tx, namespace, [node_id]))  # noqa: B023 - run at once
             assert free == (not held), queue
     for row in stores.rows(NodeRow):
-        in_force = stores.graph.transact(lambda tx: tx.tags_in_force([row.node_id]))  # noqa: B023 - run at once
+        in_force = stores.graph.transact(lambda tx: tags_in_force(tx, [row.node_id]))  # noqa: B023 - run at once
         assert row.tags == in_force.get(row.node_id, ()), row.name
 
 

@@ -16,6 +16,7 @@ from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from dagmanager.topics.memory import MemoryTopics
 from examples.submissions import first_submissions, second_version
+from tests.graph.builders import put
 
 LONGER_MS = 123_456_789
 
@@ -26,7 +27,7 @@ def queues(graph: MemoryGraph) -> dict[str, QueueRow]:
 
 def lengthen(tx: Transaction, topic: str) -> None:
     row = tx.queues_by_topic([topic])[topic]
-    tx.put([msgspec.structs.replace(row, ttl_ms=LONGER_MS)])
+    put(tx, [msgspec.structs.replace(row, ttl_ms=LONGER_MS)])
 
 
 def test_the_second_version_of_a_node_keeps_the_ttl_of_the_first() -> None:

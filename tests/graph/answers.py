@@ -6,6 +6,7 @@ from typing import Any
 
 from dagmanager.engine.ports import Graph, Known, LookupKeys, Transaction
 from dagmanager.engine.rows import Binding, HolderKey, LineageKey, SentinelKey, TagSetKey, fold
+from tests.graph.builders import referenced, tags_in_force
 
 NODES = ("n1", "n2", "n3", "n4")
 NAMESPACES = ("", "w.live")
@@ -41,9 +42,9 @@ def answers_of(tx: Transaction) -> dict[str, Any]:
         "contents": [tx.content(digest) for digest in CONTENTS],
         "taken_names": tx.taken_names([fold(topic) for topic in TOPICS]),
         "base_names_taken": tx.base_names_taken([fold(name) for name in BASE_NAMES]),
-        "referenced": [tx.referenced(namespace, NODES) for namespace in NAMESPACES],
+        "referenced": [referenced(tx, namespace, NODES) for namespace in NAMESPACES],
         "content_referenced": [tx.content_referenced(c, n) for c in CONTENTS for n in NAMESPACES],
-        "tags_in_force": [tx.tags_in_force(NODES).get(node_id, ()) for node_id in NODES],
+        "tags_in_force": [tags_in_force(tx, NODES).get(node_id, ()) for node_id in NODES],
         "tag_queries": [tx.tag_queries(tags, i) for tags in (*_singles(), TAGS) for i in INTERVALS],
         "tag_revision": [tx.tag_revision(key) for key in TAG_SETS],
         "nodes": dict(tx.nodes(NODES)),

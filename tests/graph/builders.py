@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from dagmanager.dag.model import TagQuery
 from dagmanager.engine.ports import Graph, Known, Locks, LookupKeys, Transaction
@@ -27,6 +29,7 @@ from dagmanager.engine.rows import (
     SentinelState,
     TopicSpec,
 )
+from dagmanager.graph.lock_order import lock_of
 
 SPEC = TopicSpec(partitions=1, replication=1, retention_ms=86_400_000)
 
@@ -135,22 +138,32 @@ def event(stream: str, revision: int, created_ms: int, state: OutboxState = Outb
     )
 
 
-def locks_for(rows: Iterable[Row]) -> Locks:
-    """What writing these rows needs."""
-    keys = {
-        LineageKey(row.key.lineage, row.key.namespace)
-        for row in rows
-        if isinstance(row, LineageRow | SentinelRow)
-    }
-    return Locks(lineages=tuple(sorted(keys)))
+def locks_for(rows: Iterable[Row], asked: Iterable[str] = ()) -> Locks:
+    """What writing these rows needs, and asking about these nodes."""
+    wanted: dict[str, Any] = {"nodes": set(asked)}
+    for row in rows:
+        for kind, key in (lock_of(row) or ())[:1]:
+            wanted.setdefault(kind, set()).add(key)
+    return msgspec.convert({kind: sorted(keys) for kind, keys in wanted.items()}, Locks)
+
+
+def put(tx: Transaction, rows: Sequence[Row]) -> None:
+    tx.lock(locks_for(rows))
+    tx.put(rows)
+
+
+def referenced(tx: Transaction, namespace: str, node_ids: Sequence[str]) -> frozenset[str]:
+    tx.lock(Locks(nodes=tuple(sorted(node_ids))))
+    return tx.referenced(namespace, node_ids)
+
+
+def tags_in_force(tx: Transaction, node_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    tx.lock(Locks(nodes=tuple(sorted(node_ids))))
+    return tx.tags_in_force(node_ids)
 
 
 def store(graph: Graph, *rows: Row) -> None:
-    def work(tx: Transaction) -> None:
-        tx.lock(locks_for(rows))
-        tx.put(rows)
-
-    graph.transact(work)
+    graph.transact(lambda tx: put(tx, rows))
 
 
 def remove(graph: Graph, *rows: Row) -> None:

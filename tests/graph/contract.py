@@ -29,7 +29,7 @@ from dagmanager.engine.rows import (
     fold,
 )
 from dagmanager.errors import ConstraintError
-from tests.graph.answers import answers, answers_of
+from tests.graph.answers import NODES, answers, answers_of
 from tests.graph.builders import (
     content,
     event,
@@ -40,6 +40,7 @@ from tests.graph.builders import (
     node,
     now_of,
     outcome,
+    put,
     queue,
     remove,
     sentinel,
@@ -115,7 +116,7 @@ class AtomicityContract:
         empty = answers(graph)
 
         def work(tx: Transaction) -> str:
-            tx.put([node("n1")])
+            put(tx, [node("n1")])
             return "done"
 
         assert graph.transact(work) == "done"
@@ -165,7 +166,7 @@ class AtomicityContract:
 
     def test_an_interrupt_takes_everything_back(self, graph: Graph) -> None:
         def work(tx: Transaction) -> None:
-            tx.put([node("n1")])
+            put(tx, [node("n1")])
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
@@ -185,7 +186,7 @@ class AtomicityContract:
 
     def test_a_transaction_sees_its_own_writes_in_every_answer(self, graph: Graph) -> None:
         def work(tx: Transaction) -> tuple[Any, Any]:
-            tx.lock(locks_for(one_of_each()))
+            tx.lock(locks_for([*one_of_each(), *other_versions()], NODES))
             tx.put(one_of_each())
             first = answers_of(tx)
             tx.put(other_versions())
@@ -239,10 +240,10 @@ class IsolationContract:
         )
 
         def work(tx: Transaction) -> None:
-            tx.put([queue("a.x", "n1")])
+            put(tx, [queue("a.x", "n1")])
             reader.start()
             time.sleep(0.05)
-            tx.put([queue("b", "n2")])
+            put(tx, [queue("b", "n2")])
 
         graph.transact(work)
         reader.join(10)
@@ -296,7 +297,7 @@ class ConstraintContract:
         def work(tx: Transaction) -> str:
             topic = "free" if tried else taken
             tried.append(topic)
-            tx.put([node("n2"), queue(topic, "n2")])
+            put(tx, [node("n2"), queue(topic, "n2")])
             return topic
 
         if taken == "b.x":  # the very key: a row like any other, replaced
@@ -314,7 +315,7 @@ class ConstraintContract:
 
         def work(tx: Transaction) -> None:
             tried.append("other" if tried else taken)
-            tx.put([node("n2", base_name=tried[-1])])
+            put(tx, [node("n2", base_name=tried[-1])])
 
         graph.transact(work)
         assert tried == [taken, "other"]
@@ -328,7 +329,7 @@ class ConstraintContract:
 
         def work(tx: Transaction) -> None:
             runs.append(1)
-            tx.put([node("n2"), queue("B_X", "n2")])
+            put(tx, [node("n2"), queue("B_X", "n2")])
 
         with pytest.raises(ConstraintError) as caught:
             graph.transact(work)
@@ -343,10 +344,10 @@ class ConstraintContract:
 
         def work(tx: Transaction) -> None:
             runs.append(1)
-            tx.put([node("n2")])
+            put(tx, [node("n2")])
             if len(runs) == 1:
                 with pytest.raises(ConstraintError):
-                    tx.put([queue("B", "n2")])
+                    put(tx, [queue("B", "n2")])
 
         graph.transact(work)
         assert len(runs) == 2
@@ -375,8 +376,8 @@ class ConstraintContract:
         answers(rival)
 
         def swap(tx: Transaction) -> None:
-            tx.put([node("n1", base_name="three")])
-            tx.put([node("n2", base_name="one"), node("n1", base_name="two")])
+            put(tx, [node("n1", base_name="three")])
+            put(tx, [node("n2", base_name="one"), node("n1", base_name="two")])
 
         graph.transact(swap)
         assert answers(rival) == answers(graph)
@@ -390,7 +391,7 @@ class RivalsContract:
 
         def claim(number: int) -> tuple[str, bool]:
             def work(tx: Transaction) -> tuple[str, bool]:
-                tx.lock(Locks(bindings=(binding,)))
+                tx.lock(Locks(nodes=("n1",)))
                 found = known_bindings(tx, binding).queues.get(binding)
                 if found is not None:
                     return found.claim_id, False
@@ -416,7 +417,7 @@ class RivalsContract:
                 while tx.taken_names([fold(f"B.x_v{n}")]):
                     n += 1
                 topic = f"B.x_v{n}" if number % 3 else f"b_x_v{n}"
-                tx.lock(Locks(names=(fold(topic),)))
+                tx.lock(Locks(nodes=(f"n{number}",), names=(fold(topic),)))
                 if tx.taken_names([fold(topic)]):
                     raise ConstraintError(fold(topic))
                 tx.put([queue(topic, f"n{number}")])
@@ -434,7 +435,7 @@ class RivalsContract:
                 n = 1
                 while tx.base_names_taken([f"one_{n}"]):
                     n += 1
-                tx.put([node(f"n{number}", base_name=f"one_{n}")])
+                put(tx, [node(f"n{number}", base_name=f"one_{n}")])
                 return f"one_{n}"
 
             return (graph, rival)[number % 2].transact(work)
@@ -494,9 +495,10 @@ class RivalsContract:
 
 IN_ORDER = (
     Locks(lineages=(LineageKey("a", ""), LineageKey("b", ""))),
-    Locks(contents=("c1", "c2")),
-    Locks(bindings=(Binding("n1", ""), Binding("n1", "w"), Binding("n2", ""))),
+    Locks(nodes=("n1", "n2")),
     Locks(names=("a", "b")),
+    Locks(counters=("a", "b")),
+    Locks(tags=(("t1", 60), ("t2", 60))),
     Locks(tag_sets=(TagSetKey(("t1",), 60), TagSetKey(("t2",), 60))),
     Locks(epoch=True),
     Locks(publisher=True),
@@ -517,10 +519,11 @@ class LockOrderContract:
     def test_all_kinds_at_once(self, graph: Graph) -> None:
         everything = Locks(
             lineages=IN_ORDER[0].lineages,
-            contents=IN_ORDER[1].contents,
-            bindings=IN_ORDER[2].bindings,
-            names=IN_ORDER[3].names,
-            tag_sets=IN_ORDER[4].tag_sets,
+            nodes=IN_ORDER[1].nodes,
+            names=IN_ORDER[2].names,
+            counters=IN_ORDER[3].counters,
+            tags=IN_ORDER[4].tags,
+            tag_sets=IN_ORDER[5].tag_sets,
             epoch=True,
             publisher=True,
         )
@@ -564,12 +567,32 @@ class LockOrderContract:
         for each in (graph, rival, graph):
             each.transact(lambda tx: lock_all(tx, *IN_ORDER))
 
-    @pytest.mark.parametrize("row", [lineage_row("l1"), sentinel("c1", "l1")], ids=["lineage", "sentinel"])
+    @pytest.mark.parametrize(
+        "row",
+        [
+            lineage_row("l1"),
+            sentinel("c1", "l1"),
+            node("n1"),
+            queue("a", "n1"),
+            TagSetRow(TagSetKey(("t1",), 60), 1),
+            CounterRow("c", 1),
+        ],
+        ids=["lineage", "sentinel", "node", "queue", "tag_set", "counter"],
+    )
     @pytest.mark.parametrize("how", ["put", "delete"])
-    def test_a_lineage_is_written_under_its_lock(self, graph: Graph, row: Row, how: str) -> None:
+    def test_what_rivals_decide_from_is_written_under_its_lock(
+        self, graph: Graph, row: Row, how: str
+    ) -> None:
         def work(tx: Transaction) -> None:
-            tx.lock(Locks(lineages=(LineageKey("l1", "w"), LineageKey("l2", ""))))
+            tx.lock(
+                Locks(
+                    lineages=(LineageKey("l1", "w"), LineageKey("l2", "")),
+                    nodes=("n2",),
+                    counters=("other",),
+                    tag_sets=(TagSetKey(("t1",), 5),),
+                )
+            )
             getattr(tx, how)([row])
 
-        with pytest.raises(AssertionError, match="without its lineage's lock"):
+        with pytest.raises(AssertionError, match="without the lock"):
             graph.transact(work)

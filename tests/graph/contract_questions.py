@@ -36,9 +36,11 @@ from tests.graph.builders import (
     now_of,
     outcome,
     queue,
+    referenced,
     remove,
     sentinel,
     store,
+    tags_in_force,
 )
 
 
@@ -194,14 +196,14 @@ class ReferencesContract:
         store(graph, node("n1"), content("c1", "n1"), sentinel("c1", state=state))
         expected = state in REFERENCING
         assert graph.transact(lambda tx: tx.content_referenced("c1", "")) is expected
-        assert graph.transact(lambda tx: tx.referenced("", ["n1"])) == ({"n1"} if expected else set())
+        assert graph.transact(lambda tx: referenced(tx, "", ["n1"])) == ({"n1"} if expected else set())
 
     def test_a_reference_counts_in_its_namespace_only(self, graph: Graph) -> None:
         store(graph, node("n1"), content("c1", "n1"), sentinel("c1", namespace="w"))
         assert graph.transact(lambda tx: tx.content_referenced("c1", "w"))
         assert not graph.transact(lambda tx: tx.content_referenced("c1", ""))
-        assert not graph.transact(lambda tx: tx.referenced("", ["n1"]))
-        assert graph.transact(lambda tx: tx.referenced("w", ["n1"])) == {"n1"}
+        assert not graph.transact(lambda tx: referenced(tx, "", ["n1"]))
+        assert graph.transact(lambda tx: referenced(tx, "w", ["n1"])) == {"n1"}
 
     def test_direct_dependencies_outside_the_content_are_referenced(self, graph: Graph) -> None:
         store(
@@ -213,12 +215,12 @@ class ReferencesContract:
             content("c1", "n1", "n2"),
             sentinel("c1"),
         )
-        found = graph.transact(lambda tx: tx.referenced("", ["n1", "n2", "outside", "far", "strange"]))
+        found = graph.transact(lambda tx: referenced(tx, "", ["n1", "n2", "outside", "far", "strange"]))
         assert found == {"n1", "n2", "outside"}
 
     def test_a_dependent_outside_every_content_references_nothing(self, graph: Graph) -> None:
         store(graph, node("n1", depends_on=("n2",)), node("n2"), content("c1", "n3"), sentinel("c1"))
-        assert not graph.transact(lambda tx: tx.referenced("", ["n2", "n1"]))
+        assert not graph.transact(lambda tx: referenced(tx, "", ["n2", "n1"]))
 
     def test_one_of_two_references_is_enough(self, graph: Graph) -> None:
         first, second = sentinel("c1", "l1"), sentinel("c1", "l2")
@@ -228,14 +230,14 @@ class ReferencesContract:
 
         def leave(lineage: str, digest: str) -> set[str]:
             store(graph, sentinel(digest, lineage, state=SentinelState.SUPERSEDED))
-            return set(graph.transact(lambda tx: tx.referenced("", ["n1"])))
+            return set(graph.transact(lambda tx: referenced(tx, "", ["n1"])))
 
         assert leave("l1", "c1") == {"n1"}
         assert leave("l2", "c1") == {"n1"}
         assert not graph.transact(lambda tx: tx.content_referenced("c1", ""))
         assert leave("l3", "c2") == set()
         store(graph, first)
-        assert graph.transact(lambda tx: tx.referenced("", ["n1"])) == {"n1"}
+        assert graph.transact(lambda tx: referenced(tx, "", ["n1"])) == {"n1"}
 
     def test_the_order_in_which_rows_come_does_not_matter(self, graph: Graph) -> None:
         rows: list[Row] = [
@@ -245,23 +247,23 @@ class ReferencesContract:
         ]
         for order in itertools.permutations(rows):
             store(graph, *order)
-            assert graph.transact(lambda tx: tx.referenced("", ["n1", "n2"])) == {"n1", "n2"}
-            assert graph.transact(lambda tx: tx.tags_in_force(["n1"])) == {"n1": ("t1",)}
+            assert graph.transact(lambda tx: referenced(tx, "", ["n1", "n2"])) == {"n1", "n2"}
+            assert graph.transact(lambda tx: tags_in_force(tx, ["n1"])) == {"n1": ("t1",)}
             remove(graph, *order)
-            assert graph.transact(lambda tx: tx.referenced("", ["n1", "n2"])) == set()
-            assert not graph.transact(lambda tx: tx.tags_in_force(["n1"])).get("n1")
+            assert graph.transact(lambda tx: referenced(tx, "", ["n1", "n2"])) == set()
+            assert not graph.transact(lambda tx: tags_in_force(tx, ["n1"])).get("n1")
 
     def test_a_content_that_comes_after_its_sentinels_is_counted_once_for_each(self, graph: Graph) -> None:
         store(graph, sentinel("c1", "l1"), sentinel("c1", "l2"))
         store(graph, content("c1", ("n1", ("t1",))))
         store(graph, sentinel("c1", "l1", state=SentinelState.SUPERSEDED))
-        assert graph.transact(lambda tx: tx.referenced("", ["n1"])) == {"n1"}
-        assert graph.transact(lambda tx: tx.tags_in_force(["n1"])) == {"n1": ("t1",)}
+        assert graph.transact(lambda tx: referenced(tx, "", ["n1"])) == {"n1"}
+        assert graph.transact(lambda tx: tags_in_force(tx, ["n1"])) == {"n1": ("t1",)}
 
     def test_a_deleted_sentinel_references_nothing(self, graph: Graph) -> None:
         store(graph, node("n1"), content("c1", "n1"), sentinel("c1"))
         remove(graph, sentinel("c1"))
-        assert not graph.transact(lambda tx: tx.referenced("", ["n1"]))
+        assert not graph.transact(lambda tx: referenced(tx, "", ["n1"]))
 
     def test_content(self, graph: Graph) -> None:
         row = content("c1", ("n1", ("t1",)), "n2")
@@ -277,7 +279,7 @@ class TagsContract:
     def test_active_contents_are_in_force(self, graph: Graph, state: SentinelState) -> None:
         store(graph, node("n1"), content("c1", ("n1", ("t1",))), sentinel("c1", namespace="w", state=state))
         expected = ("t1",) if state is SentinelState.ACTIVE else ()
-        assert graph.transact(lambda tx: tx.tags_in_force(["n1"])).get("n1", ()) == expected
+        assert graph.transact(lambda tx: tags_in_force(tx, ["n1"])).get("n1", ()) == expected
 
     def test_tags_in_force_are_the_sorted_union(self, graph: Graph) -> None:
         store(
@@ -289,7 +291,7 @@ class TagsContract:
             sentinel("c2", "l2", "w"),
             sentinel("c3", "l3", state=SentinelState.PARKED),
         )
-        found = graph.transact(lambda tx: tx.tags_in_force(["n1", "n2", "n3"]))
+        found = graph.transact(lambda tx: tags_in_force(tx, ["n1", "n2", "n3"]))
         assert [found.get(node_id, ()) for node_id in ("n1", "n2", "n3")] == [("t1", "t2", "t3"), (), ()]
 
     def test_registered_tag_queries_that_name_any_of_the_tags(self, graph: Graph) -> None:

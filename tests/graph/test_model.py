@@ -147,7 +147,7 @@ def ended(graph: Graph, steps: list[tuple[str, list[Row]]], fails: bool) -> obje
 
     def work(tx: Transaction) -> None:
         seen.clear()
-        tx.lock(locks_for([row for _, rows in steps for row in rows]))
+        tx.lock(locks_for([row for _, rows in steps for row in rows], world.NODES))
         for how, rows in steps:
             if how == "put":
                 tx.put(rows)

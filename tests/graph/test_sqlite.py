@@ -21,7 +21,7 @@ from dagmanager.graph import sqlite as sqlite_room
 from dagmanager.graph.sqlite import SqliteGraph
 from dagmanager.graph.sqlite_file import SqliteFile
 from tests.graph.answers import answers
-from tests.graph.builders import event, node, remove, store
+from tests.graph.builders import event, node, put, remove, store
 from tests.graph.contract import one_of_each, other_versions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,11 +113,13 @@ def test_a_kill_at_any_instant_leaves_whole_transactions(path: Path) -> None:
     names = [f"c{n}" for n in range(20)]
     script = f"""
     import pathlib, sys
+    from dagmanager.engine.ports import Locks
     from dagmanager.engine.rows import CounterRow
     from dagmanager.graph.sqlite import SqliteGraph
     graph = SqliteGraph(pathlib.Path(sys.argv[1]), lambda: 1000)
     def work(tx):
         value = tx.counter("c0") + 1
+        tx.lock(Locks(counters=tuple(sorted({names!r}))))
         for name in {names!r}:
             tx.put([CounterRow(name, value)])
     print("up", flush=True)
@@ -169,7 +171,7 @@ def test_a_busy_file_is_unavailable_and_nothing_is_decided(path: Path) -> None:
     rival = opened(path)
 
     def while_rival_writes(tx: Transaction) -> None:
-        tx.put([node("n1")])
+        put(tx, [node("n1")])
         with pytest.raises(UnavailableError, match=r"graph\.sqlite"):
             store(graph, node("n2"))
         assert graph.epoch() == 0  # reads do not wait for writers

@@ -13,6 +13,7 @@ from dagmanager.graph.sqlite import SqliteGraph
 from dagmanager.graph.sqlite_file import SqliteFile
 from dagmanager.topics.memory import MemoryTopics
 from dagmanager.topics.sqlite import SqliteTopics
+from tests.graph.builders import store
 
 SPEC = TopicSpec(1, 1, -5)
 
@@ -49,7 +50,7 @@ def test_topics_outlive_the_process_and_share_a_file_with_the_graph(tmp_path: Pa
     graph = SqliteGraph(tmp_path / "all.sqlite", lambda: 1)
     topics = SqliteTopics(graph.file)
     topics.create({"a": SPEC})
-    graph.transact(lambda tx: tx.put([CounterRow("x", 1)]))
+    store(graph, CounterRow("x", 1))
     before = topics.describe(["a"])
     graph.close()
     file = SqliteFile(tmp_path / "all.sqlite")
