@@ -25,6 +25,12 @@ RUN_OPTIONS: Final = (
     RunOption("--domain", "D", "execution domain, where a submission names none (else it runs isolated)"),
     RunOption("--recovery", "DIR", "folder with the flow's snapshots: go on where the last run stopped"),
     RunOption("--heartbeat", "FILE", "touched while all is well, for a container's health check"),
-    RunOption("--workers", "N", "worker threads", int, default=1),
+    RunOption(
+        "--workers",
+        "N",
+        "worker threads; with several, two strategies of one lineage may be answered `late`",
+        int,
+        default=1,
+    ),
     RunOption("--epoch-seconds", "S", "time between snapshots", float, default=0.5),
 )
