@@ -1,19 +1,22 @@
 """Submissions from files: one line or one `.json` file each; the source of the embedded default.
 
-The record time is when the run began to read, plus the position: it lies in the snapshot, so that a
-replay sees the same times (decisions 1, Order). A line longer than the size limit is never held in
-memory: one byte more than the limit is, which is enough to refuse it.
+The record time is when the run began to read, plus the position: the start lies in the snapshot, so
+that a replay sees the same times (decisions 1, Order). A snapshot says whether its run had ended: what
+is read after that belongs to a new run. A line longer than the size limit is never held in memory: one
+byte more than the limit is, which is enough to refuse it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import stat
 import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Protocol
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
@@ -26,24 +29,59 @@ from operators.line_splitter import LineSplitter
 BATCH_LINES: Final = 64
 BATCH_BYTES: Final = 8 * 1024 * 1024
 CHUNK_BYTES: Final = 64 * 1024
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
+# Version 1 did not say whether the run had ended: its runs go on, as they did then.
+_READABLE: Final = frozenset({1, STATE_VERSION})
 POLL: Final = timedelta(milliseconds=20)
 STDIN: Final = "-"
 Keyed = tuple[str, Record]
 State = dict[str, Any]
 
 
+class RunStart(Protocol):
+    """The start of the run under way, kept outside the snapshots: a kill may come before the first one."""
+
+    def kept_ms(self) -> int | None:
+        """The start that was kept last."""
+        ...
+
+    def keep(self, start_ms: int) -> None:
+        """Durable before it returns."""
+        ...
+
+
+class UnkeptStart:
+    """For runs that do not resume."""
+
+    def kept_ms(self) -> int | None:
+        """None."""
+        return None
+
+    def keep(self, start_ms: int) -> None:
+        """Forget it."""
+
+
 class _Place:
     """How far the reading has come; what a snapshot holds."""
 
-    def __init__(self, state: State | None, now_ms: int) -> None:
-        good = state is not None and state.get("v") == STATE_VERSION
-        known: State = state if good and state is not None else {}
+    def __init__(self, state: State | None, kept_ms: int | None, now_ms: int) -> None:
+        """Go on with the run that was cut short, or begin one after the run that ended."""
+        known = state or {}
+        if state is not None and known.get("v") not in _READABLE:
+            msg = f"the recovery folder holds a state of version {known.get('v')!r}, unknown to this release"
+            raise SettingsError(msg)
         self.file: str = known.get("file", "")
         self.line: int = known.get("line", 0)
         self.offset: int = known.get("offset", 0)
         self.count: int = known.get("count", 0)
-        self.base_ms: int = known.get("base_ms", now_ms)
+        self.base_ms: int = known.get("base_ms", now_ms if kept_ms is None else kept_ms)
+        if known.get("ended", False):
+            if kept_ms is not None and kept_ms > self.base_ms:
+                self.base_ms = kept_ms  # a run began after this snapshot and was killed before its own
+            else:
+                self.base_ms = max(now_ms, self.base_ms + self.count + 1)
+            self.count = 0
+        self.ended = False
 
     def snapshot(self) -> State:
         return {"v": STATE_VERSION, **vars(self)}
@@ -64,30 +102,28 @@ class _Place:
 class FilePartition(StatefulSourcePartition[Keyed, State]):
     """Files one after the other; goes on after the last line of the snapshot."""
 
-    def __init__(
-        self, files: list[str], state: State | None, stopping: Callable[[], bool], now_ms: int, longest: int
-    ) -> None:
+    def __init__(self, files: list[str], place: _Place, stopping: Callable[[], bool], longest: int) -> None:
         """`files` in the order of reading. Those before the snapshot's are done."""
-        self._place = _Place(state, now_ms)
-        self._waiting = [name for name in files if name >= self._place.file]
+        self._place = place
+        self._waiting = [name for name in files if name >= place.file]
         self._stopping = stopping
         self._longest = longest
         self._file: BinaryIO | None = None
 
     def next_batch(self) -> Iterable[Keyed]:
         """Some records; StopIteration after the last file, or when the run is stopped."""
-        if self._stopping():
-            raise StopIteration
         batch: list[Keyed] = []
         room = BATCH_BYTES
-        while len(batch) < BATCH_LINES and room > 0:
-            line = self._line()
-            if line is None:
+        while len(batch) < BATCH_LINES and room > 0 and not self._stopping():
+            found = self._line()
+            if found is None:
                 break
-            room -= len(line)
-            if line.strip():
+            line, length = found
+            room -= max(1, length)
+            if line.strip() or self._whole():
                 batch.append(self._place.record(line.rstrip(b"\r"), self._longest))
-        if not batch and self._file is None and not self._waiting:
+        if not batch and (self._stopping() or (self._file is None and not self._waiting)):
+            self._place.ended = True
             raise StopIteration
         return batch
 
@@ -100,24 +136,33 @@ class FilePartition(StatefulSourcePartition[Keyed, State]):
         if self._file is not None:
             self._file.close()
 
-    def _line(self) -> bytes | None:
-        """The next line of all files, without its end; None after the last."""
+    def _line(self) -> tuple[bytes, int] | None:
+        """The next line of all files, and what it takes there; None after the last, or when stopped in it."""
         while True:
             if self._file is None:
                 if not self._waiting:
                     return None
                 self._place.enter(self._waiting.pop(0))
-                self._file = Path(self._place.file).open("rb")  # noqa: SIM115 - closed in close()
+                self._file = _regular(self._place.file)
                 self._file.seek(self._place.offset)
-            whole = self._place.file.endswith(".json")
-            line, length = _bounded(self._file, self._longest, whole)
-            if length:
-                self._place.offset += length
+            found = self._unread(self._file)
+            if found is None:
+                return None
+            if found[1] or (self._whole() and not self._place.line):
+                self._place.offset += found[1]
                 self._place.line += 1
                 self._place.count += 1
-                return line
+                return found
             self._file.close()
             self._file = None
+
+    def _unread(self, file: BinaryIO) -> tuple[bytes, int] | None:
+        if self._whole() and self._place.line:
+            return b"", 0  # it was one submission, even if it was empty or has grown
+        return _bounded(file, self._longest, self._whole(), self._stopping)
+
+    def _whole(self) -> bool:
+        return self._place.file.endswith(".json")
 
 
 class LivePartition(StatefulSourcePartition[Keyed, State]):
@@ -128,7 +173,7 @@ class LivePartition(StatefulSourcePartition[Keyed, State]):
     ) -> None:
         """After a restart the count goes on; the lines are other ones."""
         self._now_ms = now_ms
-        self._place = _Place(state, now_ms())
+        self._place = _Place(state, None, now_ms())
         self._place.enter(STDIN)
         self._stopping = stopping
         self._longest = longest
@@ -138,6 +183,7 @@ class LivePartition(StatefulSourcePartition[Keyed, State]):
     def next_batch(self) -> Iterable[Keyed]:
         """The lines that have come; StopIteration at the end of input, or when the run is stopped."""
         if self._stopping() or self._over:
+            self._place.ended = True
             raise StopIteration
         number = sys.stdin.fileno()
         if not select.select([number], [], [], 0)[0]:
@@ -178,25 +224,27 @@ class SubmissionFiles(FixedPartitionedSource[Keyed, State]):
         stopping: Callable[[], bool],
         now_ms: Callable[[], int],
         bytes_max: int = Limits().bytes_max,
+        start: RunStart | None = None,
     ) -> None:
         """The folder is listed when the run starts. `bytes_max` is the size limit of one submission."""
-        self._path = path
+        self._path = absolute(path)
         self._stopping = stopping
         self._now_ms = now_ms
         self._bytes_max = bytes_max
+        self._start = start or UnkeptStart()
 
     def check(self) -> None:
         """Open every file once. `SettingsError` names one that cannot be read."""
         if self._path == STDIN:
+            _check_stdin()
             return
         try:
+            self._path.encode()
             for name in self.files():
                 name.encode()
                 if Path(name).exists() and not Path(name).is_file() and not Path(name).is_dir():
-                    msg = f"submissions_path: {name} cannot be read: it is no regular file"
-                    raise SettingsError(msg)
-                with Path(name).open("rb"):
-                    pass
+                    raise SettingsError(_endless(name))
+                _regular(name).close()
         except OSError as error:
             msg = f"submissions_path: {error.filename} cannot be read: {error.strerror}"
             raise SettingsError(msg) from error
@@ -219,19 +267,68 @@ class SubmissionFiles(FixedPartitionedSource[Keyed, State]):
         self, step_id: str, for_part: str, resume_state: State | None
     ) -> FilePartition | LivePartition:
         """Resume where the snapshot says."""
-        now_ms, longest = self._now_ms(), self._bytes_max
         if for_part == STDIN:
-            return LivePartition(resume_state, self._stopping, self._now_ms, longest)
-        return FilePartition(self.files(), resume_state, self._stopping, now_ms, longest)
+            return LivePartition(resume_state, self._stopping, self._now_ms, self._bytes_max)
+        kept_ms = self._start.kept_ms()
+        place = _Place(resume_state, kept_ms, self._now_ms())
+        if place.base_ms != kept_ms:
+            self._start.keep(place.base_ms)
+        return FilePartition(self.files(), place, self._stopping, self._bytes_max)
 
 
-def _bounded(file: BinaryIO, longest: int, whole: bool) -> tuple[bytes, int]:
-    """The next line (or all the rest), at most one byte more than `longest`; and what it takes in the file."""
+def absolute(path: str) -> str:
+    """The same path however it was typed: it is part of a submission's id. `-` stays, and so does `..`.
+
+    (What is above a symlink to a folder is not what the path says.)
+    """
+    return path if path == STDIN else str(Path(path).absolute())
+
+
+def _regular(name: str) -> BinaryIO:
+    """Open for reading; a device or a pipe is refused, as it may never end."""
+    file = open(name, "rb", opener=_without_waiting)  # noqa: SIM115 - Path.open takes no opener
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise SettingsError(_endless(name))
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe without a writer would hold `open` for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _endless(name: str) -> str:
+    return f"submissions_path: {name} cannot be read: it is no regular file"
+
+
+def _check_stdin() -> None:
+    why = ""
+    if sys.stdin is None:  # Python's way to say that the descriptor was closed before the start
+        why = "it is closed"
+    elif stat.S_ISDIR(os.fstat(sys.stdin.fileno()).st_mode):
+        why = "it is a directory"
+    elif fcntl.fcntl(sys.stdin.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+        why = "it is open for writing only"
+    if why:
+        msg = f"submissions_path: standard input cannot be read: {why}"
+        raise SettingsError(msg)
+
+
+def _bounded(
+    file: BinaryIO, longest: int, whole: bool, stopping: Callable[[], bool]
+) -> tuple[bytes, int] | None:
+    """The next line (or all the rest), at most one byte more than `longest`; and what it takes in the file.
+
+    None when the run is stopped before the end of a line that is too long.
+    """
     read = file.read if whole else file.readline
     line = read(longest + 2)
     length = len(line)
     if length == longest + 2 and (whole or not line.endswith(b"\n")):
         while rest := read(CHUNK_BYTES):
+            if stopping():
+                return None
             length += len(rest)
             if not whole and rest.endswith(b"\n"):
                 break
