@@ -1,12 +1,17 @@
 """The recovery folder: made and guarded here, filled by Bytewax.
 
-Its files hold pickles, so nobody else may write there (reliability 1.5). Bytewax silently drops the
-state of a step whose id it does not find: `flow.json` holds the ids, and a start with others is refused.
+Its files hold pickles, so nobody else may write there (reliability 1.5), and one run at a time uses
+them. Bytewax silently drops the state of a step whose id it does not find: `flow.json` holds the ids
+and what is read, and a start with others is refused. `start.json` holds when the run under way began.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +20,12 @@ from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 
 from dagmanager.errors import SettingsError
+from flows.failures import damaged, explained, of_sqlite, of_system
 
 PARTITIONS: Final = 8
 STEPS_FILE: Final = "flow.json"
+START_FILE: Final = "start.json"
+LOCK_FILE: Final = "lock"
 READY_FILE: Final = "ready"
 # The core operators that keep something over a restart.
 _STATEFUL: Final = frozenset({"input", "stateful_batch", "output"})
@@ -28,6 +36,36 @@ class Steps(msgspec.Struct, frozen=True):
 
     flow_id: str
     stateful_steps: tuple[str, ...]
+    submissions: str = ""  # older releases did not note it
+
+
+class Start(msgspec.Struct, frozen=True):
+    """The content of `start.json`."""
+
+    start_ms: int
+
+
+class StartFile:
+    """When the run under way began; a kill may come before the first snapshot says so."""
+
+    def __init__(self, folder: Path) -> None:
+        """Nothing is read or made yet."""
+        self._path = folder / START_FILE
+
+    def kept_ms(self) -> int | None:
+        """The start of the run that began last."""
+        try:
+            with _named_errors(self._path.parent):
+                if not self._path.exists():
+                    return None
+                return msgspec.json.decode(self._path.read_bytes(), type=Start).start_ms
+        except msgspec.DecodeError as error:
+            raise damaged(self._path.parent, f"{self._path.name}: {error}") from error
+
+    def keep(self, start_ms: int) -> None:
+        """Durable before it returns."""
+        with _named_errors(self._path.parent):
+            _write_durably(self._path, msgspec.json.encode(Start(start_ms)))
 
 
 def step_ids(flow: Dataflow) -> tuple[str, ...]:
@@ -35,38 +73,92 @@ def step_ids(flow: Dataflow) -> tuple[str, ...]:
     return tuple(step.step_id for step in _walk(flow))
 
 
-def stateful_steps(flow: Dataflow) -> Steps:
+def stateful_steps(flow: Dataflow, submissions: str = "") -> Steps:
     """The steps whose state Bytewax finds by id."""
     found = tuple(step.step_id for step in _walk(flow) if type(step).__name__ in _STATEFUL)
-    return Steps(flow.flow_id, found)
+    return Steps(flow.flow_id, found, submissions)
 
 
-def prepare(folder: Path, flow: Dataflow) -> RecoveryConfig:
-    """The recovery store in `folder`, made when it is not there.
+@contextmanager
+def prepared(folder: Path, flow: Dataflow, submissions: str) -> Iterator[RecoveryConfig]:
+    """The recovery store in `folder`, made when it is not there, and ours alone within the block.
 
-    `SettingsError` when others can read or write it, or when it belongs to a flow with other steps.
+    `SettingsError` when others can read or write it, when another run uses it, when it is damaged, or
+    when it belongs to a flow with other steps or submissions; `UnavailableError` when the disk is full.
     """
-    try:
+    with _named_errors(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         mode = folder.stat().st_mode & 0o077
         if mode:
             msg = f"recovery folder {folder} is open to others (mode {mode:03o}): chmod 700 {folder}"
             raise SettingsError(msg)
-        _check_steps(folder / STEPS_FILE, stateful_steps(flow))
-        if not (folder / READY_FILE).exists():
-            # A crash in the middle of making them leaves some: nothing was stored yet, so make all anew.
-            for half_made in folder.glob("*.sqlite3*"):
-                half_made.unlink()
-            init_db_dir(folder, PARTITIONS)
-            (folder / READY_FILE).touch()
+        lock = _locked(folder)
+    try:
+        with _named_errors(folder):
+            _prepare(folder, stateful_steps(flow, submissions))
+        yield RecoveryConfig(str(folder))
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _named_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
+        known = of_system(error, f"recovery folder {folder}")
         msg = f"recovery folder {folder} cannot be used: {error.strerror}"
+        raise known or SettingsError(msg) from error
+
+
+def _locked(folder: Path) -> int:
+    """The lock's descriptor; the system frees it however this process ends."""
+    lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        msg = f"recovery folder {folder} is in use by another run: give each run a folder of its own"
         raise SettingsError(msg) from error
-    return RecoveryConfig(str(folder))
+    return lock
+
+
+def _prepare(folder: Path, steps: Steps) -> None:
+    _check_steps(folder / STEPS_FILE, steps)
+    if (folder / READY_FILE).exists():
+        _check_partitions(folder)
+        StartFile(folder).kept_ms()  # damage is better found here than by a worker
+        return
+    # A crash in the middle of making them leaves some: nothing was stored yet, so make all anew.
+    for half_made in folder.glob("*.sqlite3*"):
+        half_made.unlink()
+    try:
+        init_db_dir(folder, PARTITIONS)
+    except BaseException as failed:  # a panic of Bytewax's is no Exception
+        known = explained(failed, folder)
+        if known is None:
+            raise
+        raise known from None
+    (folder / READY_FILE).touch()
+
+
+def _check_partitions(folder: Path) -> None:
+    """Bytewax would panic over a file that is lost or damaged, and print a stack."""
+    for index in range(PARTITIONS):
+        path = folder / f"part-{index}.sqlite3"
+        if not path.is_file():
+            raise damaged(folder, f"{path.name} is lost")
+        try:
+            with closing(sqlite3.connect(path)) as file:
+                [(verdict,)] = file.execute("PRAGMA quick_check(1)").fetchall()
+                if verdict != "ok" or not file.execute("SELECT 1 FROM parts").fetchall():
+                    raise damaged(folder, f"{path.name} is no partition")
+        except sqlite3.Error as error:
+            raise of_sqlite(error, folder) from error
 
 
 def _check_steps(path: Path, now: Steps) -> None:
-    """Refuse when a step that has state is gone; note the steps of this flow."""
+    """Refuse when a step that has state is gone, or other submissions are read; note those of this run."""
     if path.exists():
         try:
             stored = msgspec.json.decode(path.read_bytes(), type=Steps)
@@ -81,11 +173,30 @@ def _check_steps(path: Path, now: Steps) -> None:
                 "lost. Let the release that wrote it drain its input, then give a new recovery folder"
             )
             raise SettingsError(msg)
+        if stored.submissions and stored.submissions != now.submissions:
+            msg = (
+                f"recovery folder {path.parent} belongs to a run with --submissions {stored.submissions}, "
+                f"not {now.submissions}: give a folder of its own"
+            )
+            raise SettingsError(msg)
         if stored == now:
             return
+    _write_durably(path, msgspec.json.encode(now))
+
+
+def _write_durably(path: Path, line: bytes) -> None:
+    """All of it or nothing, and on disk before it returns."""
     fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(now) + b"\n")
+    with fresh.open("wb") as file:
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
     fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _walk(parent: Any) -> Iterable[Any]:

@@ -30,7 +30,7 @@ from operators.lookup import lookup
 from operators.messages import dead_letters, diff_messages
 from operators.patience import Patience
 from operators.remember import remember
-from operators.submission_files import SubmissionFiles
+from operators.submission_files import RunStart, SubmissionFiles
 from operators.upsert import upsert
 from sinks.dead_letters import dead_letter_file
 from sinks.diff_chunks import diff_chunk_file
@@ -77,11 +77,13 @@ def from_files(
     results: Path,
     stopping: threading.Event,
     reader: Reader | None = None,
+    start: RunStart | None = None,
 ) -> Dataflow:
     """The embedded default: files in, JSON lines out. `SettingsError` for what cannot be read or made."""
     engine = assembled.engine
     patience = Patience(stopping.wait, stopping.is_set)
-    source = SubmissionFiles(submissions, stopping.is_set, now_ms, assembled.read_options.limits.bytes_max)
+    bytes_max = assembled.read_options.limits.bytes_max
+    source = SubmissionFiles(submissions, stopping.is_set, now_ms, bytes_max, start)
     source.check()
     try:
         results.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import pytest
 from bytewax.dataflow import Dataflow
 
 from dagmanager.errors import SettingsError
-from flows.recovery import STEPS_FILE, prepare, stateful_steps, step_ids
+from flows.recovery import STEPS_FILE, prepared, stateful_steps, step_ids
 from flows.submissions import build
 from tests.flows.crashing import Fuse, ListSource, World, impatient
 
@@ -69,18 +69,32 @@ def test_what_keeps_state_is_known() -> None:
     assert names == ["input", "remember.stateful.stateful_batch", "diffs", "dead_letters", "queue_events"]
 
 
+def prepare(folder: Path, submissions: str = "/in") -> None:
+    with prepared(folder, flow(), submissions):
+        pass
+
+
 def test_a_recovery_folder_of_other_steps_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "recovery"
-    prepare(folder, flow())
+    prepare(folder)
     assert folder.stat().st_mode & 0o077 == 0
-    prepare(folder, flow())
+    prepare(folder)
     steps = folder / STEPS_FILE
     steps.write_text(steps.read_text().replace("remember.stateful", "remember.renamed"))
     with pytest.raises(SettingsError, match=r"remember\.renamed"):
-        prepare(folder, flow())
+        prepare(folder)
     steps.write_text("{")
     with pytest.raises(SettingsError, match="damaged"):
-        prepare(folder, flow())
+        prepare(folder)
+
+
+def test_a_folder_that_does_not_note_its_submissions_yet_is_accepted_and_notes_them(tmp_path: Path) -> None:
+    prepare(tmp_path / "recovery")
+    steps = tmp_path / "recovery" / STEPS_FILE
+    steps.write_text(steps.read_text().replace(',"submissions":"/in"', ""))
+    prepare(tmp_path / "recovery", "/other")
+    with pytest.raises(SettingsError, match="belongs to a run with --submissions /other, not /in"):
+        prepare(tmp_path / "recovery")
 
 
 def test_a_recovery_folder_open_to_others_is_refused(tmp_path: Path) -> None:
@@ -88,4 +102,4 @@ def test_a_recovery_folder_open_to_others_is_refused(tmp_path: Path) -> None:
     folder.mkdir(mode=0o755)
     folder.chmod(0o755)
     with pytest.raises(SettingsError, match="chmod 700"):
-        prepare(folder, flow())
+        prepare(folder)

@@ -1,0 +1,118 @@
+"""What comes out of a run that failed → an error of ours: one line, and an exit code.
+
+Bytewax wraps what our steps raise, and reports its own recovery store's errors as text (a
+`RuntimeError`, or a panic that is no `Exception`): what each of them means is known here alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError
+
+from dagmanager.errors import DagManagerError, SettingsError, UnavailableError
+
+# These need a person. What is in neither set is a fault of this program and keeps its traceback.
+_PERMANENT: Final = frozenset(
+    {errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
+    | {errno.ELOOP, errno.ENAMETOOLONG}
+)
+# These may pass by themselves, or when somebody makes room.
+_PASSING: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+_PASSING_SQLITE: Final = frozenset({"DiskFull", "SystemIoFailure", "DatabaseBusy", "DatabaseLocked"})
+_PASSING_CODES: Final = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+)
+_CLOSED_CODES: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
+_SQLITE: Final = re.compile(
+    r'SqliteFailure\(Error \{ code: (\w+), extended_code: (\d+) \}, (?:Some\("([^"]*)"\))?'
+)
+_OTHER_PART: Final = "is not in this worker's routing map"
+_PARTITIONS_GONE: Final = (MissingPartitionsError, NoPartitionsError, InconsistentPartitionsError)
+
+
+def explained(failed: BaseException, recovery: Path | None) -> DagManagerError | None:
+    """Our own error behind `failed`, or the one that says what happened to file or folder; None for a bug."""
+    cause: BaseException | None = failed
+    while cause is not None:
+        known = _known(cause, recovery)
+        if known is not None:
+            return known
+        cause = cause.__cause__
+    return None
+
+
+def of_system(error: OSError, what: str = "") -> DagManagerError | None:
+    """The operating system's refusal in one line; None when it is no trouble of files."""
+    named = what or error.filename
+    text = f"{named} cannot be used: {error.strerror}" if named else str(error.strerror)
+    if error.errno in _PERMANENT:
+        return SettingsError(text)
+    return UnavailableError(text) if error.errno in _PASSING else None
+
+
+def of_sqlite(error: sqlite3.Error, folder: Path) -> DagManagerError:
+    """What our own look at the recovery folder's files found."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is detail
+    if code in _PASSING_CODES:
+        return _unusable(folder, str(error))
+    return _closed(folder, str(error)) if code in _CLOSED_CODES else damaged(folder, str(error))
+
+
+def damaged(folder: Path, why: str) -> SettingsError:
+    """The snapshots cannot be read any more."""
+    return SettingsError(
+        f"recovery folder {folder} is damaged ({why}): restore it, or give a new one "
+        "(then everything is read again, as new submissions)"
+    )
+
+
+def _known(cause: BaseException, recovery: Path | None) -> DagManagerError | None:
+    if isinstance(cause, DagManagerError):
+        return cause
+    if recovery is not None:
+        if isinstance(cause, _PARTITIONS_GONE):
+            return damaged(recovery, str(cause))
+        if isinstance(cause, RuntimeError) or type(cause).__name__ == "PanicException":
+            return _of_bytewax(str(cause), recovery)
+    return of_system(cause) if isinstance(cause, OSError) else None
+
+
+def _of_bytewax(text: str, recovery: Path) -> DagManagerError | None:
+    if _OTHER_PART in text:
+        return SettingsError(
+            f"recovery folder {recovery} belongs to a run with another --submissions: give a folder of its own"
+        )
+    found = _SQLITE.search(text)
+    if found is None:
+        return None
+    code, why = found[1], found[3] or found[1]
+    if code in _PASSING_SQLITE:
+        full = code == "DiskFull" or int(found[2]) == sqlite3.SQLITE_IOERR_SHMSIZE
+        return _unusable(recovery, os.strerror(errno.ENOSPC) if full else why)
+    if code in {"CannotOpen", "ReadOnly", "PermissionDenied"}:
+        return _closed(recovery, why)
+    return damaged(recovery, why)
+
+
+def _closed(folder: Path, why: str) -> SettingsError:
+    return SettingsError(f"recovery folder {folder} cannot be used: {why}")
+
+
+def _unusable(folder: Path, why: str) -> UnavailableError:
+    return UnavailableError(f"recovery folder {folder} cannot be written: {_full(folder) or why}")
+
+
+def _full(folder: Path) -> str:
+    """SQLite calls a full disk an I/O error when it cannot make its side files."""
+    try:
+        return "" if os.statvfs(folder).f_bavail else os.strerror(errno.ENOSPC)
+    except OSError as error:
+        return str(error.strerror)

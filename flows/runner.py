@@ -1,0 +1,121 @@
+"""One run of the submissions flow, from settings to the last answer; `run.py` is its door."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import threading
+from contextlib import nullcontext
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+from bytewax.run import cli_main
+
+from dagmanager.assembly import assemble
+from dagmanager.engine.reading import Reader, Unsaid
+from dagmanager.errors import SettingsError
+from dagmanager.settings.run_options import RUN_OPTIONS, RunOption
+from dagmanager.settings.source import load
+from dagmanager.settings.table import Settings
+from flows.failures import explained
+from flows.polling import poll
+from flows.recovery import StartFile, prepared
+from flows.submissions import from_files
+from flows.tally import Tally
+from operators.submission_files import absolute
+
+WORKERS_MAX = 64
+EPOCH_SECONDS_MAX = 3_600
+logger = logging.getLogger("dagmanager.flow")
+
+
+def run(given: argparse.Namespace, stopping: threading.Event) -> None:
+    """Until the input ends or `stopping` is set; then everything that was read is answered.
+
+    What a person or a supervisor can mend comes out as a `DagManagerError`.
+    """
+    try:
+        _run(given, _settings(given), stopping)
+    except BaseException as failed:  # a panic of Bytewax's is no Exception
+        known = explained(failed, Path(given.recovery) if given.recovery else None)
+        if known is None or known is failed:
+            raise
+        raise known from None
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    settings, findings = load(given.config, os.environ)
+    empty = [finding.field or "" for finding in findings if finding.code == "empty_field"]
+    if empty:
+        logger.info("no servers: graph and topics are embedded (%s are empty)", ", ".join(empty))
+    for finding in findings:
+        if finding.code != "empty_field":
+            logger.warning("%s", finding.message)
+    changed = {
+        each.setting: value for each, value in options_given(given) if each.setting and value is not None
+    }
+    nameless = [each.flag for each, value in options_given(given) if value == ""]
+    if nameless:
+        msg = f"{nameless[0]} is given, but empty"
+        raise SettingsError(msg)
+    if given.workers < 1 or given.workers > WORKERS_MAX or not 0 <= given.epoch_seconds <= EPOCH_SECONDS_MAX:
+        msg = f"--workers takes 1 to {WORKERS_MAX}, --epoch-seconds 0 to {EPOCH_SECONDS_MAX}"
+        raise SettingsError(msg)
+    return msgspec.structs.replace(settings, **changed)
+
+
+def options_given(given: argparse.Namespace) -> list[tuple[RunOption, object]]:
+    """Every option with its value."""
+    return [(each, getattr(given, each.flag.removeprefix("--").replace("-", "_"))) for each in RUN_OPTIONS]
+
+
+def _run(given: argparse.Namespace, settings: Settings, stopping: threading.Event) -> None:
+    source = settings.submissions_path
+    if given.recovery and source == "-":
+        msg = "--recovery needs a file or folder: standard input cannot be read again after a crash"
+        raise SettingsError(msg)
+    assembled = assemble(settings)
+    unsaid = Unsaid(given.world or "", given.domain or "")
+    reader = Reader(msgspec.structs.replace(assembled.read_options, unsaid=unsaid), assembled.observer)
+    folder = Path(given.recovery) if given.recovery else None
+    start = StartFile(folder) if folder else None
+    flow = from_files(assembled, source, Path(settings.results_path), stopping, reader, start)
+    heartbeat = Path(given.heartbeat) if given.heartbeat else None
+    tally = Tally(assembled.observer)
+    reader.observer = assembled.engine.observer = tally
+    if stopping.is_set():
+        logger.info("stopped before anything was read")
+        return
+    with (
+        prepared(folder, flow, absolute(source)) if folder else nullcontext() as recovery,
+        poll(assembled.engine, settings.claim_poll_seconds, stopping, heartbeat),
+    ):
+        cli_main(
+            flow,
+            workers_per_process=given.workers,
+            epoch_interval=timedelta(seconds=given.epoch_seconds),
+            recovery_config=recovery,
+        )
+    _tell(given, settings, reader, tally, stopping)
+
+
+def _tell(
+    given: argparse.Namespace, settings: Settings, reader: Reader, tally: Tally, stopping: threading.Event
+) -> None:
+    for kind, count in sorted(reader.foreign.items()):
+        logger.info("skipped %d records of another kind: %s", count, kind)
+    logger.info("%s; answers in %s", tally.summary(), Path(settings.results_path) / "diffs.jsonl")
+    if reader.isolated:
+        logger.warning(
+            "%d of them ran isolated (safe mode): they named no execution domain, or a backtest without "
+            "as_of; --domain speaks for those that name none",
+            reader.isolated,
+        )
+    how = (
+        f"the same command goes on where it stopped ({given.recovery})" if given.recovery else "no --recovery"
+    )
+    logger.info("drained: all that was read is answered; %s", how) if stopping.is_set() else logger.info(
+        "done"
+    )

@@ -1,0 +1,213 @@
+"""Runs that begin, go on or are refused; each a process with its recovery folder."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import orjson
+import pytest
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.testing import run_main
+
+from dagmanager.errors import SettingsError
+from flows.failures import explained
+from flows.recovery import PARTITIONS, START_FILE, STEPS_FILE, Start, StartFile, prepared
+from tests.flows.strategies import node
+from tests.flows.test_doors import ROOT, environment, lines, run
+from tests.flows.test_step_ids import flow
+
+TIMEOUT_S = 60
+MANY = 300
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+from flows.run import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def submission(number: int) -> bytes:
+    """One more version of the same lineage."""
+    dag = {"nodes": [node(random.Random(number), [], "n")], "meta": {"strategy_name": "line"}}
+    fields = {"strategy_id": f"s{number}", "world_id": "w", "execution_domain": "live", "dag": dag}
+    return orjson.dumps(fields) + b"\n"
+
+
+def begun(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "flows.run", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env=environment(folder), stderr=subprocess.PIPE)
+
+
+def start_ms(folder: Path) -> int:
+    return msgspec.json.decode((folder / "r" / START_FILE).read_bytes(), type=Start).start_ms
+
+
+def answered(folder: Path) -> int:
+    path = folder / "out" / "diffs.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def interrupted(folder: Path, number: signal.Signals, *options: str) -> int:
+    """A run that is sent a signal when it has answered some of what there is; its exit code."""
+    with begun(folder, *options) as process:
+        assert process.stderr
+        until = time.monotonic() + TIMEOUT_S
+        while answered(folder) < MANY // 10 and time.monotonic() < until:
+            time.sleep(0.005)
+        process.send_signal(number)
+        process.stderr.read()
+        return process.wait(TIMEOUT_S)
+
+
+def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [each for each in done.stderr.splitlines() if not each.startswith(("INFO ", "WARNING "))]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in.jsonl").write_bytes(submission(0))
+    return tmp_path
+
+
+def test_files_added_to_a_folder_that_was_read_are_not_late(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_bytes(submission(1))
+    (tmp_path / "other.jsonl").write_bytes(submission(2))
+    kept = ["--submissions", str(tmp_path / "in"), "--recovery", str(tmp_path / "r")]
+    for options in (kept, ["--submissions", str(tmp_path / "other.jsonl")], kept):
+        done = run(tmp_path, "flows.run", *options, "--store", str(tmp_path / "graph.sqlite"))
+        assert done.returncode == 0, done.stderr
+        (tmp_path / "in" / "b.jsonl").write_bytes(submission(3))
+    assert [each["status"] for each in lines(tmp_path)] == ["ok"] * 3
+
+
+@pytest.mark.parametrize("epoch_s", ["0", "100"])
+def test_a_killed_run_is_gone_on_with_before_and_after_its_first_snapshot(
+    epoch_s: str, tmp_path: Path
+) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b"".join(submission(number) for number in range(MANY)))
+    options = ["--recovery", str(tmp_path / "r"), "--epoch-seconds", epoch_s]
+    assert interrupted(tmp_path, signal.SIGKILL, *options) == -signal.SIGKILL
+    first_ms = start_ms(tmp_path)
+    done = run(tmp_path, "flows.run", *options)
+    assert done.returncode == 0, done.stderr
+    assert len({each["submission_id"] for each in lines(tmp_path)}) == MANY, "a repeat is the same submission"
+    assert start_ms(tmp_path) == first_ms
+    assert run(tmp_path, "flows.run", *options).returncode == 0
+    assert start_ms(tmp_path) > first_ms, "after its end, a new run begins"
+
+
+def test_a_drained_run_ended_and_the_next_one_reads_on(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b"".join(submission(number) for number in range(MANY)))
+    options = ["--recovery", str(tmp_path / "r")]
+    assert interrupted(tmp_path, signal.SIGTERM, *options) == 0
+    first_ms, count = start_ms(tmp_path), answered(tmp_path)
+    assert count < MANY
+    assert run(tmp_path, "flows.run", *options).returncode == 0
+    assert start_ms(tmp_path) > first_ms
+    assert [each["strategy_id"] for each in lines(tmp_path)] == [f"s{number}" for number in range(MANY)]
+
+
+@pytest.mark.parametrize(
+    ("misuse", "words"),
+    [
+        ("other submissions", "belongs to a run with --submissions"),
+        ("lost", "is damaged (part-3.sqlite3 is lost)"),
+        ("emptied", "is damaged"),
+        ("garbage", "is damaged (file is not a database)"),
+        ("start", "is damaged (start.json"),
+        ("in use", "is in use by another run"),
+    ],
+)
+def test_a_recovery_folder_that_cannot_serve_is_refused_in_one_line(
+    misuse: str, words: str, folder: Path
+) -> None:
+    recovery, part = folder / "r", folder / "r" / "part-3.sqlite3"
+    options = ["--recovery", str(recovery)]
+    assert run(folder, "flows.run", *options).returncode == 0
+    with ExitStack() as stack:
+        match misuse:
+            case "other submissions":
+                (folder / "other.jsonl").write_bytes(submission(1))
+                options += ["--submissions", str(folder / "other.jsonl")]
+            case "lost":
+                part.unlink()
+            case "emptied":
+                part.write_bytes(b"")
+            case "garbage":
+                part.write_bytes(bytes(range(256)) * 32)
+            case "start":
+                (recovery / START_FILE).write_bytes(b"{")
+            case _:
+                stack.enter_context(prepared(recovery, flow(), str(folder / "in.jsonl")))
+        done = run(folder, "flows.run", *options)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert str(recovery) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(complaints(done)) == 1
+
+
+def test_a_folder_of_an_older_release_with_other_submissions_is_refused_too(folder: Path) -> None:
+    assert run(folder, "flows.run", "--recovery", str(folder / "r")).returncode == 0
+    steps = msgspec.json.decode((folder / "r" / STEPS_FILE).read_bytes())
+    (folder / "r" / STEPS_FILE).write_bytes(msgspec.json.encode(steps | {"submissions": ""}))
+    (folder / "other.jsonl").write_bytes(submission(1))
+    options = ["--recovery", str(folder / "r"), "--submissions", str(folder / "other.jsonl")]
+    done = run(folder, "flows.run", *options)
+    assert done.returncode == 2, done.stderr
+    assert "belongs to a run with another --submissions" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["lost", "garbage"])
+def test_what_bytewax_says_of_a_damaged_store_is_understood(damage: str, tmp_path: Path) -> None:
+    """For damage that comes after our own look."""
+    init_db_dir(tmp_path, PARTITIONS)
+    part = tmp_path / "part-3.sqlite3"
+    part.unlink() if damage == "lost" else part.write_bytes(bytes(range(256)) * 32)
+    with pytest.raises(Exception, match=r"Missing|not a database") as caught:
+        run_main(flow(), recovery_config=RecoveryConfig(str(tmp_path)))
+    known = explained(caught.value, tmp_path)
+    assert isinstance(known, SettingsError)
+    assert "is damaged" in str(known)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("limit", [3_000, 40_960], ids=["while it is made", "while it is filled"])
+def test_no_room_for_the_recovery_folder_is_said_and_may_pass(
+    limit: int, workers: str, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for the full disk: SQLite is refused the same way."""
+    foreign = b'["gateway.rebalance",1,"s1",{}]\n'  # writes nothing but snapshots
+    (tmp_path / "in.jsonl").write_bytes(foreign * 64 * 40)
+    options = ["--recovery", str(tmp_path / "r"), "--epoch-seconds", "0", "--workers", workers]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(limit), *options],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 4, done.stderr
+    assert f"error: recovery folder {tmp_path / 'r'} cannot be written: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_start_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    start = StartFile(tmp_path)
+    assert start.kept_ms() is None
+    start.keep(5)
+    (tmp_path / "start.new").write_bytes(b"{")  # a crash while the next one is written
+    assert StartFile(tmp_path).kept_ms() == 5
+    start.keep(6)
+    assert start.kept_ms() == 6
