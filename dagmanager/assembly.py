@@ -28,6 +28,9 @@ from dagmanager.topics.memory import MemoryTopics
 from dagmanager.topics.sqlite import SqliteTopics
 
 SECOND_MS = 1000
+# Under `results_path`, beside what the flow itself writes.
+EVENTS_FILE = "queue-events.jsonl"
+ADMIN_LOG_FILE = "admin-log.jsonl"
 
 
 def now_ms() -> int:
@@ -65,8 +68,8 @@ def assemble(settings: Settings) -> Assembled:
         settings,
         graph,
         topics,
-        FileEvents(results / "queue-events.jsonl"),
-        FileAdminLog(results / "admin-log.jsonl"),
+        FileEvents(results / EVENTS_FILE),
+        FileAdminLog(results / ADMIN_LOG_FILE),
         PrometheusObserver(CollectorRegistry()),
     )
 

@@ -17,11 +17,11 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from dagmanager.assembly import Assembled, assemble, now_ms
+from dagmanager import disk
+from dagmanager.assembly import ADMIN_LOG_FILE, EVENTS_FILE, Assembled, assemble, now_ms
 from dagmanager.dag.model import Record
 from dagmanager.engine.journey import Message
 from dagmanager.engine.reading import Reader
-from dagmanager.errors import SettingsError
 from dagmanager.settings.source import load
 from operators.canonicalize import canonicalize
 from operators.classify import classify
@@ -32,7 +32,9 @@ from operators.patience import Patience
 from operators.remember import remember
 from operators.submission_files import RunStart, SubmissionFiles
 from operators.upsert import upsert
+from sinks.dead_letters import FILE as DEAD_LETTERS
 from sinks.dead_letters import dead_letter_file
+from sinks.diff_chunks import FILE as DIFFS
 from sinks.diff_chunks import diff_chunk_file
 from sinks.queue_events import QueueEventsSink
 
@@ -85,17 +87,13 @@ def from_files(
     bytes_max = assembled.read_options.limits.bytes_max
     source = SubmissionFiles(submissions, stopping.is_set, now_ms, bytes_max, start)
     source.check()
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"results_path: {error.filename} cannot be made: {error.strerror}"
-        raise SettingsError(msg) from error
+    patience(lambda: _check(results))
     return build(
         assembled,
         source,
         Sinks(
-            diff_chunk_file(results),
-            dead_letter_file(results),
+            diff_chunk_file(results, patience),
+            dead_letter_file(results, patience),
             QueueEventsSink(lambda: patience(engine.publish)),
         ),
         patience,
@@ -109,6 +107,14 @@ def flow() -> Dataflow:
     return from_files(
         assemble(settings), settings.submissions_path, Path(settings.results_path), threading.Event()
     )
+
+
+def _check(results: Path) -> None:
+    """What cannot be written to is told before anything is read."""
+    with disk.named_errors(results, "used as results_path"):
+        results.mkdir(parents=True, exist_ok=True)
+    for name, make in ((DIFFS, True), (DEAD_LETTERS, True), (EVENTS_FILE, False), (ADMIN_LOG_FILE, False)):
+        disk.check(results / name, make=make)
 
 
 def _nothing(_: Any) -> None:

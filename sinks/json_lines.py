@@ -1,8 +1,8 @@
 """A file of JSON lines as an output partition that the flow's snapshots wait for.
 
 A partition of a `FixedPartitionedSink` joins the snapshot stream, so that an epoch closes only after
-its writes (reliability 1.1, LOSS 2). A line cut short by a crash is removed before the first write:
-its item is written again.
+its writes (reliability 1.1, LOSS 2). A line cut short by a crash or a full disk is removed before the
+next write: its item is written again.
 """
 
 from __future__ import annotations
@@ -13,40 +13,67 @@ from pathlib import Path
 
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
+from dagmanager import disk
 from dagmanager.engine.journey import Message
+
+# Calls again until the disk takes it; `UnavailableError` comes out only when the run is being stopped.
+Patiently = Callable[[Callable[[], object]], object]
 
 
 class JsonLinesPartition(StatefulSinkPartition[Message, None]):
-    """Appends one line per message."""
+    """Appends one line per message; a disk that is full is waited for."""
 
-    def __init__(self, path: Path, line: Callable[[Message], bytes]) -> None:
+    def __init__(self, path: Path, line: Callable[[Message], bytes], patiently: Patiently) -> None:
         """Open for appending, after the last whole line."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
-        _cut_torn_line(path)
+        self._path = path
         self._line = line
+        self._patiently = patiently
+        self._file = -1
+        self._synced = 0
+        self._failed = False
+        patiently(self._open)
 
     def write_batch(self, values: list[Message]) -> None:
         """Hand all lines to the operating system before returning."""
-        self._file.write(b"".join(self._line(message) + b"\n" for message in values))
-        self._file.flush()
+        lines = b"".join(self._line(message) + b"\n" for message in values)
+        self._patiently(lambda: self._append(lines))
 
     def snapshot(self) -> None:
         """On disk before the epoch closes."""
-        os.fsync(self._file.fileno())
+        self._patiently(self._sync)
 
     def close(self) -> None:
         """End of the run."""
-        self._file.close()
+        os.close(self._file)
+
+    def _open(self) -> None:
+        with disk.named_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = disk.opened(self._path)
+            self._synced = os.fstat(self._file).st_size
+
+    def _append(self, lines: bytes) -> None:
+        with disk.named_errors(self._path):
+            disk.append(self._file, lines, durable=False)
+
+    def _sync(self) -> None:
+        with disk.named_errors(self._path):
+            if self._failed:
+                disk.write_again(self._path, self._synced)
+            self._failed = True
+            disk.sync(self._file)
+            self._failed = False
+            self._synced = os.fstat(self._file).st_size
 
 
 class JsonLinesSink(FixedPartitionedSink[Message, None]):
     """One file, one partition, whichever worker owns it."""
 
-    def __init__(self, path: Path, line: Callable[[Message], bytes]) -> None:
-        """`line` renders a message without its newline."""
+    def __init__(self, path: Path, line: Callable[[Message], bytes], patiently: Patiently) -> None:
+        """`line` renders a message without its newline; `patiently` waits for the disk."""
         self._path = path
         self._line = line
+        self._patiently = patiently
 
     def list_parts(self) -> list[str]:
         """The file."""
@@ -54,20 +81,4 @@ class JsonLinesSink(FixedPartitionedSink[Message, None]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> JsonLinesPartition:
         """Append where the file ends; at least once, so lines of an open epoch may repeat."""
-        return JsonLinesPartition(self._path, self._line)
-
-
-def _cut_torn_line(path: Path) -> None:
-    size = path.stat().st_size
-    with path.open("rb+") as file:
-        end = size
-        while end > 0:
-            start = max(0, end - 65_536)
-            file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                end = start + found + 1
-                break
-            end = start
-        if end != size:
-            file.truncate(end)
+        return JsonLinesPartition(self._path, self._line, self._patiently)

@@ -32,5 +32,5 @@ class FileAdminLog:
         self._lines = JsonLines(path)
 
     def append(self, entries: Sequence[AdminEntry]) -> None:
-        """Append all in order; `UnavailableError` when the disk refuses."""
+        """Append all in order; raises as `JsonLines.append`."""
         self._lines.append(entries)

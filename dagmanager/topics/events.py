@@ -42,7 +42,7 @@ class FileEvents:
         self._lines = JsonLines(path)
 
     def publish(self, events: Sequence[OutboxRow]) -> None:
-        """Append all in order; `UnavailableError` when the disk refuses."""
+        """Append all in order; raises as `JsonLines.append`."""
         self._lines.append(
             [EventLine(row.channel, row.message_key, msgspec.Raw(row.value)) for row in events]
         )

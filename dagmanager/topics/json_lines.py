@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from dagmanager.errors import UnavailableError
+from dagmanager import disk
 
 _OWNER_ONLY: Final = 0o600
 
@@ -23,35 +22,22 @@ class JsonLines:
         self._path = path
 
     def append(self, values: Sequence[Any]) -> None:
-        """Durable before it returns; `UnavailableError` when the disk refuses."""
+        """Durable before it returns. `UnavailableError` when the disk refuses: then nothing was added.
+
+        `SettingsError` when the path can never be written to.
+        """
         if not values:
             return
         text = b"".join(msgspec.json.encode(value) + b"\n" for value in values)
-        try:
+        with disk.named_errors(self._path, "appended to"):
             is_new = not self._path.exists()
-            file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY)
+            file = disk.opened(self._path, _OWNER_ONLY)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                _write(file, (b"\n" if _is_torn(file) else b"") + text)
+                disk.append(file, text, durable=True)
             finally:
-                os.close(file)  # and the lock with it
+                os.close(file)
             if is_new:
                 _sync_folder(self._path.parent)
-        except OSError as error:
-            msg = f"{self._path} cannot be appended to: {error.strerror}"
-            raise UnavailableError(msg) from error
-
-
-def _is_torn(file: int) -> bool:
-    """Whether a writer died within its last line: the next one must not continue it."""
-    size = os.fstat(file).st_size
-    return size > 0 and os.pread(file, 1, size - 1) != b"\n"
-
-
-def _write(file: int, text: bytes) -> None:
-    while text:
-        text = text[os.write(file, text) :]
-    os.fsync(file)
 
 
 def _sync_folder(folder: Path) -> None:

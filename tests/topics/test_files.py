@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -14,7 +15,7 @@ import pytest
 
 from dagmanager.engine.ports import AdminEntry, AdminLog, EventSink
 from dagmanager.engine.rows import OutboxRow, OutboxState, TopicSpec
-from dagmanager.errors import UnavailableError
+from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.topics.admin_log import FileAdminLog, MemoryAdminLog
 from dagmanager.topics.events import FileEvents, MemoryEvents
 
@@ -68,13 +69,35 @@ def test_nothing_appended_makes_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_torn_line_stays_alone(tmp_path: Path) -> None:
+def test_a_torn_line_is_cut_before_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "admin.jsonl"
+    log = FileAdminLog(path)
+    log.append([an_entry(1), an_entry(2)])
+    os.truncate(path, path.stat().st_size - 9)
+    log.append([an_entry(3)])
+    assert [line["at_ms"] for line in lines_of(path)] == [1, 3]
+
+
+def test_a_disk_that_fills_up_in_mid_line_leaves_whole_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "admin.jsonl"
     log = FileAdminLog(path)
     log.append([an_entry(1)])
-    os.truncate(path, path.stat().st_size - 9)
-    log.append([an_entry(2)])
-    assert msgspec.json.decode(path.read_bytes().splitlines()[-1], type=AdminEntry) == an_entry(2)
+    really = os.write
+
+    def full(file: int, data: bytes) -> int:
+        if len(data) < 100:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return really(file, data[: len(data) - 50])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(UnavailableError, match="No space left"):
+            log.append([an_entry(2), an_entry(3)])
+    assert [line["at_ms"] for line in lines_of(path)] == [1]
+    log.append([an_entry(4)])
+    assert [line["at_ms"] for line in lines_of(path)] == [1, 4]
 
 
 def test_lines_are_on_disk_before_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,3 +128,10 @@ def test_a_disk_that_refuses_is_unavailable(tmp_path: Path) -> None:
         FileAdminLog(tmp_path / "nowhere" / "admin.jsonl").append([an_entry(1)])
     with pytest.raises(UnavailableError, match=r"nowhere/events\.jsonl"):
         FileEvents(tmp_path / "nowhere" / "events.jsonl").publish([an_event(1)])
+
+
+def test_a_path_that_can_never_be_written_to_is_a_matter_of_settings(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file" / "admin.jsonl", tmp_path / ("x" * 300)):
+        with pytest.raises(SettingsError, match="cannot be appended to"):
+            FileAdminLog(path).append([an_entry(1)])
