@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from dagmanager import disk
 from dagmanager.dag.limits import Limits
 from dagmanager.engine.claim_rows import ClaimOptions
 from dagmanager.engine.engine import Engine
@@ -130,11 +131,8 @@ def policy_of(settings: Settings) -> Policy:
 def _stores(settings: Settings) -> tuple[Graph, Topics]:
     if settings.memory_repo_path:
         path = Path(settings.memory_repo_path)
-        try:
+        with disk.named_errors(path, "used as memory_repo_path"):
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            msg = f"memory_repo_path: {error.filename} cannot be made: {error.strerror}"
-            raise SettingsError(msg) from error
         file = SqliteFile(path)
         return SqliteGraph(file, now_ms), SqliteTopics(file)
     return MemoryGraph(now_ms), MemoryTopics()

@@ -20,6 +20,7 @@ _NEEDS_A_PERSON: Final = frozenset(
     {
         errno.EISDIR,
         errno.EEXIST,  # a file where a folder belongs
+        errno.ENOENT,  # the folder of the file is not there
         errno.ENOTDIR,
         errno.EROFS,
         errno.EACCES,

@@ -16,7 +16,7 @@ import msgspec
 
 from dagmanager.engine.ports import Known, LookupKeys, TaggedQueue, Transaction
 from dagmanager.engine.rows import OutboxRow, Row
-from dagmanager.errors import DagManagerError
+from dagmanager.errors import SettingsError
 from dagmanager.graph.image import EPOCH, Image, RowId
 from dagmanager.graph.sqlite_file import SqliteFile
 from dagmanager.graph.transaction import retried, run
@@ -57,7 +57,7 @@ class SqliteGraph:
     """
 
     def __init__(self, path: Path | SqliteFile, clock: Callable[[], int]) -> None:
-        """Open or make the file and read it; `DagManagerError` names a path that cannot be used."""
+        """Open or make the file and read it; `SettingsError` names a path that cannot be used."""
         self.file = path if isinstance(path, SqliteFile) else SqliteFile(path)
         self._clock = clock
         self._image = Image()
@@ -128,7 +128,11 @@ class SqliteGraph:
 
     def _refresh(self, connection: sqlite3.Connection) -> None:
         """Take over what other processes committed since the last call."""
-        seq, forgotten = connection.execute("SELECT seq, forgotten FROM graph_state").fetchone()
+        state = connection.execute("SELECT seq, forgotten FROM graph_state").fetchone()
+        if state is None:
+            msg = f"{self.file.path} is damaged: its table graph_state is empty"
+            raise SettingsError(msg)
+        seq, forgotten = state
         if seq == self._seen:
             return
         if self._seen < forgotten:
@@ -136,9 +140,9 @@ class SqliteGraph:
         found = connection.execute("SELECT kind, key, value FROM graph_rows WHERE seq > ?", (self._seen,))
         try:
             rows = dict(_decoded(*each) for each in found)
-        except (msgspec.MsgspecError, KeyError) as error:
+        except (msgspec.MsgspecError, KeyError, TypeError) as error:
             msg = f"{self.file.path} holds a row that this release cannot read: {error}"
-            raise DagManagerError(msg) from error
+            raise SettingsError(msg) from error
         self._image.load(rows)
         self._seen = seq
 

@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from dagmanager.errors import DagManagerError, UnavailableError
+from dagmanager import disk
+from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.graph.turn import Turn
 
 _OWNER_ONLY: Final = 0o600
@@ -28,7 +29,7 @@ class SqliteFile:
     """Safe between threads (one at a time) and processes. A new file is for its owner alone.
 
     `UnavailableError` when another process holds the file for longer than `busy_ms` or the disk is
-    full; `DagManagerError` when it is no file of ours, damaged, or of a version we do not know.
+    full; `SettingsError` when it is no file of ours, damaged, or of a version we do not know.
     """
 
     def __init__(self, path: Path, busy_ms: int = 5_000) -> None:
@@ -55,7 +56,7 @@ class SqliteFile:
                 msg = (
                     f"{self.path} has tables of {room} in version {found[0]!r}; this release reads {version}"
                 )
-                raise DagManagerError(msg)
+                raise SettingsError(msg)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -87,12 +88,12 @@ class SqliteFile:
                 raise
 
     def _opened(self) -> sqlite3.Connection:
-        try:
+        if self.path.exists() and not self.path.is_file():
+            msg = f"{self.path} cannot be used as a store: it is no regular file"
+            raise SettingsError(msg)
+        with disk.named_errors(self.path, "used as a store"):
             # SQLite gives its side files the permissions of the main one, so it is made here.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY))
-        except OSError as error:
-            msg = f"{self.path} cannot be opened: {error.strerror}"
-            raise DagManagerError(msg) from error
         connection = sqlite3.connect(
             self.path, timeout=self._busy_ms / 1000, isolation_level=None, check_same_thread=False
         )
@@ -109,7 +110,7 @@ class SqliteFile:
         }
         if tables and "rooms" not in tables:
             msg = f"{self.path} is an SQLite file of something else (it has a table {min(tables)!r})"
-            raise DagManagerError(msg)
+            raise SettingsError(msg)
         self._write_ahead(connection)
         # An answer that was given must survive a power cut: the submission may be gone at its source.
         connection.execute("PRAGMA synchronous = FULL")
@@ -139,7 +140,7 @@ class SqliteFile:
                 msg = f"{self.path} is not available: {error}"
                 raise UnavailableError(msg) from error
             msg = f"{self.path} cannot be used as a store: {error}"
-            raise DagManagerError(msg) from error
+            raise SettingsError(msg) from error
 
 
 def _code(error: sqlite3.Error) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sqlite3
@@ -16,10 +17,11 @@ import pytest
 
 from dagmanager.engine.ports import Transaction
 from dagmanager.engine.rows import CounterRow
-from dagmanager.errors import DagManagerError, UnavailableError
+from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.graph import sqlite as sqlite_room
 from dagmanager.graph.sqlite import SqliteGraph
 from dagmanager.graph.sqlite_file import SqliteFile
+from flows.run import main
 from tests.graph.answers import answers
 from tests.graph.builders import event, node, put, remove, store
 from tests.graph.contract import one_of_each, other_versions
@@ -216,10 +218,10 @@ def test_a_transaction_that_writes_nothing_costs_others_nothing(path: Path) -> N
 
 class TestFilesThatAreNotOurs:
     def refused(self, path: Path, match: str) -> None:
-        with pytest.raises(DagManagerError, match=match) as caught:
+        with pytest.raises(SettingsError, match=match) as caught:
             opened(path)
         assert str(path) in str(caught.value)
-        assert not caught.value.is_retryable()
+        assert "\n" not in str(caught.value)
 
     def test_no_database(self, path: Path) -> None:
         path.write_bytes(b"gpickle of another program" * 100)
@@ -261,7 +263,53 @@ class TestFilesThatAreNotOurs:
         self.refused(tmp_path / "nowhere" / "graph.sqlite", "No such file")
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        self.refused(tmp_path, "directory")
+        self.refused(tmp_path, "no regular file")
+
+    def test_a_device(self) -> None:
+        self.refused(Path("/dev/null"), "no regular file")
+
+    def test_a_file_without_its_first_rows(self, path: Path) -> None:
+        opened(path).close()
+        with sqlite3.connect(path) as connection:
+            connection.execute("DELETE FROM graph_state")
+        connection.close()
+        self.refused(path, "graph_state")
+
+    @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+    def test_a_file_that_may_not_be_written(
+        self, path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> int:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(os, "open", refuse)
+        self.refused(path, os.strerror(code))
+
+
+def test_the_flow_refuses_a_store_of_something_else_with_one_line(
+    tmp_path: Path, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.jsonl").touch()
+    path.write_bytes(b"\x00garbage" * 1_000)
+    for store_path in (path, tmp_path, Path("/dev/null")):
+        words = ["--submissions", str(tmp_path / "in.jsonl"), "--results", str(tmp_path / "out")]
+        assert main([*words, "--store", str(store_path)]) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith(f"error: {store_path} cannot be used as a store: ")
+
+
+def test_the_flow_may_be_started_again_when_the_store_was_only_busy(
+    tmp_path: Path, path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(path).close()
+    (tmp_path / "in.jsonl").touch()
+    monkeypatch.setattr(SqliteFile.__init__, "__defaults__", (20,))
+    rival = sqlite3.connect(path, isolation_level=None)
+    rival.execute("BEGIN IMMEDIATE")
+    words = ["--submissions", str(tmp_path / "in.jsonl"), "--results", str(tmp_path / "out")]
+    assert main([*words, "--store", str(path)]) == 4
+    assert "database is locked" in capsys.readouterr().err
+    rival.close()
 
 
 def test_many_processes_may_open_a_new_file_at_once(path: Path) -> None:
