@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class InputFile(NamedTuple):
-    """A file as it was named, and its bytes."""
+    """A file by its name as text (bytes that are no UTF-8 are spelled out), and its bytes."""
 
     name: str
     raw: bytes
@@ -94,9 +94,13 @@ def _request(args: argparse.Namespace, bytes_max: int) -> DiffRequest:
     names = [args.file, *args.baseline]
     if names.count("-") > 1:
         raise usage("stdin (`-`) can be read only once")
-    files = [InputFile(name if name != "-" else "<stdin>", read_input(name, bytes_max)) for name in names]
+    files = [InputFile(_shown(name), read_input(name, bytes_max)) for name in names]
     context = (args.world, args.domain, args.as_of, args.partition, args.strategy)
     return DiffRequest(files[0], tuple(files[1:]), *context, args.explain)
+
+
+def _shown(name: str) -> str:
+    return "<stdin>" if name == "-" else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _decide(request: DiffRequest, settings: Settings) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from dagmanager.cli.error_page import remedy
@@ -18,9 +19,11 @@ from dagmanager.cli.place import (
     value_start,
 )
 from dagmanager.cli.problem import Exit, Report
+from dagmanager.dag.node_fields import ID_PREFIX, KNOWN_FIELDS
 from dagmanager.errors import ErrorCode, Rejection
 
 SHOWN_MAX = 5
+ID_SHOWN = 15  # `blake3:` and 8 digits
 _DAG_FIELDS = frozenset({"nodes", "meta", "schema_version"})
 
 
@@ -30,9 +33,10 @@ def report_of(rejection: Rejection, raw: bytes, file: str, first_line: int = 1) 
     path = _in_file(path_of(rejection.field or ""), text)
     place = _known_place(rejection, raw, text) or _found_place(rejection, text, path)
     away = rejection.code is ErrorCode.UNAVAILABLE
+    notes = [*_notes(rejection, text, path), *_one_of_many(rejection, text, file)]
     return Report(
         code=rejection.code.value,
-        message=rejection.message.removeprefix(": "),
+        message=_short(rejection),
         exit=Exit.SERVER_AWAY if away else Exit.REFUSED,
         file=file,
         line=place.line + first_line - 1,
@@ -41,9 +45,31 @@ def report_of(rejection: Rejection, raw: bytes, file: str, first_line: int = 1) 
         source=place.source,
         caret=place.caret,
         width=place.width,
-        notes=tuple(_notes(rejection, text, path)),
+        notes=(*notes, f"help:     {remedy(rejection.code.value)}"),
         error=rejection.as_json(),
     )
+
+
+def _short(rejection: Rejection) -> str:
+    """The message; an id that stands below it in full is cut to what people compare."""
+    message = rejection.message.removeprefix(": ")
+    for full in (rejection.expected, rejection.got, rejection.node_id):
+        if full and full.startswith(ID_PREFIX) and len(full) > ID_SHOWN:
+            message = message.replace(full, full[:ID_SHOWN] + "…")
+    return message
+
+
+def _one_of_many(rejection: Rejection, text: str, file: str) -> list[str]:
+    """A second value after a whole first line: a file for `run`, of which `diff` takes one line."""
+    line = text.lstrip().split("\n", 1)[0]
+    if (
+        rejection.code is not ErrorCode.INVALID_JSON
+        or find(line, ()) is None
+        or "follows" not in rejection.message
+    ):
+        return []
+    take = "`sed -n 1p`" if file.startswith("<") else f"`sed -n 1p {shlex.quote(file)} > one.json`"
+    return [f"each line is a submission of its own (JSON lines); take one of them: {take}"]
 
 
 def _in_file(path: Path, text: str) -> Path:
@@ -87,18 +113,17 @@ def _found_place(rejection: Rejection, text: str, path: Path) -> Place:
 
 def _notes(rejection: Rejection, text: str, path: Path) -> list[str]:
     notes: list[str] = []
-    if rejection.node_id:
+    if rejection.node_id and rejection.node_id != rejection.got:
         notes.append(f"node:     {rejection.node_id}")
     if rejection.expected is not None:
         notes.append(f"expected: {rejection.expected}")
     if rejection.got is not None:
         notes.append(f"got:      {rejection.got}")
-    if rejection.code is ErrorCode.MISSING_FIELDS and path:
-        near = meant(str(path[-1]), set(keys_at(text, path[:-1])) - _REQUIRED)
+    if rejection.code is ErrorCode.MISSING_FIELDS and path and "did you mean" not in rejection.message:
+        near = meant(str(path[-1]), set(keys_at(text, path[:-1])) - KNOWN_FIELDS)
         if near:
             notes.append(f"did you mean `{path[-1]}` where it says `{near}`?")
     notes += [f"also:     {line}" for line in _others(rejection.details)]
-    notes.append(f"help:     {remedy(rejection.code.value)}")
     return notes
 
 
@@ -107,6 +132,3 @@ def _others(details: tuple[dict[str, Any], ...]) -> list[str]:
     lines = [line for line in lines if line]
     more = len(lines) - SHOWN_MAX
     return lines[:SHOWN_MAX] + ([f"… and {more} more, all in --json"] if more > 0 else [])
-
-
-_REQUIRED = frozenset({"node_id", "node_type", "code_hash", "schema_compat_id"})

@@ -116,11 +116,19 @@ def _other_list(value: bytes, limits: Limits) -> Foreign:
         raise FieldError(not_an_object().rejection())
     if first == INGEST:
         if len(raws) != 4:
-            raise refused("", f"a {INGEST} record has 4 items, this one {len(raws)}", "4", str(len(raws)))
+            raise refused("", _wrong_length(len(raws)), "4 items", str(len(raws)))
         raise wrong("/3", "an object", parse(raws[3], limits.depth_max))
     if first.startswith("gateway."):
         return Foreign(first[:64])
     return Foreign("node_output" if len(raws) == 4 else "list")
+
+
+def _wrong_length(count: int) -> str:
+    form = f'a commit-log record is ["{INGEST}", ms, strategy_id, {{…}}]'
+    if count > 4:
+        return f"{form}; this one has {count} items, {count - 4} too many"
+    missing = ("ms (a time)", "strategy_id", "{…} (the object with the DAG)")[count - 1 :]
+    return f"{form}; this one ends early, without {', '.join(missing)}"
 
 
 def _certainly(problem: Any) -> JsonProblem:

@@ -8,11 +8,11 @@ from typing import Any, Final
 import msgspec
 
 from dagmanager.dag.exact_json import parse_many
-from dagmanager.dag.findings import DETAILS_MAX, FieldError, wrong
+from dagmanager.dag.findings import DETAILS_MAX, SHOWN_MAX, FieldError, wrong
 from dagmanager.dag.json_scan import JsonProblem
 from dagmanager.dag.model import Node
 from dagmanager.dag.node_columns import read_columns
-from dagmanager.dag.node_fields import missing_fields, read_node
+from dagmanager.dag.node_fields import missing_fields, misspelt, read_node
 from dagmanager.dag.node_memo import NodeMemo
 from dagmanager.dag.version import SENTINEL
 from dagmanager.errors import ErrorCode, Rejection
@@ -132,7 +132,9 @@ def _all_missing(found: list[tuple[int, dict[str, Any], list[str]]]) -> Rejectio
     ]
     first = details[0]
     counted = "1 node lacks" if len(found) == 1 else f"{len(found)} nodes lack"
-    message = f"{counted} required fields; the first is {first['field']}"
+    near = misspelt(found[0][1], first["missing"])
+    hint = f" (did you mean `{first['missing']}` where it says `{near[:SHOWN_MAX]}`?)" if near else ""
+    message = f"{counted} required fields; the first is {first['field']}{hint}"
     return Rejection(
         ErrorCode.MISSING_FIELDS, message, first["field"], first["node_id"], details=tuple(details)
     )

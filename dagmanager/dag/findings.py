@@ -37,7 +37,7 @@ def shown(value: object) -> str:
 
 def wrong(pointer: str, expected: str, value: object) -> FieldError:
     """`invalid_field` at a JSON pointer: what was expected, what came."""
-    got = f"{kind_of(value)} {shown(value)}" if not isinstance(value, dict | list) else kind_of(value)
+    got = kind_of(value) if isinstance(value, dict | list | None) else f"{kind_of(value)} {shown(value)}"
     return refused(pointer, f"{pointer}: expected {expected}, got {got}", expected, got)
 
 

@@ -29,6 +29,33 @@ is_node_id = re.compile(r"blake3:[0-9a-f]{64}(?:[0-9a-f]{64})?", re.ASCII).fullm
 INT32_MAX: Final = 2**31 - 1
 
 
+# What this module and `tag_query` look for; a field with another name may be one of them misspelt.
+KNOWN_FIELDS: Final = frozenset(
+    {
+        "node_id",
+        "node_type",
+        "code_hash",
+        "schema_hash",
+        "schema_compat_id",
+        "schema_id",
+        "name",
+        "tags",
+        "params",
+    }
+    | {
+        "config",
+        "interval",
+        "period",
+        "inputs",
+        "dependencies",
+        "global",
+        "match_mode",
+        "compute_key",
+        "artifacts",
+    }
+)
+
+
 def read_node(fields: dict[str, Any]) -> Node:
     """A node object as a canonical node; absent fields take the contract's defaults.
 
@@ -91,6 +118,14 @@ def missing_fields(fields: dict[str, Any]) -> list[str]:
     if not (_has_text(fields.get("schema_compat_id")) or _has_text(fields.get("schema_id"))):
         missing.append("schema_compat_id")
     return missing
+
+
+def misspelt(fields: dict[str, Any], name: str) -> str | None:
+    """The unknown field that was probably meant to be `name`."""
+    from difflib import get_close_matches  # only ever needed to refuse
+
+    found = get_close_matches(name, sorted(set(fields) - KNOWN_FIELDS), n=1, cutoff=0.75)
+    return found[0] if found else None
 
 
 def _has_text(value: object) -> bool:

@@ -63,7 +63,7 @@ def _head(raw: bytes) -> _Split | None:
 
 def _is_bare(head: _Split) -> bool:
     named = any(_given(each) for each in (head.strategy_id, head.dag, head.dag_json))
-    return _given(head.nodes) and not named
+    return bytes(head.nodes) != b"" and not named  # `nodes: null` is a DAG too, and will be refused as one
 
 
 def _given(raw: msgspec.Raw) -> bool:

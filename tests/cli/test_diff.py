@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,9 @@ def test_the_first_line_says_what_was_assumed(folder: Path) -> None:
         (b"", "invalid_json", "1:1"),
         (b"[1]", "invalid_json", "1:1"),
         (b'{"nodes": 3}', "invalid_field", "1:11"),
+        (b'{"nodes": null}', "invalid_field", "1:11"),
+        (b'{"nodes": [], "meta": []}', "invalid_field", "1:15"),
+        (b'["gateway.ingest"]', "invalid_field", "1:1"),
         (GOOD.encode()[:-30], "invalid_json", "1:"),
         (GOOD.replace('"c"', "NaN").encode(), "invalid_json", "1:"),
         (GOOD.replace('"c"', "5").encode(), "invalid_field", "1:"),
@@ -85,6 +89,48 @@ def test_bad_files_teach(text: bytes, code: str, place: str, tmp_path: Path) -> 
     shown = call("diff", "--file", "bad.json", "--json", cwd=tmp_path)
     assert (shown.code, shown.err) == (1, "")
     assert json.loads(shown.out)["error"]["code"] == code
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"nodes": null}', "/nodes: expected a list of objects, got null"),
+        (
+            '["gateway.ingest", 1]',
+            'a commit-log record is ["gateway.ingest", ms, strategy_id, {…}]; '
+            "this one ends early, without strategy_id, {…} (the object with the DAG)",
+        ),
+        ('["gateway.ingest", 1, "s", {}, 5]', "this one has 5 items, 1 too many"),
+        (GOOD.replace("code_hash", "code_hsh"), "did you mean `code_hash` where it says `code_hsh`?"),
+        (f"{GOOD}\n{GOOD}\n", "take one of them: `sed -n 1p bad.json > one.json`"),
+        (OTHER, "blake3:54d44c43… is not the id of this spec"),
+    ],
+)
+def test_a_message_says_what_was_expected(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text(text)
+    told = call("diff", "--file", "bad.json", cwd=tmp_path).err
+    assert said in told
+    assert told.count("did you mean") <= 1
+
+
+def test_people_read_a_wrong_id_once_and_machines_get_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("\n".join(OTHER.split(" ", 2)))
+    wrong = json.loads(OTHER)["nodes"][0]["node_id"]
+    lines = call("diff", "--file", "bad.json", cwd=tmp_path).err.splitlines()
+    assert [line.split()[0] for line in lines if wrong in line and " | " not in line] == ["got:"]
+    error = json.loads(call("diff", "--file", "bad.json", "--json", cwd=tmp_path).out)["error"]
+    assert error["node_id"] == error["got"] == wrong
+    assert error["expected"] in error["message"]
+
+
+def test_a_file_whose_name_is_no_text_is_read_like_any_other(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/a\xff.json"
+    Path(os.fsdecode(name)).write_text(GOOD)
+    assert call("diff", "--file", name, "--baseline", name, "--exit-code").code == 0
+    Path(os.fsdecode(name)).write_text("{")
+    done = call("diff", "--file", name)
+    assert done.code == 1
+    assert "a\\xff.json:1:2" in done.err
 
 
 def test_a_bad_baseline_is_named(folder: Path) -> None:

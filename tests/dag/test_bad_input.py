@@ -258,6 +258,14 @@ def test_missing_fields_are_told_together_for_all_nodes() -> None:
     assert found.details[3]["field"] == "/nodes/1/node_id"
 
 
+def test_a_misspelt_field_is_named_where_the_right_one_is_missing() -> None:
+    bad = {name: value for name, value in NODE.items() if name != "code_hash"}
+    found = made.refused(made.request(made.dag(bad | {"code_hsh": "c", "schema_hash": "s"})))
+    assert "did you mean `code_hash` where it says `code_hsh`?" in found.message
+    found = made.refused(made.request(made.dag(bad | {"schema_hash": "s"})))
+    assert "did you mean" not in found.message, "a field that has a meaning is no typing error"
+
+
 @pytest.mark.parametrize("field", ["node_id", "node_type", "code_hash", "schema_compat_id"])
 @pytest.mark.parametrize("empty", [None, ""])
 def test_null_and_empty_are_missing(field: str, empty: str | None) -> None:

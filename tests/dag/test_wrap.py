@@ -35,3 +35,4 @@ def test_a_bare_dag_becomes_a_submission() -> None:
     assert wrapped(DAG, "x", {"world_id": "w"}) == b'{"strategy_id":"x","world_id":"w","dag":{"nodes": []}}'
     assert keyed(DAG, "x") == ("x", wrapped(DAG, "x"))
     assert keyed(b'{"strategy_id":null,"nodes":[]}', "x")[0] == "x"
+    assert keyed(b'{"nodes":null}', "x") == ("x", b'{"strategy_id":"x","dag":{"nodes":null}}')
