@@ -97,7 +97,7 @@ DAGMANAGER: Final = Group(
         "run": Command("run the flow: submissions in, diffs out, until the input ends or SIGTERM", _run),
         "node-id": Command("compute node ids of JSON lines on stdin", _node_id),
         "compute-key": Command("compute keys of nodes in their contexts, JSON lines on stdin", _compute_key),
-        "explain-error": Command("say what an error means and how to mend it", _explain_error),
+        "explain-error": Command("say what an error or a warning means and how to mend it", _explain_error),
         "completion": Command("print a completion script for bash, zsh or fish", _completion),
         "config": CONFIG,
     },

@@ -24,6 +24,7 @@ REASONS: Final = {
     "schema_older": "the queue is shared; this schema was current less than 7 days ago, so consumers buffer",
     "removed": "the previous version had this node, this one has not",
     "safe_mode:missing_as_of": "a backtest or dry run without as_of is computed apart from all others",
+    "safe_mode:gateway": "the Gateway asked for safe mode: it is computed apart from all others",
     "safe_mode:decision_unavailable": "without an execution domain it is computed apart from all others",
 }
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
 PAGES: Final = Path(__file__).parent / "error_pages"
+_HEADING: Final = "\x1b[1m{}\x1b[0m"
+_MARKED: Final = re.compile(r"`([^`\n]+)`")
+_CODE: Final = "\x1b[36m\\1\x1b[0m"
 
 
 class ErrorPage(NamedTuple):
@@ -36,6 +40,15 @@ def page(code: str) -> ErrorPage:
     title = head.split("\n", 1)[1].strip()
     why, shown, mending = (part.split("\n", 1)[1].strip() for part in (cause, example, mend))
     return ErrorPage(code, title, why, shown, mending, text)
+
+
+def drawn(found: ErrorPage) -> str:
+    """A page for a terminal: headings and code by weight and colour instead of Markdown's marks."""
+    parts = [_HEADING.format(found.code), found.title]
+    example = "\n".join("  " + line for line in found.example.splitlines() if not line.startswith("```"))
+    for head, text in (("Cause", found.cause), ("Example", example), ("Remedy", found.remedy)):
+        parts += [_HEADING.format(head), text]
+    return _MARKED.sub(_CODE, "\n\n".join(parts))
 
 
 def remedy(code: str) -> str:

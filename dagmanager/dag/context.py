@@ -12,6 +12,8 @@ from dagmanager.errors import Rejection
 SAFE_DOMAIN: Final = "backtest"
 DECISION_UNAVAILABLE: Final = "decision_unavailable"
 MISSING_AS_OF: Final = "missing_as_of"
+GATEWAY: Final = "gateway"  # where it gives no reason of its own
+SAFE_MODE_REASONS: Final = (DECISION_UNAVAILABLE, MISSING_AS_OF, GATEWAY)
 # Room for the topic's own name within the broker's 249 characters.
 NAMESPACE_MAX: Final = 150
 
@@ -135,7 +137,7 @@ def resolve_context(
     )
     why = resolved.safe_mode
     if given.safe_mode or own.safe_mode:
-        why = (given.downgrade_reason or own.downgrade_reason or "").strip() or why or "gateway"
+        why = (given.downgrade_reason or own.downgrade_reason or "").strip() or why or GATEWAY
     namespace = _namespace(given, dag, world) if namespaces else ""
     if isinstance(namespace, Rejection):
         return namespace

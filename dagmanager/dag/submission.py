@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from dagmanager.dag.compute_key import compute_key
 from dagmanager.dag.content import submission_digest, submission_id
@@ -10,6 +11,9 @@ from dagmanager.dag.context import KNOWN_DOMAINS, resolve_context
 from dagmanager.dag.findings import DETAILS_MAX
 from dagmanager.dag.model import ComputeContext, Envelope, HashedDag, Node, Notice, Origin, Submission
 from dagmanager.errors import ErrorCode, Rejection
+
+# Upper case and dots are spelled in another way too, but worlds are told apart by more than that.
+_OTHER_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9._-]", re.ASCII)
 
 
 def submissions(
@@ -53,7 +57,12 @@ def _submission(
         submission_id=submission_id(digest, origin),
         at_ms=at_ms,
         dry_run=dry_run,
-        warnings=envelope.warnings + dag.warnings + _unknown_domain(context.execution_domain),
+        warnings=(
+            *envelope.warnings,
+            *dag.warnings,
+            *_unknown_domain(context.execution_domain),
+            *_respelled(context, dag.meta_namespace),
+        ),
     )
 
 
@@ -65,6 +74,18 @@ def _unknown_domain(domain: str) -> tuple[Notice, ...]:
         f"{domain[:80]!r} is none of {', '.join(KNOWN_DOMAINS)}: it is taken as it is, with topics of its own"
     )
     return (Notice("unknown_domain", message),)
+
+
+def _respelled(context: ComputeContext, meta_namespace: str | None) -> tuple[Notice, ...]:
+    """A namespace that several worlds may share, because the contract spells them alike."""
+    world = context.world_id
+    if not context.namespace or meta_namespace or not _OTHER_CHARACTERS.search(world):
+        return ()
+    message = (
+        f"world {world[:80]!r} is spelled {context.namespace[:80]!r} in topic names, as any world would be "
+        "that differs only in characters other than letters, digits, - and _: they share their topics"
+    )
+    return (Notice("namespace_respelled", message),)
 
 
 def _cross_context(nodes: tuple[Node, ...], contexts: list[ComputeContext]) -> Rejection | None:

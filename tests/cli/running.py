@@ -45,10 +45,10 @@ def call(
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def call_script(script: str, cwd: Path | None = None) -> Done:
+def call_script(script: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Done:
     """Python code in a process of its own."""
     command = [sys.executable, "-c", script]
     done = subprocess.run(
-        command, capture_output=True, check=False, text=True, cwd=cwd, env=clean_environment()
+        command, capture_output=True, check=False, text=True, cwd=cwd, env=clean_environment(env)
     )
     return Done(done.returncode, done.stdout, done.stderr)

@@ -1,19 +1,54 @@
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 
 import pytest
 
 from dagmanager.cli.completion import SHELLS, spots
-from dagmanager.cli.error_page import codes, page, remedy
+from dagmanager.cli.diff_text import REASONS
+from dagmanager.cli.error_page import codes, drawn, page, remedy
 from dagmanager.cli.problem import COMMAND_LINE_CODES
+from dagmanager.dag.context import SAFE_MODE_REASONS
 from dagmanager.errors import STATUS, ErrorCode
-from tests.cli.running import call
+from tests.cli.running import ROOT, call, call_script
+
+
+def warning_codes() -> set[str]:
+    """The first argument of every `Notice(…)` in the product."""
+    found: set[str] = set()
+    for path in (ROOT / "dagmanager").rglob("*.py"):
+        for each in ast.walk(ast.parse(path.read_text())):
+            if isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id == "Notice":
+                code = each.args[0]
+                assert isinstance(code, ast.Constant), f"{path}: a code that no test can find"
+                found.add(str(code.value))
+    return found
 
 
 def test_every_code_has_a_page_and_every_page_a_code() -> None:
-    assert set(codes()) == {code.value for code in ErrorCode} | set(COMMAND_LINE_CODES)
+    errors = {code.value for code in ErrorCode} | set(COMMAND_LINE_CODES)
+    assert set(codes()) == errors | warning_codes() | set(SAFE_MODE_REASONS)
+
+
+def test_every_reason_of_safe_mode_has_words_and_a_page() -> None:
+    for reason in SAFE_MODE_REASONS:
+        assert f"safe_mode:{reason}" in REASONS
+        assert call("explain-error", f"safe_mode:{reason}").out == page(reason).text
+    assert call("explain-error", "safe_mode:whatever a gateway says").out == page("gateway").text
+
+
+def test_a_terminal_shows_no_marks_of_markdown() -> None:
+    for code in codes():
+        shown = drawn(page(code))
+        assert "`" not in shown
+        assert "#" not in shown
+        assert "**" not in shown
+    script = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-m', 'dagmanager.cli', 'explain-error', 'late']))"
+    out = call_script(script, env={"TERM": "xterm", "NO_COLOR": ""}).out
+    assert "\x1b[1mlate\x1b[0m" in out
+    assert "##" not in out
 
 
 @pytest.mark.parametrize("code", codes())

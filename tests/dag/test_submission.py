@@ -157,3 +157,22 @@ def test_message_keys() -> None:
     assert partition_key("n", 60, 120, "") == "n:60:120"
     assert partition_key("n", 60, 120, "k") == "n:60:120#ck=k"
     assert message_key(partition_key("n", 60, 120, "k"), "h") == "n:60:120#ck=k:h"
+
+
+@pytest.mark.parametrize("world", ["a\nb", "a b", "../../e", "a/b"])
+def test_a_world_that_may_share_its_namespace_is_warned(world: str) -> None:
+    found = only(request(dag(A), **LIVE | {"world_id": world}))
+    assert [each.code for each in found.warnings] == ["namespace_respelled"]
+    assert repr(found.context.namespace) in found.warnings[0].message
+
+
+@pytest.mark.parametrize("world", ["w1", "KRX-Crypto_2", "eu.spot"])
+def test_a_world_of_letters_digits_and_marks_is_not_warned(world: str) -> None:
+    assert only(request(dag(A), **LIVE | {"world_id": world})).warnings == ()
+
+
+def test_no_namespace_needs_no_warning() -> None:
+    record = request(dag(A), **LIVE | {"world_id": "a b"})
+    for found in outcomes(record, namespaces=False):
+        assert isinstance(found, Submission)
+        assert found.warnings == ()
