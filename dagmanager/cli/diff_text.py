@@ -6,12 +6,23 @@ fields that nothing said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from dagmanager.cli.output import markdown_code, markdown_table, markdown_text, show_table, visible
+from dagmanager.cli.output import (
+    is_decorated,
+    markdown_code,
+    markdown_table,
+    markdown_text,
+    show_table,
+    table_width,
+    visible,
+)
 
 ACTIONS: Final = ("create", "reuse", "buffer", "isolate")
+ID_SHOWN: Final = 15  # `blake3:` and the 8 digits that a topic has too
 HEADS: Final = ("action", "name", "node", "topic", "reason")
 REASONS: Final = {
     "new_node": "no such computation exists: a node and a queue are created",
@@ -71,9 +82,29 @@ def show(found: Mapping[str, Any], *, explain: bool) -> None:
         print(line)
     table = rows(found)
     if table:
-        show_table(HEADS, table)
+        width = shutil.get_terminal_size().columns if is_decorated(sys.stdout) else None
+        heads, shown, left_out = fitted(table, width)
+        show_table(heads, shown)
+        if left_out:
+            print(f"({', '.join(left_out)} for {width} columns; --json has all)")
     for line in _closing(found, explain=explain):
         print(line)
+
+
+def fitted(
+    table: Sequence[tuple[str, ...]], width: int | None
+) -> tuple[tuple[str, ...], list[tuple[str, ...]], list[str]]:
+    """Heads and rows for a terminal so wide, and what was left out: no id or topic is ever broken."""
+    columns = {head: (head, *cells) for head, cells in zip(HEADS, zip(*table, strict=True), strict=True)}
+    left_out: list[str] = []
+    if width is not None and table_width(columns.values()) > width:
+        columns["node"] = tuple(cell[:ID_SHOWN] + "…" * (len(cell) > ID_SHOWN) for cell in columns["node"])
+        left_out.append("ids are cut")
+        for head in ("reason", "name"):
+            if table_width(columns.values()) > width:
+                del columns[head]
+                left_out.append(f"{head} is left out")
+    return tuple(columns), list(zip(*(cells[1:] for cells in columns.values()), strict=True)), left_out
 
 
 def markdown(found: Mapping[str, Any], *, explain: bool) -> str:

@@ -34,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             write_json([{"code": each.code, "title": each.title} for each in pages], indent=2)
         else:
-            print(plain_table(("code", "meaning"), [(each.code, each.title) for each in pages]))
+            print(
+                plain_table(("code", "meaning"), [(each.code, each.title.replace("`", "")) for each in pages])
+            )
         return Exit.FINE
     code = _meant_code(args.code.strip().lower().replace("-", "_"), codes())
     if code not in codes():

@@ -1,6 +1,6 @@
 """Writing for people and pipes: what may hold escapes, what may not, how wide text is.
 
-May not live here: what any command says. rich is imported only to show a table to a terminal.
+May not live here: what any command says.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TextIO
 
-STYLES: Final = {"create": "green", "buffer": "yellow", "isolate": "magenta", "remove": "red", "reuse": "dim"}
+# The terminal's colours, by the action that a row begins with: green, yellow, magenta, red, dim.
+STYLES: Final = {"create": "32", "buffer": "33", "isolate": "35", "remove": "31", "reuse": "2"}
 
 
 def visible(text: str) -> str:
@@ -28,7 +29,11 @@ def visible(text: str) -> str:
 
 def wide(text: str) -> int:
     """How many columns a text takes."""
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+    return (
+        len(text)
+        if text.isascii()
+        else sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+    )
 
 
 def is_decorated(stream: TextIO) -> bool:
@@ -51,6 +56,12 @@ def meant(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant."""
     found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def table_width(columns: Iterable[Sequence[str]]) -> int:
+    """How many columns of a terminal `plain_table` takes for these, heads included."""
+    widths = [max(wide(visible(cell)) for cell in column) for column in columns]
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -86,18 +97,11 @@ def markdown_code(text: str) -> str:
 
 
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: drawn for a terminal, aligned text elsewhere. The first cell names the style."""
+    """A table on stdout, coloured for a terminal; the first cell of a row names its style."""
+    head, *lines = plain_table(heads, rows).split("\n")
     if not is_decorated(sys.stdout):
-        print(plain_table(heads, rows))
+        print("\n".join([head, *lines]))
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row), style=STYLES.get(row[0], ""))
-    Console().print(table)
+    print(f"\x1b[1m{head}\x1b[0m")
+    for row, line in zip(rows, lines, strict=True):
+        print(f"\x1b[{STYLES.get(row[0], '0')}m{line}\x1b[0m")

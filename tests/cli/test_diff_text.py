@@ -9,7 +9,8 @@ import pytest
 
 from dagmanager.cli import diff
 from dagmanager.cli.arguments import Parser
-from dagmanager.cli.diff_text import differs, markdown, show
+from dagmanager.cli.diff_text import differs, fitted, markdown, rows, show
+from dagmanager.cli.output import plain_table
 from dagmanager.cli.problem import CommandError, Exit
 from dagmanager.errors import ErrorCode, Rejection
 
@@ -53,6 +54,36 @@ def test_people_read_every_fact(capsys: pytest.CaptureFixture[str], monkeypatch:
         assert node["node_id"] in out
     assert "new_node: no such computation" in out
     assert "warning[lineage_unknown]" in out
+
+
+@pytest.mark.parametrize(
+    ("width", "heads", "left_out"),
+    [
+        (None, ("action", "name", "node", "topic", "reason"), []),
+        (200, ("action", "name", "node", "topic", "reason"), []),
+        (60, ("action", "name", "node", "topic", "reason"), ["ids are cut"]),
+        (48, ("action", "name", "node", "topic"), ["ids are cut", "reason is left out"]),
+        (36, ("action", "node", "topic"), ["ids are cut", "reason is left out", "name is left out"]),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_names(
+    width: int | None, heads: tuple[str, ...], left_out: list[str]
+) -> None:
+    table = rows(FOUND)
+    shown = fitted(table, width)
+    assert (shown[0], shown[2]) == (heads, left_out)
+    assert len(shown[1]) == len(table)
+    if width is not None:
+        assert max(map(len, plain_table(heads, shown[1]).splitlines())) <= width
+    assert [row[heads.index("topic")] for row in shown[1]] == ["t_a", "t_b", ""]
+    if left_out:
+        assert [row[heads.index("node")] for row in shown[1]] == [f"blake3:{8 * x}…" for x in "abc"]
+
+
+def test_a_topic_is_never_broken_however_narrow_the_terminal() -> None:
+    topic = "w1.live.btc_StreamInput_1e2feb89_v1"
+    found = FOUND | {"nodes": [{**FOUND["nodes"][0], "topic": topic}]}
+    assert topic in plain_table(*fitted(rows(found), 20)[:2])
 
 
 def test_markdown_holds_the_same_and_cannot_be_broken() -> None:
