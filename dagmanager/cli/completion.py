@@ -91,7 +91,7 @@ _qmtl_dagmanager() {{
     esac
   done
   case "$prev" in
-    --file|--baseline|--config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+    --file|--baseline|--store|--config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
     --domain) mapfile -t COMPREPLY < <(compgen -W "{" ".join(DOMAINS)}" -- "$cur"); return ;;
     --profile) mapfile -t COMPREPLY < <(compgen -W "dev prod" -- "$cur"); return ;;
     --world|--as-of|--partition|--strategy) return ;;
@@ -118,7 +118,7 @@ _qmtl_dagmanager() {{
     esac
   done
   case "${{words[CURRENT-1]}}" in
-    --file|--baseline|--config) _files; return ;;
+    --file|--baseline|--store|--config) _files; return ;;
     --domain) compadd -- {" ".join(DOMAINS)}; return ;;
     --profile) compadd -- dev prod; return ;;
     --world|--as-of|--partition|--strategy) return ;;
@@ -158,7 +158,7 @@ end"""
 
 
 def _fish_word(word: str) -> str:
-    if word in ("--file", "--baseline", "--config"):
+    if word in ("--file", "--baseline", "--store", "--config"):
         return f"-l {word[2:]} -r -F"
     if word in ("--domain", "--profile"):
         return f"-l {word[2:]} -x -a {_quoted(' '.join(DOMAINS if word == '--domain' else ('dev', 'prod')))}"

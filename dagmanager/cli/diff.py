@@ -25,7 +25,10 @@ class InputFile(NamedTuple):
 
 
 class DiffRequest(NamedTuple):
-    """What was asked. `baselines` are earlier submissions of the lineage, the last the previous version."""
+    """What was asked. `baselines` are earlier submissions of the lineage, the last the previous version.
+
+    `store` names a flow's file to compare with in their place.
+    """
 
     file: InputFile
     baselines: tuple[InputFile, ...]
@@ -35,6 +38,7 @@ class DiffRequest(NamedTuple):
     partition: str | None
     strategy: str | None
     explain: bool
+    store: str | None = None
 
 
 def add_arguments(parser: Parser) -> None:
@@ -46,6 +50,9 @@ def add_arguments(parser: Parser) -> None:
         default=[],
         metavar="FILE",
         help="an earlier submission of the same lineage; may be repeated, the last is the previous version",
+    )
+    parser.add_argument(
+        "--store", metavar="FILE", help="compare with what a flow has there (its memory_repo_path); only read"
     )
     parser.add_argument("--world", metavar="W", help="world_id, where the file names none")
     parser.add_argument("--domain", metavar="D", help="execution domain; `live` where nothing says more")
@@ -61,6 +68,7 @@ def add_arguments(parser: Parser) -> None:
     parser.examples(
         "{prog} --file dag.json",
         "{prog} --file new.json --baseline old.json --explain",
+        "{prog} --file new.json --store dagmanager.sqlite",
         "{prog} --file new.json --baseline old.json --markdown > comment.md",
         "{prog} --file new.json --baseline old.json --exit-code --json | jq .actions",
         "{prog} --file dag.json --world w1 --domain backtest --as-of 2026-01-01",
@@ -91,12 +99,14 @@ def _request(args: argparse.Namespace, bytes_max: int) -> DiffRequest:
     from dagmanager.cli.input_file import read_input
     from dagmanager.cli.problem import usage
 
+    if args.store is not None and args.baseline:
+        raise usage("--baseline and --store cannot both say what to compare with")
     names = [args.file, *args.baseline]
     if names.count("-") > 1:
         raise usage("stdin (`-`) can be read only once")
     files = [InputFile(_shown(name), read_input(name, bytes_max)) for name in names]
     context = (args.world, args.domain, args.as_of, args.partition, args.strategy)
-    return DiffRequest(files[0], tuple(files[1:]), *context, args.explain)
+    return DiffRequest(files[0], tuple(files[1:]), *context, args.explain, args.store)
 
 
 def _shown(name: str) -> str:
@@ -106,8 +116,13 @@ def _shown(name: str) -> str:
 def _decide(request: DiffRequest, settings: Settings) -> dict[str, Any]:
     """The one call into the engine: a dict, or the name of the refused file and why."""
     from dagmanager.cli.diff_engine import decide
+    from dagmanager.cli.problem import CommandError, Exit, Report
+    from dagmanager.errors import SettingsError
 
-    found = decide(request, settings)
+    try:
+        found = decide(request, settings)
+    except SettingsError as error:
+        raise CommandError(Report("unreadable_file", str(error), Exit.USAGE)) from error
     if isinstance(found, dict):
         return found
     name, why = found

@@ -1,27 +1,32 @@
-"""What `diff` decides: the engine itself over a graph in memory, fed with the baselines.
+"""What `diff` decides: the engine itself over a graph in memory, fed with the baselines; or over a store.
 
 The new file meets only readers. Nothing is written to any disk, so it works in a read-only folder.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dagmanager.assembly import policy_of, read_options_of
-from dagmanager.dag.model import Origin, Record, Submission
+from dagmanager.assembly import now_ms, policy_of, read_options_of
+from dagmanager.dag.model import Node, Origin, Record, Submission
 from dagmanager.dag.wrap import strategy_key, wrapped
 from dagmanager.engine.claim_rows import ClaimOptions
 from dagmanager.engine.dry_run import provisional_topics
 from dagmanager.engine.engine import Engine, lookup, plan
 from dagmanager.engine.explain import explain, plan_digest
+from dagmanager.engine.inherit import previous
 from dagmanager.engine.journey import Planned, Refused
 from dagmanager.engine.reading import Reader, ReadOptions, Unsaid, says_domain
 from dagmanager.engine.report import outcome_of
+from dagmanager.engine.rows import Member
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.graph.memory import MemoryGraph
+from dagmanager.graph.sqlite_reading import StoredGraph
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from dagmanager.topics.memory import MemoryTopics
@@ -41,6 +46,8 @@ def decide(request: DiffRequest, settings: Settings) -> dict[str, Any] | Refusal
     if not isinstance(found[0], Submission):
         return found
     new, said = found[0], found[1] or request.domain is not None
+    if request.store is not None:
+        return _beside_store(request, new, said, ClaimOptions("diff", policy_of(settings)))
     ticks = count(1)
     graph = MemoryGraph(lambda: next(ticks))
     options = ClaimOptions("diff", policy_of(settings))
@@ -56,11 +63,24 @@ def decide(request: DiffRequest, settings: Settings) -> dict[str, Any] | Refusal
             return file.name, answer.result
     at_ms = len(request.baselines) + 1
     [looked_up] = lookup(graph, [msgspec.structs.replace(new, at_ms=at_ms, dry_run=True)])
-    return _told(request, plan(looked_up, options), before, said)
+    nodes = before.hashed.dag.nodes if before is not None else ()
+    return _told(request, plan(looked_up, options), nodes, said)
+
+
+def _beside_store(
+    request: DiffRequest, new: Submission, said: bool, options: ClaimOptions
+) -> dict[str, Any] | Refusal:
+    """The plan against what a flow has stored; the previous version is the one in force there."""
+    graph = StoredGraph(Path(request.store or ""), now_ms)
+    [looked_up] = lookup(graph, [msgspec.structs.replace(new, at_ms=now_ms(), dry_run=True)])
+    planned = plan(looked_up, options)
+    sentinel = previous(planned.submission, planned.known)
+    content = graph.content(sentinel.content) if sentinel is not None else None
+    return _told(request, planned, content.members if content is not None else (), said)
 
 
 def _told(
-    request: DiffRequest, planned: Planned, before: Submission | None, said: bool
+    request: DiffRequest, planned: Planned, before: Sequence[Node | Member], said: bool
 ) -> dict[str, Any] | Refusal:
     if isinstance(planned.plan, Rejection):
         return request.file.name, planned.plan
@@ -94,7 +114,9 @@ def _told(
 
 def _read(file: InputFile, request: DiffRequest, reader: Reader) -> tuple[Submission, bool] | Refusal:
     """One submission of a file, of several worlds the first; and whether it names its domain."""
-    raw = wrapped(file.raw, request.strategy or STRATEGY)
+    # Beside a store a bare DAG is whose it would be if the flow read the file.
+    nameless = Path(file.name).stem if request.store is not None else STRATEGY
+    raw = wrapped(file.raw, request.strategy or nameless)
     item = reader.canonicalize(Record(raw, Origin(file.name), strategy_key(raw).encode()))
     if item is None:
         why = "this is a record of another kind, no submission"
@@ -129,13 +151,7 @@ def _earlier(old: Submission, new: Submission, position: int) -> Submission:
     )
 
 
-def _removed(new: Submission, before: Submission | None) -> list[dict[str, Any]]:
+def _removed(new: Submission, before: Sequence[Node | Member]) -> list[dict[str, Any]]:
     """Nodes of the previous version that the new one has not."""
-    if before is None:
-        return []
     kept = {node.node_id for node in new.hashed.dag.nodes}
-    return [
-        {"node_id": node.node_id, "name": node.name}
-        for node in before.hashed.dag.nodes
-        if node.node_id not in kept
-    ]
+    return [{"node_id": node.node_id, "name": node.name} for node in before if node.node_id not in kept]

@@ -21,7 +21,7 @@ def add_arguments(parser: Parser) -> None:
     parser.examples(
         "{prog} --submissions submissions.jsonl --results results",
         "{prog} --submissions dags/ --results results --store dagmanager.sqlite",
-        "producer | {prog} --submissions - --recovery recovery",
+        "producer | {prog} --submissions -",
     )
 
 

@@ -17,7 +17,7 @@ def inherited_ttls(
 ) -> dict[str, int]:
     """TTL in milliseconds by new node id, for those that replace a node of the version in force."""
     wanted = frozenset(new_ids)
-    before = _previous(submission, known)
+    before = previous(submission, known)
     content = tx.content(before.content) if before is not None and wanted else None
     if content is None:
         return {}
@@ -38,7 +38,7 @@ def inherited_ttls(
     return {each: queue.ttl_ms for each, queue in queues.items() if queue is not None}
 
 
-def _previous(submission: Submission, known: Known) -> SentinelRow | None:
+def previous(submission: Submission, known: Known) -> SentinelRow | None:
     """The version that this one follows: of those in force, the one with the larger share."""
     if submission.context.safe_mode:
         return None

@@ -139,7 +139,7 @@ class SqliteGraph:
             self._image, self._seen = Image(), 0
         found = connection.execute("SELECT kind, key, value FROM graph_rows WHERE seq > ?", (self._seen,))
         try:
-            rows = dict(_decoded(*each) for each in found)
+            rows = dict(decoded(*each) for each in found)
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
             msg = f"{self.file.path} holds a row that this release cannot read: {error}"
             raise SettingsError(msg) from error
@@ -167,7 +167,8 @@ def _encoded(changed: Mapping[RowId, Row | None], seq: int) -> Iterator[tuple[st
         yield kind.__struct_config__.tag, encode(key), seq, None if row is None else encode(row)
 
 
-def _decoded(kind: str, key: bytes, value: bytes | None) -> tuple[RowId, Row | None]:
+def decoded(kind: str, key: bytes, value: bytes | None) -> tuple[RowId, Row | None]:
+    """A stored row and what it is known by; None in place of one that went."""
     if value is None:
         return (_KINDS[kind], _KEYS[kind].decode(key)), None
     row = _ROWS.decode(value)

@@ -125,7 +125,7 @@ class SqliteFile:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
-                if _code(error) not in _PASSING or time.monotonic() > deadline:
+                if not is_passing(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(_POLL_S)
             else:
@@ -136,14 +136,14 @@ class SqliteFile:
         try:
             yield
         except sqlite3.Error as error:
-            if _code(error) in _PASSING:
+            if is_passing(error):
                 msg = f"{self.path} is not available: {error}"
                 raise UnavailableError(msg) from error
             msg = f"{self.path} cannot be used as a store: {error}"
             raise SettingsError(msg) from error
 
 
-def _code(error: sqlite3.Error) -> int | None:
-    """The primary result code; an extended one has it in its low byte."""
+def is_passing(error: sqlite3.Error) -> bool:
+    """Whether waiting may help; an extended result code has the primary one in its low byte."""
     code = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
+    return code is not None and code & 0xFF in _PASSING

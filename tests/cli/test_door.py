@@ -53,6 +53,7 @@ def test_commands_load_no_server_client(words: list[str]) -> None:
         (["diff", "--fil", "x"], 2, "did you mean `--file`?"),
         (["diff", "--file", "x", "--basline", "y"], 2, "did you mean `--baseline`?"),
         (["diff", "--file", "-", "--baseline", "-"], 2, "only once"),
+        (["diff", "--file", "x", "--baseline", "y", "--store", "z"], 2, "--baseline and --store"),
         (["diff", "--file", "no-such.json"], 2, "no-such.json"),
         (["diff", "--file", "."], 2, "folder"),
         (["diff", "--file", "x", "--markdown", "--json=1"], 2, "ignored explicit argument"),

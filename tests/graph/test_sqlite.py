@@ -21,8 +21,9 @@ from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.graph import sqlite as sqlite_room
 from dagmanager.graph.sqlite import SqliteGraph
 from dagmanager.graph.sqlite_file import SqliteFile
+from dagmanager.graph.sqlite_reading import StoredGraph
 from flows.run import main
-from tests.graph.answers import answers
+from tests.graph.answers import EVERYTHING, answers, known_as_json
 from tests.graph.builders import event, node, put, remove, store
 from tests.graph.contract import one_of_each, other_versions
 
@@ -326,4 +327,15 @@ def test_many_processes_may_open_a_new_file_at_once(path: Path) -> None:
     assert [each.wait(30) for each in started] == [0] * 4
     graph = opened(path)
     assert graph.epoch() == 20
+    graph.close()
+
+
+def test_a_reader_answers_as_the_graph_itself(tmp_path: Path) -> None:
+    graph = SqliteGraph(tmp_path / "graph.sqlite", lambda: 1_000)
+    store(graph, *one_of_each())
+    reader = StoredGraph(tmp_path / "graph.sqlite", lambda: 1_000)
+    assert known_as_json(reader.known(EVERYTHING)) == known_as_json(graph.known(EVERYTHING))
+    for tags in (("t1",), ("t1", "t2")):
+        for mode in ("any", "all"):
+            assert reader.tagged(tags, 60, mode, "") == graph.tagged(tags, 60, mode, "")
     graph.close()
