@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-PYTHON_FILES := dagmanager flows operators sinks examples benchmarks tests scripts
+PYTHON_FILES := dagmanager flows operators sinks examples benchmarks tests scripts servers
 heading = @printf '\n== %s\n'
 
 .PHONY: help install demo test format fuzz bench lock

@@ -1,0 +1,143 @@
+"""The pytest plugin: `kafka` and `neo4j` hand out addresses of real servers, started at the first need.
+
+One broker serves the whole session, and tests keep apart by `topic_prefix`. Each parallel worker has a database of
+its own, because Community Edition has one per server; `empty_neo4j` wipes it first.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from servers.desk import Answer, Desk, OwnerDesk, State, WorkerDesk
+from servers.jars import Say
+from servers.neo4j import wipe
+
+KINDS = ("kafka", "neo4j")
+DESK = pytest.StashKey[Desk]()
+
+
+class WorkerNode(Protocol):
+    """What pytest-xdist tells about a worker that it is about to start."""
+
+    config: pytest.Config
+    workerinput: dict[str, str]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A worker asks its session's owner; everyone else is an owner. Nothing is started yet."""
+    given: dict[str, str] | None = getattr(config, "workerinput", None)
+    config.stash[DESK] = OwnerDesk(teller(config)) if given is None else WorkerDesk(given["servers_desk"])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerNode) -> None:
+    """Tell each worker where to ask."""
+    desk = node.config.stash[DESK]
+    if isinstance(desk, OwnerDesk):
+        node.workerinput["servers_desk"] = desk.open()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever uses a server is `live`, before `-m` chooses."""
+    for item in items:
+        used = [kind for kind in KINDS if kind in getattr(item, "fixturenames", ())]
+        if used:
+            item.add_marker(pytest.mark.live(*used))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start what the chosen tests will ask for, beside the tests that need nothing."""
+    if not session.config.option.collectonly:
+        desk = session.config.stash[DESK]
+        wanted = {kind for item in session.items for kind in kinds_of(item)}
+        if wanted:
+            desk.warm(name_for(kind) for kind in sorted(wanted))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The session is over, whatever ended it."""
+    desk = config.stash.get(DESK, None)
+    if isinstance(desk, OwnerDesk):
+        desk.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One loud line when tests were skipped for want of servers."""
+    desk = config.stash[DESK]
+    if isinstance(desk, OwnerDesk) and desk.missing:
+        text = f"LIVE TESTS DID NOT RUN: {desk.ask('kafka').text}. See docs/servers.md."
+        terminalreporter.write_line(text, red=True, bold=True)
+
+
+def teller(config: pytest.Config) -> Say:
+    """Says on the terminal what takes long; fetching the jars, above all."""
+
+    def say(line: str) -> None:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line(line)
+
+    return say
+
+
+def kinds_of(item: pytest.Item) -> set[str]:
+    """Which servers a live test uses: all, unless its marker or its fixtures say which."""
+    markers = list(item.iter_markers("live"))
+    return {kind for marker in markers for kind in marker.args} or (set(KINDS) if markers else set())
+
+
+def name_for(kind: str) -> str:
+    """Kafka is everybody's, Neo4j each worker's own."""
+    return kind if kind == "kafka" else f"{kind}/{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+
+
+def address_or_leave(answer: Answer) -> str:
+    """The address; without one the test is skipped, or fails where servers must be."""
+    if answer.state is State.MISSING and os.environ.get("CI", "").lower() not in {"1", "true"}:
+        pytest.skip(answer.text)
+    if answer.state is not State.READY:
+        pytest.fail(answer.text, pytrace=False)
+    return answer.text
+
+
+@pytest.fixture(scope="session")
+def kafka(pytestconfig: pytest.Config) -> str:
+    """`bootstrap.servers` of the session's one broker."""
+    return address_or_leave(pytestconfig.stash[DESK].ask(name_for("kafka")))
+
+
+@pytest.fixture(scope="session")
+def kafka_admin(kafka: str) -> AdminClient:
+    """A client for making and removing topics."""
+    return AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+
+
+@pytest.fixture
+def topic_prefix(kafka_admin: AdminClient) -> Iterator[str]:
+    """What the names of this test's topics begin with; they are removed after it."""
+    prefix = f"t{uuid.uuid4().hex[:10]}."
+    yield prefix
+    made = [name for name in kafka_admin.list_topics(timeout=30).topics if name.startswith(prefix)]
+    if made:
+        for done in kafka_admin.delete_topics(made).values():
+            done.result(30)
+
+
+@pytest.fixture(scope="session")
+def neo4j(pytestconfig: pytest.Config) -> str:
+    """The bolt address of this worker's own database, without authentication, with what earlier tests left."""
+    return address_or_leave(pytestconfig.stash[DESK].ask(name_for("neo4j")))
+
+
+@pytest.fixture
+def empty_neo4j(neo4j: str) -> str:
+    """The same database without nodes; constraints and indexes stay."""
+    wipe(neo4j)
+    return neo4j

@@ -1,0 +1,159 @@
+"""A broker, or a few that form a cluster."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from servers.jars import Say
+from servers.launch import Launch, Plan
+from servers.ports import HOST, free_port, is_open
+from servers.process import Server, silent
+
+HEAP_MB = 512
+MIB = 1024 * 1024
+# A submission is 8 MiB at most; a record has headers and a batch around it.
+MESSAGE_BYTES = 10 * MIB
+
+TUNED = {
+    "auto.create.topics.enable": "false",  # a misspelt topic must fail, as in production
+    "controller.quorum.append.linger.ms": "0",  # creating a topic takes 10 ms instead of 35
+    "group.initial.rebalance.delay.ms": "0",  # a consumer group starts at once instead of after 3 s
+    "message.max.bytes": str(MESSAGE_BYTES),
+    "replica.fetch.max.bytes": str(MESSAGE_BYTES),
+    "offsets.topic.num.partitions": "1",
+    "transaction.state.log.num.partitions": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
+    "log.cleaner.dedupe.buffer.size": str(4 * MIB),
+    "log.index.size.max.bytes": str(MIB),  # each partition maps two of these, 10 MiB each by default
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+}
+
+
+def new_cluster() -> str:
+    """An id as Kafka's storage tool makes them."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes)[:22].decode()
+
+
+@dataclass(frozen=True)
+class Quorum:
+    """Who the nodes of one cluster are; nodes and controllers are the same processes."""
+
+    controller_ports: tuple[int, ...]
+    cluster: str = field(default_factory=new_cluster)
+
+    @property
+    def voters(self) -> str:
+        """As Kafka writes it."""
+        return ",".join(f"{i}@{HOST}:{port}" for i, port in enumerate(self.controller_ports, start=1))
+
+
+class KafkaServer(Server):
+    """One broker and controller in one process."""
+
+    kind = "kafka"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        advertised_port: int | None = None,
+        node: tuple[int, Quorum] | None = None,
+        settings: Mapping[str, str] | None = None,
+        launch: Launch | None = None,
+    ) -> None:
+        """Clients are told to come to `advertised_port`, where a proxy listens; `settings` win over the tuned ones."""
+        super().__init__(folder, port or free_port(), HEAP_MB, launch)
+        self.advertised_port = advertised_port or self.port
+        self.node_id, self.quorum = node or (1, Quorum((free_port(),)))
+        self.extra = dict(settings or {})
+
+    @property
+    def address(self) -> str:
+        """Host and port, as `bootstrap.servers` takes it."""
+        return f"{HOST}:{self.advertised_port}"
+
+    @property
+    def settings_path(self) -> Path:
+        """As its own distribution calls it."""
+        return self.folder / "server.properties"
+
+    def plan(self) -> Plan:
+        """With the cluster's id, which the storage is formatted with."""
+        plain = super().plan()
+        return Plan(plain.kind, plain.folder, plain.settings, plain.heap_mb, plain.name, self.quorum.cluster)
+
+    def settings(self) -> dict[str, str]:
+        """All that `server.properties` holds."""
+        copies = str(min(3, len(self.quorum.controller_ports)))
+        controller_port = self.quorum.controller_ports[self.node_id - 1]
+        own = {
+            "process.roles": "broker,controller",
+            "node.id": str(self.node_id),
+            "controller.quorum.voters": self.quorum.voters,
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.advertised_port}",
+            "log.dirs": str(self.folder / "data"),
+            "offsets.topic.replication.factor": copies,
+            "transaction.state.log.replication.factor": copies,
+            "transaction.state.log.min.isr": "1",
+            "share.coordinator.state.topic.replication.factor": copies,
+            "share.coordinator.state.topic.min.isr": "1",
+        }
+        return own | TUNED | self.extra
+
+    def answers(self) -> bool:
+        """Whether it tells a client about itself."""
+        if not is_open(self.port) or not is_open(self.advertised_port):
+            return False
+        # The client would complain on standard error about each attempt that comes too early.
+        client = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        try:
+            return self.node_id in client.list_topics(timeout=5).brokers
+        except KafkaException:
+            return False
+
+
+class KafkaCluster:
+    """Several brokers, for tests of replication and of losing one."""
+
+    def __init__(self, folder: Path, brokers: int = 3, *, settings: Mapping[str, str] | None = None) -> None:
+        quorum = Quorum(tuple(free_port() for _ in range(brokers)))
+        self.brokers: Sequence[KafkaServer] = [
+            KafkaServer(folder / str(i), node=(i, quorum), settings=settings) for i in range(1, brokers + 1)
+        ]
+
+    @property
+    def address(self) -> str:
+        """Every broker, as `bootstrap.servers` takes it."""
+        return ",".join(broker.address for broker in self.brokers)
+
+    def start(self, say: Say = silent) -> Self:
+        """All at once: no one comes up alone."""
+        for broker in self.brokers:
+            broker.begin(say)
+        for broker in self.brokers:
+            broker.wait()
+        return self
+
+    def stop(self) -> None:
+        """One after the other; the last has nobody left to hand over to, so it is not asked politely."""
+        for broker in self.brokers:
+            broker.kill()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,102 @@
+"""How a server becomes a process: as a JVM of our own, or in a container where there is no Java."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from servers import docker, jars
+from servers.jars import Say
+
+# What starts fastest on two cores: the first compiler is enough for a test's few minutes.
+JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xss512k")
+# Neo4j reaches into these; its own launcher opens them too.
+OPENED = ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent")
+NEO4J_JVM = tuple(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED)
+KAFKA_JVM = (
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a launch must know: which server, where its files are, and how it calls itself."""
+
+    kind: str
+    folder: Path
+    settings: Path
+    heap_mb: int
+    name: str
+    cluster: str = ""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What our Java mains take."""
+        if self.kind == "kafka":
+            return (str(self.settings), self.cluster)
+        return (str(self.folder), str(self.settings))
+
+
+class Launch(Protocol):
+    """One way to run servers."""
+
+    @property
+    def commands(self) -> Mapping[signal.Signals, tuple[str, ...]]:
+        """What gives a server, named last, a signal that its process cannot be sent."""
+
+    def fetch(self, kind: str, say: Say) -> None:
+        """Have what it needs; idempotent, may take minutes the first time."""
+
+    def command(self, plan: Plan) -> list[str]:
+        """The process that is the server, or stands for it; it ends when its standard input does."""
+
+
+class JavaLaunch:
+    """A JVM from the jars: the process is the server, and takes every signal itself."""
+
+    commands: Mapping[signal.Signals, tuple[str, ...]] = {}
+
+    def fetch(self, kind: str, say: Say) -> None:
+        """Ask Maven, once."""
+        jars.fetch(kind, say)
+
+    def command(self, plan: Plan) -> list[str]:
+        """A JVM with our main, which watches its standard input."""
+        extra = KAFKA_JVM if plan.kind == "kafka" else NEO4J_JVM
+        java = [str(jars.tool("java")), f"-Xmx{plan.heap_mb}m", *JVM, *extra]
+        return [*java, "-cp", jars.class_path(plan.kind), jars.MAINS[plan.kind], *plan.arguments]
+
+
+class DockerLaunch:
+    """A container, for machines without Java; the same settings files, the same addresses."""
+
+    commands: Mapping[signal.Signals, tuple[str, ...]] = docker.COMMANDS
+
+    def fetch(self, kind: str, say: Say) -> None:
+        """Pull the image."""
+        say(f"servers: pulling {docker.IMAGES[kind]}")
+        pulled = subprocess.run(docker.pull(kind), capture_output=True, text=True, check=False)
+        if pulled.returncode != 0:
+            raise jars.FetchError(f"Docker could not pull {docker.IMAGES[kind]}:\n{pulled.stderr}")
+
+    def command(self, plan: Plan) -> list[str]:
+        """The client stands for the container: it ends with it, and the container ends with the client."""
+        return docker.run(plan.kind, plan.name, plan.folder, plan.settings, plan.cluster)
+
+
+HOW_TO_GET = "install a JDK (17 or 21) and Maven, or a running Docker engine"
+
+
+def chosen_launch() -> Launch | None:
+    """Java where there is a JDK and Maven, else Docker, else nothing."""
+    if not jars.missing_tools():
+        return JavaLaunch()
+    if docker.answers():
+        return DockerLaunch()
+    return None

@@ -1,0 +1,1 @@
+"""The real servers themselves: they start, answer, survive and die as promised."""
