@@ -26,6 +26,8 @@ test: install ## every check: format, lint, types, import layers, tests
 	@$(BIN)/mypy
 	$(heading) 'import layers'
 	@NO_COLOR=1 $(BIN)/lint-imports --no-cache
+	$(heading) 'real servers (fetched once)'
+	@$(BIN)/python -m servers fetch
 	$(heading) 'tests'
 	@$(BIN)/pytest -n 2 -q
 

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from servers.desk import Answer, Desk, OwnerDesk, State, WorkerDesk
 from servers.jars import Say
+from servers.launch import in_ci
 from servers.neo4j import wipe
 
 KINDS = ("kafka", "neo4j")
@@ -100,7 +101,7 @@ def name_for(kind: str) -> str:
 
 def address_or_leave(answer: Answer) -> str:
     """The address; without one the test is skipped, or fails where servers must be."""
-    if answer.state is State.MISSING and os.environ.get("CI", "").lower() not in {"1", "true"}:
+    if answer.state is State.MISSING and not in_ci():
         pytest.skip(answer.text)
     if answer.state is not State.READY:
         pytest.fail(answer.text, pytrace=False)

@@ -53,6 +53,11 @@ def folder_of(kind: str) -> Path:
     return JARS / f"{kind}-{digest[:12]}"
 
 
+def archive_of(kind: str) -> Path:
+    """Where the JVM's class archive is, once `servers.archive` has made it."""
+    return folder_of(kind) / "classes.jsa"
+
+
 def class_path(kind: str) -> str:
     """What `java -cp` takes."""
     folder = folder_of(kind)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from servers import docker, jars
 from servers.jars import Say
 
 # What starts fastest on two cores: the first compiler is enough for a test's few minutes.
-JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Xss512k")
+QUICK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+# For benchmarks and long trials, which the best compiler pays off in.
+SUSTAINED = ("-XX:-UsePerfData",)
 # Neo4j reaches into these; its own launcher opens them too.
 OPENED = ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent")
 NEO4J_JVM = tuple(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED)
@@ -57,10 +60,14 @@ class Launch(Protocol):
         """The process that is the server, or stands for it; it ends when its standard input does."""
 
 
+@dataclass(frozen=True)
 class JavaLaunch:
     """A JVM from the jars: the process is the server, and takes every signal itself."""
 
-    commands: Mapping[signal.Signals, tuple[str, ...]] = {}
+    options: tuple[str, ...] = QUICK
+    archived: bool = True
+
+    commands: ClassVar[Mapping[signal.Signals, tuple[str, ...]]] = {}
 
     def fetch(self, kind: str, say: Say) -> None:
         """Ask Maven, once."""
@@ -69,7 +76,10 @@ class JavaLaunch:
     def command(self, plan: Plan) -> list[str]:
         """A JVM with our main, which watches its standard input."""
         extra = KAFKA_JVM if plan.kind == "kafka" else NEO4J_JVM
-        java = [str(jars.tool("java")), f"-Xmx{plan.heap_mb}m", *JVM, *extra]
+        java = [str(jars.tool("java")), f"-Xmx{plan.heap_mb}m", *self.options, *extra]
+        archive = jars.archive_of(plan.kind)
+        if self.archived and archive.exists():
+            java.append(f"-XX:SharedArchiveFile={archive}")
         return [*java, "-cp", jars.class_path(plan.kind), jars.MAINS[plan.kind], *plan.arguments]
 
 
@@ -100,3 +110,8 @@ def chosen_launch() -> Launch | None:
     if docker.answers():
         return DockerLaunch()
     return None
+
+
+def in_ci() -> bool:
+    """CI must not pass by running less."""
+    return os.environ.get("CI", "").lower() in {"1", "true"}
