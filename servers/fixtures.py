@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, cast
 
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from servers.desk import Answer, Desk, OwnerDesk, State, WorkerDesk
+from servers.desk import LAUNCH, Answer, Desk, OwnerDesk, State, WorkerDesk
 from servers.jars import Say
-from servers.launch import in_ci
+from servers.launch import Launch, chosen_launch, in_ci
 from servers.neo4j import wipe
 
 KINDS = ("kafka", "neo4j")
@@ -48,7 +48,7 @@ def pytest_configure_node(node: WorkerNode) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever uses a server is `live`, before `-m` chooses."""
     for item in items:
-        used = [kind for kind in KINDS if kind in getattr(item, "fixturenames", ())]
+        used = [name for name in (*KINDS, LAUNCH) if name in getattr(item, "fixturenames", ())]
         if used:
             item.add_marker(pytest.mark.live(*used))
 
@@ -73,7 +73,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """One loud line when tests were skipped for want of servers."""
     desk = config.stash[DESK]
     if isinstance(desk, OwnerDesk) and desk.missing:
-        text = f"LIVE TESTS DID NOT RUN: {desk.ask('kafka').text}. See docs/servers.md."
+        text = f"LIVE TESTS DID NOT RUN: {desk.missing}. See docs/servers.md."
         terminalreporter.write_line(text, red=True, bold=True)
 
 
@@ -91,7 +91,8 @@ def teller(config: pytest.Config) -> Say:
 def kinds_of(item: pytest.Item) -> set[str]:
     """Which servers a live test uses: all, unless its marker or its fixtures say which."""
     markers = list(item.iter_markers("live"))
-    return {kind for marker in markers for kind in marker.args} or (set(KINDS) if markers else set())
+    named = {name for marker in markers for name in marker.args}
+    return named & set(KINDS) if named or not markers else set(KINDS)
 
 
 def name_for(kind: str) -> str:
@@ -106,6 +107,13 @@ def address_or_leave(answer: Answer) -> str:
     if answer.state is not State.READY:
         pytest.fail(answer.text, pytrace=False)
     return answer.text
+
+
+@pytest.fixture(scope="session")
+def launch(pytestconfig: pytest.Config) -> Launch:
+    """For tests that start, kill and pause servers of their own: `KafkaServer(tmp_path, launch=launch)`."""
+    address_or_leave(pytestconfig.stash[DESK].ask(LAUNCH))
+    return cast("Launch", chosen_launch())  # the desk just said that there is one
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,10 @@ TUNED = {
     "group.initial.rebalance.delay.ms": "0",  # a consumer group starts at once instead of after 3 s
     "message.max.bytes": str(MESSAGE_BYTES),
     "replica.fetch.max.bytes": str(MESSAGE_BYTES),
+    # A killed broker may come back only when its last session is over, and its partitions get new leaders only then:
+    # 4 s instead of 9.
+    "broker.session.timeout.ms": "4000",
+    "broker.heartbeat.interval.ms": "500",
     "offsets.topic.num.partitions": "1",
     "transaction.state.log.num.partitions": "1",
     "share.coordinator.state.topic.num.partitions": "1",
@@ -128,10 +132,18 @@ class KafkaServer(Server):
 class KafkaCluster:
     """Several brokers, for tests of replication and of losing one."""
 
-    def __init__(self, folder: Path, brokers: int = 3, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        brokers: int = 3,
+        *,
+        settings: Mapping[str, str] | None = None,
+        launch: Launch | None = None,
+    ) -> None:
         quorum = Quorum(tuple(free_port() for _ in range(brokers)))
         self.brokers: Sequence[KafkaServer] = [
-            KafkaServer(folder / str(i), node=(i, quorum), settings=settings) for i in range(1, brokers + 1)
+            KafkaServer(folder / str(i), node=(i, quorum), settings=settings, launch=launch)
+            for i in range(1, brokers + 1)
         ]
 
     @property

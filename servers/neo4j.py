@@ -108,7 +108,7 @@ def wipe(address: str, login: tuple[str, str] | None = None) -> None:
         session.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS").consume()
 
 
-def nodes_in(address: str) -> int:
+def nodes_in(address: str, login: tuple[str, str] | None = None) -> int:
     """How many nodes there are."""
-    with GraphDatabase.driver(address) as driver:
+    with GraphDatabase.driver(address, auth=login) as driver:
         return int(driver.execute_query("MATCH (n) RETURN count(n) AS nodes").records[0]["nodes"])

@@ -134,8 +134,11 @@ class Server(ABC):
         self._reap(STOP_SECONDS)
 
     def pause(self) -> None:
-        """Go silent without closing anything: connections stay, answers do not come."""
+        """Go silent without closing anything: connections stay, and no answer comes once this returns."""
         self._send(signal.SIGSTOP)
+        if self._process is not None and signal.SIGSTOP not in self.launch.commands:
+            # Threads stop one after the other; the signal alone lets a busy machine answer a while longer.
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Go on where it was paused; nothing when it was not."""

@@ -131,11 +131,11 @@ class FaultProxy:
             back = self._begin(self._carry(server, to_client, Direction.TO_CLIENT))
             await asyncio.wait({there, back})
         except OSError:
-            pass  # nobody is there: the client sees a reset
+            reset(to_client)  # nobody is there
         finally:
             for end in ends:
                 self._links.discard(end)
-                reset(end)
+                end.close()  # in order, unless it was reset before
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return self._keep(self._loop.create_task(work))

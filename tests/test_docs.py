@@ -133,7 +133,7 @@ def test_every_test_named_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_files_named_exist(page: Path) -> None:
-    rooms = "dagmanager|flows|operators|sinks|examples|benchmarks|scripts|tests|docs"
+    rooms = "dagmanager|flows|operators|sinks|examples|benchmarks|scripts|servers|tests|docs"
     for path in re.findall(rf"`((?:{rooms})/[\w./-]*)`", page.read_text(encoding="utf-8")):
         assert (ROOT / path).exists(), f"{name_of(page)}: there is no {path}"
 

@@ -64,6 +64,11 @@ def echoed(link: socket.socket, sent: bytes) -> bytes:
     return received(link, len(sent))
 
 
+def send_and_end(link: socket.socket, sent: bytes) -> None:
+    link.sendall(sent)
+    link.shutdown(socket.SHUT_WR)
+
+
 def received(link: socket.socket, count: int) -> bytes:
     got = b""
     while len(got) < count:
@@ -97,6 +102,17 @@ def test_an_end_is_passed_on(proxy: FaultProxy) -> None:
         link.shutdown(socket.SHUT_WR)
         assert received(link, 4) == b"last"
         assert link.recv(1) == b""
+
+
+def test_nothing_is_lost_before_an_end(proxy: FaultProxy) -> None:
+    sent = b"x" * 1_000_000
+    with closing(client(proxy)) as link:
+        sender = threading.Thread(target=send_and_end, args=(link, sent))
+        sender.start()
+        time.sleep(IN_VAIN)  # buffers fill, both sides end, and only then does the client read
+        assert received(link, len(sent)) == sent
+        assert link.recv(1) == b""
+        sender.join()
 
 
 def test_a_delay_holds_each_byte_back_both_ways(proxy: FaultProxy) -> None:
