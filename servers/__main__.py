@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-import tempfile
-from pathlib import Path
 from types import FrameType
 
 from servers import archive, jars
+from servers.folders import OwnedFolder
 from servers.kafka import KafkaServer
 from servers.launch import HOW_TO_GET, JavaLaunch, Launch, chosen_launch, in_ci
 from servers.neo4j import Neo4jServer
@@ -35,9 +34,9 @@ def end(_number: int, _frame: FrameType | None) -> None:
 def run(launch: Launch) -> None:
     """Both servers, on fresh data that is gone afterwards."""
     signal.signal(signal.SIGTERM, end)
-    with tempfile.TemporaryDirectory(prefix="qmtl-servers-") as folder:
-        kafka = KafkaServer(Path(folder) / "kafka", launch=launch)
-        neo4j = Neo4jServer(Path(folder) / "neo4j", launch=launch)
+    with OwnedFolder() as folder:
+        kafka = KafkaServer(folder.path / "kafka", launch=launch)
+        neo4j = Neo4jServer(folder.path / "neo4j", launch=launch)
         try:
             for begun in (kafka.begin(say), neo4j.begin(say)):
                 begun.wait()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from pathlib import Path
 
 from servers import jars
+from servers.folders import OwnedFolder
 from servers.jars import Say
 from servers.kafka import KafkaServer
 from servers.launch import QUICK, JavaLaunch
@@ -21,15 +21,15 @@ def make(kind: str, say: Say) -> None:
     """Run a server once and let its JVM write down the classes it loaded; nothing when that was done before."""
     if jars.archive_of(kind).exists():
         return
-    with jars.one_at_a_time(kind), tempfile.TemporaryDirectory(prefix="qmtl-servers-") as folder:
+    with jars.one_at_a_time(kind), OwnedFolder() as folder:
         if jars.archive_of(kind).exists():
             return  # somebody else was quicker
         started = time.monotonic()
-        written = Path(folder) / "classes.jsa"
+        written = folder.path / "classes.jsa"
         launch = JavaLaunch(
             (*QUICK, f"-XX:ArchiveClassesAtExit={written}", "-Xlog:cds=error"), archived=False
         )
-        exercised(kind, Path(folder) / kind, launch).stop(DUMP_SECONDS)
+        exercised(kind, folder.path / kind, launch).stop(DUMP_SECONDS)
         if written.exists():
             # Copied beside its place and renamed into it, so that no one ever sees half of it.
             beside = jars.archive_of(kind).with_suffix(".new")

@@ -7,8 +7,6 @@ Servers are children of the owner, so that even its kill -9 ends them.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +16,7 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Protocol, cast
 
+from servers.folders import OwnedFolder
 from servers.jars import FetchError, Say
 from servers.kafka import KafkaServer
 from servers.launch import HOW_TO_GET, Launch, chosen_launch
@@ -65,7 +64,7 @@ class OwnerDesk:
         self._pool: ThreadPoolExecutor | None = None
         self._asked: dict[str, Future[Answer]] = {}
         self._servers: list[Server] = []
-        self._folder: Path | None = None
+        self._folder: OwnedFolder | None = None
         self._listener: Listener | None = None
         self._closed = False
         self.missing = ""  # the reason, once somebody asked in vain
@@ -100,12 +99,12 @@ class OwnerDesk:
         if self._pool is not None:
             self._pool.shutdown()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
 
     def _home(self) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="qmtl-servers-"))
-        return self._folder
+            self._folder = OwnedFolder()
+        return self._folder.path
 
     def _begin(self, name: str) -> Future[Answer]:
         with self._lock:

@@ -29,7 +29,7 @@ exec 3<&0
 "$@" </dev/null &
 server=$!
 trap 'kill -TERM "$server"' TERM
-{ cat <&3 >/dev/null; kill -KILL "$server"; } &
+{ cat <&3 >/dev/null; kill -KILL "$server" 2>/dev/null; } &
 while kill -0 "$server" 2>/dev/null; do wait "$server"; done
 """
 

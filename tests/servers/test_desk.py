@@ -12,6 +12,7 @@ import pytest
 from neo4j import GraphDatabase
 
 from servers.desk import Answer, OwnerDesk, State, WorkerDesk
+from servers.folders import OwnedFolder
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -58,6 +59,24 @@ def test_a_closed_desk_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert Path(desk.open()).exists()
     desk.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_owner_left_goes_with_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code = "import os, servers.folders as f; kept = f.OwnedFolder(); print(kept.path, flush=True); os.kill(os.getpid(), 9)"
+    killed = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert Path(killed.stdout.strip()).is_dir()
+    with OwnedFolder() as one, OwnedFolder() as other:
+        assert set(tmp_path.iterdir()) == {one.path, other.path}
 
 
 def pytest_without_servers(
