@@ -1,0 +1,284 @@
+"""One transaction on a Neo4j server, as the engine sees it.
+
+The server reads what is committed at each moment, so nothing that decides is read before its lock
+(`Locks`); the order of locks is checked here as in the embedded graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, LiteralString
+
+from dagmanager.engine.ports import Known, Locks, LookupKeys, TaggedQueue
+from dagmanager.engine.rows import (
+    Binding,
+    ContentRow,
+    HolderRow,
+    LineageKey,
+    NodeRow,
+    OutboxRow,
+    QueueRow,
+    Row,
+    SentinelKey,
+    SentinelRow,
+    TagSetKey,
+)
+from dagmanager.errors import ConstraintError
+from dagmanager.graph import neo4j_reads as reads
+from dagmanager.graph import neo4j_writes as writes
+from dagmanager.graph.lock_order import LockOrder
+from dagmanager.graph.neo4j_keys import (
+    binding_key,
+    clipped,
+    holder_key,
+    lineage_key,
+    sentinel_key,
+    tag_key,
+    tag_set_key,
+)
+from dagmanager.graph.neo4j_properties import decoded
+
+EPOCH: Final = "epoch"
+
+
+def known(run: writes.Run, keys: LookupKeys, now_ms: int | None = None) -> Known:
+    """The answer to a micro-batch in one statement; each row as committed when it was read."""
+    bindings = sorted(keys.bindings)
+    found = run(
+        reads.KNOWN,
+        {
+            "nodes": list(dict.fromkeys(clipped(each.node_id) for each in bindings)),
+            "bindings": [binding_key(each) for each in bindings],
+            "lineages": [lineage_key(each) for each in sorted(keys.lineages)],
+            "holders": [holder_key(each) for each in sorted(keys.holders)],
+            "outcomes": [clipped(each) for each in sorted(keys.outcomes)],
+            "safe": any(each.safe for each in bindings),
+        },
+    )[0]
+    sentinels: dict[LineageKey, list[SentinelRow]] = {}
+    for row in decoded(found["sentinels"]):
+        sentinels.setdefault(LineageKey(row.key.lineage, row.key.namespace), []).append(row)
+    return Known(
+        nodes={row.key: row for row in decoded(found["nodes"])},
+        queues=current(decoded(found["queues"])),
+        lineages={row.key: row for row in decoded(found["lineages"])},
+        sentinels={
+            key: tuple(sorted(rows, key=lambda row: (row.key.version, row.key.revision)))
+            for key, rows in sentinels.items()
+        },
+        holders={row.key: row for row in decoded(found["holders"])},
+        outcomes={row.key: row for row in decoded(found["outcomes"])},
+        outcome_queues={row.key: row for row in decoded(found["outcome_queues"])},
+        epoch=next(iter(found["epoch"]), None) or 0,
+        safe_topics=found["safe_topics"],
+        now_ms=found["now"] if now_ms is None else now_ms,
+    )
+
+
+def tagged(
+    run: writes.Run, tags: tuple[str, ...], interval: int, match_mode: str, namespace: str
+) -> tuple[TaggedQueue, ...]:
+    """The queues behind a tag query, sorted by topic."""
+    if match_mode not in {"any", "all"}:
+        msg = f"match_mode is any or all, not {match_mode!r}"
+        raise ValueError(msg)
+    keys = sorted({tag_key(tag, interval) for tag in tags})
+    if not keys:
+        return ()
+    need = len(keys) if match_mode == "all" else 1
+    found = run(reads.TAGGED, {"keys": keys, "need": need, "namespace": namespace})
+    nodes = decoded(row["node"] for row in found)
+    return tuple(
+        TaggedQueue(row["topic"], node.global_, node.tags) for row, node in zip(found, nodes, strict=True)
+    )
+
+
+def waiting_events(run: writes.Run, limit: int) -> tuple[OutboxRow, ...]:
+    """The first `limit` events to publish."""
+    if limit <= 0:
+        return ()
+    return tuple(decoded(row["row"] for row in run(reads.WAITING_EVENTS, {"limit": limit})))
+
+
+def current(queues: Iterable[QueueRow]) -> dict[Binding, QueueRow]:
+    """Of each binding the queue of the highest incarnation."""
+    found: dict[Binding, QueueRow] = {}
+    for row in queues:
+        other = found.get(row.binding)
+        if other is None or (row.incarnation, row.topic) > (other.incarnation, other.topic):
+            found[row.binding] = row
+    return found
+
+
+class Neo4jTransaction:
+    """See `dagmanager.engine.ports.Transaction`.
+
+    `broken` is the constraint that a write ran into: the server will not commit after that, even if
+    `work` goes on. `wrote` tells whether there is anything to commit.
+    """
+
+    def __init__(self, run: writes.Run) -> None:
+        """`run` runs one statement inside the open transaction."""
+        self._open_run: writes.Run | None = run
+        self._order = LockOrder()
+        self._now_ms: int | None = None
+        self.broken: ConstraintError | None = None
+        self.wrote = False
+
+    def close(self) -> None:
+        """From now on every call is an error: the transaction is over."""
+        self._open_run = None
+
+    def now_ms(self) -> int:
+        """The server's clock when the last locks were taken."""
+        if self._now_ms is None:
+            self._now_ms = self._run(reads.NOW, {})[0]["now"]
+        return self._now_ms
+
+    def lock(self, locks: Locks) -> None:
+        """Wait for these; names need none, since their constraints decide."""
+        self._order.lock(locks)
+        single = ["epoch"] * locks.epoch + ["publisher"] * locks.publisher
+        wanted = {
+            "lineages": [lineage_key(each) for each in locks.lineages],
+            "nodes": [clipped(each) for each in locks.nodes],
+            "counters": [clipped(each) for each in locks.counters],
+            "tags": [tag_key(*each) for each in locks.tags],
+            "tag_sets": [tag_set_key(each) for each in locks.tag_sets],
+            "single": single,
+        }
+        if any(wanted.values()):
+            self._now_ms = self._run(writes.LOCK, wanted)[0]["now"]
+
+    def known(self, keys: LookupKeys) -> Known:
+        """As committed, with this transaction's own writes; stable where it is locked."""
+        return known(self._run, keys, self.now_ms())
+
+    def tagged(
+        self, tags: tuple[str, ...], interval: int, match_mode: str, namespace: str
+    ) -> tuple[TaggedQueue, ...]:
+        """The queues behind a tag query, sorted by topic."""
+        return tagged(self._run, tags, interval, match_mode, namespace)
+
+    def content(self, digest: str) -> ContentRow | None:
+        """A content by digest."""
+        found: list[ContentRow] = decoded(
+            row["row"] for row in self._run(reads.CONTENT, {"digest": clipped(digest)})
+        )
+        return found[0] if found else None
+
+    def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
+        """Folded topic names that are or were in use."""
+        return frozenset(self._run(reads.TAKEN_NAMES, {"folded": sorted(folded)})[0]["names"])
+
+    def base_names_taken(self, folded: Iterable[str]) -> frozenset[str]:
+        """Folded base names that belong to a node."""
+        return frozenset(self._run(reads.BASE_NAMES_TAKEN, {"folded": sorted(folded)})[0]["names"])
+
+    def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
+        """Nodes in, or a dependency in, a referencing content."""
+        by_key = {clipped(each): each for each in node_ids}
+        self._order.must_hold_nodes(by_key.values())
+        found = self._run(reads.REFERENCED, {"ids": sorted(by_key), "namespace": namespace})
+        return frozenset(by_key[each] for each in found[0]["ids"])
+
+    def content_referenced(self, digest: str, namespace: str) -> bool:
+        """Whether a referencing sentinel of the namespace is of this content."""
+        keys = {"digest": clipped(digest), "namespace": namespace}
+        return bool(self._run(reads.CONTENT_REFERENCED, keys)[0]["referenced"])
+
+    def tags_in_force(self, node_ids: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+        """Tags over active contents, for the nodes that have some there."""
+        by_key = {clipped(each): each for each in node_ids}
+        self._order.must_hold_nodes(by_key.values())
+        found = self._run(reads.TAGS_IN_FORCE, {"ids": sorted(by_key)})
+        return {by_key[row["id"]]: tuple(sorted(row["tags"])) for row in found}
+
+    def tag_queries(self, tags: Iterable[str], interval: int) -> tuple[NodeRow, ...]:
+        """Registered tag queries, by node id."""
+        keys = sorted({tag_key(tag, interval) for tag in tags})
+        return tuple(decoded(row["row"] for row in self._run(reads.TAG_QUERIES, {"keys": keys})))
+
+    def tag_revision(self, key: TagSetKey) -> int:
+        """The current revision, 0 when the set is new."""
+        return self._value(reads.TAG_REVISION, tag_set_key(key))
+
+    def nodes(self, node_ids: Iterable[str]) -> Mapping[str, NodeRow]:
+        """Node rows by id."""
+        ids = sorted({clipped(each) for each in node_ids})
+        return {row.key: row for row in decoded(self._run(reads.NODES, {"ids": ids})[0]["rows"])}
+
+    def queues_by_topic(self, topics: Iterable[str]) -> Mapping[str, QueueRow]:
+        """Queue rows by topic."""
+        found = self._run(reads.QUEUES_BY_TOPIC, {"topics": sorted(set(topics))})
+        return {row.topic: row for row in decoded(found[0]["rows"])}
+
+    def bindings_of(self, node_ids: Iterable[str]) -> tuple[QueueRow, ...]:
+        """Current shared queues of these nodes, by binding."""
+        ids = sorted({clipped(each) for each in node_ids})
+        rows = current(decoded(self._run(reads.BINDINGS_OF, {"ids": ids})[0]["rows"]))
+        return tuple(row for _, row in sorted(rows.items()))
+
+    def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
+        """What is provisioning and pending under this claim."""
+        found = self._run(reads.CLAIMS, {"claim": clipped(claim_id)})[0]
+        queues: list[QueueRow] = decoded(found["queues"])
+        sentinels: list[SentinelRow] = decoded(found["sentinels"])
+        return (
+            tuple(sorted(queues, key=lambda row: row.topic)),
+            tuple(sorted(sentinels, key=lambda row: row.key)),
+        )
+
+    def holders_of(self, sentinel: SentinelKey) -> tuple[HolderRow, ...]:
+        """Who holds this sentinel, by key."""
+        found: list[HolderRow] = decoded(
+            self._run(reads.HOLDERS_OF, {"key": sentinel_key(sentinel)})[0]["rows"]
+        )
+        return tuple(sorted(found, key=lambda row: row.key))
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Insert or replace; what rivals decide from is written under its lock only."""
+        for row in rows:
+            self._order.must_hold(row)
+        self._change(lambda: writes.put(self._run, rows))
+
+    def delete(self, rows: Sequence[Row]) -> None:
+        """Remove by key; a queue row is a tombstone one day and never goes."""
+        for row in rows:
+            self._order.must_hold(row)
+            if isinstance(row, QueueRow):
+                msg = f"queue rows are never removed: {row.topic}"
+                raise AssertionError(msg)
+        self._change(lambda: writes.delete(self._run, rows))
+
+    def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
+        """Outbox rows not yet published, in order."""
+        return waiting_events(self._run, limit)
+
+    def counter(self, name: str) -> int:
+        """A named counter, 0 when new."""
+        return self._value(reads.COUNTER, clipped(name))
+
+    def raise_epoch(self) -> int:
+        """Add one to the epoch; this locks it, so that tag sets must be locked before."""
+        self._order.lock_epoch()
+        self.wrote = True
+        return int(self._run(writes.RAISE_EPOCH, {})[0]["value"])
+
+    def _value(self, statement: LiteralString, key: str) -> int:
+        found = self._run(statement, {"key": key})
+        return int(found[0]["value"] or 0) if found else 0
+
+    def _change(self, write: Any) -> None:
+        self.wrote = True
+        try:
+            write()
+        except ConstraintError as error:
+            self.broken = error
+            raise
+
+    def _run(self, statement: LiteralString, parameters: dict[str, Any]) -> list[Any]:
+        if self._open_run is None:
+            msg = "this transaction is over"
+            raise AssertionError(msg)
+        return self._open_run(statement, parameters)

@@ -1,0 +1,215 @@
+"""Every statement that changes a Neo4j server: locks, puts with their relationships, removals.
+
+A node that is named before it is written is a stub: a label and its key, without `row`. Relationships
+are touched only when the digest of what a row links to differs from the stored one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, LiteralString
+
+from dagmanager.engine.rows import (
+    ContentRow,
+    CounterRow,
+    HolderRow,
+    LineageRow,
+    NodeRow,
+    OutboxRow,
+    OutcomeRow,
+    QueueRow,
+    Row,
+    SentinelRow,
+    TagSetRow,
+)
+from dagmanager.graph.neo4j_properties import Properties, key_of, parameters
+
+Run = Callable[[LiteralString, Properties], list[Any]]
+CHUNK: Final = 2_000
+
+# A write to a node locks it until the transaction ends, whatever is written. Removing a property that
+# is not there would not. What rivals decide under is locked on the very node that they write.
+LOCK: Final[LiteralString] = """
+CALL () { UNWIND $lineages AS k MERGE (x:Lineage {key: k}) SET x.lock = true }
+CALL () { UNWIND $nodes AS k MERGE (x:ComputeNode {node_id: k}) SET x.lock = true }
+CALL () { UNWIND $counters AS k MERGE (x:Counter {key: k}) SET x.lock = true }
+CALL () { UNWIND $tags AS k MERGE (x:Lock {key: k}) SET x.lock = true }
+CALL () { UNWIND $tag_sets AS k MERGE (x:TagSet {key: k}) SET x.lock = true }
+CALL () { UNWIND $single AS k MERGE (x:Lock {key: k}) SET x.lock = true }
+RETURN datetime.realtime().epochMillis AS now
+"""
+
+RAISE_EPOCH: Final[LiteralString] = """
+MERGE (c:Counter {key: 'epoch'}) SET c.lock = true
+WITH c SET c.value = coalesce(c.value, 0) + 1
+RETURN c.value AS value
+"""
+
+_PUT_NODES: Final[LiteralString] = """
+UNWIND $rows AS r
+MERGE (n:ComputeNode {node_id: r.key})
+WITH n, r, n.links AS links, n.tag_links AS tag_links
+SET n += r.p
+RETURN r.key AS key, links, tag_links
+"""
+_UNLINK_NODES: Final[LiteralString] = """
+UNWIND $keys AS k MATCH (n:ComputeNode {node_id: k})
+CALL (n) { MATCH (n)-[d:DEPENDS_ON]->() DELETE d }
+CALL (n) { MATCH (n)-[:ASKS]->(t:QueryOf) DETACH DELETE t }
+CALL (n) { MATCH (n)<-[u:USED_BY]-() DELETE u }
+"""
+_LINK_DEPENDENCIES: Final[LiteralString] = """
+UNWIND $rows AS r MATCH (n:ComputeNode {node_id: r.key})
+UNWIND r.dependencies AS id MERGE (d:ComputeNode {node_id: id}) CREATE (n)-[:DEPENDS_ON]->(d)
+"""
+_LINK_QUERIES: Final[LiteralString] = """
+UNWIND $rows AS r MATCH (n:ComputeNode {node_id: r.key})
+UNWIND r.asks AS key CREATE (n)-[:ASKS]->(:QueryOf {key: key})
+"""
+_LINK_ARTIFACTS: Final[LiteralString] = """
+UNWIND $rows AS r MATCH (n:ComputeNode {node_id: r.key})
+UNWIND r.artifacts AS a MERGE (x:Artifact {key: a.key}) SET x += a.p CREATE (x)-[:USED_BY]->(n)
+"""
+_UNTAG: Final[LiteralString] = """
+UNWIND $keys AS k MATCH (n:ComputeNode {node_id: k})-[:TAGGED]->(t:TagOf) DETACH DELETE t
+"""
+_TAG: Final[LiteralString] = """
+UNWIND $rows AS r MATCH (n:ComputeNode {node_id: r.key})
+UNWIND r.tagged AS key CREATE (n)-[:TAGGED]->(:TagOf {key: key})
+"""
+
+_PUT_QUEUES: Final[LiteralString] = """
+UNWIND $rows AS r
+MERGE (q:Queue {topic: r.key})
+WITH q, r, q.binding AS before
+SET q += r.p
+WITH q, r, before WHERE before IS NULL OR before <> r.p.binding
+CALL (q) { MATCH (q)<-[e:EMITS]-() DELETE e }
+MERGE (n:ComputeNode {node_id: r.node_id})
+CREATE (n)-[:EMITS]->(q)
+SET q.interval = n.interval
+"""
+
+_PUT_CONTENTS: Final[LiteralString] = """
+UNWIND $rows AS r
+MERGE (c:DagContent {digest: r.key})
+WITH c, r, c.links AS links
+SET c += r.p
+WITH c, r, links WHERE links IS NULL OR links <> r.p.links
+CALL (c) { MATCH (c)-[m:CONTAINS]->() DELETE m }
+UNWIND r.members AS m
+MERGE (n:ComputeNode {node_id: m.node_id})
+CREATE (c)-[e:CONTAINS]->(n) SET e = m.p
+"""
+
+_PUT_SENTINELS: Final[LiteralString] = """
+UNWIND $rows AS r
+MERGE (s:VersionSentinel {key: r.key})
+WITH s, r, s.links AS links
+SET s += r.p
+WITH s, r, links WHERE links IS NULL OR links <> r.p.links
+CALL (s) { MATCH (s)-[e:OF|HAS]->() DELETE e }
+MERGE (c:DagContent {digest: r.content})
+CREATE (s)-[:OF]->(c)
+WITH s, r UNWIND r.introduced AS id
+MERGE (n:ComputeNode {node_id: id})
+CREATE (s)-[:HAS]->(n)
+"""
+
+_PUT_HOLDERS: Final[LiteralString] = """
+UNWIND $rows AS r
+MERGE (h:Holder {key: r.key})
+WITH h, r, h.sentinel AS before
+SET h += r.p
+WITH h, r, before WHERE before IS NULL OR before <> r.p.sentinel
+CALL (h) { MATCH (h)-[e:HOLDS]->() DELETE e }
+MERGE (s:VersionSentinel {key: r.p.sentinel})
+CREATE (h)-[:HOLDS]->(s)
+"""
+
+_PUT: Final[dict[type[Any], LiteralString]] = {
+    QueueRow: _PUT_QUEUES,
+    ContentRow: _PUT_CONTENTS,
+    SentinelRow: _PUT_SENTINELS,
+    HolderRow: _PUT_HOLDERS,
+    LineageRow: "UNWIND $rows AS r MERGE (x:Lineage {key: r.key}) SET x += r.p",
+    TagSetRow: "UNWIND $rows AS r MERGE (x:TagSet {key: r.key}) SET x += r.p",
+    OutcomeRow: "UNWIND $rows AS r MERGE (x:Outcome {key: r.key}) SET x += r.p",
+    OutboxRow: "UNWIND $rows AS r MERGE (x:OutboxEvent {key: r.key}) SET x += r.p",
+    CounterRow: "UNWIND $rows AS r MERGE (x:Counter {key: r.key}) SET x += r.p",
+}
+
+# What others point at becomes a stub again, and goes when nobody does.
+_DELETE: Final[dict[type[Any], LiteralString]] = {
+    NodeRow: """
+UNWIND $keys AS k MATCH (n:ComputeNode {node_id: k})
+CALL (n) { MATCH (n)-[:ASKS|TAGGED]->(t) DETACH DELETE t }
+CALL (n) { MATCH (n)-[e:DEPENDS_ON]->() DELETE e }
+CALL (n) { MATCH (n)<-[e:USED_BY]-() DELETE e }
+SET n = {node_id: k}
+WITH n WHERE NOT EXISTS { (n)--() } DELETE n
+""",
+    ContentRow: """
+UNWIND $keys AS k MATCH (c:DagContent {digest: k})
+CALL (c) { MATCH (c)-[e:CONTAINS]->() DELETE e }
+SET c = {digest: k}
+WITH c WHERE NOT EXISTS { (c)--() } DELETE c
+""",
+    SentinelRow: """
+UNWIND $keys AS k MATCH (s:VersionSentinel {key: k})
+CALL (s) { MATCH (s)-[e:OF|HAS]->() DELETE e }
+SET s = {key: k}
+WITH s WHERE NOT EXISTS { (s)--() } DELETE s
+""",
+    HolderRow: "UNWIND $keys AS k MATCH (x:Holder {key: k}) DETACH DELETE x",
+    LineageRow: "UNWIND $keys AS k MATCH (x:Lineage {key: k}) DELETE x",
+    TagSetRow: "UNWIND $keys AS k MATCH (x:TagSet {key: k}) DELETE x",
+    OutcomeRow: "UNWIND $keys AS k MATCH (x:Outcome {key: k}) DELETE x",
+    OutboxRow: "UNWIND $keys AS k MATCH (x:OutboxEvent {key: k}) DELETE x",
+    CounterRow: "UNWIND $keys AS k MATCH (x:Counter {key: k}) DELETE x",
+}
+
+
+def put(run: Run, rows: Sequence[Row]) -> None:
+    """Insert or replace rows with what they link to; of each type in the order given."""
+    for kind, chunk in _by_kind(rows):
+        made = [parameters(row) for row in chunk]
+        if kind is NodeRow:
+            _put_nodes(run, made)
+        else:
+            run(_PUT[kind], {"rows": made})
+
+
+def delete(run: Run, rows: Sequence[Row]) -> None:
+    """Remove rows by key."""
+    for kind, chunk in _by_kind(rows):
+        run(_DELETE[kind], {"keys": [key_of(row) for row in chunk]})
+
+
+def _put_nodes(run: Run, made: list[Properties]) -> None:
+    before = {row["key"]: row for row in reversed(run(_PUT_NODES, {"rows": made}))}
+    last = {one["key"]: one for one in made}  # of a node that is written twice the last one counts
+    relink = [one for key, one in last.items() if before[key]["links"] != one["p"]["links"]]
+    if linked := [one["key"] for one in relink if before[one["key"]]["links"] is not None]:
+        run(_UNLINK_NODES, {"keys": linked})
+    for field, statement in (
+        ("dependencies", _LINK_DEPENDENCIES),
+        ("asks", _LINK_QUERIES),
+        ("artifacts", _LINK_ARTIFACTS),
+    ):
+        if some := [{"key": one["key"], field: one[field]} for one in relink if one[field]]:
+            run(statement, {"rows": some})
+    retag = [one for key, one in last.items() if before[key]["tag_links"] != one["p"]["tag_links"]]
+    if tagged := [one["key"] for one in retag if before[one["key"]]["tag_links"] is not None]:
+        run(_UNTAG, {"keys": tagged})
+    if some := [{"key": one["key"], "tagged": one["tagged"]} for one in retag if one["tagged"]]:
+        run(_TAG, {"rows": some})
+
+
+def _by_kind(rows: Sequence[Row]) -> Iterable[tuple[type[Any], Sequence[Row]]]:
+    groups: dict[type[Any], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(type(row), []).append(row)
+    for kind, group in groups.items():
+        for start in range(0, len(group), CHUNK):
+            yield kind, group[start : start + CHUNK]
