@@ -47,11 +47,12 @@ class LookupKeys(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """The answer to `LookupKeys`: rows that exist, as of one instant.
+    """The answer to `LookupKeys`: rows that exist.
 
     `queues` maps a binding to its queue of the highest incarnation; `nodes` covers every node id of
     the bindings; `sentinels` lists all of a lineage's, by (version, revision); `outcome_queues` the
-    queues that stored outcomes name, by topic; `safe_topics` how many safe-mode topics live.
+    queues that stored outcomes name, by topic; `safe_topics` how many safe-mode topics live, counted
+    only where a safe-mode binding was asked for.
     """
 
     nodes: Mapping[str, NodeRow]
@@ -182,7 +183,7 @@ class Transaction(GraphReader, Protocol):
 
     def put(self, rows: Sequence[Row]) -> None:
         """Insert or replace by key; `ConstraintError` if a queue's folded topic or a node's folded
-        base name belongs to another row."""
+        base name belongs to another row, or a topic to another binding."""
         ...
 
     def delete(self, rows: Sequence[Row]) -> None:

@@ -103,8 +103,12 @@ class Image:
             name, holder = row.base_name, self._indexes.base_names.get(fold(row.base_name))
         else:
             return
-        if holder is not None and holder != row.key:
+        if holder is not None and (holder != row.key or self._is_anothers(row)):
             raise ConstraintError(fold(name))
+
+    def _is_anothers(self, row: Row) -> bool:
+        """A topic belongs to one binding for ever."""
+        return isinstance(row, QueueRow) and self.table(QueueRow)[row.key].binding != row.binding
 
     def _write(self, row_id: RowId, row: Row | None) -> None:
         before = self.table(row_id[0]).get(row_id[1])
@@ -138,7 +142,7 @@ class Image:
                 topic for outcome in outcomes.values() for topic in outcome.topics
             ),
             epoch=self.counter(EPOCH),
-            safe_topics=self._indexes.safe_topics,
+            safe_topics=self._indexes.safe_topics if any(each.safe for each in keys.bindings) else 0,
             now_ms=now_ms,
         )
 

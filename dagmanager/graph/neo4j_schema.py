@@ -72,9 +72,8 @@ _READ_VERSION: Final[LiteralString] = "MATCH (v:DagManagerSchema) RETURN max(v.v
 _WRITE_VERSION: Final[LiteralString] = (
     "MERGE (v:DagManagerSchema {name: 'dagmanager'}) SET v.version = $version"
 )
-_PRESENT: Final[LiteralString] = (
-    "SHOW CONSTRAINTS YIELD name RETURN name UNION SHOW INDEXES YIELD name RETURN name"
-)
+_CONSTRAINTS: Final[LiteralString] = "SHOW CONSTRAINTS YIELD name RETURN name"
+_INDEXES: Final[LiteralString] = "SHOW INDEXES YIELD name RETURN name"
 _LABELS: Final[LiteralString] = "CALL db.labels() YIELD label RETURN label"
 _CREATED_BY: Final[LiteralString] = (
     "SHOW CONSTRAINTS YIELD name, createStatement RETURN name, createStatement ORDER BY name"
@@ -144,7 +143,7 @@ def _again(statement: str) -> str:
 
 
 def _there(session: neo4j.Session) -> frozenset[str]:
-    return frozenset(row["name"] for row in session.run(_PRESENT))
+    return frozenset(row["name"] for asked in (_CONSTRAINTS, _INDEXES) for row in session.run(asked))
 
 
 def _missing(session: neo4j.Session) -> tuple[str, ...]:

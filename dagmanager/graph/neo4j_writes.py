@@ -22,6 +22,7 @@ from dagmanager.engine.rows import (
     SentinelRow,
     TagSetRow,
 )
+from dagmanager.errors import ConstraintError
 from dagmanager.graph.neo4j_properties import Properties, key_of, parameters
 
 Run = Callable[[LiteralString, Properties], list[Any]]
@@ -83,11 +84,12 @@ UNWIND $rows AS r
 MERGE (q:Queue {topic: r.key})
 WITH q, r, q.binding AS before
 SET q += r.p
-WITH q, r, before WHERE before IS NULL OR before <> r.p.binding
-CALL (q) { MATCH (q)<-[e:EMITS]-() DELETE e }
-MERGE (n:ComputeNode {node_id: r.node_id})
-CREATE (n)-[:EMITS]->(q)
-SET q.interval = n.interval
+FOREACH (_ IN CASE WHEN before IS NULL THEN [true] ELSE [] END |
+  MERGE (n:ComputeNode {node_id: r.node_id})
+  CREATE (n)-[:EMITS]->(q)
+  SET q.interval = n.interval)
+WITH r, before WHERE before <> r.p.binding
+RETURN r.p.topic_folded AS taken ORDER BY taken
 """
 
 _PUT_CONTENTS: Final[LiteralString] = """
@@ -128,7 +130,6 @@ CREATE (h)-[:HOLDS]->(s)
 """
 
 _PUT: Final[dict[type[Any], LiteralString]] = {
-    QueueRow: _PUT_QUEUES,
     ContentRow: _PUT_CONTENTS,
     SentinelRow: _PUT_SENTINELS,
     HolderRow: _PUT_HOLDERS,
@@ -176,6 +177,8 @@ def put(run: Run, rows: Sequence[Row]) -> None:
         made = [parameters(row) for row in chunk]
         if kind is NodeRow:
             _put_nodes(run, made)
+        elif kind is QueueRow:
+            _put_queues(run, made)
         else:
             run(_PUT[kind], {"rows": made})
 
@@ -204,6 +207,12 @@ def _put_nodes(run: Run, made: list[Properties]) -> None:
         run(_UNTAG, {"keys": tagged})
     if some := [{"key": one["key"], "tagged": one["tagged"]} for one in retag if one["tagged"]]:
         run(_TAG, {"rows": some})
+
+
+def _put_queues(run: Run, made: list[Properties]) -> None:
+    """A topic belongs to one binding for ever: the unique constraint cannot tell, as the key is the same."""
+    for row in run(_PUT_QUEUES, {"rows": made}):
+        raise ConstraintError(row["taken"])
 
 
 def _by_kind(rows: Sequence[Row]) -> Iterable[tuple[type[Any], Sequence[Row]]]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from dagmanager.engine.ports import Graph
 from dagmanager.graph.memory import MemoryGraph
+from dagmanager.graph.neo4j import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j_schema import create
 from dagmanager.graph.sqlite import SqliteGraph
+from servers.neo4j import wipe
 
 pytest.register_assert_rewrite("tests.graph.contract", "tests.graph.contract_questions")
 
@@ -20,12 +23,36 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def neo4j_server(neo4j: str) -> Server:
+    """This worker's own database with our schema."""
+    server = Server(neo4j)
+    with connect(server) as driver, driver.session() as session:
+        create(session)
+    return server
+
+
+@contextmanager
+def on_neo4j(server: Server) -> Iterator[Callable[[], Graph]]:
+    wipe(server.uri)
+    with ExitStack() as opened:
+
+        def another() -> Graph:
+            return Neo4jGraph(opened.enter_context(connect(server)), server)
+
+        yield another
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("neo4j", marks=pytest.mark.live("neo4j"))])
 def handles(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Graph]]:
     """Opens further handles on one graph that is empty at first, as other processes would."""
     if request.param == "memory":
         only = MemoryGraph(wall_ms)
         yield lambda: only
+        return
+    if request.param == "neo4j":
+        with on_neo4j(request.getfixturevalue("neo4j_server")) as another_handle:
+            yield another_handle
         return
     opened: list[SqliteGraph] = []
 

@@ -128,7 +128,9 @@ class KnownContract:
     @pytest.mark.parametrize("state", QueueState)
     def test_safe_topics_that_live_are_counted(self, graph: Graph, state: QueueState) -> None:
         store(graph, queue("b", safe="s1", state=state), queue("c", "n2", safe="s2"), queue("d", "n3"))
-        assert graph.known(LookupKeys()).safe_topics == (1 if state in GONE else 2)
+        asked = LookupKeys(bindings=frozenset({Binding("n9", "", "s9")}))
+        assert graph.known(asked).safe_topics == (1 if state in GONE else 2)
+        assert graph.known(LookupKeys(bindings=frozenset({Binding("n9", "")}))).safe_topics == 0
 
     def test_every_field_of_every_row_survives(self, graph: Graph, rival: Graph) -> None:
         from tests.graph.full_rows import FULL  # long, and of use here alone

@@ -68,6 +68,9 @@ class NaiveGraph:
                     and _name(other) == _name(row) is not None
                 ):
                     raise ConstraintError(str(_name(row)))
+            before = self.all.get((type(row), row.key))
+            if isinstance(row, QueueRow) and before is not None and before.binding != row.binding:
+                raise ConstraintError(str(_name(row)))
             self.all[type(row), row.key] = row
 
     def delete(self, rows: Sequence[Row]) -> None:
@@ -92,7 +95,11 @@ class NaiveGraph:
             outcomes=outcomes,
             outcome_queues={row.key: row for row in self.of(QueueRow) if row.key in named},
             epoch=self.counter("epoch"),
-            safe_topics=sum(bool(row.binding.safe) and row.state not in GONE for row in self.of(QueueRow)),
+            safe_topics=sum(
+                bool(row.binding.safe) and row.state not in GONE
+                for row in self.of(QueueRow)
+                if any(binding.safe for binding in keys.bindings)
+            ),
             now_ms=self.clock(),
         )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.graph.contract import (
     AtomicityContract,
     ConstraintContract,
     IsolationContract,
     LockOrderContract,
     RivalsContract,
+    SnapshotContract,
 )
 from tests.graph.contract_questions import (
     ClaimsContract,
@@ -17,12 +20,19 @@ from tests.graph.contract_questions import (
     TagsContract,
 )
 
+embedded = pytest.mark.parametrize("handles", ["memory", "sqlite"], indirect=True)
+
 
 class TestAtomicity(AtomicityContract):
     pass
 
 
 class TestIsolation(IsolationContract):
+    pass
+
+
+@embedded
+class TestSnapshot(SnapshotContract):
     pass
 
 
