@@ -99,6 +99,7 @@ def settle(
     old = {row.key: row for row in before}
     counters = {_counter(row) for row in after if row.weight != old[row.key].weight}
     tx.lock(Locks(counters=tuple(sorted(counters))))
+    revisions = dict(tx.counters(counters)) if counters else {}
     rows: list[Row] = []
     moved: set[str] = set()
     for row in after:
@@ -107,28 +108,24 @@ def settle(
         if row.state is not SentinelState.PENDING:  # it may have been superseded before its time
             changed = msgspec.structs.replace(row, claim_id="", owner="", lease_until_ms=0, waits=())
         if row.weight != was.weight:
-            changed = msgspec.structs.replace(changed, weight_revision=_next_revision(tx, row))
+            revisions[_counter(row)] += 1
+            changed = msgspec.structs.replace(changed, weight_revision=revisions[_counter(row)])
             rows.append(_weight_event(changed, now_ms))
         rows.append(changed)
         if (row.state is SentinelState.ACTIVE) != (was.state is SentinelState.ACTIVE):
-            moved |= _members(tx, row.content)
+            moved.add(row.content)
+    rows.extend(CounterRow(name, revision) for name, revision in sorted(revisions.items()))
     tx.put(rows)
     lost = sorted({row.content for row in after if not tx.content_referenced(row.content, lineage.namespace)})
     if lost:
         tx.put(set_free(tx, content_nodes(tx, lost), lineage.namespace, now_ms))
-    return moved
+    found = tx.contents(moved).values() if moved else ()
+    return {member.node_id for content in found for member in content.members}
 
 
 def _counter(row: SentinelRow) -> str:
     """One counter per id that clients see: several versions share that id, and so one stream of events."""
     return f"weights:{row.sentinel_id}{_scope(row).text()}"
-
-
-def _next_revision(tx: Transaction, row: SentinelRow) -> int:
-    name = _counter(row)
-    revision = tx.counter(name) + 1
-    tx.put([CounterRow(name, revision)])
-    return revision
 
 
 def _weight_event(row: SentinelRow, now_ms: int) -> Row:
@@ -143,11 +140,6 @@ def _scope(row: SentinelRow) -> Scope:
 def sentinels_of(tx: Transaction, lineage: LineageKey) -> tuple[SentinelRow, ...]:
     """All sentinels of one lineage."""
     return tx.known(LookupKeys(lineages=frozenset({lineage}))).sentinels.get(lineage, ())
-
-
-def _members(tx: Transaction, digest: str) -> set[str]:
-    content = tx.content(digest)
-    return {member.node_id for member in content.members} if content else set()
 
 
 def _changes(
@@ -172,7 +164,8 @@ def _changes(
         if after != row.tags:
             rows.append(msgspec.structs.replace(row, tags=after))
         if row.tag_query is not None:
-            asked.update((tag, row.interval) for tag in row.tag_query.tags)
+            query = row.tag_query
+            asked.update((tag, query.interval) for tag in query.tags if query.interval is not None)
             continue
         changes.extend(
             Changed(

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 
 import msgspec
 
+from dagmanager.dag.model import TagQuery
 from dagmanager.engine.events import Moment, Scope, queue_updated
 from dagmanager.engine.ports import Locks, TaggedQueue, Transaction
-from dagmanager.engine.rows import Row, TagSetKey, TagSetRow
+from dagmanager.engine.rows import NodeRow, Row, TagSetKey, TagSetRow
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -54,18 +55,18 @@ def announce(
     changes = tuple(changes)
     moving = {(tag, each.interval) for each in changes for tag in {*each.before, *each.after}}
     tx.lock(Locks(tags=tuple(sorted(moving.union(asked)))))
-    affected = _affected(tx, changes)
-    tx.lock(Locks(tag_sets=tuple(sorted({each.key for each in affected}))))
+    affected = _affected(changes, tx.tag_queries(moving) if moving else ())
+    keys = sorted({each.key for each in affected})
+    tx.lock(Locks(tag_sets=tuple(keys)))
     rows: list[Row] = []
-    revisions: dict[TagSetKey, int] = {}
+    revisions = dict(tx.tag_revisions(keys)) if keys else {}
     for each in sorted(affected):
-        revision = revisions.get(each.key) or tx.tag_revision(each.key)
-        revisions[each.key] = revision + 1
+        revisions[each.key] += 1
         event = queue_updated(
             each.key,
             each.match_mode,
             _queues(tx, each, changes),
-            Moment(revision + 1, now_ms),
+            Moment(revisions[each.key], now_ms),
             Scope(each.world_id, each.execution_domain),
         )
         # A partial list is outdated by nothing: every untagged queue is announced.
@@ -74,20 +75,27 @@ def announce(
     return rows
 
 
-def _affected(tx: Transaction, changes: tuple[Changed, ...]) -> set[_Set]:
+def _affected(changes: tuple[Changed, ...], queries: tuple[NodeRow, ...]) -> set[_Set]:
     affected: set[_Set] = set()
     for change in changes:
         place = (change.namespace, change.world_id, change.execution_domain)
         for tags in {change.before, change.after}:
             if tags or change.before == change.after:
                 affected.add(_Set(TagSetKey(tags, change.interval), "any", *place))
-            for row in tx.tag_queries(tags, change.interval) if tags else ():
-                query = row.tag_query
-                if query is None or (query.match_mode == "all" and not set(query.tags) <= set(tags)):
-                    continue
+            for query in _matching(queries, tags, change.interval):
                 key = TagSetKey(query.tags, change.interval)
                 affected.add(_Set(key, query.match_mode, *place))
     return affected
+
+
+def _matching(rows: tuple[NodeRow, ...], tags: tuple[str, ...], interval: int) -> Iterable[TagQuery]:
+    named = set(tags)
+    for row in rows:
+        query = row.tag_query
+        if query is None or query.interval != interval or not named.intersection(query.tags):
+            continue
+        if query.match_mode != "all" or named.issuperset(query.tags):
+            yield query
 
 
 def _queues(tx: Transaction, each: _Set, changes: tuple[Changed, ...]) -> tuple[TaggedQueue, ...]:

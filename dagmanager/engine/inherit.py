@@ -18,7 +18,7 @@ def inherited_ttls(
     """TTL in milliseconds by new node id, for those that replace a node of the version in force."""
     wanted = frozenset(new_ids)
     before = previous(submission, known)
-    content = tx.content(before.content) if before is not None and wanted else None
+    content = tx.contents([before.content]).get(before.content) if before is not None and wanted else None
     if content is None:
         return {}
     namespace = submission.context.namespace

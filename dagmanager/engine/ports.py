@@ -123,8 +123,8 @@ class Transaction(GraphReader, Protocol):
         """Lock before reading. Later calls may only name later kinds, or larger keys of the same kind."""
         ...
 
-    def content(self, digest: str) -> ContentRow | None:
-        """A content by digest."""
+    def contents(self, digests: Iterable[str]) -> Mapping[str, ContentRow]:
+        """Contents by digest."""
         ...
 
     def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
@@ -153,12 +153,13 @@ class Transaction(GraphReader, Protocol):
         """
         ...
 
-    def tag_queries(self, tags: Iterable[str], interval: int) -> tuple[NodeRow, ...]:
-        """Registered tag queries (in an active content) with this interval that name any of `tags`."""
+    def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
+        """Registered tag queries (in an active content) that name any of these tags in its interval;
+        by node id."""
         ...
 
-    def tag_revision(self, key: TagSetKey) -> int:
-        """The current revision, 0 when the set is new."""
+    def tag_revisions(self, keys: Iterable[TagSetKey]) -> Mapping[TagSetKey, int]:
+        """The current revision of each of these, 0 when the set is new."""
         ...
 
     def nodes(self, node_ids: Iterable[str]) -> Mapping[str, NodeRow]:
@@ -194,8 +195,8 @@ class Transaction(GraphReader, Protocol):
         """Outbox rows not yet published, by (created_ms, stream, revision); at most `limit`."""
         ...
 
-    def counter(self, name: str) -> int:
-        """A named counter's value, 0 when new."""
+    def counters(self, names: Iterable[str]) -> Mapping[str, int]:
+        """The value of each of these counters, 0 when new."""
         ...
 
     def raise_epoch(self) -> int:

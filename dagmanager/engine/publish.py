@@ -29,7 +29,8 @@ def _publish(tx: Transaction, events: EventSink) -> tuple[int, bool]:
     if not waiting:
         return 0, False
     streams = {row.stream for row in waiting if row.stream}
-    last = {stream: tx.counter(_counter(stream)) for stream in streams}
+    published = tx.counters(_counter(stream) for stream in streams)
+    last = {stream: published[_counter(stream)] for stream in streams}
     due, newest = in_order(waiting, last)
     if due:
         events.publish(due)

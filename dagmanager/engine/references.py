@@ -16,7 +16,7 @@ from dagmanager.engine.rows import GONE, REFERENCING, Binding, LineageKey, Queue
 
 def content_nodes(tx: Transaction, digests: Iterable[str]) -> frozenset[str]:
     """The nodes of these contents and what they depend on."""
-    found = [content for digest in sorted(set(digests)) if (content := tx.content(digest)) is not None]
+    found = tx.contents(set(digests)).values()
     members = frozenset(member.node_id for content in found for member in content.members)
     return members.union(*(content.outside for content in found))
 

@@ -165,9 +165,9 @@ class Image:
             for queue in sorted(active, key=lambda queue: queue.topic)
         )
 
-    def content(self, digest: str) -> ContentRow | None:
-        """A content by digest."""
-        return self.table(ContentRow).get(digest)
+    def contents(self, digests: Iterable[str]) -> dict[str, ContentRow]:
+        """Contents by digest."""
+        return self._picked(ContentRow, digests)
 
     def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
         """Folded names that a queue row has."""
@@ -195,18 +195,18 @@ class Image:
         sets = {node_id: self._indexes.tags_in_force.of(node_id) for node_id in node_ids}
         return {node_id: tuple(sorted(set[str]().union(*tags))) for node_id, tags in sets.items() if tags}
 
-    def tag_queries(self, tags: Iterable[str], interval: int) -> tuple[NodeRow, ...]:
-        """Tag queries in force that name any of these tags, by node id."""
+    def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
+        """Tag queries in force that name any of these tags in its interval, by node id."""
         found: set[str] = set().union(
-            *(self._indexes.queries_by_tag.of((interval, tag)) for tag in set(tags))
+            *(self._indexes.queries_by_tag.of((interval, tag)) for tag, interval in set(asked))
         )
         nodes = self.table(NodeRow)
         return tuple(nodes[node_id] for node_id in sorted(found) if self._indexes.in_force(node_id))
 
-    def tag_revision(self, key: TagSetKey) -> int:
-        """The revision of a tag set, 0 when it is new."""
-        row = self.table(TagSetRow).get(key)
-        return row.revision if row else 0
+    def tag_revisions(self, keys: Iterable[TagSetKey]) -> dict[TagSetKey, int]:
+        """The revision of each tag set, 0 when it is new."""
+        table = self.table(TagSetRow)
+        return {key: table[key].revision if key in table else 0 for key in keys}
 
     def nodes(self, node_ids: Iterable[str]) -> dict[str, NodeRow]:
         """Node rows by id."""

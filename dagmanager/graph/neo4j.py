@@ -175,7 +175,9 @@ class Neo4jGraph:
     ) -> Callable[[LiteralString, dict[str, Any]], list[Any]]:
         def run(statement: LiteralString, parameters: dict[str, Any]) -> list[Any]:
             with self._translated():
-                return list(runs.run(statement, parameters))
+                # One map: with lists as parameters of their own the server plans anew for every order of
+                # size that they come in.
+                return list(runs.run(statement, p=parameters))
 
         return run
 

@@ -1,6 +1,6 @@
 """Every question that the engine asks a Neo4j server: one statement each, served by an index.
 
-Values are parameters, never text. `tests/graph/test_neo4j_plans.py` asks the server for the plan of
+Values are parameters in one map `p`, never text. `tests/graph/test_neo4j_plans.py` asks the server for the plan of
 each statement here.
 """
 
@@ -12,24 +12,24 @@ NOW: Final[LiteralString] = "RETURN datetime.realtime().epochMillis AS now"
 
 KNOWN: Final[LiteralString] = """
 RETURN
-  COLLECT { UNWIND $nodes AS k MATCH (n:ComputeNode {node_id: k}) RETURN n.row } AS nodes,
-  COLLECT { UNWIND $bindings AS k MATCH (q:Queue {binding: k}) RETURN q.row } AS queues,
-  COLLECT { UNWIND $lineages AS k MATCH (l:Lineage {key: k}) RETURN l.row } AS lineages,
-  COLLECT { UNWIND $lineages AS k MATCH (s:VersionSentinel {lineage_key: k}) RETURN s.row } AS sentinels,
-  COLLECT { UNWIND $holders AS k MATCH (h:Holder {key: k}) RETURN h.row } AS holders,
-  COLLECT { UNWIND $outcomes AS k MATCH (o:Outcome {key: k}) RETURN o.row } AS outcomes,
-  COLLECT { UNWIND $outcomes AS k MATCH (o:Outcome {key: k}) UNWIND o.topics AS t
+  COLLECT { UNWIND $p.nodes AS k MATCH (n:ComputeNode {node_id: k}) RETURN n.row } AS nodes,
+  COLLECT { UNWIND $p.bindings AS k MATCH (q:Queue {binding: k}) RETURN q.row } AS queues,
+  COLLECT { UNWIND $p.lineages AS k MATCH (l:Lineage {key: k}) RETURN l.row } AS lineages,
+  COLLECT { UNWIND $p.lineages AS k MATCH (s:VersionSentinel {lineage_key: k}) RETURN s.row } AS sentinels,
+  COLLECT { UNWIND $p.holders AS k MATCH (h:Holder {key: k}) RETURN h.row } AS holders,
+  COLLECT { UNWIND $p.outcomes AS k MATCH (o:Outcome {key: k}) RETURN o.row } AS outcomes,
+  COLLECT { UNWIND $p.outcomes AS k MATCH (o:Outcome {key: k}) UNWIND o.topics AS t
             MATCH (q:Queue {topic: t}) RETURN q.row } AS outcome_queues,
   COLLECT { MATCH (c:Counter {key: 'epoch'}) RETURN c.value } AS epoch,
-  COUNT { MATCH (q:Queue {safe_live: true}) WHERE $safe } AS safe_topics,
+  COUNT { MATCH (q:Queue {safe_live: true}) WHERE $p.safe } AS safe_topics,
   datetime.realtime().epochMillis AS now
 """
 
 TAGGED: Final[LiteralString] = """
-UNWIND $keys AS k
+UNWIND $p.keys AS k
 MATCH (t:TagOf {key: k})<-[:TAGGED]-(n:ComputeNode)
-WITH n, count(*) AS hits WHERE hits >= $need
-MATCH (n)-[:EMITS]->(q:Queue) WHERE q.namespace = $namespace AND q.safe = ''
+WITH n, count(*) AS hits WHERE hits >= $p.need
+MATCH (n)-[:EMITS]->(q:Queue) WHERE q.namespace = $p.namespace AND q.safe = ''
 WITH n, q ORDER BY q.incarnation DESC
 WITH n, head(collect(q)) AS q WHERE q.state = 'active'
 RETURN q.topic AS topic, n.row AS node
@@ -41,7 +41,7 @@ EPOCH: Final[LiteralString] = "MATCH (c:Counter {key: 'epoch'}) RETURN c.value A
 WAITING_EVENTS: Final[LiteralString] = """
 MATCH (e:OutboxEvent)
 WHERE e.waiting_ms >= 0 AND e.stream IS NOT NULL AND e.revision IS NOT NULL AND e.key IS NOT NULL
-RETURN e.row AS row ORDER BY e.waiting_ms, e.stream, e.revision, e.key LIMIT $limit
+RETURN e.row AS row ORDER BY e.waiting_ms, e.stream, e.revision, e.key LIMIT $p.limit
 """
 
 OVERDUE_CLAIMS: Final[LiteralString] = """
@@ -53,31 +53,33 @@ CALL () {
 RETURN row, lease, datetime.realtime().epochMillis AS now
 """
 
-CONTENT: Final[LiteralString] = "MATCH (c:DagContent {digest: $digest}) RETURN c.row AS row"
+CONTENTS: Final[LiteralString] = (
+    "UNWIND $p.digests AS k MATCH (c:DagContent {digest: k}) RETURN collect(c.row) AS rows"
+)
 
 TAKEN_NAMES: Final[LiteralString] = """
-UNWIND $folded AS k MATCH (q:Queue {topic_folded: k}) RETURN collect(k) AS names
+UNWIND $p.folded AS k MATCH (q:Queue {topic_folded: k}) RETURN collect(k) AS names
 """
 
 BASE_NAMES_TAKEN: Final[LiteralString] = """
-UNWIND $folded AS k MATCH (n:ComputeNode {base_folded: k}) RETURN collect(k) AS names
+UNWIND $p.folded AS k MATCH (n:ComputeNode {base_folded: k}) RETURN collect(k) AS names
 """
 
 REFERENCED: Final[LiteralString] = """
-UNWIND $ids AS id
+UNWIND $p.ids AS id
 MATCH (n:ComputeNode {node_id: id})
-WHERE EXISTS { (n)<-[:CONTAINS]-(:DagContent)<-[:OF]-(s:VersionSentinel) WHERE s.ref_namespace = $namespace }
+WHERE EXISTS { (n)<-[:CONTAINS]-(:DagContent)<-[:OF]-(s:VersionSentinel) WHERE s.ref_namespace = $p.namespace }
    OR EXISTS { (n)<-[:DEPENDS_ON]-(:ComputeNode)<-[:CONTAINS]-(:DagContent)<-[:OF]-(s:VersionSentinel)
-               WHERE s.ref_namespace = $namespace }
+               WHERE s.ref_namespace = $p.namespace }
 RETURN collect(id) AS ids
 """
 
 CONTENT_REFERENCED: Final[LiteralString] = """
-RETURN EXISTS { MATCH (s:VersionSentinel {content: $digest, ref_namespace: $namespace}) } AS referenced
+RETURN EXISTS { MATCH (s:VersionSentinel {content: $p.digest, ref_namespace: $p.namespace}) } AS referenced
 """
 
 TAGS_IN_FORCE: Final[LiteralString] = """
-UNWIND $ids AS id
+UNWIND $p.ids AS id
 MATCH (n:ComputeNode {node_id: id})<-[m:CONTAINS]-(c:DagContent)
 WHERE EXISTS { (c)<-[:OF]-(:VersionSentinel {state: 'active'}) }
 UNWIND m.tags AS tag
@@ -85,39 +87,43 @@ RETURN id, collect(DISTINCT tag) AS tags
 """
 
 TAG_QUERIES: Final[LiteralString] = """
-UNWIND $keys AS k
+UNWIND $p.keys AS k
 MATCH (t:QueryOf {key: k})<-[:ASKS]-(n:ComputeNode)
 WITH DISTINCT n
 WHERE EXISTS { (n)<-[:CONTAINS]-(:DagContent)<-[:OF]-(:VersionSentinel {state: 'active'}) }
 RETURN n.row AS row ORDER BY n.node_id
 """
 
-TAG_REVISION: Final[LiteralString] = "MATCH (t:TagSet {key: $key}) RETURN t.revision AS value"
+TAG_REVISIONS: Final[LiteralString] = (
+    "UNWIND $p.keys AS k MATCH (t:TagSet {key: k}) RETURN k AS key, t.revision AS value"
+)
 
-COUNTER: Final[LiteralString] = "MATCH (c:Counter {key: $key}) RETURN c.value AS value"
+COUNTERS: Final[LiteralString] = (
+    "UNWIND $p.keys AS k MATCH (c:Counter {key: k}) RETURN k AS key, c.value AS value"
+)
 
 NODES: Final[LiteralString] = (
-    "UNWIND $ids AS id MATCH (n:ComputeNode {node_id: id}) RETURN collect(n.row) AS rows"
+    "UNWIND $p.ids AS id MATCH (n:ComputeNode {node_id: id}) RETURN collect(n.row) AS rows"
 )
 
 QUEUES_BY_TOPIC: Final[LiteralString] = (
-    "UNWIND $topics AS k MATCH (q:Queue {topic: k}) RETURN collect(q.row) AS rows"
+    "UNWIND $p.topics AS k MATCH (q:Queue {topic: k}) RETURN collect(q.row) AS rows"
 )
 
 BINDINGS_OF: Final[LiteralString] = """
-UNWIND $ids AS id
+UNWIND $p.ids AS id
 MATCH (n:ComputeNode {node_id: id})-[:EMITS]->(q:Queue) WHERE q.safe = ''
 RETURN collect(q.row) AS rows
 """
 
 CLAIMS: Final[LiteralString] = """
 RETURN
-  COLLECT { MATCH (q:Queue {open_claim: $claim}) RETURN q.row } AS queues,
-  COLLECT { MATCH (s:VersionSentinel {open_claim: $claim}) RETURN s.row } AS sentinels
+  COLLECT { MATCH (q:Queue {open_claim: $p.claim}) RETURN q.row } AS queues,
+  COLLECT { MATCH (s:VersionSentinel {open_claim: $p.claim}) RETURN s.row } AS sentinels
 """
 
 HOLDERS_OF: Final[LiteralString] = """
-MATCH (s:VersionSentinel {key: $key})<-[:HOLDS]-(h:Holder) RETURN collect(h.row) AS rows
+MATCH (s:VersionSentinel {key: $p.key})<-[:HOLDS]-(h:Holder) RETURN collect(h.row) AS rows
 """
 
 # For an audit, never for a decision: the only statement that looks at everything.

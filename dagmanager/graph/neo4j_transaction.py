@@ -160,12 +160,10 @@ class Neo4jTransaction:
         """The queues behind a tag query, sorted by topic."""
         return tagged(self._run, tags, interval, match_mode, namespace)
 
-    def content(self, digest: str) -> ContentRow | None:
-        """A content by digest."""
-        found: list[ContentRow] = decoded(
-            row["row"] for row in self._run(reads.CONTENT, {"digest": clipped(digest)})
-        )
-        return found[0] if found else None
+    def contents(self, digests: Iterable[str]) -> Mapping[str, ContentRow]:
+        """Contents by digest."""
+        keys = sorted({clipped(each) for each in digests})
+        return {row.digest: row for row in decoded(self._run(reads.CONTENTS, {"digests": keys})[0]["rows"])}
 
     def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
         """Folded topic names that are or were in use."""
@@ -194,14 +192,16 @@ class Neo4jTransaction:
         found = self._run(reads.TAGS_IN_FORCE, {"ids": sorted(by_key)})
         return {by_key[row["id"]]: tuple(sorted(row["tags"])) for row in found}
 
-    def tag_queries(self, tags: Iterable[str], interval: int) -> tuple[NodeRow, ...]:
+    def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
         """Registered tag queries, by node id."""
-        keys = sorted({tag_key(tag, interval) for tag in tags})
+        keys = sorted({tag_key(*each) for each in asked})
         return tuple(decoded(row["row"] for row in self._run(reads.TAG_QUERIES, {"keys": keys})))
 
-    def tag_revision(self, key: TagSetKey) -> int:
-        """The current revision, 0 when the set is new."""
-        return self._value(reads.TAG_REVISION, tag_set_key(key))
+    def tag_revisions(self, keys: Iterable[TagSetKey]) -> Mapping[TagSetKey, int]:
+        """The current revisions, 0 for a new set."""
+        wanted = tuple(keys)
+        found = self._values(reads.TAG_REVISIONS, [tag_set_key(each) for each in wanted])
+        return {each: found[tag_set_key(each)] for each in wanted}
 
     def nodes(self, node_ids: Iterable[str]) -> Mapping[str, NodeRow]:
         """Node rows by id."""
@@ -255,9 +255,11 @@ class Neo4jTransaction:
         """Outbox rows not yet published, in order."""
         return waiting_events(self._run, limit)
 
-    def counter(self, name: str) -> int:
-        """A named counter, 0 when new."""
-        return self._value(reads.COUNTER, clipped(name))
+    def counters(self, names: Iterable[str]) -> Mapping[str, int]:
+        """Named counters, 0 when new."""
+        wanted = tuple(names)
+        found = self._values(reads.COUNTERS, [clipped(each) for each in wanted])
+        return {each: found[clipped(each)] for each in wanted}
 
     def raise_epoch(self) -> int:
         """Add one to the epoch; this locks it, so that tag sets must be locked before."""
@@ -265,9 +267,9 @@ class Neo4jTransaction:
         self.wrote = True
         return int(self._run(writes.RAISE_EPOCH, {})[0]["value"])
 
-    def _value(self, statement: LiteralString, key: str) -> int:
-        found = self._run(statement, {"key": key})
-        return int(found[0]["value"] or 0) if found else 0
+    def _values(self, statement: LiteralString, keys: list[str]) -> dict[str, int]:
+        found = {row["key"]: row["value"] for row in self._run(statement, {"keys": keys})}
+        return {key: int(found.get(key) or 0) for key in keys}
 
     def _change(self, write: Any) -> None:
         self.wrote = True

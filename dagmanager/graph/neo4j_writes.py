@@ -31,12 +31,12 @@ CHUNK: Final = 2_000
 # A write to a node locks it until the transaction ends, whatever is written. Removing a property that
 # is not there would not. What rivals decide under is locked on the very node that they write.
 LOCK: Final[LiteralString] = """
-CALL () { UNWIND $lineages AS k MERGE (x:Lineage {key: k}) SET x.lock = true }
-CALL () { UNWIND $nodes AS k MERGE (x:ComputeNode {node_id: k}) SET x.lock = true }
-CALL () { UNWIND $counters AS k MERGE (x:Counter {key: k}) SET x.lock = true }
-CALL () { UNWIND $tags AS k MERGE (x:Lock {key: k}) SET x.lock = true }
-CALL () { UNWIND $tag_sets AS k MERGE (x:TagSet {key: k}) SET x.lock = true }
-CALL () { UNWIND $single AS k MERGE (x:Lock {key: k}) SET x.lock = true }
+CALL () { UNWIND $p.lineages AS k MERGE (x:Lineage {key: k}) SET x.lock = true }
+CALL () { UNWIND $p.nodes AS k MERGE (x:ComputeNode {node_id: k}) SET x.lock = true }
+CALL () { UNWIND $p.counters AS k MERGE (x:Counter {key: k}) SET x.lock = true }
+CALL () { UNWIND $p.tags AS k MERGE (x:Lock {key: k}) SET x.lock = true }
+CALL () { UNWIND $p.tag_sets AS k MERGE (x:TagSet {key: k}) SET x.lock = true }
+CALL () { UNWIND $p.single AS k MERGE (x:Lock {key: k}) SET x.lock = true }
 RETURN datetime.realtime().epochMillis AS now
 """
 
@@ -47,40 +47,40 @@ RETURN c.value AS value
 """
 
 _PUT_NODES: Final[LiteralString] = """
-UNWIND $rows AS r
+UNWIND $p.rows AS r
 MERGE (n:ComputeNode {node_id: r.key})
 WITH n, r, n.links AS links, n.tag_links AS tag_links
 SET n += r.p
 RETURN r.key AS key, links, tag_links
 """
 _UNLINK_NODES: Final[LiteralString] = """
-UNWIND $keys AS k MATCH (n:ComputeNode {node_id: k})
+UNWIND $p.keys AS k MATCH (n:ComputeNode {node_id: k})
 CALL (n) { MATCH (n)-[d:DEPENDS_ON]->() DELETE d }
 CALL (n) { MATCH (n)-[:ASKS]->(t:QueryOf) DETACH DELETE t }
 CALL (n) { MATCH (n)<-[u:USED_BY]-() DELETE u }
 """
 _LINK_DEPENDENCIES: Final[LiteralString] = """
-UNWIND $rows AS r MATCH (n:ComputeNode {node_id: r.key})
+UNWIND $p.rows AS r MATCH (n:ComputeNode {node_id: r.key})
 UNWIND r.dependencies AS id MERGE (d:ComputeNode {node_id: id}) CREATE (n)-[:DEPENDS_ON]->(d)
 """
 _LINK_QUERIES: Final[LiteralString] = """
-UNWIND $rows AS r MATCH (n:ComputeNode {node_id: r.key})
+UNWIND $p.rows AS r MATCH (n:ComputeNode {node_id: r.key})
 UNWIND r.asks AS key CREATE (n)-[:ASKS]->(:QueryOf {key: key})
 """
 _LINK_ARTIFACTS: Final[LiteralString] = """
-UNWIND $rows AS r MATCH (n:ComputeNode {node_id: r.key})
+UNWIND $p.rows AS r MATCH (n:ComputeNode {node_id: r.key})
 UNWIND r.artifacts AS a MERGE (x:Artifact {key: a.key}) SET x += a.p CREATE (x)-[:USED_BY]->(n)
 """
 _UNTAG: Final[LiteralString] = """
-UNWIND $keys AS k MATCH (n:ComputeNode {node_id: k})-[:TAGGED]->(t:TagOf) DETACH DELETE t
+UNWIND $p.keys AS k MATCH (n:ComputeNode {node_id: k})-[:TAGGED]->(t:TagOf) DETACH DELETE t
 """
 _TAG: Final[LiteralString] = """
-UNWIND $rows AS r MATCH (n:ComputeNode {node_id: r.key})
+UNWIND $p.rows AS r MATCH (n:ComputeNode {node_id: r.key})
 UNWIND r.tagged AS key CREATE (n)-[:TAGGED]->(:TagOf {key: key})
 """
 
 _PUT_QUEUES: Final[LiteralString] = """
-UNWIND $rows AS r
+UNWIND $p.rows AS r
 MERGE (q:Queue {topic: r.key})
 WITH q, r, q.binding AS before
 SET q += r.p
@@ -93,7 +93,7 @@ RETURN r.p.topic_folded AS taken ORDER BY taken
 """
 
 _PUT_CONTENTS: Final[LiteralString] = """
-UNWIND $rows AS r
+UNWIND $p.rows AS r
 MERGE (c:DagContent {digest: r.key})
 WITH c, r, c.links AS links
 SET c += r.p
@@ -105,7 +105,7 @@ CREATE (c)-[e:CONTAINS]->(n) SET e = m.p
 """
 
 _PUT_SENTINELS: Final[LiteralString] = """
-UNWIND $rows AS r
+UNWIND $p.rows AS r
 MERGE (s:VersionSentinel {key: r.key})
 WITH s, r, s.links AS links
 SET s += r.p
@@ -119,7 +119,7 @@ CREATE (s)-[:HAS]->(n)
 """
 
 _PUT_HOLDERS: Final[LiteralString] = """
-UNWIND $rows AS r
+UNWIND $p.rows AS r
 MERGE (h:Holder {key: r.key})
 WITH h, r, h.sentinel AS before
 SET h += r.p
@@ -133,17 +133,17 @@ _PUT: Final[dict[type[Any], LiteralString]] = {
     ContentRow: _PUT_CONTENTS,
     SentinelRow: _PUT_SENTINELS,
     HolderRow: _PUT_HOLDERS,
-    LineageRow: "UNWIND $rows AS r MERGE (x:Lineage {key: r.key}) SET x += r.p",
-    TagSetRow: "UNWIND $rows AS r MERGE (x:TagSet {key: r.key}) SET x += r.p",
-    OutcomeRow: "UNWIND $rows AS r MERGE (x:Outcome {key: r.key}) SET x += r.p",
-    OutboxRow: "UNWIND $rows AS r MERGE (x:OutboxEvent {key: r.key}) SET x += r.p",
-    CounterRow: "UNWIND $rows AS r MERGE (x:Counter {key: r.key}) SET x += r.p",
+    LineageRow: "UNWIND $p.rows AS r MERGE (x:Lineage {key: r.key}) SET x += r.p",
+    TagSetRow: "UNWIND $p.rows AS r MERGE (x:TagSet {key: r.key}) SET x += r.p",
+    OutcomeRow: "UNWIND $p.rows AS r MERGE (x:Outcome {key: r.key}) SET x += r.p",
+    OutboxRow: "UNWIND $p.rows AS r MERGE (x:OutboxEvent {key: r.key}) SET x += r.p",
+    CounterRow: "UNWIND $p.rows AS r MERGE (x:Counter {key: r.key}) SET x += r.p",
 }
 
 # What others point at becomes a stub again, and goes when nobody does.
 _DELETE: Final[dict[type[Any], LiteralString]] = {
     NodeRow: """
-UNWIND $keys AS k MATCH (n:ComputeNode {node_id: k})
+UNWIND $p.keys AS k MATCH (n:ComputeNode {node_id: k})
 CALL (n) { MATCH (n)-[:ASKS|TAGGED]->(t) DETACH DELETE t }
 CALL (n) { MATCH (n)-[e:DEPENDS_ON]->() DELETE e }
 CALL (n) { MATCH (n)<-[e:USED_BY]-() DELETE e }
@@ -151,23 +151,23 @@ SET n = {node_id: k}
 WITH n WHERE NOT EXISTS { (n)--() } DELETE n
 """,
     ContentRow: """
-UNWIND $keys AS k MATCH (c:DagContent {digest: k})
+UNWIND $p.keys AS k MATCH (c:DagContent {digest: k})
 CALL (c) { MATCH (c)-[e:CONTAINS]->() DELETE e }
 SET c = {digest: k}
 WITH c WHERE NOT EXISTS { (c)--() } DELETE c
 """,
     SentinelRow: """
-UNWIND $keys AS k MATCH (s:VersionSentinel {key: k})
+UNWIND $p.keys AS k MATCH (s:VersionSentinel {key: k})
 CALL (s) { MATCH (s)-[e:OF|HAS]->() DELETE e }
 SET s = {key: k}
 WITH s WHERE NOT EXISTS { (s)--() } DELETE s
 """,
-    HolderRow: "UNWIND $keys AS k MATCH (x:Holder {key: k}) DETACH DELETE x",
-    LineageRow: "UNWIND $keys AS k MATCH (x:Lineage {key: k}) DELETE x",
-    TagSetRow: "UNWIND $keys AS k MATCH (x:TagSet {key: k}) DELETE x",
-    OutcomeRow: "UNWIND $keys AS k MATCH (x:Outcome {key: k}) DELETE x",
-    OutboxRow: "UNWIND $keys AS k MATCH (x:OutboxEvent {key: k}) DELETE x",
-    CounterRow: "UNWIND $keys AS k MATCH (x:Counter {key: k}) DELETE x",
+    HolderRow: "UNWIND $p.keys AS k MATCH (x:Holder {key: k}) DETACH DELETE x",
+    LineageRow: "UNWIND $p.keys AS k MATCH (x:Lineage {key: k}) DELETE x",
+    TagSetRow: "UNWIND $p.keys AS k MATCH (x:TagSet {key: k}) DELETE x",
+    OutcomeRow: "UNWIND $p.keys AS k MATCH (x:Outcome {key: k}) DELETE x",
+    OutboxRow: "UNWIND $p.keys AS k MATCH (x:OutboxEvent {key: k}) DELETE x",
+    CounterRow: "UNWIND $p.keys AS k MATCH (x:Counter {key: k}) DELETE x",
 }
 
 

@@ -54,7 +54,7 @@ class StoredGraph:
 
     def content(self, digest: str) -> ContentRow | None:
         """A content by digest."""
-        return self._image.content(digest)
+        return self._image.contents([digest]).get(digest)
 
 
 def _stored(path: Path) -> list[tuple[Any, ...]]:

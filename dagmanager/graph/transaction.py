@@ -71,9 +71,9 @@ class ImageTransaction:
         """The queues behind a tag query, sorted by topic."""
         return self._image.tagged(tags, interval, match_mode, namespace)
 
-    def content(self, digest: str) -> ContentRow | None:
-        """A content by digest."""
-        return self._image.content(digest)
+    def contents(self, digests: Iterable[str]) -> Mapping[str, ContentRow]:
+        """Contents by digest."""
+        return self._image.contents(digests)
 
     def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
         """Folded topic names that are or were in use."""
@@ -101,13 +101,13 @@ class ImageTransaction:
         self._order.must_hold_nodes(wanted)
         return image.tags_in_force(wanted)
 
-    def tag_queries(self, tags: Iterable[str], interval: int) -> tuple[NodeRow, ...]:
+    def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
         """Registered tag queries, by node id."""
-        return self._image.tag_queries(tags, interval)
+        return self._image.tag_queries(asked)
 
-    def tag_revision(self, key: TagSetKey) -> int:
-        """The current revision, 0 when the set is new."""
-        return self._image.tag_revision(key)
+    def tag_revisions(self, keys: Iterable[TagSetKey]) -> Mapping[TagSetKey, int]:
+        """The current revisions, 0 for a new set."""
+        return self._image.tag_revisions(keys)
 
     def nodes(self, node_ids: Iterable[str]) -> Mapping[str, NodeRow]:
         """Node rows by id."""
@@ -152,9 +152,10 @@ class ImageTransaction:
         """Outbox rows not yet published, in order."""
         return self._image.waiting_events(limit)
 
-    def counter(self, name: str) -> int:
-        """A named counter, 0 when new."""
-        return self._image.counter(name)
+    def counters(self, names: Iterable[str]) -> Mapping[str, int]:
+        """Named counters, 0 when new."""
+        image = self._image
+        return {name: image.counter(name) for name in names}
 
     def raise_epoch(self) -> int:
         """Add one to the epoch; this locks it, so that tag sets must be locked before."""

@@ -39,21 +39,23 @@ def answers_of(tx: Transaction) -> dict[str, Any]:
     """What a transaction says to every question of this world."""
     return {
         "known": known_as_json(tx.known(EVERYTHING)),
-        "contents": [tx.content(digest) for digest in CONTENTS],
+        "contents": [tx.contents([digest]).get(digest) for digest in CONTENTS],
         "taken_names": tx.taken_names([fold(topic) for topic in TOPICS]),
         "base_names_taken": tx.base_names_taken([fold(name) for name in BASE_NAMES]),
         "referenced": [referenced(tx, namespace, NODES) for namespace in NAMESPACES],
         "content_referenced": [tx.content_referenced(c, n) for c in CONTENTS for n in NAMESPACES],
         "tags_in_force": [tags_in_force(tx, NODES).get(node_id, ()) for node_id in NODES],
-        "tag_queries": [tx.tag_queries(tags, i) for tags in (*_singles(), TAGS) for i in INTERVALS],
-        "tag_revision": [tx.tag_revision(key) for key in TAG_SETS],
+        "tag_queries": [
+            tx.tag_queries((tag, i) for tag in tags) for tags in (*_singles(), TAGS) for i in INTERVALS
+        ],
+        "tag_revision": [tx.tag_revisions([key])[key] for key in TAG_SETS],
         "nodes": dict(tx.nodes(NODES)),
         "queues_by_topic": dict(tx.queues_by_topic(TOPICS)),
         "bindings_of": tx.bindings_of(NODES),
         "claims": [tx.claims(claim) for claim in CLAIMS],
         "holders_of": [tx.holders_of(key) for key in SENTINELS],
         "waiting_events": [tx.waiting_events(limit) for limit in (0, 2, 1000)],
-        "counters": [tx.counter(name) for name in COUNTERS],
+        "counters": [tx.counters([name])[name] for name in COUNTERS],
         "tagged": tagged_of(tx),
     }
 

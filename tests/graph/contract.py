@@ -466,7 +466,7 @@ class RivalsContract:
 
         def work(tx: Transaction) -> int:
             tx.lock(Locks(tag_sets=(key,)))
-            revision = tx.tag_revision(key) + 1
+            revision = tx.tag_revisions([key])[key] + 1
             tx.put([TagSetRow(key, revision)])
             return revision
 

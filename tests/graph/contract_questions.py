@@ -152,7 +152,7 @@ class KnownContract:
             *known.holders.values(),
             *known.outcomes.values(),
             *rival.waiting_events(10),
-            rival.transact(lambda tx: tx.content("c1")),
+            rival.transact(lambda tx: tx.contents(["c1"]).get("c1")),
         ]
         assert sorted(map(repr, found)) == sorted(map(repr, FULL))
 
@@ -177,14 +177,16 @@ class KnownContract:
 
     def test_counters_and_revisions_start_at_zero(self, graph: Graph) -> None:
         key = TagSetKey(("t1", "t2"), 60)
-        assert graph.transact(lambda tx: (tx.counter("x"), tx.tag_revision(key))) == (0, 0)
+        assert graph.transact(lambda tx: (tx.counters(["x"])["x"], tx.tag_revisions([key])[key])) == (0, 0)
         store(graph, CounterRow("x", 4), TagSetRow(key, 5))
-        assert graph.transact(lambda tx: (tx.counter("x"), tx.tag_revision(key))) == (4, 5)
+        assert graph.transact(lambda tx: (tx.counters(["x"])["x"], tx.tag_revisions([key])[key])) == (4, 5)
         others = (TagSetKey(("t1",), 60), TagSetKey(("t1", "t2"), 0))
-        assert graph.transact(lambda tx: [tx.tag_revision(other) for other in others]) == [0, 0]
+        assert graph.transact(lambda tx: tx.tag_revisions(others)) == dict.fromkeys(others, 0)
 
     def test_the_epoch(self, graph: Graph, rival: Graph) -> None:
-        assert graph.transact(lambda tx: (tx.raise_epoch(), tx.raise_epoch(), tx.counter("epoch"))) == (
+        assert graph.transact(
+            lambda tx: (tx.raise_epoch(), tx.raise_epoch(), tx.counters(["epoch"])["epoch"])
+        ) == (
             1,
             2,
             2,
@@ -270,7 +272,7 @@ class ReferencesContract:
     def test_content(self, graph: Graph) -> None:
         row = content("c1", ("n1", ("t1",)), "n2")
         store(graph, row)
-        assert graph.transact(lambda tx: (tx.content("c1"), tx.content("c2"))) == (row, None)
+        assert graph.transact(lambda tx: tx.contents(["c1", "c2"])) == {"c1": row}
 
 
 ANY_OF = TagQuery(("t1", "t2"), "any", 60)
@@ -310,15 +312,15 @@ class TagsContract:
         store(graph, *rows.values())
         store(graph, content("c1", "any", "all", "slow", "none", "else", "plain"), sentinel("c1"))
         store(graph, content("c2", "idle"), sentinel("c2", "l2", state=SentinelState.SUPERSEDED))
-        assert graph.transact(lambda tx: tx.tag_queries(["t1"], 60)) == (rows["all"], rows["any"])
-        assert graph.transact(lambda tx: tx.tag_queries(["t2", "t9"], 60)) == (
+        assert graph.transact(lambda tx: tx.tag_queries([("t1", 60)])) == (rows["all"], rows["any"])
+        assert graph.transact(lambda tx: tx.tag_queries([("t2", 60), ("t9", 60), ("t1", 7)])) == (
             rows["all"],
             rows["any"],
             rows["else"],
         )
-        assert graph.transact(lambda tx: tx.tag_queries(["t1"], 3600)) == (rows["slow"],)
-        assert graph.transact(lambda tx: tx.tag_queries(["t7"], 60)) == ()
-        assert graph.transact(lambda tx: tx.tag_queries([], 60)) == ()
+        assert graph.transact(lambda tx: tx.tag_queries([("t1", 3600)])) == (rows["slow"],)
+        assert graph.transact(lambda tx: tx.tag_queries([("t7", 60)])) == ()
+        assert graph.transact(lambda tx: tx.tag_queries([])) == ()
 
     def tagged(
         self, graph: Graph, *tags: str, mode: str = "any", namespace: str = "", interval: int = 60

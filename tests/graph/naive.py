@@ -124,8 +124,9 @@ class NaiveGraph:
         ]
         return tuple(sorted(found, key=lambda each: each.topic))
 
-    def content(self, digest: str) -> ContentRow | None:
-        return next((row for row in self.of(ContentRow) if row.digest == digest), None)
+    def contents(self, digests: Iterable[str]) -> Mapping[str, ContentRow]:
+        wanted = set(digests)
+        return {row.digest: row for row in self.of(ContentRow) if row.digest in wanted}
 
     def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
         return frozenset(folded) & {fold(row.topic) for row in self.of(QueueRow)}
@@ -159,21 +160,21 @@ class NaiveGraph:
             for node_id in node_ids
         }
 
-    def tag_queries(self, tags: Iterable[str], interval: int) -> tuple[NodeRow, ...]:
+    def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
         active = {member.node_id for member in self.members([SentinelState.ACTIVE])}
-        wanted = set(tags)
+        wanted = set(asked)
         found = [
             row
             for row in self.of(NodeRow)
             if row.tag_query is not None
-            and row.tag_query.interval == interval
-            and wanted & set(row.tag_query.tags)
+            and any((tag, row.tag_query.interval) in wanted for tag in row.tag_query.tags)
             and row.key in active
         ]
         return tuple(sorted(found, key=lambda row: row.node_id))
 
-    def tag_revision(self, key: TagSetKey) -> int:
-        return next((row.revision for row in self.of(TagSetRow) if row.key == key), 0)
+    def tag_revisions(self, keys: Iterable[TagSetKey]) -> Mapping[TagSetKey, int]:
+        found = {row.key: row.revision for row in self.of(TagSetRow)}
+        return {key: found.get(key, 0) for key in keys}
 
     def nodes(self, node_ids: Iterable[str]) -> Mapping[str, NodeRow]:
         wanted = set(node_ids)
@@ -214,6 +215,9 @@ class NaiveGraph:
                 last[row.claim_id] = max(last.get(row.claim_id, 0), row.lease_until_ms)
         overdue = sorted((until, claim_id) for claim_id, until in last.items() if until <= self.clock())
         return tuple(claim_id for _, claim_id in overdue[:limit])
+
+    def counters(self, names: Iterable[str]) -> Mapping[str, int]:
+        return {name: self.counter(name) for name in names}
 
     def counter(self, name: str) -> int:
         return next((row.value for row in self.of(CounterRow) if row.name == name), 0)

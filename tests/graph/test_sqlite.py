@@ -121,7 +121,7 @@ def test_a_kill_at_any_instant_leaves_whole_transactions(path: Path) -> None:
     from dagmanager.graph.sqlite import SqliteGraph
     graph = SqliteGraph(pathlib.Path(sys.argv[1]), lambda: 1000)
     def work(tx):
-        value = tx.counter("c0") + 1
+        value = tx.counters(["c0"])["c0"] + 1
         tx.lock(Locks(counters=tuple(sorted({names!r}))))
         for name in {names!r}:
             tx.put([CounterRow(name, value)])
@@ -139,7 +139,7 @@ def test_a_kill_at_any_instant_leaves_whole_transactions(path: Path) -> None:
             assert writer.stdout.readline() == b"up\n"
             time.sleep(wait_ms / 1000)
             writer.send_signal(signal.SIGKILL)
-        found = graph.transact(lambda tx: {tx.counter(name) for name in names})
+        found = graph.transact(lambda tx: {tx.counters([name])[name] for name in names})
         assert len(found) == 1, "half a transaction"
         values.append(found.pop())
     assert values == sorted(values)
