@@ -238,12 +238,14 @@ class Neo4jTransaction:
 
     def put(self, rows: Sequence[Row]) -> None:
         """Insert or replace; what rivals decide from is written under its lock only."""
+        self._must_be_open()
         for row in rows:
             self._order.must_hold(row)
         self._change(lambda: writes.put(self._run, rows))
 
     def delete(self, rows: Sequence[Row]) -> None:
         """Remove by key; a queue row is a tombstone one day and never goes."""
+        self._must_be_open()
         for row in rows:
             self._order.must_hold(row)
             if isinstance(row, QueueRow):
@@ -280,7 +282,10 @@ class Neo4jTransaction:
             raise
 
     def _run(self, statement: LiteralString, parameters: dict[str, Any]) -> list[Any]:
+        return self._must_be_open()(statement, parameters)
+
+    def _must_be_open(self) -> writes.Run:
         if self._open_run is None:
             msg = "this transaction is over"
             raise AssertionError(msg)
-        return self._open_run(statement, parameters)
+        return self._open_run
