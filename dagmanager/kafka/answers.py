@@ -1,0 +1,62 @@
+"""What the client library's errors mean to us."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from confluent_kafka import KafkaError
+
+from dagmanager.errors import UnavailableError
+
+HEARD_FOR_S: Final = 30.0
+ABSENT: Final = frozenset(
+    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+)
+TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+# Who we are, or what we may do, is refused: waiting does not help, a person does.
+FORBIDDEN: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
+        KafkaError.ILLEGAL_SASL_STATE,
+        KafkaError._AUTHENTICATION,
+        KafkaError._SSL,
+    }
+)
+
+
+class Heard:
+    """What a client last said of its connections: a request's timeout alone does not tell why."""
+
+    def __init__(self, servers: str) -> None:
+        """Nothing heard of these servers."""
+        self._servers = servers
+        self._code = 0
+        self._text = ""
+        self._at = -HEARD_FOR_S
+
+    def __call__(self, error: KafkaError) -> None:
+        """The library's `error_cb`. That all brokers are down says less than what went before."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and self.reason():
+            return
+        self._code, self._text, self._at = error.code(), error.str(), time.monotonic()
+
+    def reason(self) -> str:
+        """The last complaint, if it is fresh."""
+        return self._text if time.monotonic() - self._at < HEARD_FOR_S else ""
+
+    def is_forbidden(self) -> bool:
+        """Whether the servers turned us away, rather than being away."""
+        return bool(self.reason()) and self._code in FORBIDDEN
+
+    def unavailable(self, doing: str, error: KafkaError | None = None) -> UnavailableError:
+        """The error to raise: what we were doing, what the library answered, and why it thinks so."""
+        parts = [error.str() if error is not None else "no answer in time", self.reason()]
+        if (error is not None and error.code() in FORBIDDEN) or self.is_forbidden():
+            parts.append("check the credentials in kafka_options and this principal's ACLs")
+        told = "; ".join(dict.fromkeys(part for part in parts if part))
+        return UnavailableError(f"Kafka at {self._servers} ({doing}): {told}")

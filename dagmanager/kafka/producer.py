@@ -1,0 +1,125 @@
+"""Deliveries that are checked: the stock sink of Bytewax loses records silently (reliability 1.1, LOSS 1)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from dagmanager.errors import UnavailableError
+from dagmanager.kafka.answers import TOO_LARGE, Heard
+from dagmanager.kafka.options import KafkaAddress, client, producer_options
+
+_POLL_S: Final = 0.05
+Failures = dict[int, KafkaError]
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """A record on its way out. Records of one key, in one topic, keep their order."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class KafkaProducer:
+    """One client of the library, made anew after a failure. Safe between threads, one delivery at a time."""
+
+    def __init__(self, address: KafkaAddress) -> None:
+        """Connects in the background. `SettingsError` for options that the library does not take."""
+        self.address = address
+        self._heard = Heard(address.servers)
+        self._lock = threading.Lock()
+        self._client: Producer | None = self._connected()
+
+    def deliver(self, records: Sequence[Outgoing]) -> tuple[int, ...]:
+        """Every record is acknowledged by all in-sync replicas when this returns, in order.
+
+        Gives the positions of those that are too large for the broker: all others are delivered. Blocks
+        for `delivery_s` at most (for each record, once one was too large). `UnavailableError` when any was
+        not acknowledged: some may have been written all the same, so the caller's repeat may double them.
+        """
+        with self._lock:
+            failed = self._sent(records)
+            large = [position for position, error in sorted(failed.items()) if error.code() in TOO_LARGE]
+            self._raise_other(failed, records)
+            if not large:
+                return ()
+            # The broker refuses a whole batch of the wire for one record, and later ones went out already:
+            # what follows is sent again, one by one and so in order.
+            return tuple(
+                position
+                for position in range(large[0], len(records))
+                if self._is_too_large(records[position])
+            )
+
+    def _is_too_large(self, record: Outgoing) -> bool:
+        failed = self._sent([record])
+        self._raise_other(failed, [record])
+        return bool(failed)
+
+    def _raise_other(self, failed: Failures, records: Sequence[Outgoing]) -> None:
+        for position, error in sorted(failed.items()):
+            if error.code() not in TOO_LARGE:
+                if error.fatal():
+                    self._client = None
+                raise self._heard.unavailable(f"writing to topic {records[position].topic}", error)
+
+    def _sent(self, records: Sequence[Outgoing]) -> Failures:
+        """Send all and wait; what failed, by position."""
+        failed: Failures = {}
+        deadline = time.monotonic() + self.address.delivery_s
+        producer = self._client or self._connected()
+        self._client = producer
+        for position, record in enumerate(records):
+            while not self._queued(producer, record, _noting(failed, position)):
+                if time.monotonic() >= deadline:
+                    raise self._given_up(producer, record.topic)
+                producer.poll(_POLL_S)
+        if records and producer.flush(max(deadline - time.monotonic(), 0.001)):
+            raise self._given_up(producer, records[0].topic)
+        return failed
+
+    def _queued(
+        self,
+        producer: Producer,
+        record: Outgoing,
+        on_delivery: Callable[[KafkaError | None, Message], None],
+    ) -> bool:
+        """Whether there was room in the client's queue."""
+        try:
+            producer.produce(
+                record.topic,
+                record.value,
+                record.key,
+                headers=list(record.headers),
+                on_delivery=on_delivery,
+            )
+        except BufferError:
+            return False
+        except KafkaException as refused:
+            on_delivery(refused.args[0], None)  # type: ignore[arg-type]  # no message was made
+        return True
+
+    def _given_up(self, producer: Producer, topic: str) -> UnavailableError:
+        """Take back all that waits, and the client with it: its next one starts a new sequence."""
+        producer.purge()
+        producer.poll(0)
+        self._client = None
+        return self._heard.unavailable(f"writing to topic {topic}")
+
+    def _connected(self) -> Producer:
+        return client(Producer, {**producer_options(self.address), "error_cb": self._heard})
+
+
+def _noting(failed: Failures, position: int) -> Callable[[KafkaError | None, Message], None]:
+    def note(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failed[position] = error
+
+    return note
