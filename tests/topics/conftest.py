@@ -9,6 +9,9 @@ from uuid import uuid4
 import pytest
 
 from dagmanager.graph.sqlite_file import SqliteFile
+from dagmanager.kafka.admin import KafkaAdmin
+from dagmanager.kafka.options import KafkaAddress
+from dagmanager.topics.kafka import KafkaTopics
 from dagmanager.topics.memory import MemoryTopics
 from dagmanager.topics.sqlite import SqliteTopics
 
@@ -17,8 +20,20 @@ pytest.register_assert_rewrite("tests.topics.contract")
 from tests.topics.contract import Broker  # noqa: E402 - its asserts are rewritten only from here on
 
 
-@pytest.fixture(params=["memory", "memory, slow", "sqlite", "sqlite, slow"])
+@pytest.fixture(
+    params=[
+        "memory",
+        "memory, slow",
+        "sqlite",
+        "sqlite, slow",
+        pytest.param("kafka", marks=pytest.mark.live("kafka")),
+    ]
+)
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    if request.param == "kafka":
+        # Asked for here, so that the embedded ones need no broker.
+        yield KafkaTopics(KafkaAdmin(KafkaAddress(request.getfixturevalue("kafka"))))
+        return
     ready_after = 2 if "slow" in request.param else 0
     if request.param.startswith("memory"):
         yield MemoryTopics(brokers=2, ready_after=ready_after)

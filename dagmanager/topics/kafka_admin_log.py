@@ -1,0 +1,30 @@
+"""The record of topic creations and deletions, as a topic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from dagmanager.engine.ports import AdminEntry
+from dagmanager.errors import UnavailableError
+from dagmanager.kafka.producer import KafkaProducer, Outgoing
+
+
+class KafkaAdminLog:
+    """`AdminLog`: one JSON record per entry, with the fields of `AdminEntry`, keyed by topic."""
+
+    def __init__(self, producer: KafkaProducer, topic: str) -> None:
+        """`topic` is where the records go."""
+        self._producer = producer
+        self._topic = topic
+
+    def append(self, entries: Sequence[AdminEntry]) -> None:
+        """Acknowledged by all in-sync replicas before it returns; `UnavailableError` otherwise."""
+        records = [
+            Outgoing(self._topic, entry.topic.encode(), msgspec.json.encode(entry)) for entry in entries
+        ]
+        if self._producer.deliver(records):
+            # A kilobyte at most: the topic's limit is wrong, and no creation may count without its line.
+            msg = f"topic {self._topic} takes no record of a kilobyte: raise its max.message.bytes"
+            raise UnavailableError(msg)

@@ -1,0 +1,43 @@
+"""Control events on their way to the ControlBus (contract; decisions 7)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from dagmanager.engine.rows import OutboxRow
+from dagmanager.kafka.producer import KafkaProducer, Outgoing
+
+logger = logging.getLogger("dagmanager.events")
+
+
+class KafkaEvents:
+    """`EventSink`. Runs inside the graph's transaction: the producer's `delivery_s` must be well below that
+    transaction's time limit.
+
+    An event that is larger than its topic takes is dropped with an error in the log and counted: no
+    later try could deliver it, and it would hold up every event behind it. What it would have said is in
+    the graph; raising the topic's `max.message.bytes` lets the next change of the same set through.
+    """
+
+    def __init__(self, producer: KafkaProducer, topic_of: Mapping[str, str]) -> None:
+        """`topic_of` maps a channel to its topic; an empty or absent one turns the channel off."""
+        self._producer = producer
+        self._topic_of = topic_of
+        self.dropped = 0
+
+    def publish(self, events: Sequence[OutboxRow]) -> None:
+        """All acknowledged, in order, before it returns; `UnavailableError` otherwise."""
+        due = [event for event in events if self._topic_of.get(event.channel)]
+        records = [
+            Outgoing(self._topic_of[event.channel], event.message_key.encode(), event.value) for event in due
+        ]
+        for position in self._producer.deliver(records):
+            event = due[position]
+            self.dropped += 1
+            logger.error(
+                "event %s has %d bytes, more than topic %s takes: dropped",
+                event.event_id[:200],
+                len(event.value),
+                self._topic_of[event.channel],
+            )

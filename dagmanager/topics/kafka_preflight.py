@@ -1,0 +1,137 @@
+"""Before a process starts: is the broker there, and are our own topics there and as they must be?
+
+Missing topics are made where that is allowed (dev, `init`), and refused else. A topic that is there is
+never changed: what is wrong with it is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+from confluent_kafka import KafkaError
+
+from dagmanager.engine.ports import TopicInfo
+from dagmanager.errors import SettingsError, UnavailableError
+from dagmanager.kafka.admin import Asked, KafkaAdmin
+
+# What a record holds beside its value: key, headers, and the batch around it.
+ENVELOPE_BYTES: Final = 128 * 1024
+_MESSAGE_BYTES: Final = "max.message.bytes"
+_RETENTION: Final = "retention.ms"
+_POLICY: Final = "cleanup.policy"
+_TIME: Final = "message.timestamp.type"
+_FOR_EVER: Final = -1
+_NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"
+
+
+class OwnTopic(msgspec.Struct, frozen=True):
+    """A topic that this product cannot do without. `setting` is the field that names it.
+
+    Records have up to `value_bytes` of value. `retention_ms` < 0 keeps for ever; a topic that is there
+    must keep at least `kept_ms_min`. `broker_time`: its records should carry the broker's clock.
+    """
+
+    setting: str
+    topic: str
+    value_bytes: int
+    retention_ms: int
+    kept_ms_min: int = 0
+    partitions: int = 1
+    broker_time: bool = False
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What was found. `created` and `warnings` are for the log; errors were raised."""
+
+    brokers: int
+    created: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def check_topics(admin: KafkaAdmin, wanted: Sequence[OwnTopic], replication: int, create: bool) -> Verdict:
+    """Check all, and with `create` make what is missing; idempotent, each request with its time limit.
+
+    `replication` is capped at the brokers that are up. Raises `UnavailableError` when no broker answers,
+    `SettingsError` with one line per problem when we are turned away or a topic is not as it must be.
+    """
+    try:
+        brokers = admin.brokers()
+        found = admin.describe([own.topic for own in wanted])
+        missing = [own for own in wanted if own.topic not in found]
+        created = _created(admin, missing, min(replication, brokers)) if create else ()
+        configs = admin.configs([own.topic for own in wanted if own not in missing])
+    except UnavailableError as away:
+        if admin.heard.is_forbidden():
+            raise SettingsError(str(away)) from away
+        raise
+    errors = [] if create else [_is_missing(own) for own in missing]
+    warnings: list[str] = []
+    for own in wanted:
+        if own.topic in found and own.topic in configs:
+            more, less = problems(own, found[own.topic], configs[own.topic])
+            errors += more
+            warnings += less
+    if errors:
+        raise SettingsError("\n".join(errors))
+    return Verdict(brokers, created, tuple(warnings))
+
+
+def problems(own: OwnTopic, info: TopicInfo, config: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Errors and warnings about a topic that is there."""
+    errors: list[str] = []
+    warnings: list[str] = []
+    name = f"{own.setting}: topic {own.topic}"
+    if info.topic_id in ("", _NO_ID):
+        errors.append(f"{name} has no id: Kafka 2.8 or newer is needed")
+    if config[_POLICY] != "delete":
+        errors.append(f"{name} has cleanup.policy {config[_POLICY]}; it must be delete, records would vanish")
+    if int(config[_MESSAGE_BYTES]) < own.value_bytes:
+        errors.append(
+            f"{name} takes records of {config[_MESSAGE_BYTES]} bytes, {own.value_bytes} are needed: "
+            f"raise its {_MESSAGE_BYTES}"
+        )
+    kept_ms = int(config[_RETENTION])
+    if kept_ms != _FOR_EVER and kept_ms < own.kept_ms_min:
+        errors.append(
+            f"{name} keeps records for {kept_ms} ms, {own.kept_ms_min} ms are needed: raise its {_RETENTION}"
+        )
+    if own.broker_time and config[_TIME] != "LogAppendTime":
+        warnings.append(
+            f"{name} carries its senders' clocks: one that runs ahead makes later submissions of others "
+            f"`late`; set its {_TIME} to LogAppendTime"
+        )
+    return errors, warnings
+
+
+def _created(admin: KafkaAdmin, missing: Sequence[OwnTopic], replication: int) -> tuple[str, ...]:
+    answers = admin.create({own.topic: _asked(own, replication) for own in missing})
+    refused = {topic: error for topic, error in answers.items() if error is not None}
+    for own in missing:
+        error = refused.get(own.topic)
+        if error is None or error.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody was faster
+            continue
+        away = admin.heard.unavailable(f"creating {own.topic} ({own.setting})", error)
+        if error.code() in _AWAY:
+            raise away
+        raise SettingsError(str(away))
+    return tuple(own.topic for own in missing if own.topic not in refused)
+
+
+_AWAY: Final = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT})
+
+
+def _asked(own: OwnTopic, replication: int) -> Asked:
+    config = {
+        _RETENTION: str(max(own.retention_ms, _FOR_EVER)),
+        _POLICY: "delete",
+        _MESSAGE_BYTES: str(own.value_bytes + ENVELOPE_BYTES),
+    }
+    if own.broker_time:
+        config[_TIME] = "LogAppendTime"
+    return Asked(own.partitions, replication, config)
+
+
+def _is_missing(own: OwnTopic) -> str:
+    return f"{own.setting}: topic {own.topic} is missing: `dagmanager init` makes it, or name another"
