@@ -7,6 +7,7 @@ retried, or stops the flow without losing the offset (decisions 9, reliability 1
     └── DagManagerError            is_retryable() answers for itself
         ├── SettingsError          the configuration does not hold (exit 2 / refused start)
         ├── UnavailableError       a store or broker is away; retryable (exit 4)
+        ├── InputLostError         what was still to be read is gone: a person must decide
         ├── ConstraintError        a unique row is taken by a rival; the transaction is retried whole
         └── ClaimLostError         the claim is no longer ours: another process took it over
 """
@@ -111,6 +112,13 @@ class UnavailableError(DagManagerError):
     def is_retryable(self) -> bool:
         """Always: the world may come back."""
         return True
+
+
+class InputLostError(DagManagerError):
+    """Records that were still to be read are gone, or their topic is another one now.
+
+    Never skipped over: the message says what was expected and what to do.
+    """
 
 
 class ConstraintError(DagManagerError):

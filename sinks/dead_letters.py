@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import orjson
+from blake3 import blake3
 
+from dagmanager.engine.chunks import DEAD_LETTER_BYTES
 from dagmanager.engine.journey import Message
 from sinks.json_lines import JsonLinesSink, Patiently
+from sinks.kafka_records import Delivery, Destination, KafkaRecordsSink, Positions
 
 FILE: Final = "dead-letters.jsonl"
 
@@ -17,6 +22,22 @@ FILE: Final = "dead-letters.jsonl"
 def dead_letter_file(results: Path, patiently: Patiently) -> JsonLinesSink:
     """A line is `{key, headers, value_base64}`; the bytes may be anything, so base64."""
     return JsonLinesSink(results / FILE, _line, patiently)
+
+
+def dead_letter_topic(
+    topic: str, delivery: Delivery, patiently: Callable[[Callable[[], Positions]], Positions]
+) -> KafkaRecordsSink:
+    """Original bytes under their own key, reason and origin in the headers."""
+    return KafkaRecordsSink(Destination(topic, delivery, patiently, cut))
+
+
+def cut(message: Message) -> Message:
+    """The letter for a topic that does not take it whole: the first 64 KiB, digest and length in the headers."""
+    value, headers = message.value, message.headers
+    if not any(name == "value-digest" for name, _ in headers):
+        digest = "blake3:" + blake3(value).hexdigest()
+        headers = (*headers, ("value-digest", digest.encode()), ("value-length", b"%d" % len(value)))
+    return msgspec.structs.replace(message, value=value[:DEAD_LETTER_BYTES], headers=headers)
 
 
 def _line(message: Message) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from dagmanager.engine.journey import Message
 from sinks.json_lines import JsonLinesSink, Patiently
+from sinks.kafka_records import Delivery, Destination, KafkaRecordsSink, Positions
 
 FILE: Final = "diffs.jsonl"
 
@@ -14,6 +16,13 @@ FILE: Final = "diffs.jsonl"
 def diff_chunk_file(results: Path, patiently: Patiently) -> JsonLinesSink:
     """Each line is the value that would be the record on the diffs topic."""
     return JsonLinesSink(results / FILE, _line, patiently)
+
+
+def diff_chunk_topic(
+    topic: str, delivery: Delivery, patiently: Callable[[Callable[[], Positions]], Positions]
+) -> KafkaRecordsSink:
+    """One record per chunk, keyed by strategy. A chunk has 900 kB at most, so none is ever too large."""
+    return KafkaRecordsSink(Destination(topic, delivery, patiently))
 
 
 def _line(message: Message) -> bytes:

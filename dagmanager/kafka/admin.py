@@ -62,6 +62,7 @@ class KafkaAdmin:
 
     def describing(self, topic: str) -> Future[TopicDescription]:
         """A request on its way, for those who must not wait."""
+        self._client.poll(0)
         asked = TopicCollection([topic])
         return self._client.describe_topics(asked, request_timeout=self.address.request_s)[topic]
 
@@ -127,6 +128,8 @@ class KafkaAdmin:
             return error
         except TimeoutError as late:
             raise self.heard.unavailable(doing) from late
+        finally:
+            self._client.poll(0)  # complaints of its connections come only when they are asked for
 
 
 def info(told: TopicDescription) -> TopicInfo:

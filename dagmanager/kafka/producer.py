@@ -7,24 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.answers import TOO_LARGE, Heard
 from dagmanager.kafka.options import KafkaAddress, client, producer_options
+from dagmanager.kafka.records import Outgoing
 
 _POLL_S: Final = 0.05
 Failures = dict[int, KafkaError]
-
-
-class Outgoing(msgspec.Struct, frozen=True):
-    """A record on its way out. Records of one key, in one topic, keep their order."""
-
-    topic: str
-    key: bytes | None
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class KafkaProducer:

@@ -79,8 +79,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     memory_repo_path: Annotated[str, About("Graph", "SQLite file in which the graph of a run without servers persists; empty forgets it at the end.", example="dagmanager.sqlite")] = ""
 
     kafka_dsn: Annotated[str, About("Kafka", "Bootstrap servers of Kafka, separated by commas; empty keeps topics in memory.", required_in_prod=True, example="localhost:9092")] = ""
+    kafka_options: Annotated[Mapping[str, str], About("Kafka", "Further options of the client library (librdkafka), such as `security.protocol`, `ssl.ca.location` and `sasl.*`; give passwords as `${NAME}`.", secret=True, example="{security.protocol: SASL_SSL, sasl.mechanism: SCRAM-SHA-512, sasl.username: dagmanager}")] = msgspec.field(default_factory=dict)
+    kafka_request_seconds: Annotated[Seconds, About("Kafka", "How long a request about topics may stay unanswered before it is made again.")] = 5.0
+    kafka_delivery_seconds: Annotated[Seconds, About("Kafka", "How long a written record may stay unacknowledged before it is written again.")] = 10.0
     kafka_metrics_url: Annotated[str, About("Kafka", "Prometheus address with the brokers' metrics; the collector works in half batches while they are busy.", example="http://localhost:9090")] = ""
     submissions_topic: Annotated[TopicName, About("Kafka", "Topic from which submissions are read.")] = "dagmanager.submissions"
+    submissions_partitions: Annotated[str, About("Kafka", "Which partitions this process reads: empty for all, `0-3,6` for these, `0/2` for every second one beginning with 0.", example="0/2")] = ""
     diffs_topic: Annotated[TopicName, About("Kafka", "Topic to which answers are written.")] = "dagmanager.diffs"
     dead_letters_topic: Annotated[TopicName, About("Kafka", "Topic to which refused submissions go with their original bytes.")] = "dagmanager.dead-letters"
     admin_log_topic: Annotated[TopicName, About("Kafka", "Topic that records each creation and deletion of a topic.")] = "dagmanager.admin-log"
@@ -88,6 +92,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     results_path: Annotated[str, About("Kafka", "Folder under which answers, dead letters and events are written when there is no Kafka.")] = "results"
 
     controlbus_dsn: Annotated[str, About("ControlBus", "Bootstrap servers of the ControlBus; empty turns queue events off.", required_in_prod=True, example="localhost:9092")] = ""
+    controlbus_options: Annotated[Mapping[str, str], About("ControlBus", "Further options of the client library for the ControlBus; empty takes `kafka_options`.", secret=True, example="{security.protocol: SSL}")] = msgspec.field(default_factory=dict)
+    controlbus_delivery_seconds: Annotated[Seconds, About("ControlBus", "How long an event may stay unacknowledged before it is published again; must be well below the graph's transaction time limit.")] = 5.0
     controlbus_queue_topic: Annotated[OptionalTopicName, About("ControlBus", "Topic of queue events; empty turns them off.", required_in_prod=True, prod_default="")] = "queue"
     controlbus_sentinel_topic: Annotated[TopicName, About("ControlBus", "Topic of traffic weight events.")] = "sentinel_weight"
 

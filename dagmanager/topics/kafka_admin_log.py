@@ -8,7 +8,8 @@ import msgspec
 
 from dagmanager.engine.ports import AdminEntry
 from dagmanager.errors import UnavailableError
-from dagmanager.kafka.producer import KafkaProducer, Outgoing
+from dagmanager.kafka.producer import KafkaProducer
+from dagmanager.kafka.records import Outgoing
 
 
 class KafkaAdminLog:

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from dagmanager.engine.rows import OutboxRow
-from dagmanager.kafka.producer import KafkaProducer, Outgoing
+from dagmanager.kafka.producer import KafkaProducer
+from dagmanager.kafka.records import Outgoing
 
 logger = logging.getLogger("dagmanager.events")
 

@@ -1,0 +1,44 @@
+"""Which partitions one process reads, when several single-worker flows share a topic (reliability 1.6)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from dagmanager.errors import SettingsError
+
+_RANGES: Final = re.compile(r"\d{1,6}(-\d{1,6})?(,\d{1,6}(-\d{1,6})?)*")
+_OF: Final = re.compile(r"(\d{1,6})/(\d{1,6})")
+
+
+class PartitionShare(msgspec.Struct, frozen=True):
+    """`''` is all, `0-3,6` these, `0/2` every second one beginning with 0.
+
+    Processes that share a topic need shares that do not overlap, and a recovery folder each.
+    """
+
+    text: str = ""
+
+    def of(self, partitions: int, topic: str) -> list[int]:
+        """The numbers, ascending; `SettingsError` when the text, or a number in it, is no good."""
+        text = self.text.replace(" ", "")
+        if not text:
+            return list(range(partitions))
+        if part := _OF.fullmatch(text):
+            index, count = int(part[1]), int(part[2])
+            if index >= count:
+                raise SettingsError(f"submissions_partitions: {text} is no part of {count}: 0 to {count - 1}")
+            return list(range(index, partitions, count))
+        if not _RANGES.fullmatch(text):
+            msg = f"submissions_partitions: {self.text!r} is neither like `0-3,6` nor like `0/2`"
+            raise SettingsError(msg)
+        chosen: set[int] = set()
+        for each in text.split(","):
+            first, _, last = each.partition("-")
+            chosen.update(range(int(first), int(last or first) + 1))
+        if not chosen or max(chosen) >= partitions:
+            msg = f"submissions_partitions: {self.text} is not in topic {topic}, which has {partitions} partitions"
+            raise SettingsError(msg)
+        return sorted(chosen)

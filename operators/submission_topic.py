@@ -1,0 +1,214 @@
+"""Submissions from a Kafka topic: each partition read in order, its offset kept in the flow's snapshots.
+
+No offset is ever skipped: one that is gone, a topic that was made anew, a record that cannot be read, all
+stop the flow with an `InputLostError`. An absent broker does not: reading stalls and goes on by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+
+from dagmanager.dag.model import Origin, Record
+from dagmanager.engine.ports import TopicInfo
+from dagmanager.engine.reading import strategy_of
+from dagmanager.errors import InputLostError, SettingsError
+from dagmanager.kafka.admin import KafkaAdmin
+from dagmanager.kafka.answers import Heard
+from dagmanager.kafka.options import KafkaAddress, client, consumer_options
+from dagmanager.kafka.progress import PartitionProgress, TopicProgress
+from operators.partition_share import PartitionShare
+from operators.topic_watch import EVERY_S, TopicWatch, other_topic
+
+logger = logging.getLogger("dagmanager.flow")
+
+BATCH_RECORDS: Final = 64
+STATE_VERSION: Final = 1
+_GONE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+# The library would go on behind it.
+_UNREADABLE: Final = frozenset({KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError.INVALID_MSG})
+_UNKNOWN: Final = -1
+Keyed = tuple[str, Record]
+State = dict[str, Any]
+
+
+class SubmissionsAt(msgspec.Struct, frozen=True):
+    """What is read: a topic, which of its partitions, how many records at once at most, and how often it is
+    asked whether it is still the same topic."""
+
+    address: KafkaAddress
+    topic: str
+    share: PartitionShare = PartitionShare()
+    batch_records: int = BATCH_RECORDS
+    watch_s: float = EVERY_S
+
+
+class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
+    """One partition, by a consumer of its own. State: `{"v": 1, "topic_id": …, "offset": next}`."""
+
+    def __init__(
+        self,
+        at: SubmissionsAt,
+        partition: TopicPartition,
+        topic_id: str,
+        watch: TopicWatch,
+        stopping: Callable[[], bool],
+    ) -> None:
+        """Read on from the partition's offset; a negative one is the first that the broker still has."""
+        self._at = at
+        self._topic_id = topic_id
+        self._watch = watch
+        self._stopping = stopping
+        self.number = partition.partition
+        self._next: int | None = partition.offset if partition.offset >= 0 else None
+        self._held: list[Message] = []
+        self._complaints: set[int] = set()
+        self._closed = False
+        self._partition = partition
+        self._consumer = client(
+            Consumer, {**consumer_options(at.address), "error_cb": Heard(at.address.servers)}
+        )
+        self._consumer.assign([partition])
+
+    def next_batch(self) -> Iterable[Keyed]:
+        """What has come, at once; StopIteration when the run is stopped."""
+        if self._stopping():
+            raise StopIteration
+        self._watch.look()
+        messages = self._held or self._consumer.consume(self._at.batch_records, 0)
+        self._held = []
+        batch: list[Keyed] = []
+        for index, message in enumerate(messages):
+            error = message.error()
+            if error is None:
+                batch.append(self._read(message))
+            elif batch:  # what came before it is answered first
+                self._held = messages[index:]
+                break
+            else:
+                self._judge(error, message)
+        return batch
+
+    def snapshot(self) -> State:
+        """Where to go on; no offset while nothing was read."""
+        return {"v": STATE_VERSION, "topic_id": self._topic_id, "offset": self._next}
+
+    def close(self) -> None:
+        """Let go of the consumer."""
+        self._closed = True
+        self._consumer.close()
+
+    def progress(self) -> PartitionProgress:
+        """For metrics, from any thread; asks nobody."""
+        low = high = _UNKNOWN
+        if not self._closed:
+            with suppress(RuntimeError):  # closed meanwhile
+                low, high = self._consumer.get_watermark_offsets(self._partition, cached=True)
+        position = low if self._next is None else self._next
+        return PartitionProgress(
+            self.number, position if position >= 0 else None, high if high >= 0 else None
+        )
+
+    def _read(self, message: Message) -> Keyed:
+        offset = message.offset()
+        value = message.value() or b""  # a tombstone is refused as what it is: no JSON
+        origin = Origin(self._at.topic, self._topic_id, self.number, offset or 0)
+        _, timestamp_ms = message.timestamp()
+        record = Record(value, origin, message.key(), max(timestamp_ms, 0))
+        self._next = (offset or 0) + 1
+        return strategy_of(record), record
+
+    def _judge(self, error: KafkaError, message: Message) -> None:
+        code = error.code()
+        where = f"partition {self.number} of topic {self._at.topic}"
+        if code in _GONE:
+            wanted = "the first record" if self._next is None else f"offset {self._next}"
+            msg = (
+                f"{where} has no {wanted} any more: retention or a person removed records that were not "
+                "read yet. Look at what was lost; a new recovery folder starts with what is left"
+            )
+            raise InputLostError(msg)
+        if code in _UNREADABLE:
+            msg = f"{where}: the record at offset {message.offset()} cannot be read: {error.str()}"
+            raise InputLostError(msg)
+        if error.fatal():
+            msg = f"{where} cannot be read any more: {error.str()}"
+            raise InputLostError(msg)
+        if code not in self._complaints:
+            self._complaints.add(code)
+            logger.warning("%s: %s; reading goes on when that is over", where, error.str())
+
+
+class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
+    """The submissions topic, or this process' share of its partitions.
+
+    New partitions are read after a restart. Blocks for a request's time limit at the start, and
+    raises `UnavailableError` when no broker answers then.
+    """
+
+    def __init__(self, at: SubmissionsAt, stopping: Callable[[], bool]) -> None:
+        """Asks nobody yet."""
+        self._at = at
+        self._stopping = stopping
+        self._admin = KafkaAdmin(at.address)
+        self._lock = threading.Lock()
+        self._found: TopicInfo | None = None
+        self._watch: TopicWatch | None = None
+        self._parts: list[TopicPartitionReader] = []
+
+    def list_parts(self) -> list[str]:
+        """One for each partition of our share."""
+        return [self._part(number) for number in self._at.share.of(self._topic().partitions, self._at.topic)]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: State | None) -> TopicPartitionReader:
+        """Resume where the snapshot says, else begin with the first record that there is."""
+        found = self._topic()
+        number = int(for_part.rpartition("/")[2])
+        offset = self._resumed(found, number, resume_state)
+        place = TopicPartition(self._at.topic, number, offset)
+        with self._lock:
+            if self._watch is None:
+                self._watch = TopicWatch(self._admin, found, self._at.watch_s)
+            part = TopicPartitionReader(self._at, place, found.topic_id, self._watch, self._stopping)
+            self._parts.append(part)
+        return part
+
+    def progress(self) -> TopicProgress:
+        """Position and end of each partition read here; from any thread, asks nobody."""
+        with self._lock:
+            parts, watch = tuple(self._parts), self._watch
+        partitions = sorted((part.progress() for part in parts), key=lambda each: each.partition)
+        return TopicProgress(self._at.topic, watch is None or watch.reachable, tuple(partitions))
+
+    def _part(self, number: int) -> str:
+        return f"{self._at.topic}/{number}"
+
+    def _topic(self) -> TopicInfo:
+        """The topic as it was when first asked for: all partitions must be of one incarnation."""
+        with self._lock:
+            if self._found is None:
+                self._found = self._admin.describe([self._at.topic]).get(self._at.topic)
+            if self._found is None:
+                msg = f"submissions_topic: topic {self._at.topic} is missing"
+                raise SettingsError(msg)
+            return self._found
+
+    def _resumed(self, found: TopicInfo, number: int, state: State | None) -> int:
+        if state is None:
+            return OFFSET_BEGINNING
+        if state.get("v") != STATE_VERSION:
+            msg = (
+                f"the recovery folder holds the place in partition {number} of topic {self._at.topic} in "
+                f"another version ({state.get('v')!r}): use the release that wrote it, or a new folder"
+            )
+            raise InputLostError(msg)
+        if state["topic_id"] != found.topic_id:
+            raise InputLostError(other_topic(found.topic, state["topic_id"], found.topic_id))
+        return OFFSET_BEGINNING if state["offset"] is None else int(state["offset"])

@@ -1,0 +1,1 @@
+"""Tests of the Kafka client's room, most on a real broker."""

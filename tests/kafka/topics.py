@@ -1,0 +1,78 @@
+"""Filling and reading topics of the session's broker, with plain clients of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, but not by its stub's rules
+    AdminClient,
+    NewTopic,
+)
+
+PATIENCE_S = 30.0
+NOWHERE = "127.0.0.1:1"
+# After a kill a broker may come back once its old session is over: 9 s by default.
+SOON_BACK = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms": "200"}
+
+
+def until(holds: Callable[[], bool], what: str = "it took too long") -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def make(admin: AdminClient, topic: str, partitions: int = 1, **config: str) -> str:
+    """A topic that has leaders; its name. Config names are written with `_` for `.`."""
+    named = {name.replace("_", "."): value for name, value in config.items()}
+    admin.create_topics([NewTopic(topic, partitions, 1, config=named)])[topic].result(PATIENCE_S)
+    until(lambda: topic in admin.list_topics(timeout=PATIENCE_S).topics)
+    return topic
+
+
+def remove(admin: AdminClient, topic: str) -> None:
+    admin.delete_topics([topic])[topic].result(PATIENCE_S)
+    until(lambda: topic not in admin.list_topics(timeout=PATIENCE_S).topics)
+
+
+def cut_before(admin: AdminClient, topic: str, offset: int) -> None:
+    """What retention does: records before `offset` are gone."""
+    place = TopicPartition(topic, 0, offset)
+    admin.delete_records([place])[place].result(PATIENCE_S)
+
+
+def fill(
+    servers: str, topic: str, values: Sequence[bytes | None], partition: int = 0, key: bytes | None = b"s"
+) -> None:
+    producer = Producer({"bootstrap.servers": servers, "message.max.bytes": 20_000_000})
+    for value in values:
+        producer.produce(topic, value, key, partition=partition)
+    assert producer.flush(PATIENCE_S) == 0
+
+
+def read(servers: str, topic: str, partitions: int = 1) -> list[Message]:
+    """All that is on it now, partition by partition."""
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "tests", "enable.auto.commit": False})
+    found: list[Message] = []
+    try:
+        for number in range(partitions):
+            place = TopicPartition(topic, number, OFFSET_BEGINNING)
+            low, high = consumer.get_watermark_offsets(place, timeout=PATIENCE_S)
+            consumer.assign([place])
+            at = low
+            deadline = time.monotonic() + PATIENCE_S
+            while at < high:
+                assert time.monotonic() < deadline, f"{topic} could not be read to its end"
+                for message in consumer.consume(1000, 0.1):
+                    assert message.error() is None, message.error()
+                    found.append(message)
+                    at = (message.offset() or 0) + 1
+    finally:
+        consumer.close()
+    return found
+
+
+def values(servers: str, topic: str) -> list[bytes | None]:
+    return [message.value() for message in read(servers, topic)]
