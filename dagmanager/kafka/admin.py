@@ -44,9 +44,11 @@ class Asked(msgspec.Struct, frozen=True):
 class KafkaAdmin:
     """Safe between threads. Every method may block for the request's time limit, once per chunk."""
 
-    def __init__(self, address: KafkaAddress) -> None:
-        """Connects in the background. `SettingsError` for options that the library does not take."""
+    def __init__(self, address: KafkaAddress, chunk: int = CHUNK) -> None:
+        """Connects in the background; `chunk` topics in one request. `SettingsError` for options that the
+        library does not take."""
         self.address = address
+        self._chunk = chunk
         self.heard = Heard(address.servers)
         self._client = client(AdminClient, {**admin_options(address), "error_cb": self.heard})
         self._limits = {"request_timeout": address.request_s, "operation_timeout": address.request_s}
@@ -69,7 +71,7 @@ class KafkaAdmin:
     def describe(self, topics: Sequence[str]) -> dict[str, TopicInfo]:
         """Just these; absent ones, and names that no topic can have, are left out."""
         found: dict[str, TopicInfo] = {}
-        for chunk in _chunks([topic for topic in topics if topic]):
+        for chunk in self._chunks([topic for topic in topics if topic]):
             answers = self._client.describe_topics(
                 TopicCollection(chunk), request_timeout=self.address.request_s
             )
@@ -84,7 +86,7 @@ class KafkaAdmin:
     def configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
         """All of each one's config, defaults included; absent ones are left out. Dear: 1 ms a topic."""
         found: dict[str, dict[str, str]] = {}
-        for chunk in _chunks([topic for topic in topics if topic]):
+        for chunk in self._chunks([topic for topic in topics if topic]):
             asked = [ConfigResource(ResourceType.TOPIC, topic) for topic in chunk]
             answers = self._client.describe_configs(asked, request_timeout=self.address.request_s)
             for resource, future in answers.items():
@@ -98,7 +100,7 @@ class KafkaAdmin:
     def create(self, wanted: Mapping[str, Asked]) -> dict[str, KafkaError | None]:
         """Each one's answer, None when it was created. A name must not be empty."""
         answers: dict[str, KafkaError | None] = {}
-        for chunk in creation_chunks(wanted):
+        for chunk in creation_chunks(wanted, self._chunk):
             new = [
                 NewTopic(
                     topic,
@@ -115,10 +117,15 @@ class KafkaAdmin:
     def delete(self, topics: Sequence[str]) -> dict[str, KafkaError | None]:
         """Each one's answer, None when it is gone."""
         answers: dict[str, KafkaError | None] = {}
-        for chunk in _chunks([topic for topic in topics if topic]):
+        for chunk in self._chunks([topic for topic in topics if topic]):
             for topic, future in self._client.delete_topics(chunk, **self._limits).items():
                 answers[topic] = self._told(future, "deleting topics")
         return answers
+
+    def _chunks(self, topics: list[str]) -> Iterator[list[str]]:
+        distinct = list(dict.fromkeys(topics))
+        for start in range(0, len(distinct), self._chunk):
+            yield distinct[start : start + self._chunk]
 
     def _told(self, future: Future[T], doing: str) -> T | KafkaError:
         try:
@@ -144,24 +151,18 @@ def info(told: TopicDescription) -> TopicInfo:
     )
 
 
-def creation_chunks(wanted: Mapping[str, Asked]) -> Iterator[list[str]]:
+def creation_chunks(wanted: Mapping[str, Asked], most: int = CHUNK) -> Iterator[list[str]]:
     """Names in the order given, as many in one request as a controller takes."""
     chunk: list[str] = []
     records = 0
     for topic, asked in wanted.items():
-        if chunk and (len(chunk) == CHUNK or records + asked.records() > RECORDS_MAX):
+        if chunk and (len(chunk) == most or records + asked.records() > RECORDS_MAX):
             yield chunk
             chunk, records = [], 0
         chunk.append(topic)
         records += asked.records()
     if chunk:
         yield chunk
-
-
-def _chunks(topics: list[str]) -> Iterator[list[str]]:
-    distinct = list(dict.fromkeys(topics))
-    for start in range(0, len(distinct), CHUNK):
-        yield distinct[start : start + CHUNK]
 
 
 def _has_leader(partition: Any) -> bool:

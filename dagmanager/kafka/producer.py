@@ -57,8 +57,9 @@ class KafkaProducer:
     def _raise_other(self, failed: Failures, records: Sequence[Outgoing]) -> None:
         for position, error in sorted(failed.items()):
             if error.code() not in TOO_LARGE:
-                if error.fatal():
-                    self._client = None
+                # The next try starts afresh: a client may be beyond help after an error, and it remembers
+                # for minutes that a topic was missing.
+                self._client = None
                 raise self._heard.unavailable(f"writing to topic {records[position].topic}", error)
 
     def _sent(self, records: Sequence[Outgoing]) -> Failures:

@@ -24,7 +24,7 @@ def until(holds: Callable[[], bool], what: str = "it took too long") -> None:
         time.sleep(0.01)
 
 
-def make(admin: AdminClient, topic: str, partitions: int = 1, **config: str) -> str:
+def make(admin: AdminClient, topic: str, partitions: int = 1, /, **config: str) -> str:
     """A topic that has leaders; its name. Config names are written with `_` for `.`."""
     named = {name.replace("_", "."): value for name, value in config.items()}
     admin.create_topics([NewTopic(topic, partitions, 1, config=named)])[topic].result(PATIENCE_S)

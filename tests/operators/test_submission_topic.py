@@ -97,7 +97,12 @@ def test_the_exchange_key_is_the_strategy_that_the_key_names(kafka: str, topic: 
         fill(kafka, topic, [b"x"], key=key)
     part = opened()
     pairs: list[tuple[str, Record]] = []
-    until(lambda: not pairs.extend(part.next_batch()) and len(pairs) == 3)
+
+    def come() -> bool:
+        pairs.extend(part.next_batch())
+        return len(pairs) == 3
+
+    until(come)
     assert [(key, record.key) for key, record in pairs] == [
         ("s-1", b"s-1"),
         ("s-2", b"ingest:s-2"),
@@ -247,7 +252,7 @@ def test_how_far_the_reading_is(kafka: str, topic: str) -> None:
 
 
 def test_each_process_reads_its_share(kafka: str, kafka_admin: AdminClient, topic_prefix: str) -> None:
-    topic = make(kafka_admin, f"{topic_prefix}parts", partitions=5)
+    topic = make(kafka_admin, f"{topic_prefix}parts", 5)
 
     def parts(share: str) -> list[str]:
         at = SubmissionsAt(KafkaAddress(kafka), topic, PartitionShare(share))

@@ -1,0 +1,102 @@
+"""What a start finds out about the broker and our own topics before the flow runs."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from dagmanager.errors import SettingsError, UnavailableError
+from dagmanager.kafka.admin import KafkaAdmin
+from dagmanager.kafka.options import KafkaAddress
+from dagmanager.topics.kafka_preflight import OwnTopic, check_topics
+from tests.kafka.topics import NOWHERE, make
+
+DAY_MS = 86_400_000
+MIB = 1024 * 1024
+
+
+def submissions(topic: str) -> OwnTopic:
+    return OwnTopic("submissions_topic", topic, 8 * MIB, 7 * DAY_MS, DAY_MS, partitions=3, broker_time=True)
+
+
+@pytest.fixture
+def admin(kafka: str) -> KafkaAdmin:
+    return KafkaAdmin(KafkaAddress(kafka))
+
+
+def test_missing_topics_are_made_as_they_must_be_and_only_once(
+    admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
+) -> None:
+    wanted = [submissions(f"{topic_prefix}in"), OwnTopic("diffs_topic", f"{topic_prefix}out", 900_000, -1)]
+    first = check_topics(admin, wanted, replication=3, create=True)
+    assert (first.brokers, set(first.created)) == (1, {own.topic for own in wanted})
+    again = check_topics(admin, wanted, replication=3, create=True)
+    assert (again.created, again.warnings) == ((), ())
+    assert check_topics(admin, wanted, replication=3, create=False).warnings == ()
+    config = admin.configs([wanted[0].topic])[wanted[0].topic]
+    assert (config["cleanup.policy"], config["retention.ms"]) == ("delete", str(7 * DAY_MS))
+    assert config["message.timestamp.type"] == "LogAppendTime"
+    assert int(config["max.message.bytes"]) > 8 * MIB
+    assert admin.describe([wanted[0].topic])[wanted[0].topic].partitions == 3
+
+
+def test_a_missing_topic_is_refused_where_none_may_be_made(
+    admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
+) -> None:
+    wanted = [submissions(f"{topic_prefix}in"), OwnTopic("diffs_topic", f"{topic_prefix}out", 1, -1)]
+    with pytest.raises(SettingsError) as caught:
+        check_topics(admin, wanted, replication=1, create=False)
+    lines = str(caught.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["submissions_topic", "diffs_topic"]
+    assert all("is missing: `dagmanager init` makes it" in line for line in lines)
+    assert admin.describe([own.topic for own in wanted]) == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"cleanup_policy": "compact"}, "cleanup.policy compact; it must be delete"),
+        ({"max_message_bytes": "1048588"}, "takes records of 1048588 bytes, 8388608 are needed"),
+        ({"retention_ms": "60000"}, "keeps records for 60000 ms, 86400000 ms are needed"),
+    ],
+)
+def test_a_topic_that_is_not_as_it_must_be_is_refused_and_left_alone(
+    admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str, config: dict[str, str], words: str
+) -> None:
+    good = {"max_message_bytes": str(9 * MIB), "message_timestamp_type": "LogAppendTime"}
+    topic = make(kafka_admin, f"{topic_prefix}in", 1, **(good | config))
+    before = admin.configs([topic])
+    for create in (True, False):
+        with pytest.raises(SettingsError) as caught:
+            check_topics(admin, [submissions(topic)], replication=1, create=create)
+        assert words in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1
+    assert admin.configs([topic]) == before
+
+
+def test_senders_clocks_are_warned_of(admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str) -> None:
+    topic = make(kafka_admin, f"{topic_prefix}in", max_message_bytes=str(9 * MIB), retention_ms="-1")
+    [warning] = check_topics(admin, [submissions(topic)], replication=1, create=False).warnings
+    assert "LogAppendTime" in warning
+    plain = msgspec.structs.replace(submissions(topic), broker_time=False)
+    assert check_topics(admin, [plain], replication=1, create=False).warnings == ()
+
+
+def test_an_impossible_name_is_a_setting_that_does_not_hold(admin: KafkaAdmin) -> None:
+    with pytest.raises(SettingsError, match="submissions_topic"):
+        check_topics(admin, [submissions("a b")], replication=1, create=True)
+
+
+def test_no_broker_is_unavailable_and_told_soon() -> None:
+    nowhere = KafkaAdmin(KafkaAddress(NOWHERE, request_s=0.5))
+    with pytest.raises(UnavailableError, match="refused"):
+        check_topics(nowhere, [submissions("t")], replication=1, create=True)
+
+
+def test_to_be_turned_away_is_no_outage(kafka: str) -> None:
+    options = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN"}
+    options |= {"sasl.username": "u", "sasl.password": "p"}
+    admin = KafkaAdmin(KafkaAddress(kafka, options, request_s=2.0))
+    with pytest.raises(SettingsError, match="check the credentials"):
+        check_topics(admin, [submissions("t")], replication=1, create=True)

@@ -1,0 +1,104 @@
+"""Control events and the admin log on a real broker."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from dagmanager.engine.ports import AdminEntry, AdminLog, EventSink
+from dagmanager.engine.publish import publish_waiting
+from dagmanager.engine.rows import OutboxRow, OutboxState, TopicSpec
+from dagmanager.errors import UnavailableError
+from dagmanager.graph.memory import MemoryGraph
+from dagmanager.kafka.options import KafkaAddress
+from dagmanager.kafka.producer import KafkaProducer
+from dagmanager.topics.kafka_admin_log import KafkaAdminLog
+from dagmanager.topics.kafka_events import KafkaEvents
+from tests.kafka.topics import NOWHERE, make, read, values
+
+SPEC = TopicSpec(1, 1, -1)
+
+
+def an_event(number: int, channel: str = "queue", size: int = 1) -> OutboxRow:
+    value = b"%d" % number * size
+    return OutboxRow(f"e{number}", "s", number, channel, "a,b", value, OutboxState.WAITING, number)
+
+
+def an_entry(number: int) -> AdminEntry:
+    return AdminEntry("create", f"t{number}", "id", SPEC, "n", "", "k", number)
+
+
+@pytest.fixture
+def producer(kafka: str) -> KafkaProducer:
+    return KafkaProducer(KafkaAddress(kafka))
+
+
+def test_events_go_to_the_topic_of_their_channel_in_order(
+    kafka: str, kafka_admin: AdminClient, topic_prefix: str, producer: KafkaProducer
+) -> None:
+    queue, weight = (make(kafka_admin, f"{topic_prefix}{name}") for name in ("queue", "weight"))
+    events: EventSink = KafkaEvents(producer, {"queue": queue, "sentinel_weight": weight})
+    events.publish([an_event(1), an_event(2, "sentinel_weight"), an_event(3)])
+    events.publish([])
+    assert [(message.key(), message.value()) for message in read(kafka, queue)] == [
+        (b"a,b", b"1"),
+        (b"a,b", b"3"),
+    ]
+    assert values(kafka, weight) == [b"2"]
+
+
+def test_a_channel_without_topic_is_off(kafka: str, producer: KafkaProducer) -> None:
+    KafkaEvents(producer, {"queue": ""}).publish([an_event(1), an_event(2, "sentinel_weight")])
+
+
+def test_an_oversized_event_is_dropped_told_of_and_blocks_nothing(
+    kafka: str,
+    kafka_admin: AdminClient,
+    topic_prefix: str,
+    producer: KafkaProducer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue = make(kafka_admin, f"{topic_prefix}queue", max_message_bytes="1000")
+    events = KafkaEvents(producer, {"queue": queue})
+    graph = MemoryGraph(lambda: 1)
+    graph.transact(lambda tx: tx.put([an_event(1), an_event(2, size=5_000), an_event(3)]))
+    publish_waiting(graph, events)
+    assert values(kafka, queue)[-1] == b"3"
+    assert b"1" in values(kafka, queue)
+    assert graph.waiting_events(10) == ()
+    assert events.dropped == 1
+    assert "event e2 has 5000 bytes" in caplog.text
+
+
+def test_events_stay_in_the_outbox_while_the_broker_is_away() -> None:
+    events = KafkaEvents(KafkaProducer(KafkaAddress(NOWHERE, delivery_s=0.3)), {"queue": "q"})
+    graph = MemoryGraph(lambda: 1)
+    graph.transact(lambda tx: tx.put([an_event(1)]))
+    with pytest.raises(UnavailableError):
+        publish_waiting(graph, events)
+    assert graph.waiting_events(10) == (an_event(1),)
+
+
+def test_the_admin_log_holds_an_entry_per_record_keyed_by_topic(
+    kafka: str, kafka_admin: AdminClient, topic_prefix: str, producer: KafkaProducer
+) -> None:
+    topic = make(kafka_admin, f"{topic_prefix}log")
+    log: AdminLog = KafkaAdminLog(producer, topic)
+    log.append([an_entry(1), an_entry(2)])
+    log.append([])
+    found = read(kafka, topic)
+    assert [message.key() for message in found] == [b"t1", b"t2"]
+    entries = [msgspec.json.decode(message.value() or b"", type=AdminEntry) for message in found]
+    assert entries == [an_entry(1), an_entry(2)]
+
+
+def test_an_entry_that_cannot_be_kept_is_unavailable(
+    kafka_admin: AdminClient, topic_prefix: str, producer: KafkaProducer
+) -> None:
+    topic = make(kafka_admin, f"{topic_prefix}log", max_message_bytes="100")
+    with pytest.raises(UnavailableError, match=r"raise its max\.message\.bytes"):
+        KafkaAdminLog(producer, topic).append([an_entry(1)])
+    nowhere = KafkaProducer(KafkaAddress(NOWHERE, delivery_s=0.3))
+    with pytest.raises(UnavailableError):
+        KafkaAdminLog(nowhere, topic).append([an_entry(1)])
