@@ -7,12 +7,16 @@ Labels are of bounded cardinality: a node_type that is not among the first 100 s
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from dagmanager.dag.model import TagQuery
 from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.kafka.progress import TopicProgress
 
 logger = logging.getLogger("dagmanager.engine")
 
@@ -118,3 +122,35 @@ class PrometheusObserver:
             self._types.add(label)
             return label
         return "other"
+
+
+class ProgressCollector(Collector):
+    """How far the submissions topic is read: brokers are told no offsets, so their lag tools see nothing.
+
+    Asks `progress` at each scrape; it must not block.
+    """
+
+    def __init__(self, progress: Callable[[], TopicProgress]) -> None:
+        """To be registered with a registry."""
+        self._progress = progress
+
+    def collect(self) -> Iterable[Metric]:
+        """A position and a lag per partition, as far as they are known."""
+        now = self._progress()
+        lag = GaugeMetricFamily(
+            "dagmanager_submissions_lag", "Records that wait to be read.", labels=["partition"]
+        )
+        offset = GaugeMetricFamily(
+            "dagmanager_submissions_offset", "Next offset to be read.", labels=["partition"]
+        )
+        for each in now.partitions:
+            if each.lag is not None:
+                lag.add_metric([str(each.partition)], each.lag)
+            if each.position is not None:
+                offset.add_metric([str(each.partition)], each.position)
+        reachable = GaugeMetricFamily(
+            "dagmanager_kafka_reachable",
+            "1 when the brokers answered when last asked, else 0.",
+            value=int(now.reachable),
+        )
+        return [lag, offset, reachable]

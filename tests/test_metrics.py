@@ -7,7 +7,8 @@ from prometheus_client import CollectorRegistry
 
 from dagmanager.dag.model import TagQuery
 from dagmanager.errors import ErrorCode, Rejection
-from dagmanager.metrics import LABELS_MAX, PrometheusObserver
+from dagmanager.kafka.progress import PartitionProgress, TopicProgress
+from dagmanager.metrics import LABELS_MAX, ProgressCollector, PrometheusObserver
 
 
 @pytest.fixture
@@ -62,3 +63,16 @@ def test_labels_that_clients_choose_stay_bounded(observer: PrometheusObserver) -
     for number in range(LABELS_MAX + 5):
         observer.foreign(f"kind-{number}")
     assert value(observer, "dagmanager_foreign_records_total", kind="other") == 5
+
+
+def test_how_far_the_topic_is_read_is_told_as_far_as_it_is_known() -> None:
+    partitions = (PartitionProgress(0, 3, 7), PartitionProgress(4, 9, None), PartitionProgress(5, None, 2))
+    registry = CollectorRegistry()
+    registry.register(ProgressCollector(lambda: TopicProgress("t", reachable=False, partitions=partitions)))
+
+    def told(name: str, partition: str) -> float | None:
+        return registry.get_sample_value(name, {"partition": partition})
+
+    assert [told("dagmanager_submissions_lag", each) for each in "045"] == [4, None, None]
+    assert [told("dagmanager_submissions_offset", each) for each in "045"] == [3, 9, None]
+    assert registry.get_sample_value("dagmanager_kafka_reachable") == 0

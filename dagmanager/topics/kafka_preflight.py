@@ -12,34 +12,67 @@ from typing import Final
 import msgspec
 from confluent_kafka import KafkaError
 
+from dagmanager.engine.chunks import DEAD_LETTER_BYTES, MAX_BYTES
 from dagmanager.engine.ports import TopicInfo
 from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.kafka.admin import Asked, KafkaAdmin
 
+DAY_MS: Final = 86_400_000
+WEEK_MS: Final = 7 * DAY_MS
+# One worker reads eight partitions well; as many workers can share them later.
+SPREAD: Final = 8
 # What a record holds beside its value: key, headers, and the batch around it.
 ENVELOPE_BYTES: Final = 128 * 1024
 _MESSAGE_BYTES: Final = "max.message.bytes"
 _RETENTION: Final = "retention.ms"
 _POLICY: Final = "cleanup.policy"
 _TIME: Final = "message.timestamp.type"
+_IN_SYNC: Final = "min.insync.replicas"
 _FOR_EVER: Final = -1
 _NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"
 
 
-class OwnTopic(msgspec.Struct, frozen=True):
-    """A topic that this product cannot do without. `setting` is the field that names it.
+class Shape(msgspec.Struct, frozen=True):
+    """How one of our own topics must be, and how it is made.
 
-    Records have up to `value_bytes` of value. `retention_ms` < 0 keeps for ever; a topic that is there
-    must keep at least `kept_ms_min`. `broker_time`: its records should carry the broker's clock.
+    It must take values of `value_bytes`, and is made for `made_bytes` where that is more. `retention_ms`
+    < 0 keeps for ever; one that is there must keep at least `kept_ms_min`. `broker_time`: its records should
+    carry the broker's clock. `compactable`: only the last record of a key matters.
     """
 
-    setting: str
-    topic: str
     value_bytes: int
     retention_ms: int
     kept_ms_min: int = 0
     partitions: int = 1
+    made_bytes: int = 0
     broker_time: bool = False
+    compactable: bool = False
+
+
+class OwnTopic(msgspec.Struct, frozen=True):
+    """A topic that this product cannot do without; `setting` is the field that names it."""
+
+    setting: str
+    topic: str
+    shape: Shape
+
+
+def own_topics(names: Mapping[str, str], submission_bytes: int) -> tuple[OwnTopic, ...]:
+    """Our topics by the settings that name them, in the order given; an empty name is left out."""
+    events = Shape(MAX_BYTES, WEEK_MS, made_bytes=submission_bytes, compactable=True)
+    shapes = {
+        # Answers are stored for replays as long as records can come again: a day covers any outage.
+        "submissions_topic": Shape(
+            submission_bytes, WEEK_MS, kept_ms_min=DAY_MS, partitions=SPREAD, broker_time=True
+        ),
+        "diffs_topic": Shape(MAX_BYTES, WEEK_MS, partitions=SPREAD),
+        # A letter that does not fit is cut, so that less is enough.
+        "dead_letters_topic": Shape(DEAD_LETTER_BYTES, 30 * DAY_MS, made_bytes=submission_bytes),
+        "admin_log_topic": Shape(DEAD_LETTER_BYTES, _FOR_EVER),
+        "controlbus_queue_topic": events,
+        "controlbus_sentinel_topic": events,
+    }
+    return tuple(OwnTopic(setting, topic, shapes[setting]) for setting, topic in names.items() if topic)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -82,22 +115,23 @@ def problems(own: OwnTopic, info: TopicInfo, config: Mapping[str, str]) -> tuple
     """Errors and warnings about a topic that is there."""
     errors: list[str] = []
     warnings: list[str] = []
+    shape = own.shape
     name = f"{own.setting}: topic {own.topic}"
     if info.topic_id in ("", _NO_ID):
         errors.append(f"{name} has no id: Kafka 2.8 or newer is needed")
-    if config[_POLICY] != "delete":
+    if config[_POLICY] != "delete" and not shape.compactable:
         errors.append(f"{name} has cleanup.policy {config[_POLICY]}; it must be delete, records would vanish")
-    if int(config[_MESSAGE_BYTES]) < own.value_bytes:
+    if int(config[_MESSAGE_BYTES]) < shape.value_bytes:
         errors.append(
-            f"{name} takes records of {config[_MESSAGE_BYTES]} bytes, {own.value_bytes} are needed: "
+            f"{name} takes records of {config[_MESSAGE_BYTES]} bytes, {shape.value_bytes} are needed: "
             f"raise its {_MESSAGE_BYTES}"
         )
     kept_ms = int(config[_RETENTION])
-    if kept_ms != _FOR_EVER and kept_ms < own.kept_ms_min:
+    if kept_ms != _FOR_EVER and kept_ms < shape.kept_ms_min:
         errors.append(
-            f"{name} keeps records for {kept_ms} ms, {own.kept_ms_min} ms are needed: raise its {_RETENTION}"
+            f"{name} keeps records for {kept_ms} ms, {shape.kept_ms_min} ms are needed: raise its {_RETENTION}"
         )
-    if own.broker_time and config[_TIME] != "LogAppendTime":
+    if shape.broker_time and config[_TIME] != "LogAppendTime":
         warnings.append(
             f"{name} carries its senders' clocks: one that runs ahead makes later submissions of others "
             f"`late`; set its {_TIME} to LogAppendTime"
@@ -123,14 +157,17 @@ _AWAY: Final = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaErr
 
 
 def _asked(own: OwnTopic, replication: int) -> Asked:
+    shape = own.shape
     config = {
-        _RETENTION: str(max(own.retention_ms, _FOR_EVER)),
+        _RETENTION: str(max(shape.retention_ms, _FOR_EVER)),
         _POLICY: "delete",
-        _MESSAGE_BYTES: str(own.value_bytes + ENVELOPE_BYTES),
+        _MESSAGE_BYTES: str(max(shape.value_bytes, shape.made_bytes) + ENVELOPE_BYTES),
     }
-    if own.broker_time:
+    if shape.broker_time:
         config[_TIME] = "LogAppendTime"
-    return Asked(own.partitions, replication, config)
+    if replication >= 3:
+        config[_IN_SYNC] = "2"  # acknowledged means: on two brokers at least
+    return Asked(shape.partitions, replication, config)
 
 
 def _is_missing(own: OwnTopic) -> str:

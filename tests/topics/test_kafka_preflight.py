@@ -9,7 +9,8 @@ from confluent_kafka.admin import AdminClient
 from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
-from dagmanager.topics.kafka_preflight import OwnTopic, check_topics
+from dagmanager.settings.table import Settings
+from dagmanager.topics.kafka_preflight import OwnTopic, Shape, check_topics, own_topics
 from tests.kafka.topics import NOWHERE, make
 
 DAY_MS = 86_400_000
@@ -17,7 +18,11 @@ MIB = 1024 * 1024
 
 
 def submissions(topic: str) -> OwnTopic:
-    return OwnTopic("submissions_topic", topic, 8 * MIB, 7 * DAY_MS, DAY_MS, partitions=3, broker_time=True)
+    return own_topics({"submissions_topic": topic}, 8 * MIB)[0]
+
+
+def diffs(topic: str) -> OwnTopic:
+    return own_topics({"diffs_topic": topic}, 8 * MIB)[0]
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def admin(kafka: str) -> KafkaAdmin:
 def test_missing_topics_are_made_as_they_must_be_and_only_once(
     admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
-    wanted = [submissions(f"{topic_prefix}in"), OwnTopic("diffs_topic", f"{topic_prefix}out", 900_000, -1)]
+    wanted = [submissions(f"{topic_prefix}in"), diffs(f"{topic_prefix}out")]
     first = check_topics(admin, wanted, replication=3, create=True)
     assert (first.brokers, set(first.created)) == (1, {own.topic for own in wanted})
     again = check_topics(admin, wanted, replication=3, create=True)
@@ -38,13 +43,13 @@ def test_missing_topics_are_made_as_they_must_be_and_only_once(
     assert (config["cleanup.policy"], config["retention.ms"]) == ("delete", str(7 * DAY_MS))
     assert config["message.timestamp.type"] == "LogAppendTime"
     assert int(config["max.message.bytes"]) > 8 * MIB
-    assert admin.describe([wanted[0].topic])[wanted[0].topic].partitions == 3
+    assert admin.describe([wanted[0].topic])[wanted[0].topic].partitions == 8
 
 
 def test_a_missing_topic_is_refused_where_none_may_be_made(
     admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
-    wanted = [submissions(f"{topic_prefix}in"), OwnTopic("diffs_topic", f"{topic_prefix}out", 1, -1)]
+    wanted = [submissions(f"{topic_prefix}in"), diffs(f"{topic_prefix}out")]
     with pytest.raises(SettingsError) as caught:
         check_topics(admin, wanted, replication=1, create=False)
     lines = str(caught.value).splitlines()
@@ -79,8 +84,28 @@ def test_senders_clocks_are_warned_of(admin: KafkaAdmin, kafka_admin: AdminClien
     topic = make(kafka_admin, f"{topic_prefix}in", max_message_bytes=str(9 * MIB), retention_ms="-1")
     [warning] = check_topics(admin, [submissions(topic)], replication=1, create=False).warnings
     assert "LogAppendTime" in warning
-    plain = msgspec.structs.replace(submissions(topic), broker_time=False)
+    plain = OwnTopic("x", topic, msgspec.structs.replace(submissions(topic).shape, broker_time=False))
     assert check_topics(admin, [plain], replication=1, create=False).warnings == ()
+
+
+def test_every_topic_that_a_setting_names_has_a_shape_and_empty_ones_are_left_out(
+    admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
+) -> None:
+    named = [name for name in Settings.__struct_fields__ if name.endswith("_topic")]
+    wanted = own_topics({name: topic_prefix + name for name in named}, 8 * MIB)
+    assert [own.setting for own in wanted] == named
+    assert own_topics(dict.fromkeys(named, ""), 8 * MIB) == ()
+    made = check_topics(admin, wanted, replication=1, create=True)
+    assert len(made.created) == len(named)
+    assert check_topics(admin, wanted, replication=1, create=False).warnings == ()
+
+
+def test_a_topic_of_which_the_last_records_are_enough_may_be_compacted(
+    admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
+) -> None:
+    topic = make(kafka_admin, f"{topic_prefix}queue", cleanup_policy="compact")
+    own = OwnTopic("controlbus_queue_topic", topic, Shape(1000, -1, compactable=True))
+    assert check_topics(admin, [own], replication=1, create=False).warnings == ()
 
 
 def test_an_impossible_name_is_a_setting_that_does_not_hold(admin: KafkaAdmin) -> None:
