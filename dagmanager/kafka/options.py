@@ -57,6 +57,11 @@ _EVERYONE: Final[Mapping[str, Any]] = {
     # A topic that is missing is told of soon: 30 s by default, longer than a delivery may take.
     "topic.metadata.propagation.max.ms": 3_000,
 }
+_ADMIN: Final[Mapping[str, Any]] = {
+    # Requests go to one broker that it was told of. When that one dies it is often told the same once more,
+    # and would wait for it until it asks again: 5 minutes by default.
+    "topic.metadata.refresh.interval.ms": 2_000,
+}
 _CONSUMER: Final[Mapping[str, Any]] = {
     "group.id": "dagmanager",
     # Bounded memory for each partition: 100,000 records or 64 MiB by default.
@@ -95,7 +100,7 @@ class KafkaAddress(msgspec.Struct, frozen=True):
 
 def admin_options(address: KafkaAddress) -> dict[str, Any]:
     """For describing, creating and deleting topics."""
-    return _joined(address, {}, ())
+    return _joined(address, _ADMIN, ())
 
 
 def consumer_options(address: KafkaAddress) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from dagmanager.topics.kafka_admin_log import KafkaAdminLog
 from dagmanager.topics.kafka_events import KafkaEvents
 from dagmanager.topics.kafka_preflight import check_topics, own_topics
 from examples.submissions import first_submissions, second_version
-from flows.recovery import prepare
+from flows.recovery import prepared
 from flows.submissions import Sinks, build
 from operators.messages import told
 from operators.submission_topic import SubmissionsAt, SubmissionTopic
@@ -92,7 +92,8 @@ class Site:
             QueueEventsSink(assembled.engine.publish),
         )
         flow = build(assembled, source, sinks, patience)
-        run_main(flow, epoch_interval=timedelta(0), recovery_config=prepare(recovery, flow))
+        with prepared(recovery, flow, self.submissions) as config:
+            run_main(flow, epoch_interval=timedelta(0), recovery_config=config)
 
     def values(self, setting: str) -> list[bytes]:
         partitions = 8 if setting == "diffs_topic" else 1

@@ -11,7 +11,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, b
     NewTopic,
 )
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 NOWHERE = "127.0.0.1:1"
 # After a kill a broker may come back once its old session is over: 9 s by default.
 SOON_BACK = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms": "200"}

@@ -289,7 +289,7 @@ def test_a_topic_that_is_missing_at_the_start_is_never_made(
 
 
 def test_no_broker_at_the_start_is_told_soon() -> None:
-    at = SubmissionsAt(KafkaAddress(NOWHERE, request_s=0.5), "t")
+    at = SubmissionsAt(KafkaAddress(NOWHERE, request_s=2.0), "t")
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1 .*refused"):
         SubmissionTopic(at, lambda: False).list_parts()
 

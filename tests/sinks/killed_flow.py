@@ -22,7 +22,7 @@ from dagmanager.dag.model import Record
 from dagmanager.engine.journey import Message
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
-from flows.recovery import prepare
+from flows.recovery import prepared
 from operators.patience import Patience
 from operators.submission_topic import SubmissionsAt, SubmissionTopic
 from sinks.kafka_records import Destination, KafkaRecordsSink
@@ -66,7 +66,8 @@ def main(servers: str, source: str, target: str, kind: str, recovery: str) -> No
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     flow = build(servers, source, target, kind, stopping)
-    cli_main(flow, epoch_interval=EPOCH, recovery_config=prepare(Path(recovery), flow))
+    with prepared(Path(recovery), flow, "a topic") as config:
+        cli_main(flow, epoch_interval=EPOCH, recovery_config=config)
 
 
 if __name__ == "__main__":

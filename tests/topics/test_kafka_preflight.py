@@ -114,7 +114,7 @@ def test_an_impossible_name_is_a_setting_that_does_not_hold(admin: KafkaAdmin) -
 
 
 def test_no_broker_is_unavailable_and_told_soon() -> None:
-    nowhere = KafkaAdmin(KafkaAddress(NOWHERE, request_s=0.5))
+    nowhere = KafkaAdmin(KafkaAddress(NOWHERE, request_s=2.0))
     with pytest.raises(UnavailableError, match="refused"):
         check_topics(nowhere, [submissions("t")], replication=1, create=True)
 

@@ -72,7 +72,7 @@ def test_an_oversized_event_is_dropped_told_of_and_blocks_nothing(
 
 
 def test_events_stay_in_the_outbox_while_the_broker_is_away() -> None:
-    events = KafkaEvents(KafkaProducer(KafkaAddress(NOWHERE, delivery_s=0.3)), {"queue": "q"})
+    events = KafkaEvents(KafkaProducer(KafkaAddress(NOWHERE, delivery_s=1.0)), {"queue": "q"})
     graph = MemoryGraph(lambda: 1)
     graph.transact(lambda tx: tx.put([an_event(1)]))
     with pytest.raises(UnavailableError):
@@ -99,6 +99,6 @@ def test_an_entry_that_cannot_be_kept_is_unavailable(
     topic = make(kafka_admin, f"{topic_prefix}log", max_message_bytes="100")
     with pytest.raises(UnavailableError, match=r"raise its max\.message\.bytes"):
         KafkaAdminLog(producer, topic).append([an_entry(1)])
-    nowhere = KafkaProducer(KafkaAddress(NOWHERE, delivery_s=0.3))
+    nowhere = KafkaProducer(KafkaAddress(NOWHERE, delivery_s=2.0))
     with pytest.raises(UnavailableError):
         KafkaAdminLog(nowhere, topic).append([an_entry(1)])

@@ -1,0 +1,71 @@
+"""Three brokers, of which one dies: what was acknowledged stays, and work goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from dagmanager.dag.model import Record
+from dagmanager.engine.ports import CreateStatus
+from dagmanager.engine.rows import TopicSpec
+from dagmanager.kafka.admin import KafkaAdmin
+from dagmanager.kafka.options import KafkaAddress
+from dagmanager.kafka.producer import KafkaProducer
+from dagmanager.kafka.records import Outgoing
+from dagmanager.topics.kafka import KafkaTopics
+from dagmanager.topics.kafka_preflight import check_topics, own_topics
+from operators.patience import Patience
+from operators.submission_topic import SubmissionsAt, SubmissionTopic
+from servers.kafka import KafkaCluster
+from tests.kafka.topics import SOON_BACK, until
+
+BEFORE, AFTER = 50, 50
+
+
+@pytest.fixture
+def cluster(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    with KafkaCluster(tmp_path_factory.mktemp("cluster"), settings=SOON_BACK) as brokers:
+        yield brokers
+
+
+def leader_of(admin: KafkaAdmin, topic: str) -> int:
+    return int(admin.describing(topic).result(30).partitions[0].leader.id)
+
+
+def test_a_broker_that_dies_takes_nothing_with_it(cluster: KafkaCluster) -> None:
+    admin = KafkaAdmin(KafkaAddress(cluster.address))
+    topics = KafkaTopics(admin)
+    own = own_topics({"admin_log_topic": "log"}, 1_000_000)
+    check_topics(admin, own, replication=3, create=True)
+    until(lambda: "log" in (found := topics.describe(["log"])) and found["log"].ready)
+    until(lambda: "log" in admin.configs(["log"]))  # perhaps another broker is asked
+    assert admin.configs(["log"])["log"]["min.insync.replicas"] == "2"
+    assert topics.describe(["log"])["log"].replication == 3
+    assert topics.create({"many": TopicSpec(1, 4, -1)})["many"].status is CreateStatus.REFUSED
+
+    source = SubmissionTopic(SubmissionsAt(KafkaAddress(cluster.address), "log", watch_s=0.1), lambda: False)
+    part = source.build_part("input", "log/0", None)
+    producer = KafkaProducer(KafkaAddress(cluster.address, delivery_s=30.0))
+    records = [Outgoing("log", b"k", b"%d" % number) for number in range(BEFORE + AFTER)]
+    for record in records[:BEFORE]:
+        producer.deliver([record])
+    cluster.brokers[leader_of(admin, "log") - 1].kill()
+    for record in records[BEFORE:]:
+        producer.deliver([record])
+
+    found: list[Record] = []
+
+    def come() -> bool:
+        found.extend(record for _, record in part.next_batch())
+        return len(found) >= len(records)
+
+    until(come)
+    assert [record.value for record in found] == [record.value for record in records]
+    part.close()
+    patiently = Patience(time.sleep, lambda: False)  # the controller may have died too
+    until(lambda: patiently(topics.brokers) == 2)
+    # Replicas may be put on a broker that is down: it takes them over when it is back.
+    made = patiently(lambda: topics.create({"three": TopicSpec(1, 3, -1)}))["three"]
+    assert made.status in {CreateStatus.CREATED, CreateStatus.EXISTS}
