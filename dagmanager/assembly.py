@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,7 +19,6 @@ from dagmanager.engine.policy import MIN_GRACE_MS, TOPICS, Collection, Policy
 from dagmanager.engine.ports import AdminLog, EventSink, Graph, Observer, Topics, Unobserved
 from dagmanager.engine.reading import Reader, ReadOptions
 from dagmanager.engine.rows import TopicSpec
-from dagmanager.errors import SettingsError
 from dagmanager.graph.memory import MemoryGraph
 from dagmanager.graph.sqlite import SqliteGraph
 from dagmanager.graph.sqlite_file import SqliteFile
@@ -27,6 +27,9 @@ from dagmanager.topics.admin_log import FileAdminLog
 from dagmanager.topics.events import FileEvents
 from dagmanager.topics.memory import MemoryTopics
 from dagmanager.topics.sqlite import SqliteTopics
+
+if TYPE_CHECKING:
+    from dagmanager.connect import Broker
 
 SECOND_MS = 1000
 # Under `results_path`, beside what the flow itself writes.
@@ -46,6 +49,7 @@ class Assembled:
     engine: Engine
     read_options: ReadOptions
     observer: Observer
+    broker: Broker | None = None
 
     def reader(self) -> Reader:
         """A reader with caches of its own, for one worker."""
@@ -53,26 +57,28 @@ class Assembled:
 
 
 def assemble(settings: Settings) -> Assembled:
-    """The engine these settings ask for. Raises `SettingsError` for what this version cannot reach."""
-    for name in ("neo4j_dsn", "kafka_dsn"):
-        if getattr(settings, name):
-            msg = f"{name} is set, but this version has no client for it yet: leave it empty"
-            raise SettingsError(msg)
-    # Imported here: `diff` needs this module's policy, not a metrics library, and starts in a blink.
+    """The engine these settings ask for, each server checked; in dev what a server lacks is made.
+
+    Raises `SettingsError` for what a server refuses or lacks, `UnavailableError` for one that is away.
+    """
+    # Imported here: `diff` needs this module's policy, no metrics or clients, and starts in a blink.
     from prometheus_client import CollectorRegistry
 
+    from dagmanager.connect import connect_broker, connect_graph
     from dagmanager.metrics import PrometheusObserver
 
-    graph, topics = _stores(settings)
+    observer = PrometheusObserver(CollectorRegistry())
+    graph, topics = _embedded_stores(settings)
+    create = settings.profile == "dev"
+    if settings.neo4j_dsn:
+        graph = connect_graph(settings, create=create)
+    if settings.kafka_dsn:
+        broker = connect_broker(settings, create=create)
+        parts = embedded(settings, graph, broker.topics, broker.events, broker.admin_log, observer)
+        return replace(parts, broker=broker)
     results = Path(settings.results_path)
-    return embedded(
-        settings,
-        graph,
-        topics,
-        FileEvents(results / EVENTS_FILE),
-        FileAdminLog(results / ADMIN_LOG_FILE),
-        PrometheusObserver(CollectorRegistry()),
-    )
+    events, admin_log = FileEvents(results / EVENTS_FILE), FileAdminLog(results / ADMIN_LOG_FILE)
+    return embedded(settings, graph, topics, events, admin_log, observer)
 
 
 def embedded(
@@ -128,7 +134,7 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def _stores(settings: Settings) -> tuple[Graph, Topics]:
+def _embedded_stores(settings: Settings) -> tuple[Graph, Topics]:
     if settings.memory_repo_path:
         path = Path(settings.memory_repo_path)
         with disk.named_errors(path, "used as memory_repo_path"):

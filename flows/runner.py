@@ -11,18 +11,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
+from bytewax.dataflow import Dataflow
 from bytewax.run import cli_main
 
-from dagmanager.assembly import assemble
+from dagmanager.assembly import Assembled, assemble
 from dagmanager.engine.reading import Reader, Unsaid
 from dagmanager.errors import SettingsError
+from dagmanager.metrics import ProgressCollector, PrometheusObserver
 from dagmanager.settings.run_options import RUN_OPTIONS, RunOption
 from dagmanager.settings.source import load
 from dagmanager.settings.table import Settings
 from flows.failures import explained
 from flows.polling import poll
 from flows.recovery import StartFile, prepared
-from flows.submissions import from_files
+from flows.submissions import from_files, from_topics
 from flows.tally import Tally
 from operators.submission_files import absolute
 
@@ -56,6 +58,8 @@ def _settings(given: argparse.Namespace) -> Settings:
     changed = {
         each.setting: value for each, value in options_given(given) if each.setting and value is not None
     }
+    if share := _share(given):
+        changed["submissions_partitions"] = share
     nameless = [each.flag for each, value in options_given(given) if value == ""]
     if nameless:
         msg = f"{nameless[0]} is given, but empty"
@@ -63,7 +67,24 @@ def _settings(given: argparse.Namespace) -> Settings:
     if given.workers < 1 or given.workers > WORKERS_MAX or not 0 <= given.epoch_seconds <= EPOCH_SECONDS_MAX:
         msg = f"--workers takes 1 to {WORKERS_MAX}, --epoch-seconds 0 to {EPOCH_SECONDS_MAX}"
         raise SettingsError(msg)
-    return msgspec.structs.replace(settings, **changed)
+    chosen: Settings = msgspec.structs.replace(settings, **changed)
+    if chosen.kafka_dsn and (given.submissions or given.results):
+        msg = "--submissions and --results are for runs without Kafka, and kafka_dsn is set"
+        raise SettingsError(msg)
+    return chosen
+
+
+def _share(given: argparse.Namespace) -> str:
+    """`--index 1 --of 4` as the settings say it: `1/4`."""
+    if (given.index is None) != (given.of is None):
+        msg = "--index and --of go together: --index 1 --of 4 reads every fourth partition"
+        raise SettingsError(msg)
+    if given.index is None:
+        return ""
+    if given.partitions is not None:
+        msg = "--partitions and --index both say what to read: give one"
+        raise SettingsError(msg)
+    return f"{given.index}/{given.of}"
 
 
 def options_given(given: argparse.Namespace) -> list[tuple[RunOption, object]]:
@@ -72,16 +93,14 @@ def options_given(given: argparse.Namespace) -> list[tuple[RunOption, object]]:
 
 
 def _run(given: argparse.Namespace, settings: Settings, stopping: threading.Event) -> None:
-    source = settings.submissions_path
-    if given.recovery and source == "-":
+    if given.recovery and not settings.kafka_dsn and settings.submissions_path == "-":
         msg = "--recovery needs a file or folder: standard input cannot be read again after a crash"
         raise SettingsError(msg)
     assembled = assemble(settings)
     unsaid = Unsaid(given.world or "", given.domain or "")
     reader = Reader(msgspec.structs.replace(assembled.read_options, unsaid=unsaid), assembled.observer)
     folder = Path(given.recovery) if given.recovery else None
-    start = StartFile(folder) if folder else None
-    flow = from_files(assembled, source, Path(settings.results_path), stopping, reader, start)
+    flow, read_from = _flow(assembled, settings, stopping, reader, folder)
     heartbeat = Path(given.heartbeat) if given.heartbeat else None
     tally = Tally(assembled.observer)
     reader.observer = assembled.engine.observer = tally
@@ -89,7 +108,7 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: threading.Even
         logger.info("stopped before anything was read")
         return
     with (
-        prepared(folder, flow, absolute(source)) if folder else nullcontext() as recovery,
+        prepared(folder, flow, read_from) if folder else nullcontext() as recovery,
         poll(assembled.engine, settings.claim_poll_seconds, stopping, heartbeat),
     ):
         cli_main(
@@ -101,12 +120,35 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: threading.Even
     _tell(given, settings, reader, tally, stopping)
 
 
+def _flow(
+    assembled: Assembled,
+    settings: Settings,
+    stopping: threading.Event,
+    reader: Reader,
+    recovery: Path | None,
+) -> tuple[Dataflow, str]:
+    """The dataflow, and what it reads in the words of the recovery folder."""
+    broker = assembled.broker
+    if broker is None:
+        start = StartFile(recovery) if recovery else None
+        path, results = settings.submissions_path, Path(settings.results_path)
+        return from_files(assembled, path, results, stopping, reader, start), absolute(path)
+    if recovery is None:
+        logger.warning("no --recovery: each start reads %s from its first record", settings.submissions_topic)
+    flow, source = from_topics(assembled, broker, stopping, reader)
+    if isinstance(assembled.observer, PrometheusObserver):
+        assembled.observer.registry.register(ProgressCollector(source.progress))
+    return flow, f"topic {settings.submissions_topic}"
+
+
 def _tell(
     given: argparse.Namespace, settings: Settings, reader: Reader, tally: Tally, stopping: threading.Event
 ) -> None:
     for kind, count in sorted(reader.foreign.items()):
         logger.info("skipped %d records of another kind: %s", count, kind)
-    logger.info("%s; answers in %s", tally.summary(), Path(settings.results_path) / "diffs.jsonl")
+    files = Path(settings.results_path) / "diffs.jsonl"
+    where = f"topic {settings.diffs_topic}" if settings.kafka_dsn else files
+    logger.info("%s; answers in %s", tally.summary(), where)
     if reader.isolated:
         logger.warning(
             "%d of them ran isolated (safe mode): they named no execution domain, or a backtest without "

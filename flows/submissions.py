@@ -10,7 +10,7 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -28,15 +28,20 @@ from operators.classify import classify
 from operators.hashing import hash_ids
 from operators.lookup import lookup
 from operators.messages import dead_letters, diff_messages
+from operators.partition_share import PartitionShare
 from operators.patience import Patience
 from operators.remember import remember
 from operators.submission_files import RunStart, SubmissionFiles
+from operators.submission_topic import SubmissionsAt, SubmissionTopic
 from operators.upsert import upsert
 from sinks.dead_letters import FILE as DEAD_LETTERS
-from sinks.dead_letters import dead_letter_file
+from sinks.dead_letters import dead_letter_file, dead_letter_topic
 from sinks.diff_chunks import FILE as DIFFS
-from sinks.diff_chunks import diff_chunk_file
+from sinks.diff_chunks import diff_chunk_file, diff_chunk_topic
 from sinks.queue_events import QueueEventsSink
+
+if TYPE_CHECKING:
+    from dagmanager.connect import Broker
 
 FLOW_ID = "dagmanager_submissions"
 
@@ -101,12 +106,29 @@ def from_files(
     )
 
 
+def from_topics(
+    assembled: Assembled, broker: Broker, stopping: threading.Event, reader: Reader | None = None
+) -> tuple[Dataflow, SubmissionTopic]:
+    """Kafka in, Kafka out; the source beside it tells how far it has read."""
+    engine, names = assembled.engine, broker.names
+    patience = Patience(stopping.wait, stopping.is_set)
+    at = SubmissionsAt(broker.address, names["submissions_topic"], PartitionShare(broker.partitions))
+    source = SubmissionTopic(at, stopping.is_set)
+    sinks = Sinks(
+        diff_chunk_topic(names["diffs_topic"], broker.producer, patience),
+        dead_letter_topic(names["dead_letters_topic"], broker.producer, patience),
+        QueueEventsSink(lambda: patience(engine.publish)),
+    )
+    return build(assembled, source, sinks, patience, reader), source
+
+
 def flow() -> Dataflow:
     """What Bytewax's own runner calls: the settings decide everything."""
     settings, _ = load(None, os.environ)
-    return from_files(
-        assemble(settings), settings.submissions_path, Path(settings.results_path), threading.Event()
-    )
+    assembled, stopping = assemble(settings), threading.Event()
+    if assembled.broker is not None:
+        return from_topics(assembled, assembled.broker, stopping)[0]
+    return from_files(assembled, settings.submissions_path, Path(settings.results_path), stopping)
 
 
 def _check(results: Path) -> None:

@@ -32,6 +32,7 @@ from dagmanager.engine.ports import Known, LookupKeys, TaggedQueue, Transaction
 from dagmanager.engine.rows import CounterRow, OutboxRow, Row
 from dagmanager.errors import ConstraintError, DagManagerError, SettingsError, UnavailableError
 from dagmanager.graph import neo4j_reads as reads
+from dagmanager.graph import neo4j_schema
 from dagmanager.graph.neo4j_properties import decoded
 from dagmanager.graph.neo4j_transaction import EPOCH, Neo4jTransaction, known, tagged, waiting_events
 from dagmanager.graph.transaction import CONSTRAINT_TRIES
@@ -104,6 +105,21 @@ class Neo4jGraph:
     def close(self) -> None:
         """Let go of every connection."""
         self._driver.close()
+
+    def prepare(self, *, create: bool) -> tuple[str, ...]:
+        """Check the schema, or make what it lacks; the names of what was made.
+
+        `SettingsError` when it is of a newer release, or not whole and `create` is not asked for.
+        """
+
+        def once() -> tuple[str, ...]:
+            with self._session() as session:
+                if create:
+                    return neo4j_schema.create(session)
+                neo4j_schema.check(session)
+                return ()
+
+        return self._again(once)
 
     def transact(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` atomically, again as long as the server asks for it; see the module."""

@@ -18,8 +18,10 @@ class RunOption(NamedTuple):
 
 RUN_OPTIONS: Final = (
     RunOption("--config", "FILE", "settings file (else DAGMANAGER_CONFIG)"),
-    RunOption("--submissions", "PATH", "file, folder or `-` (stdin) to read", setting="submissions_path"),
-    RunOption("--results", "DIR", "folder for answers, dead letters and events", setting="results_path"),
+    RunOption(
+        "--submissions", "PATH", "file, folder or `-` (stdin), without Kafka", setting="submissions_path"
+    ),
+    RunOption("--results", "DIR", "folder for answers and events, without Kafka", setting="results_path"),
     RunOption("--store", "FILE", "SQLite file in which the graph persists", setting="memory_repo_path"),
     RunOption("--world", "W", "world_id, where a submission names none"),
     RunOption("--domain", "D", "execution domain, where a submission names none (else it runs isolated)"),
@@ -32,5 +34,13 @@ RUN_OPTIONS: Final = (
         int,
         default=1,
     ),
+    RunOption(
+        "--partitions",
+        "P",
+        "partitions of the topic to read, such as 0-3,6",
+        setting="submissions_partitions",
+    ),
+    RunOption("--index", "I", "which share of the partitions to read, from 0; with --of", int),
+    RunOption("--of", "N", "into how many shares the partitions are dealt; with --index", int),
     RunOption("--epoch-seconds", "S", "time between snapshots", float, default=0.5),
 )

@@ -76,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     neo4j_dsn: Annotated[str, About("Graph", "Address of Neo4j; empty keeps the graph in memory.", required_in_prod=True, example="bolt://localhost:7687")] = ""
     neo4j_user: Annotated[str, About("Graph", "User name for Neo4j.")] = "neo4j"
     neo4j_password: Annotated[str, About("Graph", "Password for Neo4j; better given as `${NAME}` than written down.", secret=True, example="${NEO4J_PASSWORD}")] = "neo4j"
+    neo4j_database: Annotated[str, About("Graph", "Name of the database on the server; empty takes the server's default.")] = ""
     memory_repo_path: Annotated[str, About("Graph", "SQLite file in which the graph of a run without servers persists; empty forgets it at the end.", example="dagmanager.sqlite")] = ""
 
     kafka_dsn: Annotated[str, About("Kafka", "Bootstrap servers of Kafka, separated by commas; empty keeps topics in memory.", required_in_prod=True, example="localhost:9092")] = ""

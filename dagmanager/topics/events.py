@@ -26,6 +26,13 @@ class MemoryEvents:
             self.published.extend(events)
 
 
+class NoEvents:
+    """Control events are turned off: what would be told is let go."""
+
+    def publish(self, events: Sequence[OutboxRow]) -> None:
+        """Nothing."""
+
+
 class EventLine(msgspec.Struct, frozen=True):
     """One line of the file: where a broker would put the event, and the envelope itself."""
 

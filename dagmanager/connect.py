@@ -1,0 +1,115 @@
+"""Settings → clients of real servers, each checked before anything is read.
+
+With `create` what is missing is made (dev, `init`); else its absence is a `SettingsError` that says what
+to run. A server that does not answer is an `UnavailableError`: whoever supervises us starts us again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from dagmanager.engine.ports import AdminLog, EventSink, Topics
+from dagmanager.graph.neo4j import Neo4jGraph, Server, connect
+from dagmanager.kafka.admin import KafkaAdmin
+from dagmanager.kafka.options import KafkaAddress
+from dagmanager.kafka.producer import KafkaProducer
+from dagmanager.settings.table import Settings
+from dagmanager.topics.events import NoEvents
+from dagmanager.topics.kafka import KafkaTopics
+from dagmanager.topics.kafka_admin_log import KafkaAdminLog
+from dagmanager.topics.kafka_events import KafkaEvents
+from dagmanager.topics.kafka_preflight import check_topics, own_topics
+
+logger = logging.getLogger("dagmanager")
+
+FLOW_TOPICS: Final = ("submissions_topic", "diffs_topic", "dead_letters_topic", "admin_log_topic")
+EVENT_TOPICS: Final = ("controlbus_queue_topic", "controlbus_sentinel_topic")
+# Of our own topics, where there are brokers enough.
+REPLICAS: Final = 3
+# An event is published inside a transaction of the graph, which must outlast the broker's answer.
+TRANSACTIONS_PER_DELIVERY: Final = 3
+
+
+@dataclass(frozen=True)
+class Broker:
+    """What the flow needs of Kafka; `names` maps a setting to the topic it names."""
+
+    address: KafkaAddress
+    producer: KafkaProducer
+    topics: Topics
+    events: EventSink
+    admin_log: AdminLog
+    names: Mapping[str, str]
+    partitions: str
+
+
+def connect_graph(settings: Settings, *, create: bool) -> Neo4jGraph:
+    """The graph on its server, with the schema of this release."""
+    server = Server(
+        settings.neo4j_dsn,
+        settings.neo4j_user,
+        settings.neo4j_password,
+        settings.neo4j_database or None,
+        transaction_within_s=max(30.0, TRANSACTIONS_PER_DELIVERY * settings.controlbus_delivery_seconds),
+    )
+    graph = Neo4jGraph(connect(server), server)
+    try:
+        made = graph.prepare(create=create)
+    except BaseException:
+        graph.close()
+        raise
+    if made:
+        logger.info("neo4j: made %d constraints and indexes", len(made))
+    return graph
+
+
+def connect_broker(settings: Settings, *, create: bool) -> Broker:
+    """Kafka with our topics; the ControlBus may be another cluster, or none."""
+    address = KafkaAddress(
+        settings.kafka_dsn,
+        settings.kafka_options,
+        settings.kafka_request_seconds,
+        settings.kafka_delivery_seconds,
+    )
+    admin, producer = KafkaAdmin(address), KafkaProducer(address)
+    names = {setting: getattr(settings, setting) for setting in FLOW_TOPICS}
+    _checked(admin, names, settings, create=create)
+    return Broker(
+        address,
+        producer,
+        KafkaTopics(admin),
+        _events(settings, create=create),
+        KafkaAdminLog(producer, names["admin_log_topic"]),
+        names,
+        settings.submissions_partitions,
+    )
+
+
+def _events(settings: Settings, *, create: bool) -> EventSink:
+    if not settings.controlbus_dsn:
+        logger.info("no control events: controlbus_dsn is empty")
+        return NoEvents()
+    address = KafkaAddress(
+        settings.controlbus_dsn,
+        settings.controlbus_options or settings.kafka_options,
+        settings.kafka_request_seconds,
+        settings.controlbus_delivery_seconds,
+    )
+    names = {setting: getattr(settings, setting) for setting in EVENT_TOPICS}
+    _checked(KafkaAdmin(address), names, settings, create=create)
+    topic_of = {
+        "queue": names["controlbus_queue_topic"],
+        "sentinel_weight": names["controlbus_sentinel_topic"],
+    }
+    return KafkaEvents(KafkaProducer(address), topic_of)
+
+
+def _checked(admin: KafkaAdmin, names: Mapping[str, str], settings: Settings, *, create: bool) -> None:
+    verdict = check_topics(admin, own_topics(names, settings.submission_bytes_max), REPLICAS, create)
+    for topic in verdict.created:
+        logger.info("kafka: made topic %s", topic)
+    for warning in verdict.warnings:
+        logger.warning("%s", warning)
