@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,7 @@ from blake3 import blake3
 from dagmanager.engine.chunks import DEAD_LETTER_BYTES
 from dagmanager.engine.journey import Message
 from sinks.json_lines import JsonLinesSink, Patiently
-from sinks.kafka_records import Delivery, Destination, KafkaRecordsSink, Positions
+from sinks.kafka_records import Delivery, Destination, KafkaRecordsSink
 
 FILE: Final = "dead-letters.jsonl"
 
@@ -24,9 +23,7 @@ def dead_letter_file(results: Path, patiently: Patiently) -> JsonLinesSink:
     return JsonLinesSink(results / FILE, _line, patiently)
 
 
-def dead_letter_topic(
-    topic: str, delivery: Delivery, patiently: Callable[[Callable[[], Positions]], Positions]
-) -> KafkaRecordsSink:
+def dead_letter_topic(topic: str, delivery: Delivery, patiently: Patiently) -> KafkaRecordsSink:
     """Original bytes under their own key, reason and origin in the headers."""
     return KafkaRecordsSink(Destination(topic, delivery, patiently, cut))
 

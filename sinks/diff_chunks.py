@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from dagmanager.engine.journey import Message
 from sinks.json_lines import JsonLinesSink, Patiently
-from sinks.kafka_records import Delivery, Destination, KafkaRecordsSink, Positions
+from sinks.kafka_records import Delivery, Destination, KafkaRecordsSink
 
 FILE: Final = "diffs.jsonl"
 
@@ -18,9 +17,7 @@ def diff_chunk_file(results: Path, patiently: Patiently) -> JsonLinesSink:
     return JsonLinesSink(results / FILE, _line, patiently)
 
 
-def diff_chunk_topic(
-    topic: str, delivery: Delivery, patiently: Callable[[Callable[[], Positions]], Positions]
-) -> KafkaRecordsSink:
+def diff_chunk_topic(topic: str, delivery: Delivery, patiently: Patiently) -> KafkaRecordsSink:
     """One record per chunk, keyed by strategy. A chunk has 900 kB at most, so none is ever too large."""
     return KafkaRecordsSink(Destination(topic, delivery, patiently))
 

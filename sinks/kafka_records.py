@@ -15,6 +15,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from dagmanager.engine.journey import Message
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.records import Outgoing
+from sinks.json_lines import Patiently
 
 Positions = tuple[int, ...]
 
@@ -37,7 +38,7 @@ class Destination:
 
     topic: str
     delivery: Delivery
-    patiently: Callable[[Callable[[], Positions]], Positions]
+    patiently: Patiently
     shorter: Callable[[Message], Message] | None = None
 
 

@@ -66,7 +66,7 @@ def main(servers: str, source: str, target: str, kind: str, recovery: str) -> No
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     flow = build(servers, source, target, kind, stopping)
-    with prepared(Path(recovery), flow, "a topic") as config:
+    with prepared(Path(recovery), flow, source) as config:
         cli_main(flow, epoch_interval=EPOCH, recovery_config=config)
 
 

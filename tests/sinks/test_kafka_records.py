@@ -23,6 +23,7 @@ from operators.messages import buried
 from operators.patience import Patience
 from sinks.dead_letters import dead_letter_topic
 from sinks.diff_chunks import diff_chunk_topic
+from sinks.json_lines import Patiently
 from sinks.kafka_records import Delivery, Positions
 from tests.kafka.topics import NOWHERE, make, read, values
 
@@ -40,7 +41,7 @@ def producer(kafka: str) -> KafkaProducer:
 
 
 def write(
-    sink: Callable[[str, Delivery, Callable[[Callable[[], Positions]], Positions]], object],
+    sink: Callable[[str, Delivery, Patiently], object],
     topic: str,
     delivery: Delivery,
     messages: Sequence[Message],
