@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, LiteralString, TypeVar
+from urllib.parse import urlsplit
 
 import neo4j
 from neo4j.exceptions import (
@@ -39,6 +40,8 @@ from dagmanager.graph.transaction import CONSTRAINT_TRIES
 
 T = TypeVar("T")
 
+# The driver knows others, which need more than it brings.
+SCHEMES: Final = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 PAUSE_S: Final = (0.010, 0.050)
 # Lost connections in a row before the server counts as away: one may be a restart just behind us.
 LOST_TRIES: Final = 3
@@ -57,7 +60,7 @@ class Server:
 
     uri: str
     user: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     database: str | None = None
     connect_within_s: float = 5.0
     transaction_within_s: float = 30.0
@@ -74,6 +77,7 @@ class _AgainError(Exception):
 
 def connect(server: Server) -> neo4j.Driver:
     """A driver, not yet connected. `SettingsError` for an address that is none."""
+    check_address(server.uri)
     try:
         return neo4j.GraphDatabase.driver(
             server.uri,
@@ -87,6 +91,24 @@ def connect(server: Server) -> neo4j.Driver:
     except (ConfigurationError, ValueError) as error:
         msg = f"neo4j_dsn: {error}"
         raise SettingsError(msg) from error
+
+
+def check_address(uri: str) -> None:
+    """`SettingsError` for what no driver could use; one with a password in it is not repeated."""
+    try:
+        parts = urlsplit(uri)
+        usable = parts.scheme in SCHEMES and parts.hostname and " " not in uri and parts.port != 0
+    except ValueError:  # a port that is no number, or too high
+        parts, usable = urlsplit(""), False
+    if parts.username is not None:
+        msg = "the Neo4j address holds a user or a password: give them apart from it"
+        raise SettingsError(msg)
+    if not usable:
+        shown = uri.rpartition("@")[2]
+        msg = (
+            f"{shown!r} is no Neo4j address: it looks like bolt://host:7687, with one of {', '.join(SCHEMES)}"
+        )
+        raise SettingsError(msg)
 
 
 class Neo4jGraph:
