@@ -112,6 +112,12 @@ def _export_schema() -> CommandModule:
     return export_schema
 
 
+def _topics_history() -> CommandModule:
+    from dagmanager.cli import topics_history
+
+    return topics_history
+
+
 CONFIG: Final = Group(
     "check or write a settings file; needs no server",
     {
@@ -119,6 +125,11 @@ CONFIG: Final = Group(
         "sample": Command("write a settings file with every field explained", _sample),
     },
     ("sample > dagmanager.yml", "validate --config dagmanager.yml"),
+)
+TOPICS: Final = Group(
+    "what happened to topics",
+    {"history": Command("which topics there were at a moment, from the admin log", _topics_history)},
+    ("history --at 2026-11-23T12:00:00Z",),
 )
 DAGMANAGER: Final = Group(
     "what a strategy's DAG shares with every DAG before it, and what it would create",
@@ -137,6 +148,7 @@ DAGMANAGER: Final = Group(
         "neo4j-rollback": Command("remove our constraints and indexes from Neo4j, no data", _neo4j_rollback),
         "neo4j-backfill": Command("give old compute nodes their schema_compat_id", _neo4j_backfill),
         "export-schema": Command("write the constraints and indexes of Neo4j as Cypher", _export_schema),
+        "topics": TOPICS,
     },
     ("diff --file dag.json", "diff --file new.json --baseline old.json --exit-code", "explain-error"),
 )
