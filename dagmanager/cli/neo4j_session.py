@@ -36,7 +36,7 @@ def opened(server: Server, *, reads_only: bool = False) -> Iterator[neo4j.Sessio
             yield session
     except SettingsError as error:
         raise CommandError(Report("database", f"neo4j at {server.uri}: {error}")) from error
-    except DriverError as error:  # connections lost included
+    except (DriverError, OSError) as error:  # lost connections; one reset while it is made comes bare
         raise UnavailableError(f"neo4j at {server.uri} is away: {_first_line(error)}") from error
     except Neo4jError as error:
         words = _first_line(error.message or error)
