@@ -83,11 +83,25 @@ def _make_graph(asked: Asked) -> Done:
     from dagmanager.graph.neo4j import Server
 
     settings = asked.settings
-    server = Server(settings.neo4j_dsn, settings.neo4j_user, settings.neo4j_password)
+    server = Server(
+        settings.neo4j_dsn, settings.neo4j_user, settings.neo4j_password, settings.neo4j_database or None
+    )
     change = make_schema(server, shared=asked.shared, dry_run=asked.dry_run)
     verb = "to make" if asked.dry_run else "made"
     summary = f"{len(change.made)} constraints and indexes {verb}, {len(change.there)} there: {change.uri}"
     return Done(summary, change.as_json(), change.warning())
 
 
-STEPS: Final = (Step("graph", lambda settings: bool(settings.neo4j_dsn), _make_graph),)
+def _make_topics(asked: Asked) -> Done:
+    from dagmanager.connect import make_topics
+
+    made, there = make_topics(asked.settings, dry_run=asked.dry_run)
+    verb = "to make" if asked.dry_run else "made"
+    named = f" ({', '.join(made)})" if made else ""
+    return Done(f"{len(made)} topics {verb}{named}, {len(there)} there", {"made": made, "there": there})
+
+
+STEPS: Final = (
+    Step("graph", lambda settings: bool(settings.neo4j_dsn), _make_graph),
+    Step("topics", lambda settings: bool(settings.kafka_dsn or settings.controlbus_dsn), _make_topics),
+)
