@@ -129,7 +129,7 @@ def check(session: neo4j.Session) -> None:
             f" {missing[0].name}: run `dagmanager neo4j-init`"
         )
         raise SettingsError(msg)
-    _check_version(session)
+    _check_version(session, oldest=VERSION)
 
 
 def foreign_labels(session: neo4j.Session) -> tuple[str, ...]:
@@ -158,10 +158,15 @@ def blocked_by(item: SchemaItem) -> str:
     return f"{item.shape} named {item.name} is in the way: remove it with `{dropping(item)}` or rename it"
 
 
-def _check_version(session: neo4j.Session) -> None:
+def _check_version(session: neo4j.Session, oldest: int = 0) -> None:
     found = session.run(_READ_VERSION).single(strict=True)["version"]
-    if found is not None and found > VERSION:
+    if found is None:
+        return  # the constraints tell; data and this mark may have been removed by hand
+    if found > VERSION:
         msg = f"the database has schema version {found}, this release knows {VERSION}: use the newer release"
+        raise SettingsError(msg)
+    if found < oldest:
+        msg = f"the database has schema version {found}, this release needs {oldest}: run `dagmanager neo4j-init`"
         raise SettingsError(msg)
 
 

@@ -19,7 +19,13 @@ from servers.neo4j import wipe
 # A laptop that does other things beside these tests takes its time.
 PATIENCE_S = 240.0
 
-pytest.register_assert_rewrite("tests.graph.contract", "tests.graph.contract_questions")
+pytest.register_assert_rewrite(
+    "tests.engine.effects",
+    "tests.graph.contract",
+    "tests.graph.contract_questions",
+    "tests.graph.relations",
+    "tests.graph.rivalry",
+)
 
 
 def wall_ms() -> int:
