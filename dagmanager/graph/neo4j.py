@@ -193,6 +193,8 @@ class Neo4jGraph:
                 tx = Neo4jTransaction(self._runner(server))
                 try:
                     result = work(tx)
+                    if tx.broken is None:
+                        tx.flush()
                 finally:
                     tx.close()
                 if tx.broken is not None:

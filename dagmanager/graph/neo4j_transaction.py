@@ -122,12 +122,20 @@ class Neo4jTransaction:
         self._open_run: writes.Run | None = run
         self._order = LockOrder()
         self._now_ms: int | None = None
+        # Puts that no constraint can refuse wait for the next question or the end: one round trip for all.
+        self._waiting: list[Row] = []
         self.broken: ConstraintError | None = None
         self.wrote = False
 
     def close(self) -> None:
         """From now on every call is an error: the transaction is over."""
         self._open_run = None
+
+    def flush(self) -> None:
+        """Send what waits; the transaction is about to be committed."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            writes.put(self._must_be_open(), waiting)
 
     def now_ms(self) -> int:
         """The server's clock when the last locks were taken."""
@@ -241,7 +249,11 @@ class Neo4jTransaction:
         self._must_be_open()
         for row in rows:
             self._order.must_hold(row)
-        self._change(lambda: writes.put(self._run, rows))
+        self.wrote = True
+        now = [row for row in rows if not writes.may_wait(row)]
+        self._waiting += (row for row in rows if writes.may_wait(row))
+        if now:
+            self._change(lambda: writes.put(self._run, now))
 
     def delete(self, rows: Sequence[Row]) -> None:
         """Remove by key; a queue row is a tombstone one day and never goes."""
@@ -282,7 +294,9 @@ class Neo4jTransaction:
             raise
 
     def _run(self, statement: LiteralString, parameters: dict[str, Any]) -> list[Any]:
-        return self._must_be_open()(statement, parameters)
+        run = self._must_be_open()
+        self.flush()
+        return run(statement, parameters)
 
     def _must_be_open(self) -> writes.Run:
         if self._open_run is None:

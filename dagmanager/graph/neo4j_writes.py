@@ -92,52 +92,57 @@ WITH r, before WHERE before <> r.p.binding
 RETURN r.p.topic_folded AS taken ORDER BY taken
 """
 
-_PUT_CONTENTS: Final[LiteralString] = """
-UNWIND $p.rows AS r
-MERGE (c:DagContent {digest: r.key})
-WITH c, r, c.links AS links
-SET c += r.p
-WITH c, r, links WHERE links IS NULL OR links <> r.p.links
-CALL (c) { MATCH (c)-[m:CONTAINS]->() DELETE m }
-UNWIND r.members AS m
-MERGE (n:ComputeNode {node_id: m.node_id})
-CREATE (c)-[e:CONTAINS]->(n) SET e = m.p
+# One round trip for all that no constraint can refuse; a kind without rows costs nothing.
+_PUT_OTHERS: Final[LiteralString] = """
+CALL () {
+  UNWIND $p.put_contents AS r
+  MERGE (c:DagContent {digest: r.key})
+  WITH c, r, c.links AS links
+  SET c += r.p
+  WITH c, r, links WHERE links IS NULL OR links <> r.p.links
+  CALL (c) { MATCH (c)-[m:CONTAINS]->() DELETE m }
+  UNWIND r.members AS m
+  MERGE (n:ComputeNode {node_id: m.node_id})
+  CREATE (c)-[e:CONTAINS]->(n) SET e = m.p
+}
+CALL () {
+  UNWIND $p.put_sentinels AS r
+  MERGE (s:VersionSentinel {key: r.key})
+  WITH s, r, s.links AS links
+  SET s += r.p
+  WITH s, r, links WHERE links IS NULL OR links <> r.p.links
+  CALL (s) { MATCH (s)-[e:OF|HAS]->() DELETE e }
+  MERGE (c:DagContent {digest: r.content})
+  CREATE (s)-[:OF]->(c)
+  WITH s, r UNWIND r.introduced AS id
+  MERGE (n:ComputeNode {node_id: id})
+  CREATE (s)-[:HAS]->(n)
+}
+CALL () {
+  UNWIND $p.put_holders AS r
+  MERGE (h:Holder {key: r.key})
+  WITH h, r, h.sentinel AS before
+  SET h += r.p
+  WITH h, r, before WHERE before IS NULL OR before <> r.p.sentinel
+  CALL (h) { MATCH (h)-[e:HOLDS]->() DELETE e }
+  MERGE (s:VersionSentinel {key: r.p.sentinel})
+  CREATE (h)-[:HOLDS]->(s)
+}
+CALL () { UNWIND $p.put_lineages AS r MERGE (x:Lineage {key: r.key}) SET x += r.p }
+CALL () { UNWIND $p.put_tag_sets AS r MERGE (x:TagSet {key: r.key}) SET x += r.p }
+CALL () { UNWIND $p.put_outcomes AS r MERGE (x:Outcome {key: r.key}) SET x += r.p }
+CALL () { UNWIND $p.put_events AS r MERGE (x:OutboxEvent {key: r.key}) SET x += r.p }
+CALL () { UNWIND $p.put_counters AS r MERGE (x:Counter {key: r.key}) SET x += r.p }
 """
-
-_PUT_SENTINELS: Final[LiteralString] = """
-UNWIND $p.rows AS r
-MERGE (s:VersionSentinel {key: r.key})
-WITH s, r, s.links AS links
-SET s += r.p
-WITH s, r, links WHERE links IS NULL OR links <> r.p.links
-CALL (s) { MATCH (s)-[e:OF|HAS]->() DELETE e }
-MERGE (c:DagContent {digest: r.content})
-CREATE (s)-[:OF]->(c)
-WITH s, r UNWIND r.introduced AS id
-MERGE (n:ComputeNode {node_id: id})
-CREATE (s)-[:HAS]->(n)
-"""
-
-_PUT_HOLDERS: Final[LiteralString] = """
-UNWIND $p.rows AS r
-MERGE (h:Holder {key: r.key})
-WITH h, r, h.sentinel AS before
-SET h += r.p
-WITH h, r, before WHERE before IS NULL OR before <> r.p.sentinel
-CALL (h) { MATCH (h)-[e:HOLDS]->() DELETE e }
-MERGE (s:VersionSentinel {key: r.p.sentinel})
-CREATE (h)-[:HOLDS]->(s)
-"""
-
-_PUT: Final[dict[type[Any], LiteralString]] = {
-    ContentRow: _PUT_CONTENTS,
-    SentinelRow: _PUT_SENTINELS,
-    HolderRow: _PUT_HOLDERS,
-    LineageRow: "UNWIND $p.rows AS r MERGE (x:Lineage {key: r.key}) SET x += r.p",
-    TagSetRow: "UNWIND $p.rows AS r MERGE (x:TagSet {key: r.key}) SET x += r.p",
-    OutcomeRow: "UNWIND $p.rows AS r MERGE (x:Outcome {key: r.key}) SET x += r.p",
-    OutboxRow: "UNWIND $p.rows AS r MERGE (x:OutboxEvent {key: r.key}) SET x += r.p",
-    CounterRow: "UNWIND $p.rows AS r MERGE (x:Counter {key: r.key}) SET x += r.p",
+_OTHERS: Final[dict[type[Any], str]] = {
+    ContentRow: "put_contents",
+    SentinelRow: "put_sentinels",
+    HolderRow: "put_holders",
+    LineageRow: "put_lineages",
+    TagSetRow: "put_tag_sets",
+    OutcomeRow: "put_outcomes",
+    OutboxRow: "put_events",
+    CounterRow: "put_counters",
 }
 
 # What others point at becomes a stub again, and goes when nobody does.
@@ -173,6 +178,7 @@ WITH s WHERE NOT EXISTS { (s)--() } DELETE s
 
 def put(run: Run, rows: Sequence[Row]) -> None:
     """Insert or replace rows with what they link to; of each type in the order given."""
+    others: dict[str, list[Properties]] = {}
     for kind, chunk in _by_kind(rows):
         made = [parameters(row) for row in chunk]
         if kind is NodeRow:
@@ -180,7 +186,14 @@ def put(run: Run, rows: Sequence[Row]) -> None:
         elif kind is QueueRow:
             _put_queues(run, made)
         else:
-            run(_PUT[kind], {"rows": _last(made)})
+            others.setdefault(_OTHERS[kind], []).extend(made)
+    if others:
+        run(_PUT_OTHERS, {key: _last(others.get(key, [])) for key in _OTHERS.values()})
+
+
+def may_wait(row: Row) -> bool:
+    """Whether no constraint can refuse this row, so that it may be written with others later."""
+    return type(row) in _OTHERS
 
 
 def delete(run: Run, rows: Sequence[Row]) -> None:

@@ -128,7 +128,7 @@ def statements() -> dict[str, LiteralString]:
     found: dict[str, LiteralString] = {}
     for module in (reads, writes):
         for name, value in vars(module).items():
-            if isinstance(value, dict) and name.isupper():
+            if isinstance(value, dict) and name.isupper() and name != "_OTHERS":
                 found |= {f"{name} {kind.__name__}": text for kind, text in value.items()}
             elif isinstance(value, str) and name.isupper():
                 found[name] = value
@@ -142,6 +142,10 @@ def parameters_of(name: str, statement: str) -> dict[str, Any]:
     """What a real call would send: ten of what the graph has hundreds of."""
     wanted = set(re.findall(r"\$p\.(\w+)", statement))
     given = {key: KEYS[key] for key in wanted if key in KEYS}
+    for row_type, key in writes._OTHERS.items():
+        if key in wanted:
+            made_of = {row.key: row for row in CHANGED if isinstance(row, row_type)}
+            given[key] = [parameters(row) for row in made_of.values()]
     if "rows" in wanted or "keys" in wanted or "key" in wanted:
         kind = kind_of(name, statement)
         made = {row.key: row for row in CHANGED if type(row).__name__ == kind}
@@ -196,7 +200,7 @@ def hits(plan: dict[str, Any]) -> int:
 
 
 def test_every_statement_is_found() -> None:
-    assert {"KNOWN", "TAGGED", "LOCK", "RAISE_EPOCH", "_PUT_NODES", "_PUT LineageRow", "_DELETE NodeRow"} <= (
+    assert {"KNOWN", "TAGGED", "LOCK", "RAISE_EPOCH", "_PUT_NODES", "_PUT_OTHERS", "_DELETE NodeRow"} <= (
         STATEMENTS.keys()
     )
     assert len(STATEMENTS) > 40
