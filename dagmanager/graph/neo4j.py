@@ -289,6 +289,7 @@ class Neo4jGraph:
             except _AgainError as reason:
                 lost = lost + 1 if reason.lost else 0
                 if lost == LOST_TRIES or time.monotonic() >= deadline:
-                    msg = f"neo4j at {self._server.uri} is away or too busy: {reason}"
+                    told = " ".join(str(reason).split())  # the driver's words may take several lines
+                    msg = f"neo4j at {self._server.uri} is away or too busy: {told}"
                     raise UnavailableError(msg) from reason
             time.sleep(random.uniform(*PAUSE_S))
