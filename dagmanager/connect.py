@@ -31,6 +31,7 @@ EVENT_TOPICS: Final = ("controlbus_queue_topic", "controlbus_sentinel_topic")
 REPLICAS: Final = 3
 # An event is published inside a transaction of the graph, which must outlast the broker's answer.
 TRANSACTIONS_PER_DELIVERY: Final = 3
+LABELS_SHOWN: Final = 5
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,13 @@ def connect_graph(settings: Settings, *, create: bool) -> Neo4jGraph:
     )
     graph = Neo4jGraph(connect(server), server)
     try:
+        if strangers := graph.strangers():
+            logger.warning(
+                "neo4j_dsn: the database at %s holds data of others (%s) and none of ours: is it the right one? "
+                "Ours goes beside it, and theirs is not touched",
+                server.uri,
+                ", ".join(strangers[:LABELS_SHOWN]) + (", …" if len(strangers) > LABELS_SHOWN else ""),
+            )
         made = graph.prepare(create=create)
     except BaseException:
         graph.close()

@@ -7,6 +7,7 @@ retried, or stops the flow without losing the offset (decisions 9, reliability 1
     └── DagManagerError            is_retryable() answers for itself
         ├── SettingsError          the configuration does not hold (exit 2 / refused start)
         ├── UnavailableError       a store or broker is away; retryable (exit 4)
+        ├── StoreRefusedError      a store will not have this statement, however often it is asked
         ├── InputLostError         what was still to be read is gone: a person must decide
         ├── ConstraintError        a unique row is taken by a rival; the transaction is retried whole
         └── ClaimLostError         the claim is no longer ours: another process took it over
@@ -40,6 +41,7 @@ class ErrorCode(StrEnum):
     TOPIC_REFUSED = "topic_refused"
     UNAVAILABLE = "unavailable"
     RATE_LIMITED = "rate_limited"
+    QUARANTINED = "quarantined"
 
 
 RETRYABLE: Final[frozenset[ErrorCode]] = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
@@ -63,6 +65,7 @@ STATUS: Final[dict[ErrorCode, tuple[str, int]]] = {
     ErrorCode.TOPIC_REFUSED: ("FAILED_PRECONDITION", 422),
     ErrorCode.UNAVAILABLE: ("UNAVAILABLE", 503),
     ErrorCode.RATE_LIMITED: ("RESOURCE_EXHAUSTED", 429),
+    ErrorCode.QUARANTINED: ("INTERNAL", 500),
 }
 
 
@@ -112,6 +115,10 @@ class UnavailableError(DagManagerError):
     def is_retryable(self) -> bool:
         """Always: the world may come back."""
         return True
+
+
+class StoreRefusedError(DagManagerError):
+    """A store will not have what it was told, however often; other submissions may be fine."""
 
 
 class InputLostError(DagManagerError):

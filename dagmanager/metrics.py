@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -69,6 +69,13 @@ class PrometheusObserver:
             buckets=(0, 1, 2, 5, 10, 20, 50, 100, 500, 1_000),
         )
 
+        self._waiting = Gauge(
+            "dagmanager_waiting",
+            "Workers that wait in a step for a store that is away.",
+            ["step"],
+            registry=registry,
+        )
+
     def answered(self, status: str) -> None:
         """One submission was told `status`: ok or a rejection's code."""
         self._submissions.labels(status).inc()
@@ -110,6 +117,10 @@ class PrometheusObserver:
                 "queues": queues,
             },
         )
+
+    def waiting(self, step: str, reason: str) -> None:
+        """One worker more waits in this step; without a reason, one less."""
+        self._waiting.labels(step).inc(1 if reason else -1)
 
     def _count_mismatch(self, node_type: str) -> None:
         self._drift.inc()

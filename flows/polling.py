@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,20 +19,21 @@ logger = logging.getLogger("dagmanager.flow")
 
 @contextmanager
 def poll(
-    engine: Engine, seconds: float, stopping: threading.Event, heartbeat: Path | None = None
+    engine: Engine, seconds: float, stopping: threading.Event, beat: Callable[[], None] | None = None
 ) -> Iterator[None]:
     """Poll every so many seconds until the block ends or the run is stopped.
 
-    `heartbeat` is touched before the first round and after each: a round waits for the engine, so a
-    flow that hangs in a store lets it grow old.
+    `beat` is called before the first round and after each: a round waits for the engine, so a flow
+    that hangs in a store does not beat.
     """
     over = threading.Event()
+    beat = beat or _unheard
 
     def work() -> None:
-        _touch(heartbeat)
+        beat()
         while not over.wait(seconds) and not stopping.is_set():
             poll_once(engine)
-            _touch(heartbeat)
+            beat()
 
     thread = threading.Thread(target=work, name="poll", daemon=True)
     thread.start()
@@ -56,10 +57,23 @@ def poll_once(engine: Engine) -> int:
     return finished
 
 
-def _touch(heartbeat: Path | None) -> None:
-    if heartbeat is None:
-        return
-    try:
-        heartbeat.touch()
-    except OSError as error:
-        logger.warning("the heartbeat cannot be written: %s", error)
+class Heartbeat:
+    """A file whose age tells that the flow lives, and whose text whether it works (`ok`) or waits."""
+
+    def __init__(self, path: Path, standing: Callable[[], str]) -> None:
+        """`standing` gives the text. Nothing is written yet."""
+        self._path = path
+        self._standing = standing
+
+    def __call__(self) -> None:
+        """Write it in one piece. It goes on during an outage: a restart would not end that."""
+        fresh = self._path.with_name(f".{self._path.name}.new")
+        try:
+            fresh.write_text(self._standing() + "\n", encoding="utf-8")
+            fresh.replace(self._path)
+        except OSError as error:
+            logger.warning("the heartbeat cannot be written: %s", error)
+
+
+def _unheard() -> None:
+    """Nobody looks."""

@@ -58,7 +58,7 @@ class StartFile:
     def kept_ms(self) -> int | None:
         """The start of the run that began last."""
         try:
-            with _named_errors(self._path.parent):
+            with named_errors(self._path.parent):
                 if not self._path.exists():
                     return None
                 return msgspec.json.decode(self._path.read_bytes(), type=Start).start_ms
@@ -67,8 +67,8 @@ class StartFile:
 
     def keep(self, start_ms: int) -> None:
         """Durable before it returns."""
-        with _named_errors(self._path.parent):
-            _write_durably(self._path, msgspec.json.encode(Start(start_ms)))
+        with named_errors(self._path.parent):
+            write_durably(self._path, msgspec.json.encode(Start(start_ms)))
 
 
 def check_store(folder: Path, store: str) -> None:
@@ -107,7 +107,7 @@ def prepared(folder: Path, flow: Dataflow, submissions: str) -> Iterator[Recover
     `SettingsError` when others can read or write it, when another run uses it, when it is damaged, or
     when it belongs to a flow with other steps or submissions; `UnavailableError` when the disk is full.
     """
-    with _named_errors(folder):
+    with named_errors(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         mode = folder.stat().st_mode & 0o077
         if mode:
@@ -115,7 +115,7 @@ def prepared(folder: Path, flow: Dataflow, submissions: str) -> Iterator[Recover
             raise SettingsError(msg)
         lock = _locked(folder)
     try:
-        with _named_errors(folder):
+        with named_errors(folder):
             _prepare(folder, stateful_steps(flow, submissions))
         yield RecoveryConfig(str(folder))
     finally:
@@ -123,7 +123,8 @@ def prepared(folder: Path, flow: Dataflow, submissions: str) -> Iterator[Recover
 
 
 @contextmanager
-def _named_errors(folder: Path) -> Iterator[None]:
+def named_errors(folder: Path) -> Iterator[None]:
+    """The system's refusals inside the block in our words, with the folder's name."""
     try:
         yield
     except OSError as error:
@@ -202,10 +203,10 @@ def _check_steps(path: Path, now: Steps) -> None:
             raise SettingsError(msg)
         if stored == now:
             return
-    _write_durably(path, msgspec.json.encode(now))
+    write_durably(path, msgspec.json.encode(now))
 
 
-def _write_durably(path: Path, line: bytes) -> None:
+def write_durably(path: Path, line: bytes) -> None:
     """All of it or nothing, and on disk before it returns."""
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:

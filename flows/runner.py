@@ -21,10 +21,11 @@ from dagmanager.metrics import ProgressCollector, PrometheusObserver
 from dagmanager.settings.run_options import RUN_OPTIONS, RunOption
 from dagmanager.settings.source import load
 from dagmanager.settings.table import Settings
+from flows.attempt_files import counted
 from flows.failures import explained
-from flows.polling import poll
+from flows.polling import Heartbeat, poll
 from flows.recovery import StartFile, check_store, prepared
-from flows.submissions import from_files, from_topics
+from flows.submissions import Kept, from_files, from_topics
 from flows.tally import Tally
 from operators.submission_files import absolute
 
@@ -103,7 +104,8 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: threading.Even
     assembled = assemble(settings)
     unsaid = Unsaid(given.world or "", given.domain or "")
     reader = Reader(msgspec.structs.replace(assembled.read_options, unsaid=unsaid), assembled.observer)
-    flow, read_from = _flow(assembled, settings, stopping, reader, folder)
+    kept = Kept(StartFile(folder) if folder else None)
+    flow, read_from = _flow(assembled, settings, stopping, reader, kept)
     tally = Tally(assembled.observer)
     reader.observer = assembled.engine.observer = tally
     if stopping.is_set():
@@ -111,7 +113,13 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: threading.Even
         return
     with (
         prepared(folder, flow, read_from) if folder else nullcontext() as recovery,
-        poll(assembled.engine, settings.claim_poll_seconds, stopping, heartbeat),
+        counted(kept.attempts, folder) if folder else nullcontext(),
+        poll(
+            assembled.engine,
+            settings.claim_poll_seconds,
+            stopping,
+            Heartbeat(heartbeat, tally.standing) if heartbeat else None,
+        ),
     ):
         cli_main(
             flow,
@@ -140,17 +148,16 @@ def _flow(
     settings: Settings,
     stopping: threading.Event,
     reader: Reader,
-    recovery: Path | None,
+    kept: Kept,
 ) -> tuple[Dataflow, str]:
     """The dataflow, and what it reads in the words of the recovery folder."""
     broker = assembled.broker
     if broker is None:
-        start = StartFile(recovery) if recovery else None
         path, results = settings.submissions_path, Path(settings.results_path)
-        return from_files(assembled, path, results, stopping, reader, start), absolute(path)
-    if recovery is None:
+        return from_files(assembled, path, results, stopping, reader, kept), absolute(path)
+    if kept.start is None:
         logger.warning("no --recovery: each start reads %s from its first record", settings.submissions_topic)
-    flow, source = from_topics(assembled, broker, stopping, reader)
+    flow, source = from_topics(assembled, broker, stopping, reader, kept)
     if isinstance(assembled.observer, PrometheusObserver):
         assembled.observer.registry.register(ProgressCollector(source.progress))
     return flow, f"topic {settings.submissions_topic}"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -20,9 +20,11 @@ from bytewax.outputs import Sink
 from dagmanager import disk
 from dagmanager.assembly import ADMIN_LOG_FILE, EVENTS_FILE, Assembled, assemble, now_ms
 from dagmanager.dag.model import Record
+from dagmanager.engine.engine import Engine
 from dagmanager.engine.journey import Message
 from dagmanager.engine.reading import Reader
 from dagmanager.settings.source import load
+from operators.attempts import Attempts, origin_of
 from operators.canonicalize import canonicalize
 from operators.classify import classify
 from operators.hashing import hash_ids
@@ -47,6 +49,14 @@ FLOW_ID = "dagmanager_submissions"
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What a run knows of itself after a kill, in its recovery folder; without one, nothing."""
+
+    start: RunStart | None = None
+    attempts: Attempts = field(default_factory=Attempts)
+
+
+@dataclass(frozen=True)
 class Sinks:
     """Where the three streams leave."""
 
@@ -61,20 +71,24 @@ def build(
     sinks: Sinks,
     patience: Patience,
     reader: Reader | None = None,
+    attempts: Attempts | None = None,
 ) -> Dataflow:
     """The dataflow over these parts; reads nothing and starts nothing."""
+    attempts = attempts or Attempts()
     engine, reader = assembled.engine, reader or assembled.reader()
     flow = Dataflow(FLOW_ID)
     records = op.input("input", flow, source)
     remembered = remember("remember", records)
-    canonical = canonicalize("canonicalize", remembered, reader)
-    hashed = hash_ids("hash", canonical, reader)
-    known = lookup("lookup", hashed, engine, patience)
-    planned = classify("classify", known, engine)
-    answered = upsert("upsert", planned, engine, patience)
-    op.output("diffs", diff_messages("diff_messages", answered), sinks.diffs)
-    op.output("dead_letters", dead_letters("dead_letter_messages", answered), sinks.dead_letters)
-    op.output("queue_events", op.map_value("answered", answered, _nothing), sinks.queue_events)
+    canonical = canonicalize("canonicalize", remembered, reader, attempts)
+    hashed = hash_ids("hash", canonical, reader, attempts)
+    known = lookup("lookup", hashed, engine, patience, attempts)
+    planned = classify("classify", known, engine, attempts)
+    answered = upsert("upsert", planned, engine, patience, attempts)
+    op.output("diffs", diff_messages("diff_messages", answered, attempts), sinks.diffs)
+    letters = dead_letters("dead_letter_messages", answered, attempts)
+    op.output("dead_letters", letters, sinks.dead_letters)
+    gone = op.map_value("answered", answered, lambda item: attempts.answered(origin_of(item)))
+    op.output("queue_events", gone, sinks.queue_events)
     return flow
 
 
@@ -84,42 +98,47 @@ def from_files(
     results: Path,
     stopping: threading.Event,
     reader: Reader | None = None,
-    start: RunStart | None = None,
+    kept: Kept | None = None,
 ) -> Dataflow:
     """The embedded default: files in, JSON lines out. `SettingsError` for what cannot be read or made."""
-    engine = assembled.engine
-    patience = Patience(stopping.wait, stopping.is_set)
+    engine, kept = assembled.engine, kept or Kept()
+    patience = _patience(engine, stopping)
     bytes_max = assembled.read_options.limits.bytes_max
-    source = SubmissionFiles(submissions, stopping.is_set, now_ms, bytes_max, start)
+    source = SubmissionFiles(submissions, stopping.is_set, now_ms, bytes_max, kept.start)
     source.check()
     patience(lambda: _check(results))
     return build(
         assembled,
         source,
         Sinks(
-            diff_chunk_file(results, patience),
-            dead_letter_file(results, patience),
-            QueueEventsSink(lambda: patience(engine.publish)),
+            diff_chunk_file(results, patience.in_step("diffs")),
+            dead_letter_file(results, patience.in_step("dead_letters")),
+            _events(engine, patience, kept),
         ),
         patience,
         reader,
+        kept.attempts,
     )
 
 
 def from_topics(
-    assembled: Assembled, broker: Broker, stopping: threading.Event, reader: Reader | None = None
+    assembled: Assembled,
+    broker: Broker,
+    stopping: threading.Event,
+    reader: Reader | None = None,
+    kept: Kept | None = None,
 ) -> tuple[Dataflow, SubmissionTopic]:
     """Kafka in, Kafka out; the source beside it tells how far it has read."""
-    engine, names = assembled.engine, broker.names
-    patience = Patience(stopping.wait, stopping.is_set)
+    engine, names, kept = assembled.engine, broker.names, kept or Kept()
+    patience = _patience(engine, stopping)
     at = SubmissionsAt(broker.address, names["submissions_topic"], PartitionShare(broker.partitions))
     source = SubmissionTopic(at, stopping.is_set)
     sinks = Sinks(
-        diff_chunk_topic(names["diffs_topic"], broker.producer, patience),
-        dead_letter_topic(names["dead_letters_topic"], broker.producer, patience),
-        QueueEventsSink(lambda: patience(engine.publish)),
+        diff_chunk_topic(names["diffs_topic"], broker.producer, patience.in_step("diffs")),
+        dead_letter_topic(names["dead_letters_topic"], broker.producer, patience.in_step("dead_letters")),
+        _events(engine, patience, kept),
     )
-    return build(assembled, source, sinks, patience, reader), source
+    return build(assembled, source, sinks, patience, reader, kept.attempts), source
 
 
 def flow() -> Dataflow:
@@ -131,13 +150,23 @@ def flow() -> Dataflow:
     return from_files(assembled, settings.submissions_path, Path(settings.results_path), stopping)
 
 
+def _patience(engine: Engine, stopping: threading.Event) -> Patience:
+    """Whoever observes the engine when a wait begins hears of it."""
+
+    def tell(step: str, reason: str) -> None:
+        engine.observer.waiting(step, reason)
+
+    return Patience(stopping.wait, stopping.is_set, tell)
+
+
+def _events(engine: Engine, patience: Patience, kept: Kept) -> QueueEventsSink:
+    waiting = patience.in_step("queue_events")
+    return QueueEventsSink(lambda: waiting(engine.publish), kept.attempts.epoch_over)
+
+
 def _check(results: Path) -> None:
     """What cannot be written to is told before anything is read."""
     with disk.named_errors(results, "used as results_path"):
         results.mkdir(parents=True, exist_ok=True)
     for name, make in ((DIFFS, True), (DEAD_LETTERS, True), (EVENTS_FILE, False), (ADMIN_LOG_FILE, False)):
         disk.check(results / name, make=make)
-
-
-def _nothing(_: Any) -> None:
-    return None

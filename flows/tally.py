@@ -1,4 +1,4 @@
-"""What one run answered, for its last line: counts by status beside the metrics."""
+"""What one run answered, for its last line, and whether it waits, for its heartbeat; beside the metrics."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Tally:
         """Start at nothing."""
         self._next = next_one
         self._answers: Counter[str] = Counter()
+        self._waits: list[tuple[str, str]] = []
         self._lock = threading.Lock()
 
     def summary(self) -> str:
@@ -28,6 +29,12 @@ class Tally:
         why = f" ({refused})" if refused else ""
         total = fine + sum(answers.values())
         return f"{total} submissions answered: {fine} ok, {total - fine} refused{why}"
+
+    def standing(self) -> str:
+        """`ok`, or one line for each worker that waits: `waiting: upsert: Kafka at … is away`."""
+        with self._lock:
+            waits = [" ".join(f"waiting: {step}: {reason}".split()) for step, reason in self._waits]
+        return "\n".join(waits) or "ok"
 
     def answered(self, status: str) -> None:
         """Count it."""
@@ -50,3 +57,12 @@ class Tally:
     def tag_query(self, node_id: str, query: TagQuery, queues: int) -> None:
         """Pass it on."""
         self._next.tag_query(node_id, query, queues)
+
+    def waiting(self, step: str, reason: str) -> None:
+        """Note it, and pass it on."""
+        with self._lock:
+            if reason:
+                self._waits.append((step, reason))
+            else:
+                self._waits.remove(next(each for each in self._waits if each[0] == step))
+        self._next.waiting(step, reason)

@@ -8,16 +8,29 @@ from bytewax.operators import KeyedStream
 
 from dagmanager.engine.journey import Canonicalized, Refused
 from dagmanager.engine.reading import Reader
+from operators.attempts import Attempts
 from operators.remember import Remembered
 
 
 @operator
 def canonicalize(
-    step_id: str, up: KeyedStream[Remembered], reader: Reader
+    step_id: str, up: KeyedStream[Remembered], reader: Reader, attempts: Attempts
 ) -> KeyedStream[Canonicalized | Refused]:
-    """Parse, validate and canonicalize; unchanged nodes, and bytes that repeat, cost one look-up."""
-    return op.filter_map_value(
-        "filter_map",
-        up,
-        lambda item: reader.canonicalize(item.record, digest=item.digest, repeat=item.repeat),
-    )
+    """Parse, validate and canonicalize; unchanged nodes, and bytes that repeat, cost one look-up.
+
+    Here records that killed the process too often leave: nothing looks into them again.
+    """
+
+    def read(item: Remembered) -> Canonicalized | Refused | None:
+        return reader.canonicalize(item.record, digest=item.digest, repeat=item.repeat)
+
+    counted = attempts.each("canonicalize", read, lambda item: item.record.origin)
+
+    def tried(item: Remembered) -> Canonicalized | Refused | None:
+        refused = attempts.quarantined(item.record)
+        if refused is None:
+            return counted(item)
+        reader.observe(refused.rejection)
+        return refused
+
+    return op.filter_map_value("filter_map", up, tried)

@@ -8,11 +8,13 @@ from bytewax.operators import KeyedStream
 
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.journey import LookedUp, Planned, Refused
+from operators.attempts import Attempts, origin_of
 
 
 @operator
 def classify(
-    step_id: str, up: KeyedStream[LookedUp | Refused], engine: Engine
+    step_id: str, up: KeyedStream[LookedUp | Refused], engine: Engine, attempts: Attempts
 ) -> KeyedStream[Planned | Refused]:
     """Node by node: reuse, buffer, create, isolate."""
-    return op.map_value("map", up, lambda item: item if isinstance(item, Refused) else engine.classify(item))
+    counted = attempts.each("classify", engine.classify, origin_of)
+    return op.map_value("map", up, lambda item: item if isinstance(item, Refused) else counted(item))

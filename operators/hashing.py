@@ -9,11 +9,13 @@ from bytewax.operators import KeyedStream
 from dagmanager.dag.model import Submission
 from dagmanager.engine.journey import Canonicalized, Refused
 from dagmanager.engine.reading import Reader
+from operators.attempts import Attempts
 
 
 @operator
 def hash_ids(
-    step_id: str, up: KeyedStream[Canonicalized | Refused], reader: Reader
+    step_id: str, up: KeyedStream[Canonicalized | Refused], reader: Reader, attempts: Attempts
 ) -> KeyedStream[Submission | Refused]:
     """Hash what is new, check every id, resolve the context of each world."""
-    return op.flat_map_value("flat_map", up, reader.hash)
+    counted = attempts.each("hash", reader.hash, lambda item: item.record.origin)
+    return op.flat_map_value("flat_map", up, counted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import bytewax.operators as op
 from bytewax.dataflow import operator
@@ -11,6 +11,8 @@ from bytewax.operators import KeyedStream
 from dagmanager.dag.model import Submission
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.journey import LookedUp, Refused
+from operators.attempts import Attempts, origin_of
+from operators.patience import Patience
 
 Batch = list[tuple[str, Submission | Refused]]
 
@@ -20,13 +22,15 @@ def lookup(
     step_id: str,
     up: KeyedStream[Submission | Refused],
     engine: Engine,
-    patiently: Callable[[Callable[[], list[LookedUp]]], list[LookedUp]],
+    patience: Patience,
+    attempts: Attempts,
 ) -> KeyedStream[LookedUp | Refused]:
-    """Refused items pass by, in order. `patiently` calls again until the graph is back."""
+    """Refused items pass by, in order. `patience` calls again until the graph is back."""
+    known = attempts.batches("lookup", engine.lookup, origin_of, patience.in_step("lookup"))
 
     def batched(batch: Batch) -> Iterable[tuple[str, LookedUp | Refused]]:
         asked = [item for _, item in batch if isinstance(item, Submission)]
-        found = iter(patiently(lambda: engine.lookup(asked)) if asked else [])
+        found = iter(known(asked) if asked else [])
         return [(key, next(found) if isinstance(item, Submission) else item) for key, item in batch]
 
     return op.flat_map_batch("flat_map_batch", up, batched)

@@ -20,20 +20,23 @@ from dagmanager.engine.chunks import (
 )
 from dagmanager.engine.journey import Answer, Message, Refused
 from dagmanager.errors import Rejection
+from operators.attempts import Attempts, origin_of
 
 LETTER_BYTES: Final = Limits().bytes_max
 
 
 @operator
-def diff_messages(step_id: str, up: KeyedStream[Answer | Refused]) -> KeyedStream[Message]:
+def diff_messages(
+    step_id: str, up: KeyedStream[Answer | Refused], attempts: Attempts
+) -> KeyedStream[Message]:
     """One message per chunk, or one `rejected` record."""
-    return op.flat_map_value("flat_map", up, told)
+    return op.flat_map_value("flat_map", up, attempts.each("diff_messages", told, origin_of))
 
 
 @operator
-def dead_letters(step_id: str, up: KeyedStream[Answer | Refused]) -> KeyedStream[Message]:
+def dead_letters(step_id: str, up: KeyedStream[Answer | Refused], attempts: Attempts) -> KeyedStream[Message]:
     """The original bytes of what was refused, with reason and origin in the headers."""
-    return op.flat_map_value("flat_map", up, buried)
+    return op.flat_map_value("flat_map", up, attempts.each("dead_letter_messages", buried, origin_of))
 
 
 def told(item: Answer | Refused) -> Iterable[Message]:
@@ -51,17 +54,17 @@ def told(item: Answer | Refused) -> Iterable[Message]:
 def buried(item: Answer | Refused) -> Iterable[Message]:
     """The dead letter of a refusal, if it is one."""
     match item:
-        case Refused(record=record, rejection=rejection):
-            return [_letter(record, rejection)]
+        case Refused(record=record, rejection=rejection, attempts=attempts):
+            return [_letter(record, rejection, attempts)]
         case Answer(submission=Submission(record=Record() as record), result=Rejection() as rejection):
             return [_letter(record, rejection)]
         case _:
             return []
 
 
-def _letter(record: Record, rejection: Rejection) -> Message:
+def _letter(record: Record, rejection: Rejection, attempts: int = 1) -> Message:
     key = (record.key or b"").decode("utf-8", "replace")
-    headers = dead_letter_headers(rejection, record.origin, 1, record.value, LETTER_BYTES)
+    headers = dead_letter_headers(rejection, record.origin, attempts, record.value, LETTER_BYTES)
     return Message(key, dead_letter_value(record.value, LETTER_BYTES), headers)
 
 

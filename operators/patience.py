@@ -1,10 +1,10 @@
-"""Waiting for the world: an outage is no poison, the flow waits and goes on by itself."""
+"""Waiting for the world: an outage is no poison, the flow waits, says so, and goes on by itself."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from dagmanager.errors import UnavailableError
@@ -16,22 +16,46 @@ FIRST_S: Final = 0.25
 LONGEST_S: Final = 5.0
 
 
+def _unheard(step: str, reason: str) -> None:
+    """Nobody asks."""
+
+
 @dataclass(frozen=True)
 class Patience:
-    """Calls again until a store is back. `stopping` ends the wait: the item is replayed later."""
+    """Calls again until a store is back. `stopping` ends the wait: the item is replayed later.
+
+    `tell` hears which step waits and why, and, without a reason, that it waits no more.
+    """
 
     sleep: Callable[[float], object]
     stopping: Callable[[], bool]
+    tell: Callable[[str, str], None] = _unheard
+    step: str = "start"
+
+    def in_step(self, step: str) -> Patience:
+        """The same, for the step whose name it tells."""
+        return replace(self, step=step)
 
     def __call__(self, call: Callable[[], T]) -> T:
         """The call's result; `UnavailableError` only when stopping."""
         pause_s = FIRST_S
-        while True:
-            try:
-                return call()
-            except UnavailableError as away:
-                if self.stopping():
-                    raise
-                logger.warning("waiting for a store (%s), next try in %.2f s", away, pause_s)
-                self.sleep(pause_s)
-                pause_s = min(pause_s * 2, LONGEST_S)
+        waiting = False
+        try:
+            while True:
+                try:
+                    return call()
+                except UnavailableError as away:
+                    if self.stopping():
+                        raise
+                    if not waiting:
+                        waiting = True
+                        self.tell(self.step, str(away))
+                    logger.warning(
+                        "%s: waiting for a store (%s), next try in %.2f s", self.step, away, pause_s
+                    )
+                    self.sleep(pause_s)
+                    pause_s = min(pause_s * 2, LONGEST_S)
+        finally:
+            if waiting:
+                self.tell(self.step, "")
+                logger.info("%s: the store is back", self.step)

@@ -7,7 +7,7 @@ the offset stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import bytewax.operators as op
 from bytewax.dataflow import operator
@@ -15,6 +15,8 @@ from bytewax.operators import KeyedStream
 
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.journey import Answer, Planned, Refused
+from operators.attempts import Attempts, origin_of
+from operators.patience import Patience
 
 Batch = list[tuple[str, Planned | Refused]]
 
@@ -24,13 +26,15 @@ def upsert(
     step_id: str,
     up: KeyedStream[Planned | Refused],
     engine: Engine,
-    patiently: Callable[[Callable[[], list[Answer]]], list[Answer]],
+    patience: Patience,
+    attempts: Attempts,
 ) -> KeyedStream[Answer | Refused]:
-    """Refused items pass by, in order. `patiently` calls again until the world is back."""
+    """Refused items pass by, in order. `patience` calls again until the world is back."""
+    made = attempts.batches("upsert", engine.upsert, origin_of, patience.in_step("upsert"))
 
     def batched(batch: Batch) -> Iterable[tuple[str, Answer | Refused]]:
         planned = [item for _, item in batch if isinstance(item, Planned)]
-        answers = iter(patiently(lambda: engine.upsert(planned)) if planned else [])
+        answers = iter(made(planned) if planned else [])
         return [(key, next(answers) if isinstance(item, Planned) else item) for key, item in batch]
 
     return op.flat_map_batch("flat_map_batch", up, batched)

@@ -44,7 +44,8 @@ TUNED = {
 
 def new_cluster() -> str:
     """An id as Kafka's storage tool makes them."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes)[:22].decode()
+    made = base64.urlsafe_b64encode(uuid.uuid4().bytes)[:22].decode()
+    return made.replace("-", "_")  # one that begins with a dash looks like an option
 
 
 @dataclass(frozen=True)

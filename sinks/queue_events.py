@@ -14,9 +14,10 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 class QueueEventsPartition(StatefulSinkPartition[None, None]):
     """Publishes whatever waits."""
 
-    def __init__(self, publish: Callable[[], object]) -> None:
+    def __init__(self, publish: Callable[[], object], epoch_over: Callable[[], None]) -> None:
         """Start with what an earlier run left behind."""
         self._publish = publish
+        self._epoch_over = epoch_over
         publish()
 
     def write_batch(self, values: list[None]) -> None:
@@ -25,14 +26,16 @@ class QueueEventsPartition(StatefulSinkPartition[None, None]):
 
     def snapshot(self) -> None:
         """Nothing of its own: the outbox is the graph's."""
+        self._epoch_over()
 
 
 class QueueEventsSink(FixedPartitionedSink[None, None]):
     """One partition: events leave in order of revision."""
 
-    def __init__(self, publish: Callable[[], object]) -> None:
-        """`publish` empties the outbox and may raise `UnavailableError`."""
+    def __init__(self, publish: Callable[[], object], epoch_over: Callable[[], None] = lambda: None) -> None:
+        """`publish` empties the outbox and may raise `UnavailableError`; `epoch_over` hears of each snapshot."""
         self._publish = publish
+        self._epoch_over = epoch_over
 
     def list_parts(self) -> list[str]:
         """One."""
@@ -40,4 +43,4 @@ class QueueEventsSink(FixedPartitionedSink[None, None]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> QueueEventsPartition:
         """No state to resume."""
-        return QueueEventsPartition(self._publish)
+        return QueueEventsPartition(self._publish, self._epoch_over)

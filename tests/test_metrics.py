@@ -65,6 +65,15 @@ def test_labels_that_clients_choose_stay_bounded(observer: PrometheusObserver) -
     assert value(observer, "dagmanager_foreign_records_total", kind="other") == 5
 
 
+def test_who_waits_for_a_store_is_told_by_step(observer: PrometheusObserver) -> None:
+    observer.waiting("upsert", "Kafka is away")
+    observer.waiting("upsert", "Kafka is away")
+    assert value(observer, "dagmanager_waiting", step="upsert") == 2
+    observer.waiting("upsert", "")
+    observer.waiting("upsert", "")
+    assert value(observer, "dagmanager_waiting", step="upsert") == 0
+
+
 def test_how_far_the_topic_is_read_is_told_as_far_as_it_is_known() -> None:
     partitions = (PartitionProgress(0, 3, 7), PartitionProgress(4, 9, None), PartitionProgress(5, None, 2))
     registry = CollectorRegistry()

@@ -13,12 +13,16 @@ from dagmanager.errors import Rejection
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A record that is no good submission: it travels on as a value, so that order is kept."""
+    """A record that is no good submission: it travels on as a value, so that order is kept.
+
+    `attempts`: how often it was tried; more than once only when the process died at it.
+    """
 
     record: Record
     strategy_id: str
     rejection: Rejection
     world_id: str = ""
+    attempts: int = 1
 
 
 class Canonicalized(msgspec.Struct, frozen=True):

@@ -340,6 +340,10 @@ class Observer(Protocol):
         """A submitted tag query and how many queues it resolves to."""
         ...
 
+    def waiting(self, step: str, reason: str) -> None:
+        """A worker began to wait in this step for a store that is away; without a reason, it goes on."""
+        ...
+
 
 class Unobserved:
     """Counts nothing."""
@@ -357,4 +361,7 @@ class Unobserved:
         """Nothing."""
 
     def tag_query(self, node_id: str, query: TagQuery, queues: int) -> None:
+        """Nothing."""
+
+    def waiting(self, step: str, reason: str) -> None:
         """Nothing."""

@@ -179,9 +179,13 @@ class Reader:
         )
 
     def _refused(self, record: Record, strategy_id: str, why: Rejection, world: str = "") -> Refused:
+        self.observe(why)
+        return Refused(record, strategy_id, why, world)
+
+    def observe(self, why: Rejection) -> None:
+        """Count a refusal that was decided before, or without, the engine."""
         self.observer.refused(why)
         self.observer.answered(why.code.value)
-        return Refused(record, strategy_id, why, world)
 
     def read(self, record: Record) -> tuple[Submission | Refused, ...]:
         """Every pure step in order, for doors that hold no stream."""

@@ -31,7 +31,13 @@ from neo4j.exceptions import ConstraintError as TakenError
 
 from dagmanager.engine.ports import Known, LookupKeys, TaggedQueue, Transaction
 from dagmanager.engine.rows import CounterRow, OutboxRow, Row
-from dagmanager.errors import ConstraintError, DagManagerError, SettingsError, UnavailableError
+from dagmanager.errors import (
+    ConstraintError,
+    DagManagerError,
+    SettingsError,
+    StoreRefusedError,
+    UnavailableError,
+)
 from dagmanager.graph import neo4j_reads as reads
 from dagmanager.graph import neo4j_schema
 from dagmanager.graph.neo4j_properties import decoded
@@ -49,6 +55,8 @@ LOST_TRIES: Final = 3
 _TAKEN_KEY: Final = re.compile(r"property `\w+` = '(.*)'", re.DOTALL)
 # Not retryable by its class, but it only says that the server ended a waiting transaction.
 _ENDED: Final = "Neo.ClientError.Transaction.LockClientStopped"
+# What we said, or the values in it, is at fault; not the server, its disk or our rights.
+_STATEMENT: Final = "Neo.ClientError.Statement."
 _TIMED_OUT: Final = (
     "Neo.ClientError.Transaction.TransactionTimedOut",
     "Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration",
@@ -141,6 +149,15 @@ class Neo4jGraph:
                     return neo4j_schema.create(session)
                 neo4j_schema.check(session)
                 return ()
+
+        return self._again(once)
+
+    def strangers(self) -> tuple[str, ...]:
+        """Labels of others, sorted, in a database that holds nothing of ours yet: it may be the wrong one."""
+
+        def once() -> tuple[str, ...]:
+            with self._session() as session:
+                return () if neo4j_schema.is_ours(session) else neo4j_schema.foreign_labels(session)
 
         return self._again(once)
 
@@ -267,7 +284,8 @@ class Neo4jGraph:
             if error.is_retryable() or error.code == _ENDED or error.code in _TIMED_OUT:
                 raise _AgainError(error.message or "") from error
             msg = f"neo4j at {self._server.uri}: {error.code}: {error.message}"
-            raise DagManagerError(msg) from error
+            refused = (error.code or "").startswith(_STATEMENT)
+            raise (StoreRefusedError if refused else DagManagerError)(msg) from error
         except DriverError as error:
             raise _AgainError(str(error), lost=True) from error
 
@@ -286,6 +304,7 @@ class Neo4jGraph:
             except _AgainError as reason:
                 lost = lost + 1 if reason.lost else 0
                 if lost == LOST_TRIES or time.monotonic() >= deadline:
-                    msg = f"neo4j at {self._server.uri} is away or too busy: {reason}"
+                    told = " ".join(str(reason).split())  # the driver's words may take several lines
+                    msg = f"neo4j at {self._server.uri} is away or too busy: {told}"
                     raise UnavailableError(msg) from reason
             time.sleep(random.uniform(*PAUSE_S))

@@ -26,7 +26,11 @@ RUN_OPTIONS: Final = (
     RunOption("--world", "W", "world_id, where a submission names none"),
     RunOption("--domain", "D", "execution domain, where a submission names none (else it runs isolated)"),
     RunOption("--recovery", "DIR", "folder with the flow's snapshots: go on where the last run stopped"),
-    RunOption("--heartbeat", "FILE", "touched while all is well, for a container's health check"),
+    RunOption(
+        "--heartbeat",
+        "FILE",
+        "written while the flow lives: `ok`, or what it waits for; for a container's health check",
+    ),
     RunOption(
         "--workers",
         "N",

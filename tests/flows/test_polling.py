@@ -13,7 +13,7 @@ from dagmanager.settings.table import Settings
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from dagmanager.topics.memory import MemoryTopics
-from flows.polling import poll, poll_once
+from flows.polling import Heartbeat, poll, poll_once
 
 
 class AwayGraph(MemoryGraph):
@@ -30,8 +30,8 @@ def test_a_store_that_is_away_is_tried_again_next_time() -> None:
 def test_the_heartbeat_is_touched_before_the_first_round(tmp_path: Path) -> None:
     parts = embedded(Settings(), MemoryGraph(lambda: 1), MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     heartbeat = tmp_path / "heartbeat"
-    with poll(parts.engine, 60.0, threading.Event(), heartbeat):
+    with poll(parts.engine, 60.0, threading.Event(), Heartbeat(heartbeat, lambda: "ok")):
         deadline = time.monotonic() + 10
         while not heartbeat.exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert heartbeat.exists()
+    assert heartbeat.read_text() == "ok\n"

@@ -15,3 +15,14 @@ def test_the_summary_names_each_kind_of_refusal() -> None:
 
 def test_nothing_answered_is_said_too() -> None:
     assert Tally(Unobserved()).summary() == "0 submissions answered: 0 ok, 0 refused"
+
+
+def test_whoever_waits_is_named_with_the_reason_until_it_waits_no_more() -> None:
+    tally = Tally(Unobserved())
+    assert tally.standing() == "ok"
+    tally.waiting("lookup", "neo4j is away:\nrefused")
+    tally.waiting("diffs", "Kafka is away")
+    assert tally.standing() == "waiting: lookup: neo4j is away: refused\nwaiting: diffs: Kafka is away"
+    tally.waiting("lookup", "")
+    tally.waiting("diffs", "")
+    assert tally.standing() == "ok"

@@ -6,6 +6,7 @@ from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.journey import Canonicalized, Refused
 from dagmanager.engine.reading import Digested, Reader, ReadOptions
 from dagmanager.errors import ErrorCode
+from operators.attempts import Attempts
 from operators.canonicalize import canonicalize
 from operators.remember import Remembered
 from tests.engine.builders import node, record
@@ -21,7 +22,7 @@ FOREIGN = {
 def read(*given: Remembered, batch: int = 100) -> tuple[Reader, list[tuple[str, Canonicalized | Refused]]]:
     reader = Reader(ReadOptions())
     keyed = [((each.record.key or b"").decode(), each) for each in given]
-    return reader, passed(lambda up: canonicalize("step", up, reader), keyed, batch)
+    return reader, passed(lambda up: canonicalize("step", up, reader, Attempts()), keyed, batch)
 
 
 @pytest.mark.parametrize("batch", [1, 100])
@@ -71,7 +72,7 @@ def test_a_repeat_of_proven_bytes_is_recalled() -> None:
     ((_, first),) = found
     reader.hash(first)
     ((_, again),) = passed(
-        lambda up: canonicalize("step", up, reader), [("s1", remembered(given, repeat=True))]
+        lambda up: canonicalize("step", up, reader, Attempts()), [("s1", remembered(given, repeat=True))]
     )
     assert isinstance(again, Digested)
     assert again.hashed is not None

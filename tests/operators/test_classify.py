@@ -4,6 +4,7 @@ from dagmanager.engine.engine import Engine
 from dagmanager.engine.journey import LookedUp, Planned, Refused
 from dagmanager.engine.plan import BufferNode, CreateNode, IsolateNode, Plan, ReuseNode
 from dagmanager.topics.memory import MemoryTopics
+from operators.attempts import Attempts
 from operators.classify import classify
 from tests.engine.builders import engine, node, submission
 from tests.operators.passing import FEED, MEAN, REFUSED, fresh, looked_up, passed, stored
@@ -24,7 +25,7 @@ def without_stores() -> Engine:
 
 def classified(given: list[LookedUp | Refused], batch: int = 100) -> list[Planned | Refused]:
     keyed = [(f"key{at}", each) for at, each in enumerate(given)]
-    found = passed(lambda up: classify("step", up, without_stores()), keyed, batch)
+    found = passed(lambda up: classify("step", up, without_stores(), Attempts()), keyed, batch)
     assert [key for key, _ in found] == [key for key, _ in keyed]
     return [item for _, item in found]
 

@@ -6,6 +6,7 @@ from dagmanager.dag.model import Record, Submission
 from dagmanager.engine.journey import Canonicalized, Refused
 from dagmanager.engine.reading import Reader, ReadOptions
 from dagmanager.errors import ErrorCode
+from operators.attempts import Attempts
 from operators.hashing import hash_ids
 from tests.engine.builders import record
 from tests.operators.passing import FEED, MEAN, REFUSED, passed
@@ -20,7 +21,9 @@ def canonical(given: Record) -> Canonicalized | Refused:
 
 
 def hashed(*given: Canonicalized | Refused, batch: int = 100) -> list[tuple[str, Submission | Refused]]:
-    return passed(lambda up: hash_ids("step", up, READER), [("key", each) for each in given], batch)
+    return passed(
+        lambda up: hash_ids("step", up, READER, Attempts()), [("key", each) for each in given], batch
+    )
 
 
 def test_one_world_is_one_submission_in_the_order_asked() -> None:

@@ -7,6 +7,7 @@ from dagmanager.dag.model import Submission
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.journey import LookedUp, Refused
 from dagmanager.errors import UnavailableError
+from operators.attempts import Attempts
 from operators.lookup import lookup
 from operators.patience import Patience
 from tests.engine.builders import node, submission
@@ -23,7 +24,7 @@ def looked_up(
     engine: Engine, given: list[Submission | Refused], batch: int, patience: Patience | None = None
 ) -> list[LookedUp | Refused]:
     keyed = [(each.strategy_id, each) for each in given]
-    found = passed(lambda up: lookup("step", up, engine, patience or impatient()), keyed, batch)
+    found = passed(lambda up: lookup("step", up, engine, patience or impatient(), Attempts()), keyed, batch)
     assert [key for key, _ in found] == [key for key, _ in keyed]
     return [item for _, item in found]
 

@@ -4,6 +4,7 @@ import orjson
 
 from dagmanager.engine.journey import Answer, Refused
 from dagmanager.errors import ErrorCode, Rejection
+from operators.attempts import Attempts
 from operators.messages import dead_letters, diff_messages
 from tests.engine.builders import engine, submission
 from tests.operators.passing import FEED, REFUSED, fresh, passed
@@ -17,7 +18,7 @@ def given() -> list[tuple[str, Answer | Refused]]:
 
 
 def test_everything_is_answered_in_order() -> None:
-    found = [message for _, message in passed(lambda up: diff_messages("step", up), given())]
+    found = [message for _, message in passed(lambda up: diff_messages("step", up, Attempts()), given())]
     assert [each.key for each in found] == ["s1", "bad", "late"]
     told = [orjson.loads(each.value) for each in found]
     assert [each["status"] for each in told] == ["ok", "rejected", "rejected"]
@@ -30,7 +31,7 @@ def test_only_what_was_refused_is_buried_with_its_own_bytes() -> None:
     late = items[2][1]
     assert isinstance(late, Answer)
     assert late.submission.record is not None
-    found = [message for _, message in passed(lambda up: dead_letters("step", up), items)]
+    found = [message for _, message in passed(lambda up: dead_letters("step", up, Attempts()), items)]
     assert [each.value for each in found] == [REFUSED.record.value, late.submission.record.value]
     codes = [orjson.loads(dict(each.headers)["error"])["code"] for each in found]
     assert codes == ["invalid_json", "late"]

@@ -7,6 +7,7 @@ from bytewax.errors import BytewaxRuntimeError
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.journey import Answer, Planned, Refused
 from dagmanager.errors import ErrorCode, UnavailableError
+from operators.attempts import Attempts
 from operators.patience import Patience
 from operators.upsert import upsert
 from tests.engine.builders import POLICY, Stores, engine, node, refused, told
@@ -18,7 +19,7 @@ def upserted(
     engine: Engine, given: list[Planned | Refused], batch: int = 100, patience: Patience | None = None
 ) -> list[Answer | Refused]:
     keyed = [(f"key{at}", each) for at, each in enumerate(given)]
-    found = passed(lambda up: upsert("step", up, engine, patience or impatient()), keyed, batch)
+    found = passed(lambda up: upsert("step", up, engine, patience or impatient(), Attempts()), keyed, batch)
     assert [key for key, _ in found] == [key for key, _ in keyed]
     return [item for _, item in found]
 

@@ -1,0 +1,135 @@
+"""Attempts in the recovery folder: `attempts.json`, and one `hand-N` per thread that a kill leaves as it was.
+
+A hand is mapped into memory: writing it costs a microsecond, and what was written outlives the process,
+though not the machine; a machine that goes down is no record's fault.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import struct
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from dagmanager.dag.model import Origin
+from flows.recovery import named_errors, write_durably
+from operators.attempts import Attempts, Suspect
+
+FILE: Final = "attempts.json"
+HANDS: Final = "hand-*"
+FIRST_BYTES: Final = 64 * 1024
+_LENGTH: Final = struct.Struct("<I")
+_InHand = tuple[str, list[Origin]]
+logger = logging.getLogger("dagmanager.flow")
+
+
+class MappedHand:
+    """See `operators.attempts.Hand`. One thread's."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the file, empty."""
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._encode = msgspec.json.Encoder().encode
+        self._map = self._mapped(FIRST_BYTES)
+
+    def take(self, step: str, origins: Sequence[Origin]) -> None:
+        """The length is written last: a kill in between leaves nothing, or all of it."""
+        text = self._encode((step, origins))
+        end = _LENGTH.size + len(text)
+        if end > len(self._map):
+            self._map.close()
+            self._map = self._mapped(2 * end)
+        self.clear()
+        self._map[_LENGTH.size : end] = text
+        _LENGTH.pack_into(self._map, 0, len(text))
+
+    def clear(self) -> None:
+        """Nothing any more."""
+        _LENGTH.pack_into(self._map, 0, 0)
+
+    def _mapped(self, size: int) -> mmap.mmap:
+        """With room on disk: without it, writing to the memory would kill the process."""
+        os.posix_fallocate(self._file, 0, size)
+        return mmap.mmap(self._file, size)
+
+
+class AttemptFiles:
+    """See `operators.attempts.Ledger`. For whoever holds the folder's lock."""
+
+    def __init__(self, folder: Path) -> None:
+        """Nothing is read or made yet."""
+        self._folder = folder
+        self._hands = 0
+        self._lock = threading.Lock()
+
+    def suspects(self) -> tuple[Suspect, ...]:
+        """What was counted before, and one attempt more for each record that was in a hand at the end."""
+        with named_errors(self._folder):
+            found = {each.origin: each for each in self._kept()}
+            for path in sorted(self._folder.glob(HANDS)):
+                step, origins = _held(path.read_bytes())
+                for origin in Counter(origins):  # each once: one record may have been several submissions
+                    before = found[origin].attempts if origin in found else 0
+                    found[origin] = Suspect(origin, before + 1, step)
+            counted = tuple(found.values())
+            if counted:
+                self.keep(counted)
+            self._forget_hands()
+            return counted
+
+    def keep(self, suspects: Sequence[Suspect]) -> None:
+        """These and no others; durable before it returns."""
+        with named_errors(self._folder):
+            write_durably(self._folder / FILE, msgspec.json.encode(suspects))
+
+    def hand(self) -> MappedHand:
+        """A new one; `hand-0` is the first thread's."""
+        with self._lock, named_errors(self._folder):
+            self._hands += 1
+            return MappedHand(self._folder / f"hand-{self._hands - 1}")
+
+    def forget(self) -> None:
+        """All of it: the run ended, and everything that was read is answered."""
+        with named_errors(self._folder):
+            self._forget_hands()
+            (self._folder / FILE).unlink(missing_ok=True)
+
+    def _kept(self) -> list[Suspect]:
+        path = self._folder / FILE
+        if not path.exists():
+            return []
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=list[Suspect])
+        except msgspec.MsgspecError as error:
+            logger.warning("%s is damaged (%s): attempts are counted anew", path, error)
+            return []
+
+    def _forget_hands(self) -> None:
+        for path in self._folder.glob(HANDS):
+            path.unlink()
+
+
+def _held(content: bytes) -> _InHand:
+    with suppress(struct.error, msgspec.MsgspecError):
+        (length,) = _LENGTH.unpack_from(content)
+        if length:
+            found: _InHand = msgspec.json.decode(content[_LENGTH.size : _LENGTH.size + length], type=_InHand)
+            return found
+    return "", []
+
+
+@contextmanager
+def counted(attempts: Attempts, folder: Path) -> Iterator[None]:
+    """Attempts are counted in `folder` within the block, and forgotten when it ends well."""
+    files = AttemptFiles(folder)
+    attempts.begin(files)
+    yield
+    files.forget()

@@ -1,0 +1,73 @@
+"""The runner as a process in which some strategies' records are deadly: `python -m tests.flows.poisoned STEP HOW WHOM …`.
+
+HOW is `kill` (no Python code runs any more), `raise`, `kill after` (the step's work is done), `once` (kill while
+the file `once` is in the working folder, which goes first) or `away` (a store is away while the file `away` is).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from dagmanager.dag.model import Record
+from dagmanager.engine.engine import Engine
+from dagmanager.engine.journey import Refused
+from dagmanager.engine.reading import Reader
+from dagmanager.errors import UnavailableError
+from flows.run import main
+
+STEPS: Final[dict[str, type]] = {
+    "canonicalize": Reader,
+    "hash": Reader,
+    "lookup": Engine,
+    "classify": Engine,
+    "upsert": Engine,
+}
+
+
+def strategy_of(item: Any) -> str:
+    if isinstance(item, Refused):
+        return ""  # it only passes by
+    if isinstance(item, Record):
+        return (item.key or b"").decode()
+    holder = getattr(item, "envelope", None) or getattr(item, "submission", item)
+    return str(holder.strategy_id)
+
+
+def die(how: str) -> None:
+    if how == "raise":
+        raise KeyError("a fault of ours")
+    if how == "away":
+        if Path("away").exists():
+            raise UnavailableError("the store is away")
+        return
+    if how == "once":
+        if not Path("once").exists():
+            return
+        Path("once").unlink()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def deadly(call: Callable[..., Any], how: str, whom: Sequence[str]) -> Callable[..., Any]:
+    def step(self: object, given: Any, **more: Any) -> Any:
+        items = given if isinstance(given, list) else [given]
+        meant = any(strategy_of(each) in whom for each in items)
+        if meant and how != "kill after":
+            die(how)
+        result = call(self, given, **more)
+        if meant and how == "kill after":
+            die(how)
+        return result
+
+    return step
+
+
+if __name__ == "__main__":
+    name, chosen, victims, *options = sys.argv[1:]
+    room = STEPS[name]
+    setattr(room, name, deadly(getattr(room, name), chosen, victims.split(",")))
+    sys.exit(main(options))

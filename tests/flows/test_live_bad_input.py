@@ -1,0 +1,214 @@
+"""Bad input on real servers: each a clear error or a dead letter; nothing lost, no loop, good ones answered."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from confluent_kafka.admin import AdminClient
+from neo4j import GraphDatabase
+
+from dagmanager.graph import neo4j_schema
+from servers.launch import Launch
+from servers.neo4j import Neo4jServer
+from tests.flows.sites import TIMEOUT_S, LiveSite, headers
+from tests.flows.test_poison import submission
+from tests.kafka.topics import make, until
+
+LIMIT = 20_000
+# Between a submission that is fine before and after it; None is a tombstone.
+BAD: dict[str, tuple[bytes | None, str]] = {
+    "no json": (b"no json", "invalid_json"),
+    "bytes": (b"\x00\xff\xfe", "invalid_json"),
+    "another thing": (b'{"some": "thing"}', "missing_fields"),
+    "tombstone": (None, "invalid_json"),
+    "over the limit": (b'{"strategy_id": "s", "pad": "' + b"x" * LIMIT + b'"}', "too_large"),
+    "wrong id": (submission(1).replace(b'"period":', b'"period":1'), "node_id_mismatch"),
+}
+OTHERS = [b'["gateway.rebalance",1,"s1",{}]', b'["n1",60,1,{"x":1}]']
+
+
+@pytest.fixture
+def site(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[LiveSite]:
+    found = LiveSite(tmp_path, kafka, topic_prefix, {"submission_bytes_max": LIMIT})
+    yield found
+    found.end()
+
+
+def in_world(value: bytes, site: LiveSite) -> bytes:
+    """Topics are named after their world: tests share a broker."""
+    return value.replace(b'["w"]', orjson.dumps([site.prefix.removesuffix(".")]))
+
+
+def test_each_bad_record_is_told_and_buried_and_the_good_ones_around_it_are_answered(
+    site: LiveSite, empty_neo4j: str
+) -> None:
+    site.settings |= {"neo4j_dsn": empty_neo4j}
+    good = [in_world(submission(number), site) for number in (2, 3)]
+    given = [good[0], *(value for value, _ in BAD.values()), *OTHERS, good[1]]
+    process = site.begin()
+    until(site.is_up)
+    site.send(*given, key=b"ingest:somebody")
+    until(lambda: len(site.answers()) >= 2 + len(BAD))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(TIMEOUT_S) == 0, site.log()
+    answers = site.answers()
+    fine = [each for each in answers if each["status"] == "ok"]
+    assert [each["strategy_id"] for each in fine] == ["s2", "s3"]
+    assert [[warning["code"] for warning in each["warnings"]] for each in fine] == [["unkeyed_record"]] * 2
+    letters = site.found("dead_letters_topic")
+    for letter, at, (value, code) in zip(letters, range(1, 99), BAD.values(), strict=False):
+        told = headers(letter)
+        assert orjson.loads(told["error"])["code"] == code
+        assert told["source-topic"] == site.topic("submissions_topic")
+        assert (told["source-partition"], told["source-offset"], told["attempts"]) == ("0", str(at), "1")
+        assert letter.value() == (value or b"")
+        assert letter.key() == b"ingest:somebody"
+    assert len(letters) == len(BAD)
+    assert "skipped 1 records of another kind: gateway.rebalance" in site.log()
+    again = site.begin()
+    site.send(good[0], key=b"ingest:s2")
+    until(lambda: len(site.answers()) == len(answers) + 1)
+    again.send_signal(signal.SIGTERM)
+    assert again.wait(TIMEOUT_S) == 0
+    assert len(site.found("dead_letters_topic")) == len(BAD), "nothing comes twice"
+
+
+@pytest.mark.parametrize(
+    ("setting", "config", "words"),
+    [
+        ("submissions_topic", {"cleanup_policy": "compact"}, "has cleanup.policy compact; it must be delete"),
+        ("submissions_topic", {"retention_ms": "3600000"}, "raise its retention.ms"),
+        ("submissions_topic", {"max_message_bytes": "1000"}, f"of 1000 bytes, {LIMIT} are needed"),
+        ("diffs_topic", {"max_message_bytes": "1000"}, "raise its max.message.bytes"),
+    ],
+)
+def test_a_topic_that_would_lose_records_is_refused_at_the_start(
+    setting: str, config: dict[str, str], words: str, site: LiveSite, kafka_admin: AdminClient
+) -> None:
+    make(kafka_admin, site.topic(setting), 1, **config)
+    code, said = site.refused()
+    assert code == 2
+    assert said.startswith(f"error: {setting}: topic {site.topic(setting)} ")
+    assert words in said
+
+
+def test_a_broker_or_database_that_nobody_answers_for_is_an_outage(site: LiveSite) -> None:
+    nowhere = "127.0.0.1:1"
+    site.settings |= {"neo4j_dsn": f"bolt://{nowhere}"}
+    code, said = site.refused()
+    assert (code, said.split(" is away")[0]) == (4, f"error: neo4j at bolt://{nowhere}")
+    site.settings = {"kafka_dsn": nowhere, "kafka_request_seconds": 1}
+    code, said = site.refused()
+    assert code == 4
+    assert said.startswith(f"error: Kafka at {nowhere}")
+
+
+def test_a_wrong_password_is_refused_in_one_line_that_does_not_repeat_it(
+    site: LiveSite, launch: Launch, tmp_path: Path
+) -> None:
+    with Neo4jServer(tmp_path / "neo4j", password="right-password", launch=launch) as server:
+        site.settings |= {"neo4j_dsn": server.address, "neo4j_password": "wrong-password"}
+        code, said = site.refused()
+    assert code == 2
+    assert said.startswith(f"error: neo4j refuses user 'neo4j' at {server.address}")
+    assert "password" not in said.replace("credentials", "").partition(server.address)[2].split(":")[0]
+    assert "wrong-password" not in said
+
+
+def test_a_database_of_others_is_warned_of_and_left_as_it_is(
+    site: LiveSite, launch: Launch, tmp_path: Path
+) -> None:
+    theirs = "MATCH (n) WHERE n.title = 'Theirs' OR n.name = 'theirs too' RETURN properties(n) AS p"
+    with Neo4jServer(tmp_path / "neo4j", launch=launch) as server:
+        site.settings |= {"neo4j_dsn": server.address}
+        with GraphDatabase.driver(server.address) as driver:
+            driver.execute_query("CREATE (:Movie {title: 'Theirs'}), (:Queue {name: 'theirs too'})")
+            before = sorted(map(str, driver.execute_query(theirs).records))
+            answer_one(site)
+            assert sorted(map(str, driver.execute_query(theirs).records)) == before
+        [warning] = [line for line in site.log().splitlines() if "holds data of others" in line]
+        assert warning.startswith(f"WARNING dagmanager: neo4j_dsn: the database at {server.address} ")
+        assert "(Movie) and none of ours: is it the right one?" in warning
+        answer_one(site)
+        assert site.log().count("holds data of others") == 1, "from then on it is ours too"
+
+
+def answer_one(site: LiveSite) -> None:
+    """A start, a submission, its answer, a stop."""
+    count = len(site.answers()) if site.begun else 0
+    process = site.begin()
+    until(site.is_up)
+    site.send(in_world(submission(count), site))
+    until(lambda: len(site.answers()) > count)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(TIMEOUT_S) == 0, site.log()
+    assert {each["status"] for each in site.answers()} == {"ok"}
+
+
+def test_an_older_schema_is_brought_up_to_date_in_dev_and_a_newer_one_refused(
+    site: LiveSite, empty_neo4j: str
+) -> None:
+    site.settings |= {"neo4j_dsn": empty_neo4j}
+    with GraphDatabase.driver(empty_neo4j) as driver:
+        with driver.session() as session:
+            neo4j_schema.create(session)
+            session.run(neo4j_schema.WRITE_VERSION, version=neo4j_schema.VERSION + 1).consume()
+        code, said = site.refused()
+        assert code == 2
+        assert f"schema version {neo4j_schema.VERSION + 1}, this release knows {neo4j_schema.VERSION}" in said
+        with driver.session() as session:
+            session.run(neo4j_schema.WRITE_VERSION, version=neo4j_schema.VERSION - 1).consume()
+            session.run("DROP INDEX queue_binding").consume()
+        process = site.begin()
+        until(site.is_up)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_S) == 0, site.log()
+        assert "neo4j: made 1 constraints and indexes" in site.log()
+        with driver.session() as session:
+            neo4j_schema.check(session)
+
+
+def test_in_prod_what_is_missing_is_refused_with_the_command_that_makes_it(
+    site: LiveSite, empty_neo4j: str
+) -> None:
+    with GraphDatabase.driver(empty_neo4j) as driver, driver.session() as session:
+        neo4j_schema.create(session)
+        site.settings |= {"neo4j_dsn": empty_neo4j}
+        site.profile = "prod"
+        code, said = site.refused()
+        assert code == 2
+        assert "is missing: `dagmanager init` makes it" in said
+        session.run("DROP INDEX queue_binding").consume()
+        code, said = site.refused()
+        neo4j_schema.create(session)
+    assert code == 2
+    assert "the database lacks 1 constraints or indexes" in said
+    assert "run `dagmanager neo4j-init`" in said
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_record_on_a_topic_that_kills_three_times_is_buried_with_its_offset(
+    workers: str, site: LiveSite
+) -> None:
+    answer_one(site)
+    site.send(*(in_world(submission(number), site) for number in range(10, 20)), key=b"k", partition=5)
+    site.deadly = ("upsert", "kill", "s14")
+    codes = [site.begin("--workers", workers).wait(TIMEOUT_S) for _ in range(3)]
+    assert codes == [-signal.SIGKILL] * 3
+    process = site.begin("--workers", workers)
+    until(
+        lambda: {f"s{number}" for number in range(15, 20)} <= {each["strategy_id"] for each in site.answers()}
+    )
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(TIMEOUT_S) == 0, site.log()
+    bad = [each for each in site.answers() if each["status"] != "ok"]
+    assert {each["error"]["code"] for each in bad} == {"quarantined"}
+    [letter] = site.found("dead_letters_topic")
+    told = headers(letter)
+    assert letter.value() == in_world(submission(14), site)
+    assert (told["source-topic"], told["source-partition"]) == (site.topic("submissions_topic"), "5")
+    assert (told["source-offset"], told["attempts"]) == ("4", "3")
