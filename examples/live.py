@@ -7,6 +7,7 @@ after a while. The two clients are those of examples/client.py.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count, cycle
@@ -32,6 +33,7 @@ from servers.process import Server, ServerError
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path("results/live")
+PR_SET_PDEATHSIG = 1
 START_SECONDS = 60.0
 ANSWER_SECONDS = 60.0
 DRAIN_SECONDS = 30.0
@@ -82,6 +84,7 @@ class Flow:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 process_group=0,
+                preexec_fn=_dying_with_us(),  # noqa: PLW1509 - one system call, and no thread of ours runs yet
             )
 
     def wait(self) -> None:
@@ -108,6 +111,12 @@ class Flow:
         """Whatever state it is in. Idempotent."""
         self._process.kill()
         self._process.wait()
+
+
+def _dying_with_us() -> Callable[[], object]:
+    """Tells the kernel (Linux) to end a child when this process is gone, by whatever death; servers watch their input."""
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Clients:
