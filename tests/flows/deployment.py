@@ -100,15 +100,18 @@ class Deployment:
         """Our runner, with a recovery folder of that name."""
         return self.begin(name, "flows.run", "--recovery", str(self.folder / name), *options)
 
-    def wait(self, answers: int) -> list[bytes]:
-        """Every answer so far, once there are so many; a process that ended too early is shown."""
+    def wait(self, answers: int, times: int = 1) -> list[bytes]:
+        """All that was told, once so many answers were told so often; a process that ended too early is shown."""
         deadline = time.monotonic() + ANSWERED_WITHIN_S
-        while len(self._log.values) < answers:
+        while (there := self._told(times)) < answers:
             ended = [process for process in self._running if process.poll() not in (None, KILLED)]
             assert not ended, self.logs()
-            assert time.monotonic() < deadline, f"{len(self._log.values)} of {answers}\n{self.logs()}"
+            assert time.monotonic() < deadline, f"{there} of {answers}\n{self.logs()}"
             self._log.read(0.2)
         return list(self._log.values)
+
+    def _told(self, times: int) -> int:
+        return sum(len(repeats) >= times for repeats in by_submission(self._log.values).values())
 
     def drain(self) -> None:
         """Stop all that run; each has answered what it read."""
