@@ -68,14 +68,8 @@ def connect_graph(settings: Settings, *, create: bool) -> Neo4jGraph:
 
 def connect_broker(settings: Settings, *, create: bool) -> Broker:
     """Kafka with our topics; the ControlBus may be another cluster, or none."""
-    address = KafkaAddress(
-        settings.kafka_dsn,
-        settings.kafka_options,
-        settings.kafka_request_seconds,
-        settings.kafka_delivery_seconds,
-    )
+    address, names = _kafka(settings), _named(settings, FLOW_TOPICS)
     admin, producer = KafkaAdmin(address), KafkaProducer(address)
-    names = {setting: getattr(settings, setting) for setting in FLOW_TOPICS}
     _checked(admin, names, settings, create=create)
     return Broker(
         address,
@@ -92,19 +86,54 @@ def _events(settings: Settings, *, create: bool) -> EventSink:
     if not settings.controlbus_dsn:
         logger.info("no control events: controlbus_dsn is empty")
         return NoEvents()
-    address = KafkaAddress(
-        settings.controlbus_dsn,
-        settings.controlbus_options or settings.kafka_options,
-        settings.kafka_request_seconds,
-        settings.controlbus_delivery_seconds,
-    )
-    names = {setting: getattr(settings, setting) for setting in EVENT_TOPICS}
+    address, names = _controlbus(settings), _named(settings, EVENT_TOPICS)
     _checked(KafkaAdmin(address), names, settings, create=create)
     topic_of = {
         "queue": names["controlbus_queue_topic"],
         "sentinel_weight": names["controlbus_sentinel_topic"],
     }
     return KafkaEvents(KafkaProducer(address), topic_of)
+
+
+def make_topics(settings: Settings, *, dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Our topics that were made (or, in a dry run, are missing), and those that were there."""
+    made: list[str] = []
+    there: list[str] = []
+    clusters: list[tuple[KafkaAddress, tuple[str, ...]]] = []
+    if settings.kafka_dsn:
+        clusters.append((_kafka(settings), FLOW_TOPICS))
+    if settings.controlbus_dsn:
+        clusters.append((_controlbus(settings), EVENT_TOPICS))
+    for address, wanted in clusters:
+        admin, names = KafkaAdmin(address), _named(settings, wanted)
+        found = admin.describe(list(names.values()))
+        if not dry_run:
+            _checked(admin, names, settings, create=True)
+        made += [topic for topic in names.values() if topic and topic not in found]
+        there += [topic for topic in names.values() if topic in found]
+    return tuple(made), tuple(there)
+
+
+def _kafka(settings: Settings) -> KafkaAddress:
+    return KafkaAddress(
+        settings.kafka_dsn,
+        settings.kafka_options,
+        settings.kafka_request_seconds,
+        settings.kafka_delivery_seconds,
+    )
+
+
+def _controlbus(settings: Settings) -> KafkaAddress:
+    return KafkaAddress(
+        settings.controlbus_dsn,
+        settings.controlbus_options or settings.kafka_options,
+        settings.kafka_request_seconds,
+        settings.controlbus_delivery_seconds,
+    )
+
+
+def _named(settings: Settings, fields: tuple[str, ...]) -> dict[str, str]:
+    return {setting: getattr(settings, setting) for setting in fields}
 
 
 def _checked(admin: KafkaAdmin, names: Mapping[str, str], settings: Settings, *, create: bool) -> None:

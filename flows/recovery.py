@@ -8,6 +8,7 @@ and what is read, and a start with others is refused. `start.json` holds when th
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 
 from dagmanager.errors import SettingsError
 from flows.failures import damaged, explained, of_sqlite, of_system
+
+logger = logging.getLogger("dagmanager.flow")
 
 PARTITIONS: Final = 8
 STEPS_FILE: Final = "flow.json"
@@ -66,6 +69,24 @@ class StartFile:
         """Durable before it returns."""
         with _named_errors(self._path.parent):
             _write_durably(self._path, msgspec.json.encode(Start(start_ms)))
+
+
+def check_store(folder: Path, store: str) -> None:
+    """`SettingsError` when snapshots would go on over a store that is gone: all would be made again.
+
+    To be asked before the store is opened, which makes a new one. Warns of a graph in memory.
+    """
+    if not store:
+        logger.warning(
+            "--recovery without --store: the graph is in memory and lost with this process, so that a run that "
+            "goes on creates again what it had answered"
+        )
+    elif (folder / STEPS_FILE).exists() and not Path(store).exists():
+        msg = (
+            f"recovery folder {folder} goes on over the store {store}, which is not there: restore it, or give "
+            "a new recovery folder (then everything is read again, as new submissions)"
+        )
+        raise SettingsError(msg)
 
 
 def step_ids(flow: Dataflow) -> tuple[str, ...]:

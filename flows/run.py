@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -22,6 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     stopping = threading.Event()
     _drain_on_signals(stopping)
     given = _parser().parse_args(argv)
+    # Bytewax prints a panic of its own beside our error; at least without its stack.
+    os.environ.setdefault("RUST_BACKTRACE", "0")
     # Imported here: it takes half a second, in which a signal would kill instead of drain.
     from dagmanager.errors import DagManagerError, SettingsError
     from flows.runner import run

@@ -23,7 +23,7 @@ from dagmanager.settings.source import load
 from dagmanager.settings.table import Settings
 from flows.failures import explained
 from flows.polling import poll
-from flows.recovery import StartFile, prepared
+from flows.recovery import StartFile, check_store, prepared
 from flows.submissions import from_files, from_topics
 from flows.tally import Tally
 from operators.submission_files import absolute
@@ -51,7 +51,7 @@ def _settings(given: argparse.Namespace) -> Settings:
     settings, findings = load(given.config, os.environ)
     empty = [finding.field or "" for finding in findings if finding.code == "empty_field"]
     if empty:
-        logger.info("no servers: graph and topics are embedded (%s are empty)", ", ".join(empty))
+        logger.info("embedded, or off, is what has no server: %s", ", ".join(empty))
     for finding in findings:
         if finding.code != "empty_field":
             logger.warning("%s", finding.message)
@@ -96,12 +96,14 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: threading.Even
     if given.recovery and not settings.kafka_dsn and settings.submissions_path == "-":
         msg = "--recovery needs a file or folder: standard input cannot be read again after a crash"
         raise SettingsError(msg)
+    folder = Path(given.recovery) if given.recovery else None
+    if folder and not settings.neo4j_dsn:
+        check_store(folder, settings.memory_repo_path)
+    heartbeat = _heartbeat(given.heartbeat)
     assembled = assemble(settings)
     unsaid = Unsaid(given.world or "", given.domain or "")
     reader = Reader(msgspec.structs.replace(assembled.read_options, unsaid=unsaid), assembled.observer)
-    folder = Path(given.recovery) if given.recovery else None
     flow, read_from = _flow(assembled, settings, stopping, reader, folder)
-    heartbeat = Path(given.heartbeat) if given.heartbeat else None
     tally = Tally(assembled.observer)
     reader.observer = assembled.engine.observer = tally
     if stopping.is_set():
@@ -118,6 +120,19 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: threading.Even
             recovery_config=recovery,
         )
     _tell(given, settings, reader, tally, stopping)
+
+
+def _heartbeat(given: str | None) -> Path | None:
+    """A file that cannot be touched would let a health check fail for no visible reason."""
+    if not given:
+        return None
+    path = Path(given)
+    try:
+        path.touch()
+    except OSError as error:
+        msg = f"--heartbeat {path} cannot be written: {error.strerror}"
+        raise SettingsError(msg) from error
+    return path
 
 
 def _flow(

@@ -9,10 +9,12 @@ byte more than the limit is, which is enough to refuse it.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import select
 import stat
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +27,8 @@ from dagmanager.dag.model import Origin, Record
 from dagmanager.dag.wrap import keyed
 from dagmanager.errors import SettingsError
 from operators.line_splitter import LineSplitter
+
+logger = logging.getLogger("dagmanager.flow")
 
 BATCH_LINES: Final = 64
 BATCH_BYTES: Final = 8 * 1024 * 1024
@@ -74,6 +78,7 @@ class _Place:
         self.line: int = known.get("line", 0)
         self.offset: int = known.get("offset", 0)
         self.count: int = known.get("count", 0)
+        self.passed: int | None = known.get("passed")
         self.base_ms: int = known.get("base_ms", now_ms if kept_ms is None else kept_ms)
         if known.get("ended", False):
             if kept_ms is not None and kept_ms > self.base_ms:
@@ -106,6 +111,8 @@ class FilePartition(StatefulSourcePartition[Keyed, State]):
         """`files` in the order of reading. Those before the snapshot's are done."""
         self._place = place
         self._waiting = [name for name in files if name >= place.file]
+        self._files = files
+        _tell_unread(files, place)
         self._stopping = stopping
         self._longest = longest
         self._file: BinaryIO | None = None
@@ -143,6 +150,7 @@ class FilePartition(StatefulSourcePartition[Keyed, State]):
                 if not self._waiting:
                     return None
                 self._place.enter(self._waiting.pop(0))
+                self._place.passed = bisect_left(self._files, self._place.file)
                 self._file = _regular(self._place.file)
                 self._file.seek(self._place.offset)
             found = self._unread(self._file)
@@ -163,6 +171,16 @@ class FilePartition(StatefulSourcePartition[Keyed, State]):
 
     def _whole(self) -> bool:
         return self._place.file.endswith(".json")
+
+
+def _tell_unread(files: list[str], place: _Place) -> None:
+    """What a run that goes on will not read, since the order of names says that it was read already."""
+    before = bisect_left(files, place.file)
+    if place.passed is not None and before > place.passed:
+        more = before - place.passed
+        logger.warning("%d files that sort before %s were added after it: not read", more, place.file)
+    if place.offset and place.file in files and Path(place.file).stat().st_size < place.offset:
+        logger.warning("%s is shorter than what was read of it: what replaced it is not read", place.file)
 
 
 class LivePartition(StatefulSourcePartition[Keyed, State]):

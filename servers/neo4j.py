@@ -21,8 +21,8 @@ TUNED = {
     "db.tx_log.rotation.size": "16m",
     "db.tx_log.preallocate": "false",
     "db.logs.query.enabled": "OFF",
-    "db.lock.acquisition.timeout": "10s",  # for ever by default: a lost lock would hang a test
-    "db.transaction.timeout": "60s",
+    "db.lock.acquisition.timeout": "60s",  # for ever by default: a lost lock would hang a test
+    "db.transaction.timeout": "300s",
     "dbms.usage_report.enabled": "false",
     # The graceful stop waits for these even when nobody is connected: 0.5 s instead of 10.
     "internal.dbms.bolt.netty_server_shutdown_quiet_period": "0",

@@ -82,6 +82,42 @@ def _sample() -> CommandModule:
     return config_sample
 
 
+def _init() -> CommandModule:
+    from dagmanager.cli import init
+
+    return init
+
+
+def _neo4j_init() -> CommandModule:
+    from dagmanager.cli import neo4j_init
+
+    return neo4j_init
+
+
+def _neo4j_rollback() -> CommandModule:
+    from dagmanager.cli import neo4j_rollback
+
+    return neo4j_rollback
+
+
+def _neo4j_backfill() -> CommandModule:
+    from dagmanager.cli import neo4j_backfill
+
+    return neo4j_backfill
+
+
+def _export_schema() -> CommandModule:
+    from dagmanager.cli import export_schema
+
+    return export_schema
+
+
+def _topics_history() -> CommandModule:
+    from dagmanager.cli import topics_history
+
+    return topics_history
+
+
 CONFIG: Final = Group(
     "check or write a settings file; needs no server",
     {
@@ -89,6 +125,11 @@ CONFIG: Final = Group(
         "sample": Command("write a settings file with every field explained", _sample),
     },
     ("sample > dagmanager.yml", "validate --config dagmanager.yml"),
+)
+TOPICS: Final = Group(
+    "what happened to topics",
+    {"history": Command("which topics there were at a moment, from the admin log", _topics_history)},
+    ("history --at 2026-11-23T12:00:00Z",),
 )
 DAGMANAGER: Final = Group(
     "what a strategy's DAG shares with every DAG before it, and what it would create",
@@ -100,6 +141,14 @@ DAGMANAGER: Final = Group(
         "explain-error": Command("say what an error or a warning means and how to mend it", _explain_error),
         "completion": Command("print a completion script for bash, zsh or fish", _completion),
         "config": CONFIG,
+        "init": Command("make what a first start needs on the servers; safe to repeat", _init),
+        "neo4j-init": Command(
+            "make our constraints and indexes on a Neo4j server; safe to repeat", _neo4j_init
+        ),
+        "neo4j-rollback": Command("remove our constraints and indexes from Neo4j, no data", _neo4j_rollback),
+        "neo4j-backfill": Command("give old compute nodes their schema_compat_id", _neo4j_backfill),
+        "export-schema": Command("write the constraints and indexes of Neo4j as Cypher", _export_schema),
+        "topics": TOPICS,
     },
     ("diff --file dag.json", "diff --file new.json --baseline old.json --exit-code", "explain-error"),
 )

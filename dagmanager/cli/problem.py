@@ -35,7 +35,7 @@ exit codes:
   70 a fault of this program, 130 interrupted, 141 the reader of a pipe went away"""
 
 # Besides errors.ErrorCode: what can go wrong before there is a submission.
-COMMAND_LINE_CODES: Final = ("usage", "unreadable_file", "settings", "internal")
+COMMAND_LINE_CODES: Final = ("usage", "unreadable_file", "settings", "database", "internal")
 
 
 class Report(NamedTuple):

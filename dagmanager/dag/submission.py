@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+import msgspec
+
 from dagmanager.dag.compute_key import compute_key
 from dagmanager.dag.content import submission_digest, submission_id
 from dagmanager.dag.context import KNOWN_DOMAINS, resolve_context
@@ -36,12 +38,13 @@ def submissions(
     crossed = _cross_context(dag.nodes, usable) if usable else None
     if crossed:
         return (crossed,) * len(contexts)
-    return tuple(
+    found = (
         context
         if isinstance(context, Rejection)
         else _submission(envelope, hashed, context, origin, at_ms, envelope.strategy_id in dry_run_ids)
         for context in contexts
     )
+    return tuple(_unprefixed(each) if namespaces else each for each in found)
 
 
 def _submission(
@@ -86,6 +89,19 @@ def _respelled(context: ComputeContext, meta_namespace: str | None) -> tuple[Not
         "that differs only in characters other than letters, digits, - and _: they share their topics"
     )
     return (Notice("namespace_respelled", message),)
+
+
+def _unprefixed(found: Submission | Rejection) -> Submission | Rejection:
+    """A world of which nothing is left in the contract's spelling has no namespace: its topics are shared
+    with every such world, with submissions that name none, and across execution domains."""
+    if isinstance(found, Rejection) or found.context.namespace or not found.context.world_id.strip():
+        return found
+    message = (
+        f"world {found.context.world_id[:80]!r} leaves nothing for a topic name: it has no namespace, and shares "
+        "its topics with every world like it, with none, and across execution domains"
+    )
+    notice = Notice("namespace_respelled", message)
+    return msgspec.structs.replace(found, warnings=(*found.warnings, notice))
 
 
 def _cross_context(nodes: tuple[Node, ...], contexts: list[ComputeContext]) -> Rejection | None:

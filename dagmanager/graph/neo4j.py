@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, LiteralString, TypeVar
+from urllib.parse import urlsplit
 
 import neo4j
 from neo4j.exceptions import (
@@ -39,9 +40,12 @@ from dagmanager.graph.transaction import CONSTRAINT_TRIES
 
 T = TypeVar("T")
 
+# The driver knows others, which need more than it brings.
+SCHEMES: Final = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 PAUSE_S: Final = (0.010, 0.050)
 # Lost connections in a row before the server counts as away: one may be a restart just behind us.
 LOST_TRIES: Final = 3
+# The driver takes http too, if only to ask for a package that we do not need.
 _TAKEN_KEY: Final = re.compile(r"property `\w+` = '(.*)'", re.DOTALL)
 # Not retryable by its class, but it only says that the server ended a waiting transaction.
 _ENDED: Final = "Neo.ClientError.Transaction.LockClientStopped"
@@ -57,7 +61,7 @@ class Server:
 
     uri: str
     user: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     database: str | None = None
     connect_within_s: float = 5.0
     transaction_within_s: float = 30.0
@@ -74,6 +78,7 @@ class _AgainError(Exception):
 
 def connect(server: Server) -> neo4j.Driver:
     """A driver, not yet connected. `SettingsError` for an address that is none."""
+    check_address(server.uri)
     try:
         return neo4j.GraphDatabase.driver(
             server.uri,
@@ -87,6 +92,24 @@ def connect(server: Server) -> neo4j.Driver:
     except (ConfigurationError, ValueError) as error:
         msg = f"neo4j_dsn: {error}"
         raise SettingsError(msg) from error
+
+
+def check_address(uri: str) -> None:
+    """`SettingsError` for what no driver could use; one with a password in it is not repeated."""
+    try:
+        parts = urlsplit(uri)
+        usable = parts.scheme in SCHEMES and parts.hostname and " " not in uri and parts.port != 0
+    except ValueError:  # a port that is no number, or too high
+        parts, usable = urlsplit(""), False
+    if parts.username is not None:
+        msg = "the Neo4j address holds a user or a password: give them apart from it"
+        raise SettingsError(msg)
+    if not usable:
+        shown = uri.rpartition("@")[2]
+        msg = (
+            f"{shown!r} is no Neo4j address: it looks like bolt://host:7687, with one of {', '.join(SCHEMES)}"
+        )
+        raise SettingsError(msg)
 
 
 class Neo4jGraph:
@@ -164,7 +187,8 @@ class Neo4jGraph:
 
     def _once(self, work: Callable[[Transaction], T]) -> T:
         with self._session() as session, self._translated():
-            server = session.begin_transaction(timeout=self._server.transaction_within_s)
+            with self._reachable():
+                server = session.begin_transaction(timeout=self._server.transaction_within_s)
             try:
                 tx = Neo4jTransaction(self._runner(server))
                 try:
@@ -190,7 +214,7 @@ class Neo4jGraph:
         self, runs: neo4j.Session | neo4j.Transaction
     ) -> Callable[[LiteralString, dict[str, Any]], list[Any]]:
         def run(statement: LiteralString, parameters: dict[str, Any]) -> list[Any]:
-            with self._translated():
+            with self._translated(), self._reachable():
                 # One map: with lists as parameters of their own the server plans anew for every order of
                 # size that they come in.
                 return list(runs.run(statement, p=parameters))
@@ -214,6 +238,14 @@ class Neo4jGraph:
             self._inside.work = False
 
     @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        """A connection that is reset while it is made comes out of the driver as the bare error."""
+        try:
+            yield
+        except OSError as error:
+            raise _AgainError(str(error), lost=True) from error
+
+    @contextmanager
     def _translated(self) -> Iterator[None]:
         """The driver's errors in our words."""
         try:
@@ -222,7 +254,10 @@ class Neo4jGraph:
             found = _TAKEN_KEY.search(error.message or "")
             raise ConstraintError(found[1] if found else error.message or "") from error
         except (AuthError, AuthConfigurationError) as error:
-            msg = f"neo4j refuses user {self._server.user!r} at {self._server.uri}: {error.message}"
+            msg = (
+                f"neo4j_user, neo4j_password: {self._server.uri} refuses user {self._server.user!r}:"
+                f" {error.message}"
+            )
             raise SettingsError(msg) from error
         except (ServiceUnavailable, SessionExpired) as error:
             raise _AgainError(str(error), lost=True) from error

@@ -21,7 +21,7 @@ RETURN
   COLLECT { UNWIND $p.outcomes AS k MATCH (o:Outcome {key: k}) UNWIND o.topics AS t
             MATCH (q:Queue {topic: t}) RETURN q.row } AS outcome_queues,
   COLLECT { MATCH (c:Counter {key: 'epoch'}) RETURN c.value } AS epoch,
-  COUNT { MATCH (q:Queue {safe_live: true}) WHERE $p.safe } AS safe_topics,
+  COUNT { UNWIND $p.safe AS k MATCH (q:Queue {safe_live: k}) RETURN q } AS safe_topics,
   datetime.realtime().epochMillis AS now
 """
 

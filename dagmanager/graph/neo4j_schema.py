@@ -1,6 +1,6 @@
 """Constraints, indexes and the schema's version on a Neo4j server (M3, §1.2).
 
-Every statement may run again at any start. The document's `ON … ASSERT` is Neo4j 4 (trap T1); its
+Every function may run again at any start. The document's `ON … ASSERT` is Neo4j 4 (trap T1); its
 index `kafka_topic` is a unique constraint here, since both on one property cannot be.
 """
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Final, LiteralString
 
 import neo4j
+from neo4j.exceptions import Neo4jError
 
 from dagmanager.errors import SettingsError
+from dagmanager.graph.neo4j_survey import SchemaItem, Survey, items, labels, survey
 
 VERSION: Final = 1
 ONLINE_WITHIN_S: Final = 300
@@ -66,21 +68,13 @@ LABELS: Final = frozenset(
         "VersionSentinel",
     }
 )
+# Words such as Queue or Artifact are others' too; who has one of these has been ours before.
+MARKS: Final = frozenset({"ComputeNode", "DagManagerSchema"})
 
 _AWAIT: Final[LiteralString] = "CALL db.awaitIndexes($seconds)"
 _READ_VERSION: Final[LiteralString] = "MATCH (v:DagManagerSchema) RETURN max(v.version) AS version"
-_WRITE_VERSION: Final[LiteralString] = (
+WRITE_VERSION: Final[LiteralString] = (
     "MERGE (v:DagManagerSchema {name: 'dagmanager'}) SET v.version = $version"
-)
-_CONSTRAINTS: Final[LiteralString] = "SHOW CONSTRAINTS YIELD name RETURN name"
-_INDEXES: Final[LiteralString] = "SHOW INDEXES YIELD name RETURN name"
-_LABELS: Final[LiteralString] = "CALL db.labels() YIELD label RETURN label"
-_CREATED_BY: Final[LiteralString] = (
-    "SHOW CONSTRAINTS YIELD name, createStatement RETURN name, createStatement ORDER BY name"
-)
-_INDEXED_BY: Final[LiteralString] = (
-    "SHOW INDEXES YIELD name, type, owningConstraint, createStatement"
-    " WHERE owningConstraint IS NULL AND type <> 'LOOKUP' RETURN name, createStatement ORDER BY name"
 )
 
 
@@ -90,69 +84,113 @@ def names() -> tuple[str, ...]:
 
 
 def create(session: neo4j.Session) -> tuple[str, ...]:
-    """Make what is missing and wait until it serves; the names of what was made. Idempotent."""
-    _check_version(session)
-    missing = _missing(session)
-    for statement in STATEMENTS:
-        session.run(statement).consume()
+    """Make what is missing and wait until it serves; the names of what was made. Idempotent.
+
+    A plain index where a unique constraint must be is replaced by it. `SettingsError` when something
+    else is in the way, or the schema is of a newer release: then nothing was made.
+    """
+    found = plan(session)
+    if found.in_the_way:
+        raise SettingsError("\n".join(blocked_by(each) for each in found.in_the_way))
+    replaced = {each.shape[1:]: each for each in found.replaced}
+    for each in found.missing:
+        _make(session, each, replaced.get(each.shape[1:]))
     session.run(_AWAIT, seconds=ONLINE_WITHIN_S).consume()
-    session.run(_WRITE_VERSION, version=VERSION).consume()
-    return missing
+    session.run(WRITE_VERSION, version=VERSION).consume()
+    return tuple(each.name for each in found.missing)
+
+
+def plan(session: neo4j.Session) -> Survey:
+    """What `create` would do, and what would stop it; only reads. `SettingsError` for a newer schema."""
+    _check_version(session)
+    return survey(session, STATEMENTS)
 
 
 def drop(session: neo4j.Session) -> tuple[str, ...]:
-    """Remove our constraints and indexes, no data; the names of what was there."""
-    there = _there(session)
-    dropped = []
-    for statement in STATEMENTS:
-        kind, name = statement.split()[1:3]
-        if name in there:
-            # Names come from the list above, never from outside.
-            text = "DROP CONSTRAINT " if kind == "CONSTRAINT" else "DROP INDEX "
-            session.run(neo4j.Query(text + name + " IF EXISTS")).consume()
-            dropped.append(name)
-    return tuple(dropped)
+    """Remove our constraints and indexes, no data; the names of what was there. Idempotent."""
+    dropped = droppable(session)
+    for each in dropped:
+        _drop(session, each)
+    return tuple(each.name for each in dropped)
+
+
+def droppable(session: neo4j.Session) -> tuple[SchemaItem, ...]:
+    """What `drop` would remove: ours by name and by shape, never somebody's under one of our names."""
+    there = {(each.name, each.shape) for each in items(session)}
+    ours = survey(session, STATEMENTS).there
+    return tuple(each for each in ours if (each.name, each.shape) in there)
 
 
 def check(session: neo4j.Session) -> None:
     """`SettingsError` when the schema is not there, not whole, or of another release."""
-    if missing := _missing(session):
+    if missing := survey(session, STATEMENTS).missing:
         msg = (
             f"the database lacks {len(missing)} constraints or indexes of this release, the first is"
-            f" {missing[0]}: run `dagmanager neo4j-init`"
+            f" {missing[0].name}: run `dagmanager neo4j-init`"
         )
         raise SettingsError(msg)
-    _check_version(session)
+    _check_version(session, oldest=VERSION)
 
 
 def foreign_labels(session: neo4j.Session) -> tuple[str, ...]:
     """Labels in this database that are not ours, sorted."""
-    return tuple(sorted({row["label"] for row in session.run(_LABELS)} - LABELS))
+    return tuple(sorted(labels(session) - LABELS))
+
+
+def is_ours(session: neo4j.Session) -> bool:
+    """Whether this database has been used by this product, or by one with its data model."""
+    return bool(labels(session) & MARKS)
 
 
 def export(session: neo4j.Session) -> str:
     """Every constraint and index of the database as Cypher that makes them again, one per line."""
-    rows = [*session.run(_CREATED_BY), *session.run(_INDEXED_BY)]
-    return "".join(_again(row["createStatement"]) + ";\n" for row in rows)
+    return "".join(_again(each) + ";\n" for each in items(session))
 
 
-def _again(statement: str) -> str:
-    """`IF NOT EXISTS`, so that the export may be applied where some are there already."""
-    head, target = statement.split(" FOR ", 1)
-    return f"{head} IF NOT EXISTS FOR {target}"
+def dropping(item: SchemaItem) -> str:
+    """The statement that removes a constraint or an index."""
+    kind = "CONSTRAINT" if item.statement.startswith("CREATE CONSTRAINT") else "INDEX"
+    return f"DROP {kind} {_quoted(item.name)} IF EXISTS"
 
 
-def _there(session: neo4j.Session) -> frozenset[str]:
-    return frozenset(row["name"] for asked in (_CONSTRAINTS, _INDEXES) for row in session.run(asked))
+def blocked_by(item: SchemaItem) -> str:
+    """What is in the way, and the statement that removes it."""
+    return f"{item.shape} named {item.name} is in the way: remove it with `{dropping(item)}` or rename it"
 
 
-def _missing(session: neo4j.Session) -> tuple[str, ...]:
-    there = _there(session)
-    return tuple(name for name in names() if name not in there)
-
-
-def _check_version(session: neo4j.Session) -> None:
+def _check_version(session: neo4j.Session, oldest: int = 0) -> None:
     found = session.run(_READ_VERSION).single(strict=True)["version"]
-    if found is not None and found > VERSION:
+    if found is None:
+        return  # the constraints tell; data and this mark may have been removed by hand
+    if found > VERSION:
         msg = f"the database has schema version {found}, this release knows {VERSION}: use the newer release"
         raise SettingsError(msg)
+    if found < oldest:
+        msg = f"the database has schema version {found}, this release needs {oldest}: run `dagmanager neo4j-init`"
+        raise SettingsError(msg)
+
+
+def _make(session: neo4j.Session, item: SchemaItem, instead_of: SchemaItem | None) -> None:
+    if instead_of is not None:
+        _drop(session, instead_of)
+    try:
+        session.run(neo4j.Query(item.statement)).consume()
+    except Neo4jError:
+        if instead_of is not None:  # two nodes with one value, most likely: leave all as it was
+            session.run(neo4j.Query(instead_of.statement)).consume()
+        raise
+
+
+def _drop(session: neo4j.Session, item: SchemaItem) -> None:
+    # Names that the server told stand in quotes; all else is ours.
+    session.run(neo4j.Query(dropping(item))).consume()
+
+
+def _again(item: SchemaItem) -> str:
+    """`IF NOT EXISTS`, so that the export may be applied where some are there already."""
+    before, name, after = item.statement.partition(_quoted(item.name))
+    return f"{before}{name} IF NOT EXISTS{after}"
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

@@ -52,7 +52,7 @@ def known(run: writes.Run, keys: LookupKeys, now_ms: int | None = None) -> Known
             "lineages": [lineage_key(each) for each in sorted(keys.lineages)],
             "holders": [holder_key(each) for each in sorted(keys.holders)],
             "outcomes": [clipped(each) for each in sorted(keys.outcomes)],
-            "safe": any(each.safe for each in bindings),
+            "safe": [True] if any(each.safe for each in bindings) else [],  # counted only then
         },
     )[0]
     sentinels: dict[LineageKey, list[SentinelRow]] = {}

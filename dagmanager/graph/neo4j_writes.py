@@ -180,7 +180,7 @@ def put(run: Run, rows: Sequence[Row]) -> None:
         elif kind is QueueRow:
             _put_queues(run, made)
         else:
-            run(_PUT[kind], {"rows": made})
+            run(_PUT[kind], {"rows": _last(made)})
 
 
 def delete(run: Run, rows: Sequence[Row]) -> None:
@@ -211,8 +211,18 @@ def _put_nodes(run: Run, made: list[Properties]) -> None:
 
 def _put_queues(run: Run, made: list[Properties]) -> None:
     """A topic belongs to one binding for ever: the unique constraint cannot tell, as the key is the same."""
-    for row in run(_PUT_QUEUES, {"rows": made}):
+    last = _last(made)
+    bindings = {one["key"]: one["p"]["binding"] for one in last}
+    for one in made:
+        if one["p"]["binding"] != bindings[one["key"]]:
+            raise ConstraintError(one["p"]["topic_folded"])
+    for row in run(_PUT_QUEUES, {"rows": last}):
         raise ConstraintError(row["taken"])
+
+
+def _last(made: list[Properties]) -> list[Properties]:
+    """Of a row that is written twice the last: a statement sees what was there before all of its rows."""
+    return list({one["key"]: one for one in made}.values())
 
 
 def _by_kind(rows: Sequence[Row]) -> Iterable[tuple[type[Any], Sequence[Row]]]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import msgspec
+
+from dagmanager.engine.history import ACTIONS
 from dagmanager.engine.ports import AdminEntry
 from dagmanager.topics.json_lines import JsonLines
 
@@ -34,3 +38,27 @@ class FileAdminLog:
     def append(self, entries: Sequence[AdminEntry]) -> None:
         """Append all in order; raises as `JsonLines.append`."""
         self._lines.append(entries)
+
+
+class NoEntry(NamedTuple):
+    """A line that holds no entry; `is_torn` when its writer died within it, so that it never counted."""
+
+    line: int
+    reason: str
+    is_torn: bool
+
+
+def entries_in(lines: Iterable[bytes]) -> Iterator[AdminEntry | NoEntry]:
+    """Each line of a log in its order, empty ones left out; lines count from 1."""
+    decoder = msgspec.json.Decoder(AdminEntry)
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = decoder.decode(line)
+            known = entry.action in ACTIONS
+            yield entry if known else NoEntry(number, f"unknown action {entry.action!r}", is_torn=False)
+        except msgspec.ValidationError as error:
+            yield NoEntry(number, str(error), is_torn=False)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            yield NoEntry(number, str(error), is_torn=line.lstrip().startswith(b"{"))

@@ -14,9 +14,19 @@ from tests.cli.running import call, call_script, clean_environment
 HEAVY = ("bytewax", "confluent_kafka", "neo4j", "grpc", "polars", "rich", "yaml", "msgspec")
 SERVERS = ("bytewax", "confluent_kafka", "neo4j", "grpc", "polars", "rich")
 COMMANDS = ("diff", "node-id", "compute-key", "explain-error", "completion")
+SERVER_COMMANDS = (
+    "init",
+    "neo4j-init",
+    "neo4j-rollback",
+    "neo4j-backfill",
+    "export-schema",
+    "topics history",
+)
 
 
-@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in COMMANDS)])
+@pytest.mark.parametrize(
+    "words", [["--help"], *([*name.split(), "--help"] for name in (*COMMANDS, *SERVER_COMMANDS))]
+)
 def test_help_loads_nothing_heavy(words: list[str]) -> None:
     script = (
         "import sys\nfrom dagmanager.cli.main import qmtl\n"

@@ -27,9 +27,23 @@ def warning_codes() -> set[str]:
     return found
 
 
+def settings_codes() -> set[str]:
+    """What a finding of `config validate` may be called."""
+    found: set[str] = set()
+    for path in (ROOT / "dagmanager/settings").glob("*.py"):
+        for each in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(each, ast.Call):
+                continue
+            name = each.func.attr if isinstance(each.func, ast.Attribute) else getattr(each.func, "id", "")
+            place = {"_add": 1, "Trouble": 0}.get(name)
+            if place is not None and isinstance(code := each.args[place], ast.Constant):
+                found.add(str(code.value))
+    return found
+
+
 def test_every_code_has_a_page_and_every_page_a_code() -> None:
     errors = {code.value for code in ErrorCode} | set(COMMAND_LINE_CODES)
-    assert set(codes()) == errors | warning_codes() | set(SAFE_MODE_REASONS)
+    assert set(codes()) == errors | warning_codes() | settings_codes() | set(SAFE_MODE_REASONS)
 
 
 def test_every_reason_of_safe_mode_has_words_and_a_page() -> None:

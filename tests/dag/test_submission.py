@@ -166,6 +166,13 @@ def test_a_world_that_may_share_its_namespace_is_warned(world: str) -> None:
     assert repr(found.context.namespace) in found.warnings[0].message
 
 
+@pytest.mark.parametrize("world", ["!!!", "../..", "."])
+def test_a_world_of_which_no_prefix_is_left_is_warned(world: str) -> None:
+    found = only(request(dag(A), **LIVE | {"world_id": world}))
+    assert found.context.namespace == ""
+    assert [each.code for each in found.warnings] == ["namespace_respelled"]
+
+
 @pytest.mark.parametrize("world", ["w1", "KRX-Crypto_2", "eu.spot"])
 def test_a_world_of_letters_digits_and_marks_is_not_warned(world: str) -> None:
     assert only(request(dag(A), **LIVE | {"world_id": world})).warnings == ()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -110,18 +111,35 @@ class Clock:
         self.now_ms += int(seconds * 1000)
 
 
+class WallClock(Clock):
+    """For graphs that have a clock of their own: waiting is waiting."""
+
+    def __call__(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class AuditedGraph(Graph, Protocol):
+    """A graph that can be looked through after a test."""
+
+    def rows(self) -> tuple[Row, ...]: ...
+
+
 @dataclass
 class Stores:
-    """What outlives a process."""
+    """What outlives a process; `open_graph` gives it a graph that runs by its clock."""
 
     clock: Clock = field(default_factory=Clock)
     topics: MemoryTopics = field(default_factory=MemoryTopics)
     events: MemoryEvents = field(default_factory=MemoryEvents)
     log: MemoryAdminLog = field(default_factory=MemoryAdminLog)
-    graph: MemoryGraph = field(init=False)
+    open_graph: Callable[[Clock], AuditedGraph] = MemoryGraph
+    graph: AuditedGraph = field(init=False)
 
     def __post_init__(self) -> None:
-        self.graph = MemoryGraph(self.clock)
+        self.graph = self.open_graph(self.clock)
 
     def rows(self, kind: type[Any]) -> list[Any]:
         return [row for row in self.graph.rows() if isinstance(row, kind)]

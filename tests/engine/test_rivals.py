@@ -18,16 +18,11 @@ from dagmanager.engine.rows import (
     SentinelRow,
     SentinelState,
 )
-from tests.engine.builders import START_MS, Clock, Json, Stores, engine, node, submission, told
+from tests.engine.builders import START_MS, Json, Stores, WallClock, engine, node, submission, told
 
 NODES: list[Json] = []
 for number in range(12):
     NODES.append(node(f"n{number}", tags=["BTC"], inputs=NODES[-1:], schema_hash="h"))
-
-
-class WallClock(Clock):
-    def __call__(self) -> int:
-        return time.time_ns() // 1_000_000
 
 
 def race(stores: Stores, works: Sequence[Sequence[Submission]]) -> list[list[Answer]]:

@@ -115,6 +115,29 @@ def test_a_drained_run_ended_and_the_next_one_reads_on(tmp_path: Path) -> None:
     assert [each["strategy_id"] for each in lines(tmp_path)] == [f"s{number}" for number in range(MANY)]
 
 
+def test_snapshots_of_a_store_that_is_gone_are_refused(folder: Path) -> None:
+    options = ["--recovery", str(folder / "r"), "--store", str(folder / "graph.sqlite")]
+    assert run(folder, "flows.run", *options).returncode == 0
+    for each in folder.glob("graph.sqlite*"):
+        each.unlink()
+    done = run(folder, "flows.run", *options)
+    assert done.returncode == 2, done.stderr
+    assert len(complaints(done)) == 1
+    assert "graph.sqlite, which is not there" in complaints(done)[0]
+
+
+def test_a_graph_in_memory_under_a_recovery_folder_is_warned_of(folder: Path) -> None:
+    done = run(folder, "flows.run", "--recovery", str(folder / "r"))
+    assert done.returncode == 0
+    assert "WARNING dagmanager.flow: --recovery without --store" in done.stderr
+
+
+def test_a_heartbeat_that_cannot_be_written_is_refused(folder: Path) -> None:
+    done = run(folder, "flows.run", "--heartbeat", str(folder / "none" / "hb"))
+    assert done.returncode == 2
+    assert "--heartbeat" in complaints(done)[0]
+
+
 @pytest.mark.parametrize(
     ("misuse", "words"),
     [

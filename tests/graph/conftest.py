@@ -16,7 +16,16 @@ from dagmanager.graph.neo4j_schema import create
 from dagmanager.graph.sqlite import SqliteGraph
 from servers.neo4j import wipe
 
-pytest.register_assert_rewrite("tests.graph.contract", "tests.graph.contract_questions")
+# A laptop that does other things beside these tests takes its time.
+PATIENCE_S = 240.0
+
+pytest.register_assert_rewrite(
+    "tests.engine.effects",
+    "tests.graph.contract",
+    "tests.graph.contract_questions",
+    "tests.graph.relations",
+    "tests.graph.rivalry",
+)
 
 
 def wall_ms() -> int:
@@ -26,7 +35,7 @@ def wall_ms() -> int:
 @pytest.fixture(scope="session")
 def neo4j_server(neo4j: str) -> Server:
     """This worker's own database with our schema."""
-    server = Server(neo4j)
+    server = Server(neo4j, transaction_within_s=PATIENCE_S, retry_within_s=PATIENCE_S)
     with connect(server) as driver, driver.session() as session:
         create(session)
     return server

@@ -273,3 +273,19 @@ def test_the_splitter_keeps_bounded_memory() -> None:
     assert splitter.feed(b"xx\ny") == [b"xxxx"]
     assert splitter.rest() == [b"y"]
     assert splitter.rest() == []
+
+
+def test_what_a_kept_place_leaves_out_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("b", "c"):
+        (tmp_path / f"{name}.jsonl").write_bytes(b'{"strategy_id":"a"}\n' * 3)
+    read = part(tmp_path)
+    assert len(drained(read)) == 6
+    state = read.snapshot()
+    assert drained(part(tmp_path, state)) == []
+    assert not caplog.records
+    (tmp_path / "a.jsonl").write_bytes(b'{"strategy_id":"a"}\n')
+    (tmp_path / "c.jsonl").write_bytes(b"{}\n")
+    assert drained(part(tmp_path, state)) == []
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith("1 files that sort before")
+    assert "c.jsonl is shorter than what was read of it" in second

@@ -1,0 +1,49 @@
+"""`schema_compat_id` for compute nodes of old data that have only its former name, `schema_id` (M2, §1.1-A)."""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString, NamedTuple
+
+import neo4j
+
+BATCH_ROWS: Final = 10_000
+
+_WANTING: Final[LiteralString] = (
+    "MATCH (c:ComputeNode) WHERE (c.schema_compat_id IS NULL OR c.schema_compat_id = '')"
+    " AND c.schema_id IS NOT NULL AND c.schema_id <> '' "
+)
+_COUNTS: Final[LiteralString] = """
+MATCH (c:ComputeNode)
+WITH nullIf(c.schema_compat_id, '') AS new, nullIf(c.schema_id, '') AS old, c.row IS NULL AS stub
+RETURN count(*) AS nodes,
+       count(CASE WHEN new IS NULL AND old IS NOT NULL THEN 1 END) AS wanting,
+       count(CASE WHEN new <> old THEN 1 END) AS differing,
+       count(CASE WHEN stub THEN 1 END) AS without_row
+"""
+_FILL: Final[LiteralString] = (
+    _WANTING
+    + "CALL (c) { SET c.schema_compat_id = c.schema_id } IN TRANSACTIONS OF $rows ROWS RETURN count(c) AS filled"
+)
+
+
+class BackfillCounts(NamedTuple):
+    """Compute nodes: all, those to fill, those whose two names differ, and those not written by us."""
+
+    nodes: int
+    wanting: int
+    differing: int
+    without_row: int
+
+
+def count(session: neo4j.Session) -> BackfillCounts:
+    """What `fill` would find; only reads."""
+    found = session.run(_COUNTS).single(strict=True)
+    return BackfillCounts(found["nodes"], found["wanting"], found["differing"], found["without_row"])
+
+
+def fill(session: neo4j.Session, batch_rows: int = BATCH_ROWS) -> int:
+    """How many were filled. Idempotent; a crash leaves whole batches done, and the next call does the rest.
+
+    Never overwrites: a node that has both keeps both.
+    """
+    return int(session.run(_FILL, rows=batch_rows).single(strict=True)["filled"])

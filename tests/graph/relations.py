@@ -1,0 +1,247 @@
+"""What a Neo4j server shows to people beside our rows, and whether it says the same as the rows do.
+
+`told` reads documented properties and relationships by plain Cypher; `meant` derives them from the rows.
+They know nothing of how the product writes either, so that equal sets are a proof and no echo.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, LiteralString
+
+import neo4j
+
+from dagmanager.engine.rows import (
+    ContentRow,
+    CounterRow,
+    HolderRow,
+    LineageRow,
+    NodeRow,
+    QueueRow,
+    Row,
+    SentinelRow,
+    TagSetRow,
+    fold,
+)
+from dagmanager.graph.neo4j_keys import clipped, holder_key, lineage_key, sentinel_key, tag_key, tag_set_key
+
+Facts = Counter[tuple[Any, ...]]
+
+NODE: tuple[str, ...] = (
+    "node_type",
+    "interval",
+    "period",
+    "code_hash",
+    "schema_compat_id",
+    "params_canon",
+    "created_at",
+)
+NODE += ("tags", "schema_hash", "name", "global", "base_name", "base_folded", "buffering_since")
+QUEUE: tuple[str, ...] = (
+    "created_at",
+    "ttl",
+    "retention_ms",
+    "partitions",
+    "tag",
+    "state",
+    "namespace",
+    "incarnation",
+)
+QUEUE += ("unreferenced_at", "topic_folded")
+SENTINEL: tuple[str, ...] = (
+    "version",
+    "revision",
+    "lineage",
+    "commit_hash",
+    "created_at",
+    "release_tag",
+    "traffic_weight",
+)
+SENTINEL += ("state", "sentinel_id")
+ARTIFACT = ("path", "checksum", "size", "framework", "dtype")
+LABELS: Mapping[LiteralString, tuple[str, Sequence[str]]] = {
+    "ComputeNode": ("node_id", NODE),
+    "Queue": ("topic", QUEUE),
+    "VersionSentinel": ("key", SENTINEL),
+    "DagContent": ("digest", ("size",)),
+    "Lineage": ("key", ("lineage", "namespace", "last_at")),
+    "Holder": ("key", ("strategy_id", "namespace", "last_seen")),
+    "TagSet": ("key", ("tags", "interval", "revision")),
+    "Counter": ("key", ("value",)),
+}
+PATHS: Sequence[LiteralString] = (
+    "MATCH (n:ComputeNode)-[:EMITS]->(q:Queue) RETURN 'EMITS', n.node_id, q.topic",
+    "MATCH (c:DagContent)-[m:CONTAINS]->(n:ComputeNode)"
+    " RETURN 'CONTAINS', c.digest, n.node_id, m.name, m.tags, m.schema_hash",
+    "MATCH (s:VersionSentinel)-[:OF]->(c:DagContent) RETURN 'OF', s.key, c.digest",
+    "MATCH (s:VersionSentinel)-[:HAS]->(n:ComputeNode) RETURN 'HAS', s.key, n.node_id",
+    "MATCH (h:Holder)-[:HOLDS]->(s:VersionSentinel) RETURN 'HOLDS', h.key, s.key",
+    "MATCH (n:ComputeNode)-[:DEPENDS_ON]->(d:ComputeNode) RETURN 'DEPENDS_ON', n.node_id, d.node_id",
+    "MATCH (n:ComputeNode)-[:TAGGED]->(t:TagOf) RETURN 'TAGGED', n.node_id, t.key",
+    "MATCH (n:ComputeNode)-[:ASKS]->(t:QueryOf) RETURN 'ASKS', n.node_id, t.key",
+    "MATCH (a:Artifact)-[:USED_BY]->(n:ComputeNode) RETURN 'USED_BY', a.path, a.checksum, n.node_id",
+)
+COUNT: LiteralString = "MATCH ()-[r]->() RETURN count(r) AS count"
+# What lost its owner: nobody would ever remove it.
+STRAYS: LiteralString = (
+    "MATCH (t:TagOf|QueryOf) WHERE COUNT { (t)--() } <> 1 RETURN labels(t)[0] AS label, t.key AS key"
+)
+INTERVALS: LiteralString = (
+    "MATCH (n:ComputeNode)-[:EMITS]->(q:Queue) WHERE n.row IS NOT NULL"
+    " AND (q.interval IS NULL OR q.interval <> n.interval) RETURN q.topic AS topic"
+)
+
+
+def assert_told(session: neo4j.Session, rows: Iterable[Row]) -> None:
+    """The server's properties and relationships are what the rows say, and nothing more."""
+    found, expected = told(session), meant(rows)
+    assert found - expected == expected - found == Counter()
+    paths = sum(count for fact, count in found.items() if fact[0].isupper())
+    assert session.run(COUNT).single(strict=True)["count"] == paths
+    assert [dict(row) for row in session.run(STRAYS)] == []
+
+
+def queues_of_another_interval(session: neo4j.Session) -> list[str]:
+    """A queue has its node's interval from its creation on; the engine writes no queue before its node."""
+    return [row["topic"] for row in session.run(INTERVALS)]
+
+
+def told(session: neo4j.Session) -> Facts:
+    """By plain Cypher; what was only named as yet, without a row, has relationships and no properties."""
+    facts: Facts = Counter()
+    for label, (key, names) in LABELS.items():
+        statement = neo4j.Query(f"MATCH (x:{label}) WHERE x.row IS NOT NULL RETURN x")  # a label of ours
+        for row in session.run(statement):
+            if (label, row["x"][key]) == ("Counter", "epoch"):
+                continue  # raised without its row being written: its value alone counts
+            facts[fact(label, row["x"][key], {name: row["x"].get(name) for name in names})] += 1
+    for path in PATHS:
+        for found in session.run(path):
+            facts[tuple(frozen(value) for value in found.values())] += 1
+    used = session.run("MATCH (a:Artifact) WHERE (a)--() RETURN a")
+    for row in used:
+        facts[fact("Artifact", "", {name: row["a"].get(name) for name in ARTIFACT})] += 1
+    return facts
+
+
+def fact(label: str, key: str, properties: Mapping[str, Any]) -> tuple[Any, ...]:
+    return label, key, tuple((name, frozen(value)) for name, value in sorted(properties.items()))
+
+
+def frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def meant(rows: Iterable[Row]) -> Facts:
+    """From the rows alone."""
+    facts: Facts = Counter()
+    artifacts: set[tuple[Any, ...]] = set()
+    for row in rows:
+        match row:
+            case NodeRow():
+                facts.update(node_facts(row))
+                for each in row.artifacts:
+                    facts["USED_BY", each.path, each.checksum, clipped(row.node_id)] += 1
+                    artifacts.add(fact("Artifact", "", {name: getattr(each, name) for name in ARTIFACT}))
+            case QueueRow():
+                facts.update(queue_facts(row))
+            case ContentRow():
+                facts[fact("DagContent", clipped(row.digest), {"size": len(row.members)})] += 1
+                for node_id, schema, tags, name in row.members:
+                    facts["CONTAINS", clipped(row.digest), clipped(node_id), name, tags, schema] += 1
+            case SentinelRow():
+                facts.update(sentinel_facts(row))
+            case LineageRow(key, at_ms):
+                said: dict[str, Any] = {
+                    "lineage": key.lineage,
+                    "namespace": key.namespace,
+                    "last_at": at_ms,
+                }
+                facts[fact("Lineage", lineage_key(key), said)] += 1
+            case HolderRow():
+                facts.update(holder_facts(row))
+            case TagSetRow(key, revision):
+                said = {"tags": key.tags, "interval": key.interval, "revision": revision}
+                facts[fact("TagSet", tag_set_key(key), said)] += 1
+            case CounterRow(name, value) if name != "epoch":
+                facts[fact("Counter", clipped(name), {"value": value})] += 1
+            case _:
+                pass  # outcomes and events are read by their keys alone
+    facts.update(artifacts)
+    return facts
+
+
+def node_facts(row: NodeRow) -> Iterable[tuple[Any, ...]]:
+    key = clipped(row.node_id)
+    said = {
+        "node_type": row.node_type,
+        "interval": row.interval,
+        "period": row.period,
+        "code_hash": row.code_hash,
+        "schema_compat_id": row.schema_compat_id,
+        "params_canon": row.params_canon,
+        "created_at": row.created_ms,
+        "tags": row.tags,
+        "schema_hash": row.schema_hash or None,
+        "name": row.name,
+        "global": row.global_,
+        "base_name": row.base_name,
+        "base_folded": fold(row.base_name),
+        "buffering_since": row.buffering_since_ms,
+    }
+    yield fact("ComputeNode", key, said)
+    for each in dict.fromkeys(row.dependencies):
+        yield "DEPENDS_ON", key, clipped(each)
+    if row.tag_query is not None:
+        for tag in dict.fromkeys(row.tag_query.tags):
+            yield "ASKS", key, tag_key(tag, row.tag_query.interval)
+    else:
+        for tag in dict.fromkeys(row.tags):
+            yield "TAGGED", key, tag_key(tag, row.interval)
+
+
+def queue_facts(row: QueueRow) -> Iterable[tuple[Any, ...]]:
+    said = {
+        "created_at": row.created_ms,
+        "ttl": row.ttl_ms,
+        "retention_ms": row.spec.retention_ms,
+        "partitions": row.spec.partitions,
+        "tag": row.tag,
+        "state": row.state.value,
+        "namespace": row.binding.namespace,
+        "incarnation": row.incarnation,
+        "unreferenced_at": row.unreferenced_ms,
+        "topic_folded": fold(row.topic),
+    }
+    yield fact("Queue", row.topic, said)
+    yield "EMITS", clipped(row.binding.node_id), row.topic
+
+
+def sentinel_facts(row: SentinelRow) -> Iterable[tuple[Any, ...]]:
+    key = sentinel_key(row.key)
+    said = {
+        "version": row.key.version,
+        "revision": row.key.revision,
+        "lineage": row.key.lineage,
+        "commit_hash": row.commit_hash,
+        "created_at": row.created_ms,
+        "release_tag": row.key.version,
+        "traffic_weight": row.weight,
+        "state": row.state.value,
+        "sentinel_id": row.sentinel_id,
+    }
+    yield fact("VersionSentinel", key, said)
+    yield "OF", key, clipped(row.content)
+    for each in dict.fromkeys(row.introduced):
+        yield "HAS", key, clipped(each)
+
+
+def holder_facts(row: HolderRow) -> Iterable[tuple[Any, ...]]:
+    said = {
+        "strategy_id": row.key.strategy_id,
+        "namespace": row.key.namespace,
+        "last_seen": row.last_seen_ms,
+    }
+    yield fact("Holder", holder_key(row.key), said)
+    yield "HOLDS", holder_key(row.key), sentinel_key(row.sentinel)
