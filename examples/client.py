@@ -126,7 +126,10 @@ class Listener:
         if message is None:
             return None
         if (error := message.error()) is not None:
-            raise KafkaException(error)
+            # A broker that is away, a topic that it does not know yet: the library tries again by itself.
+            if error.fatal():
+                raise KafkaException(error)
+            return None
         if message.topic() == DEAD_LETTERS:
             return Heard("dead letter", dead_letter(message))
         read: Json = json.loads(message.value() or b"{}")

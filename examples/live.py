@@ -23,6 +23,8 @@ from itertools import count, cycle
 from pathlib import Path
 from types import FrameType
 
+from confluent_kafka import KafkaException
+
 from examples.client import Context, Json, Listener, Submitter
 from examples.live_view import View
 from examples.submissions import CHANGED, CONTEXTS, DEFAULT, strategies, version
@@ -248,7 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except KeyboardInterrupt:
         view.say(f"ended at once, flow and servers with it; logs are in {given.folder}")
-    except (LiveError, ServerError, subprocess.TimeoutExpired) as failed:
+    except (LiveError, ServerError, KafkaException, subprocess.TimeoutExpired) as failed:
         view.say(f"error: {failed}\nlogs are in {given.folder}", "red")
         return 1
     return 0
