@@ -11,7 +11,7 @@ from rich.markup import escape
 
 STYLES = {"create": "green", "reuse": "cyan", "buffer": "yellow", "isolate": "magenta"}
 NAME_WIDTH = 24
-PLACE_WIDTH = 17
+PLACE_WIDTH = 19
 PIPE_WIDTH = 160
 
 
