@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTHON_FILES := dagmanager flows operators sinks examples benchmarks tests scripts servers
 heading = @printf '\n== %s\n'
 
-.PHONY: help install demo test format fuzz bench lock
+.PHONY: help install demo live test format fuzz bench lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -16,6 +16,9 @@ install: ## make .venv from the lock (quick when nothing changed)
 
 demo: install ## run nine strategies through the flow, then a changed one
 	@$(BIN)/python -m examples.demo
+
+live: install ## the flow on a real Kafka and Neo4j, fed without end; Ctrl-C ends all of it
+	@$(BIN)/python -m examples.live
 
 test: install ## every check: format, lint, types, import layers, tests
 	$(heading) 'format (make format mends it)'

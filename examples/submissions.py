@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +23,33 @@ DEFAULT = {"world_id": "demo", "execution_domain": "live"}
 
 def first_submissions() -> list[bytes]:
     """One submission per file of this folder, as a client would send it."""
-    return [_submission(path.stem, orjson.loads(path.read_bytes())) for path in sorted(FOLDER.glob("*.json"))]
+    return [_submission(name, dag) for name, dag in strategies().items()]
+
+
+def strategies() -> dict[str, dict[str, Any]]:
+    """The DAG of each file of this folder, by the strategy's name."""
+    return {path.stem: _named(path.stem) for path in sorted(FOLDER.glob("*.json"))}
 
 
 def second_version() -> bytes:
-    """The same strategy with one period changed (a new computation) and one schema changed (it buffers).
+    """The second version of one strategy, as a client would send it."""
+    return _submission(CHANGED, version(2))
 
-    It asks for label v2 by a VersionSentinel entry, as the Gateway writes it.
+
+def version(number: int) -> dict[str, Any]:
+    """A later version of one strategy: one period is another (a new computation), one schema too (it buffers).
+
+    It asks for its label by a VersionSentinel entry, as the Gateway writes it.
     """
-    dag = orjson.loads((FOLDER / f"{CHANGED}.json").read_bytes())
-    changed = copy.deepcopy(dag)
+    changed = _named(CHANGED)
     rsi = next(node for node in changed["nodes"] if node["name"] == "rsi")
-    rsi["period"] = 14
+    rsi["period"] = 12 + number
     rsi["node_id"] = _id_of(rsi)
     changed["nodes"][0]["schema_hash"] = "0" * 63 + "2"
     changed["nodes"].append(
-        {"node_type": "VersionSentinel", "node_id": f"demo-{CHANGED}-sentinel", "version": "v2"}
+        {"node_type": "VersionSentinel", "node_id": f"demo-{CHANGED}-sentinel", "version": f"v{number}"}
     )
-    return _submission(CHANGED, changed)
+    return changed
 
 
 def names_of(submission: bytes) -> dict[str, str]:
@@ -50,13 +58,13 @@ def names_of(submission: bytes) -> dict[str, str]:
     return {node["node_id"]: node.get("name") or node["node_type"] for node in nodes}
 
 
+def _named(name: str) -> dict[str, Any]:
+    dag: dict[str, Any] = orjson.loads((FOLDER / f"{name}.json").read_bytes())
+    return dag | {"meta": {"strategy_name": name}}
+
+
 def _submission(name: str, dag: dict[str, Any]) -> bytes:
-    body = {
-        "strategy_id": f"demo-{name}",
-        **CONTEXTS.get(name, DEFAULT),
-        "dag": {**dag, "meta": {"strategy_name": name}},
-    }
-    return orjson.dumps(body)
+    return orjson.dumps({"strategy_id": f"demo-{name}", **CONTEXTS.get(name, DEFAULT), "dag": dag})
 
 
 def _id_of(node: dict[str, Any]) -> str:
