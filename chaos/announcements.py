@@ -21,13 +21,13 @@ def announcement_faults(
     for event in events:
         envelope = orjson.loads(event.value)
         data = envelope["data"]
+        is_repeat = envelope["id"] in contents
         before = contents.setdefault(envelope["id"], event.value)
         if before != event.value:
             yield Finding(Fault.TWO_CONTENTS, envelope["id"])
         stream = stream_of(data)
         if not stream:
             continue
-        is_repeat = before is not event.value
         if not is_repeat and data["revision"] <= newest.get(stream, 0):
             yield Finding(Fault.BACKWARDS, f"{envelope['id']} after revision {newest[stream]}")
         newest[stream] = max(newest.get(stream, 0), data["revision"])

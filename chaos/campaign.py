@@ -15,12 +15,12 @@ from typing import Final
 from chaos.auditor import Report, audited
 from chaos.findings import Fault, Finding
 from chaos.points import POINTS, RANDOM, Charge
-from chaos.site import Site
+from chaos.site import PATIENCE_S, Site
 from chaos.strategies import Market
 
 # How long a life may take to reach its point before it ends at a random instant; fed again so often.
-LIFE_S: Final = 10.0
-FEED_EVERY_S: Final = 2.0
+LIFE_S: Final = 20.0
+FEED_EVERY_S: Final = 3.0
 RANDOM_INSTANT_S: Final = (0.1, 2.5)
 # A record in whose handling a process died three times would be set aside: the third life gets on first.
 IN_A_ROW: Final = 2
@@ -114,28 +114,29 @@ class Campaign:
     def _kill(self, share: int, charge: Charge, market: Market, dice: random.Random) -> None:
         """Lives until one of them is killed: one that finds a server away leaves by itself."""
         while True:
-            self.site.feed(market.records(dice.randint(1, 3)))
+            self.site.feed(market.records(dice.randint(1, 2)))
             process = self.site.live(share, charge)
             instant = dice.uniform(*RANDOM_INSTANT_S) if not charge.point else LIFE_S
-            by_us = not self._await(process, instant, market)
-            if by_us:
+            code = self._await(process, instant, market)
+            by_us = code is None
+            if code is None:
                 process.kill()
-            process.join()
-            if process.exitcode == KILLED:
+                code = self.site.await_end(process, PATIENCE_S)
+            if code == KILLED:
                 self.tally.killed(RANDOM if by_us else charge.point)
                 return
-            self.tally.ended(process.exitcode or 0)
+            self.tally.ended(code or 0)
             time.sleep(dice.uniform(0.1, 0.5))
 
-    def _await(self, process: ForkServerProcess, seconds: float, market: Market) -> bool:
-        """Whether it ended by itself in this time; it gets more to do every now and then."""
+    def _await(self, process: ForkServerProcess, seconds: float, market: Market) -> int | None:
+        """How it ended, if it did in this time; it gets more to do every now and then."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            process.join(min(left, FEED_EVERY_S))
-            if process.exitcode is not None:
-                return True
+            code = self.site.await_end(process, min(left, FEED_EVERY_S))
+            if code is not None:
+                return code
             self.site.feed(market.records(1))
-        return process.exitcode is not None
+        return None
 
 
 def by_group(kills: Counter[str]) -> Iterable[tuple[str, int, str]]:

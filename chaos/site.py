@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ OWN_TOPICS: Final = (
     "controlbus_queue_topic",
     "controlbus_sentinel_topic",
 )
+# Each start looks after all children; two threads that do so at once lose an exit code.
+_BIRTHS: Final = threading.Lock()
 
 
 class SiteError(Exception):
@@ -108,6 +111,7 @@ class Site:
             config={"message.timestamp.type": "LogAppendTime"},
         )
         self._admin.create_topics([topic])[topic.topic].result(PATIENCE_S)
+        self.graph.prepare(create=True)
         self.feed([watcher(self.worlds[0])])
 
     def partitions_of(self, share: int) -> tuple[int, ...]:
@@ -137,8 +141,19 @@ class Site:
             charge=charge,
         )
         process = nursery().Process(target=live, args=(msgspec.json.encode(life),), daemon=True)
-        process.start()
+        with _BIRTHS:
+            process.start()
         return process
+
+    def await_end(self, process: ForkServerProcess, seconds: float) -> int | None:
+        """The exit code, if it ended in this time."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with _BIRTHS:
+                code = process.exitcode
+            if code is not None or time.monotonic() > deadline:
+                return code
+            time.sleep(0.02)
 
     def run(self, share: int) -> subprocess.Popen[bytes]:
         """Start one share's process as production does, on the same recovery folder."""

@@ -53,6 +53,7 @@ class Life(msgspec.Struct, frozen=True):
     log: str
     charge: Charge = Charge()
     epoch_seconds: float = 0.1
+    batch_records: int = 4
 
 
 def live(told: bytes) -> None:
@@ -79,7 +80,7 @@ def _run(life: Life, stopping: threading.Event) -> None:
     settings = msgspec.structs.replace(settings, submissions_partitions=life.share)
     fuse = Fuse(life.charge)
     assembled = _fused(assemble(settings), fuse)
-    flow = _flow(assembled, settings, fuse, stopping)
+    flow = _flow(assembled, settings, fuse, stopping, life.batch_records)
     # In the words of flows.runner, so that it goes on from this folder.
     read_from = f"topic {settings.submissions_topic}"
     with (
@@ -101,14 +102,18 @@ def _fused(assembled: Assembled, fuse: Fuse) -> Assembled:
     return replace(assembled, engine=fused)
 
 
-def _flow(assembled: Assembled, settings: Settings, fuse: Fuse, stopping: threading.Event) -> Dataflow:
+def _flow(
+    assembled: Assembled, settings: Settings, fuse: Fuse, stopping: threading.Event, batch_records: int
+) -> Dataflow:
     """As `flows.submissions.from_topics`, with a fuse in the source and in the sinks."""
     broker = assembled.broker
     if broker is None:
         msg = "the settings name no Kafka"
         raise TypeError(msg)
     engine, patience = assembled.engine, Patience(stopping.wait, stopping.is_set)
-    at = SubmissionsAt(broker.address, settings.submissions_topic, PartitionShare(broker.partitions))
+    at = SubmissionsAt(
+        broker.address, settings.submissions_topic, PartitionShare(broker.partitions), batch_records
+    )
     diffs, letters = (FusedDelivery(broker.producer, fuse, point) for point in ("emit", "bury"))
     sinks = Sinks(
         diff_chunk_topic(settings.diffs_topic, diffs, patience),
