@@ -16,10 +16,10 @@ from chaos.auditor import Report, audited
 from chaos.findings import Fault, Finding
 from chaos.points import POINTS, RANDOM, Charge
 from chaos.site import PATIENCE_S, Site
-from chaos.strategies import Market
+from chaos.strategies import Market, Sent
 
 # How long a life may take to reach its point before it ends at a random instant; fed again so often.
-LIFE_S: Final = 20.0
+LIFE_S: Final = 60.0
 FEED_EVERY_S: Final = 3.0
 RANDOM_INSTANT_S: Final = (0.1, 2.5)
 # A record in whose handling a process died three times would be set aside: the third life gets on first.
@@ -114,10 +114,10 @@ class Campaign:
     def _kill(self, share: int, charge: Charge, market: Market, dice: random.Random) -> None:
         """Lives until one of them is killed: one that finds a server away leaves by itself."""
         while True:
-            self.site.feed(market.records(dice.randint(1, 2)))
+            self.site.feed(_work(market, charge, dice.randint(1, 2)))
             process = self.site.live(share, charge)
             instant = dice.uniform(*RANDOM_INSTANT_S) if not charge.point else LIFE_S
-            code = self._await(process, instant, market)
+            code = self._await(process, charge, instant, market)
             by_us = code is None
             if code is None:
                 process.kill()
@@ -128,15 +128,23 @@ class Campaign:
             self.tally.ended(code or 0)
             time.sleep(dice.uniform(0.1, 0.5))
 
-    def _await(self, process: ForkServerProcess, seconds: float, market: Market) -> int | None:
+    def _await(
+        self, process: ForkServerProcess, charge: Charge, seconds: float, market: Market
+    ) -> int | None:
         """How it ended, if it did in this time; it gets more to do every now and then."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             code = self.site.await_end(process, min(left, FEED_EVERY_S))
             if code is not None:
                 return code
-            self.site.feed(market.records(1))
+            self.site.feed(_work(market, charge, 1))
         return None
+
+
+def _work(market: Market, charge: Charge, count: int) -> list[Sent]:
+    """Something to do; who is to die over a dead letter gets one to write."""
+    bad = [market.bad()] if charge.point in POINTS["bury"] else []
+    return [*market.records(count), *bad]
 
 
 def by_group(kills: Counter[str]) -> Iterable[tuple[str, int, str]]:

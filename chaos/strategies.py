@@ -100,12 +100,17 @@ class Market:
         """The next ones."""
         return [self._record() for _ in range(count)]
 
+    def bad(self) -> Sent:
+        """A record that is refused by itself."""
+        partition = self._dice.choice(self.partitions)
+        return Sent(partition, f"ingest:bad{partition}".encode(), self._dice.choice(BAD))
+
     def _record(self) -> Sent:
         dice = self._dice
         partition = dice.choice(self.partitions)
         kind = dice.random()
         if kind < 0.06:
-            return Sent(partition, f"ingest:bad{dice.randint(0, 3)}".encode(), dice.choice(BAD))
+            return self.bad()
         mine = [each for each in self.sent if each.partition == partition]
         if mine and kind < 0.16:  # the same bytes from the same strategy
             return dice.choice(mine)
