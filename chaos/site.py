@@ -114,6 +114,10 @@ class Site:
         self.graph.prepare(create=True)
         self.feed([watcher(self.worlds[0])])
 
+    def has(self, topic: str) -> bool:
+        """Whether the broker knows this topic."""
+        return topic in self._admin.list_topics(timeout=PATIENCE_S).topics
+
     def partitions_of(self, share: int) -> tuple[int, ...]:
         """As `--index` and `--of` deal them."""
         return tuple(range(share, PARTITIONS, self.shares))
