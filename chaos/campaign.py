@@ -18,9 +18,11 @@ from chaos.points import POINTS, RANDOM, Charge
 from chaos.site import PATIENCE_S, Site
 from chaos.strategies import Market, Sent
 
-# How long a life may take to reach its point before it ends at a random instant; fed again so often.
-LIFE_S: Final = 60.0
-FEED_EVERY_S: Final = 3.0
+# How long a life may take to reach its point before it ends at a random instant. It is fed again after so
+# long, and then less and less often: a busy machine must not drown in what it has still to answer.
+LIFE_S: Final = 180.0
+FEED_AFTER_S: Final = 3.0
+FEED_FACTOR: Final = 1.5
 RANDOM_INSTANT_S: Final = (0.1, 2.5)
 # A record in whose handling a process died three times would be set aside: the third life gets on first.
 IN_A_ROW: Final = 2
@@ -132,11 +134,12 @@ class Campaign:
         self, process: ForkServerProcess, charge: Charge, seconds: float, market: Market
     ) -> int | None:
         """How it ended, if it did in this time; it gets more to do every now and then."""
-        deadline = time.monotonic() + seconds
+        deadline, pause_s = time.monotonic() + seconds, FEED_AFTER_S
         while (left := deadline - time.monotonic()) > 0:
-            code = self.site.await_end(process, min(left, FEED_EVERY_S))
+            code = self.site.await_end(process, min(left, pause_s))
             if code is not None:
                 return code
+            pause_s *= FEED_FACTOR
             self.site.feed(_work(market, charge, 1))
         return None
 

@@ -25,7 +25,7 @@ KILLS = 14
 @pytest.fixture
 def site(kafka: str, empty_neo4j: str, tmp_path: Path) -> Iterator[Site]:
     found = Site(
-        f"k{SEED}t{random.SystemRandom().randrange(10_000)}w", tmp_path, kafka, empty_neo4j, shares=3
+        f"k{SEED}t{random.SystemRandom().randrange(10_000)}w", tmp_path, kafka, empty_neo4j, shares=2
     )
     found.open()
     yield found
