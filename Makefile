@@ -3,10 +3,10 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-PYTHON_FILES := dagmanager flows operators sinks examples benchmarks tests scripts servers
+PYTHON_FILES := dagmanager flows operators sinks examples benchmarks tests scripts servers chaos
 heading = @printf '\n== %s\n'
 
-.PHONY: help install demo live test format fuzz bench lock
+.PHONY: help install demo live test format fuzz chaos bench lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,10 @@ format: install ## put code into shape: imports, layout, mendable lint
 
 fuzz: install ## 100,000 mutated strategies, beside a naive twin (minutes; COUNT= and SEED= choose)
 	@$(BIN)/python -m tests.fuzz --count $(or $(COUNT),100000) --seed $(or $(SEED),0)
+
+chaos: install ## kill -9 a thousand times, break broker, database and network, audit (about an hour; KILLS= and SEED= choose)
+	@$(BIN)/python -m servers fetch
+	@$(BIN)/python -m chaos --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED))
 
 bench: install ## one script per claim of speed
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python -m "$$(sed 's/\.py$$//; s#/#.#g' <<<"$$script")"; done

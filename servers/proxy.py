@@ -132,6 +132,8 @@ class FaultProxy:
             await asyncio.wait({there, back})
         except OSError:
             reset(to_client)  # nobody is there
+        except asyncio.CancelledError:
+            pass  # cut, and so at its end; asyncio would print the stack of a task of this kind
         finally:
             for end in ends:
                 self._links.discard(end)

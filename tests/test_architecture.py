@@ -17,8 +17,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = ("dagmanager", "flows", "operators", "sinks")
-COMPANIONS = ("examples", "benchmarks", "scripts", "servers")
-TYPED_PACKAGES = (*PRODUCT, "examples", "benchmarks", "servers", "tests")
+COMPANIONS = ("examples", "benchmarks", "scripts", "servers", "chaos")
+TYPED_PACKAGES = (*PRODUCT, "examples", "benchmarks", "servers", "chaos", "tests")
 
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 400

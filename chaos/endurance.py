@@ -1,0 +1,177 @@
+"""`python -m chaos.endurance --minutes 30 --rate 2`: a steady rate with restarts; memory flat, lag bounded.
+
+The first process lives through it all and is measured; the others are stopped and killed in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Final, NamedTuple
+
+import orjson
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from chaos.auditor import audited
+from chaos.site import PARTITIONS, PATIENCE_S, Site, wait
+from chaos.strategies import Market
+from dagmanager.dag.model import Origin, Record, Submission
+from servers.folders import OwnedFolder
+from servers.kafka import KafkaServer
+from servers.neo4j import Neo4jServer
+
+SHARES: Final = 2
+SAMPLE_S: Final = 5.0
+RESTART_S: Final = 60.0
+# Caches fill in the beginning; from then on memory may grow by so much, and lag last so long.
+WARM: Final = 0.4
+GROWTH_MAX: Final = 0.15
+LAG_SECONDS_MAX: Final = 60.0
+MIB: Final = 1024 * 1024
+PAGE: Final = 4096
+
+
+class Sample(NamedTuple):
+    """What one moment showed."""
+
+    at_s: float
+    memory_bytes: int
+    lag: int
+
+
+def say(line: str) -> None:
+    """At once, also into a pipe."""
+    print(line, flush=True)
+
+
+class Answered:
+    """Counts submissions on the diffs topic, each once, as they come."""
+
+    def __init__(self, site: Site) -> None:
+        """From the first record on; the topic is there."""
+        self._seen: set[tuple[str, str]] = set()
+        self._consumer = Consumer({"bootstrap.servers": site.kafka, "group.id": "endurance", "log_level": 0})
+        topic = site.settings.diffs_topic
+        found = self._consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
+        self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in found])
+
+    def count(self) -> int:
+        """How many by now."""
+        while messages := self._consumer.consume(1_000, 0.05):
+            for message in messages:
+                told = orjson.loads(message.value() or b"{}")
+                if told.get("submission_id"):
+                    self._seen.add((told["submission_id"], told["world_id"]))
+        return len(self._seen)
+
+    def close(self) -> None:
+        """Let go."""
+        self._consumer.close()
+
+
+@dataclass
+class Endurance:
+    """One site at a steady rate."""
+
+    site: Site
+    rate: float
+    seconds: float
+    fed: int = 0
+    restarts: int = 0
+    samples: list[Sample] = field(default_factory=list)
+
+    def run(self, seed: str) -> None:
+        """Blocks until the time is over; nothing runs afterwards."""
+        site = self.site
+        market = Market(seed, site.worlds, tuple(range(PARTITIONS)))
+        reader = site.reader()
+        running = [site.run(share) for share in range(SHARES)]
+        wait(lambda: site.has(site.settings.diffs_topic), "the flow did not start")
+        answered = Answered(site)
+        began = sampled = restarted = time.monotonic()
+        position = 0
+        while (now := time.monotonic()) < began + self.seconds:
+            while position < (now - began) * self.rate:
+                (sent,) = market.records(1)
+                site.feed([sent])
+                record = Record(sent.value or b"", Origin("count", position=position), sent.key, 1)
+                self.fed += sum(isinstance(each, Submission) for each in reader.read(record))
+                position += 1
+            if now - restarted > RESTART_S:
+                restarted = now
+                self._restart(running)
+            if now - sampled > SAMPLE_S:
+                sampled = now
+                lag = self.fed + 1 - answered.count()
+                self.samples.append(Sample(now - began, memory_of(running[0]), lag))
+            time.sleep(0.05)
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait(PATIENCE_S)
+        answered.close()
+
+    def _restart(self, running: list[subprocess.Popen[bytes]]) -> None:
+        process = running[-1]
+        process.kill() if self.restarts % 2 else process.terminate()
+        process.wait(PATIENCE_S)
+        running[-1] = self.site.run(SHARES - 1)
+        self.restarts += 1
+
+    def findings(self) -> list[str]:
+        """What was not flat or not bounded."""
+        warm = [each for each in self.samples if each.at_s > WARM * self.seconds]
+        third = max(len(warm) // 3, 1)
+        before = median(each.memory_bytes for each in warm[:third])
+        after = median(each.memory_bytes for each in warm[-third:])
+        worst = max(each.lag for each in warm)
+        say(
+            f"memory {before / MIB:.0f} MiB, in the end {after / MIB:.0f} MiB; lag {worst} submissions at most"
+        )
+        wrong = []
+        if after > before * (1 + GROWTH_MAX):
+            wrong.append(f"memory grew by {after / before - 1:.0%}")
+        if worst > self.rate * LAG_SECONDS_MAX:
+            wrong.append(f"lag of {worst} submissions at {self.rate} records a second")
+        return wrong
+
+
+def memory_of(process: subprocess.Popen[bytes]) -> int:
+    """Resident, as the system counts."""
+    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * PAGE
+
+
+def main() -> int:
+    """Exit status 1 when memory or lag grew, or the audit found anything."""
+    parser = argparse.ArgumentParser(prog="python -m chaos.endurance", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--rate", type=float, default=2.0, help="records a second")
+    given = parser.parse_args()
+    with (
+        OwnedFolder() as folder,
+        KafkaServer(folder.path / "kafka") as kafka,
+        Neo4jServer(folder.path / "neo4j") as neo4j,
+    ):
+        site = Site(f"e{given.seed}w", folder.path / "site", kafka.address, neo4j.address, SHARES)
+        site.open()
+        endurance = Endurance(site, given.rate, given.minutes * 60)
+        endurance.run(str(given.seed))
+        wrong = endurance.findings()
+        say(f"{endurance.fed} submissions fed, {endurance.restarts} restarts")
+        site.drain()
+        report = audited(site.evidence(), site.reader())
+        say(report.table())
+        site.graph.close()
+    for each in wrong:
+        say(each)
+    return 1 if wrong or report.findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

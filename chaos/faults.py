@@ -1,0 +1,120 @@
+"""What happens to broker, database and network while the flow works; each fault ends by itself."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from servers.process import Server
+from servers.proxy import Direction, FaultProxy
+
+# Seconds between two faults, and how long one lasts.
+PAUSE_S: Final = (3.0, 9.0)
+LASTS_S: Final = (1.0, 6.0)
+DELAY_S: Final = 0.15
+CUTS: Final = 5
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """A server and the proxy in front of it."""
+
+    server: Server
+    proxy: FaultProxy
+
+    def faults(self) -> Mapping[str, Callable[[float], None]]:
+        """By name; each takes its seconds and leaves all well."""
+        kind = self.server.kind
+        return {
+            f"{kind} killed": self._killed,
+            f"{kind} restarted": lambda _: _nothing(self.server.restart()),
+            f"{kind} paused": self._paused,
+            f"{kind}: its answers cut off": lambda s: self._network(s, Direction.TO_CLIENT),
+            f"{kind}: requests to it cut off": lambda s: self._network(s, Direction.TO_SERVER),
+            f"{kind}: cut both ways": lambda s: self._network(s, *Direction),
+            f"{kind}: connections reset": self._reset,
+            f"{kind}: refused": self._refused,
+            f"{kind}: network delayed": self._delayed,
+        }
+
+    def _killed(self, seconds: float) -> None:
+        self.server.kill()
+        time.sleep(seconds)
+        self.server.start()
+
+    def _paused(self, seconds: float) -> None:
+        self.server.pause()
+        try:
+            time.sleep(seconds)
+        finally:
+            self.server.resume()
+
+    def _network(self, seconds: float, *directions: Direction) -> None:
+        self._while(lambda: self.proxy.stall(*directions), seconds)
+
+    def _refused(self, seconds: float) -> None:
+        self._while(self.proxy.refuse, seconds)
+
+    def _delayed(self, seconds: float) -> None:
+        self._while(lambda: self.proxy.delay(DELAY_S), seconds)
+
+    def _reset(self, seconds: float) -> None:
+        for _ in range(CUTS):
+            self.proxy.cut()
+            time.sleep(seconds / CUTS)
+
+    def _while(self, begin: Callable[[], None], seconds: float) -> None:
+        begin()
+        try:
+            time.sleep(seconds)
+        finally:
+            self.proxy.forward()
+
+
+@dataclass
+class Weather:
+    """One fault after the other, in the background, from a seed, every kind once before one comes again."""
+
+    places: tuple[Faulty, ...]
+    seed: str
+    met: Counter[str] = field(default_factory=Counter)
+    failed: list[BaseException] = field(default_factory=list)
+    _over: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Weather:
+        """Begin."""
+        self._thread = threading.Thread(target=self._blow, name="weather", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """After the fault under way; all is well then."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self.failed:
+            raise self.failed[0]
+
+    def _blow(self) -> None:
+        dice = random.Random(f"{self.seed}/weather")
+        kinds = {name: fault for place in self.places for name, fault in place.faults().items()}
+        due: list[str] = []
+        while kinds and not self._over.wait(dice.uniform(*PAUSE_S)):
+            due = due or dice.sample(sorted(kinds), len(kinds))
+            name = due.pop()
+            try:
+                kinds[name](dice.uniform(*LASTS_S))
+            except Exception as failed:  # noqa: BLE001 - told by whoever ends the weather
+                self.failed.append(failed)
+                return
+            self.met[name] += 1
+
+
+def _nothing(_: object) -> None:
+    return None

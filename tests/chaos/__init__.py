@@ -1,0 +1,1 @@
+"""Proof by breaking, bounded: the auditor finds what is planted, and kills leave nothing to find."""

@@ -1,0 +1,260 @@
+"""The auditor must find each kind of fault, planted into the evidence of a run without any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import msgspec
+import orjson
+import pytest
+
+from chaos.auditor import Report, audited
+from chaos.evidence import Announced, Evidence, Letter, TagSet
+from chaos.findings import Fault
+from chaos.strategies import Market, watcher
+from dagmanager.assembly import embedded
+from dagmanager.dag.model import Origin, Record, Submission
+from dagmanager.engine.outcome import outcome_digest
+from dagmanager.engine.reading import Reader, ReadOptions
+from dagmanager.engine.rows import (
+    OutboxRow,
+    OutboxState,
+    QueueRow,
+    QueueState,
+    Row,
+    SentinelRow,
+    SentinelState,
+)
+from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.graph.memory import MemoryGraph
+from dagmanager.settings.table import Settings
+from dagmanager.topics.admin_log import MemoryAdminLog
+from dagmanager.topics.events import MemoryEvents
+from dagmanager.topics.memory import MemoryTopics
+from operators.messages import buried, told
+
+RECORDS = 40
+AT_MS = 1_800_000_000_000
+WORLDS = ("wa", "wb")
+QUEUE_EVENTS = "queue"
+
+
+def inputs() -> list[Record]:
+    sent = [watcher(WORLDS[0]), *Market("auditor", WORLDS, (0,)).records(RECORDS)]
+    return [
+        Record(each.value or b"", Origin("in", "id", 0, at), each.key, AT_MS + at)
+        for at, each in enumerate(sent)
+    ]
+
+
+def lived() -> Evidence:
+    """Everything that a flow without faults leaves behind, made by the real engine in memory."""
+    graph, topics = MemoryGraph(lambda: AT_MS), MemoryTopics()
+    events, log = MemoryEvents(), MemoryAdminLog()
+    assembled = embedded(Settings(), graph, topics, events, log)
+    diffs: list[bytes] = []
+    letters: list[Letter] = []
+    for record in inputs():
+        for item in assembled.reader().read(record):
+            answer = assembled.engine.submit([item])[0] if isinstance(item, Submission) else item
+            diffs += [message.value for message in told(answer)]
+            letters += [Letter(0, record.origin.position, "any") for _ in buried(answer)]
+    rows = graph.rows()
+    made = topics.describe([row.topic for row in rows if isinstance(row, QueueRow)])
+    return Evidence(
+        inputs=inputs(),
+        diffs=diffs,
+        letters=letters,
+        admin_log=log.entries,
+        events=[Announced(QUEUE_EVENTS, each.message_key.encode(), each.value) for each in events.published],
+        rows=rows,
+        broker={name: info.topic_id for name, info in made.items()},
+    )
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    return lived()
+
+
+def report(evidence: Evidence) -> Report:
+    return audited(evidence, Reader(ReadOptions()))
+
+
+def found(evidence: Evidence) -> set[Fault]:
+    return {each.fault for each in report(evidence).findings}
+
+
+def first(rows: Sequence[Row], kind: type, holds: Callable[[Row], bool] = lambda _: True) -> Row:
+    return next(row for row in rows if isinstance(row, kind) and holds(row))
+
+
+def with_row(evidence: Evidence, old: Row | None, new: Row) -> Evidence:
+    return replace(evidence, rows=[*(row for row in evidence.rows if row is not old), new])
+
+
+def an_answer(evidence: Evidence) -> dict[str, object]:
+    """With queues, whole in one record."""
+    found: dict[str, object] = next(
+        each
+        for each in map(orjson.loads, evidence.diffs)
+        if each["queue_map"] and each["chunks"] == 1 and not each["safe_mode"]
+    )
+    return found
+
+
+def test_a_run_without_faults_has_none(evidence: Evidence) -> None:
+    assert report(evidence).findings == ()
+    assert report(evidence).counts["submissions answered"] >= RECORDS / 2
+
+
+def test_a_submission_without_an_answer_is_found(evidence: Evidence) -> None:
+    one = an_answer(evidence)["submission_id"]
+    left = [each for each in evidence.diffs if orjson.loads(each)["submission_id"] != one]
+    assert found(replace(evidence, diffs=left)) == {Fault.UNANSWERED}
+
+
+def test_an_answer_without_its_last_chunk_is_none(evidence: Evidence) -> None:
+    one = an_answer(evidence)
+    half = [
+        orjson.dumps(orjson.loads(each) | {"chunks": 2})
+        if orjson.loads(each)["submission_id"] == one["submission_id"]
+        else each
+        for each in evidence.diffs
+    ]
+    assert found(replace(evidence, diffs=half)) == {Fault.UNANSWERED}
+
+
+def test_a_record_set_aside_as_poison_is_counted_apart(evidence: Evidence) -> None:
+    one = an_answer(evidence)["submission_id"]
+    left = [each for each in evidence.diffs if orjson.loads(each)["submission_id"] != one]
+    everywhere = [Letter(0, record.origin.position, "poison") for record in evidence.inputs]
+    seen = report(replace(evidence, diffs=left, letters=everywhere))
+    assert seen.findings == ()
+    assert seen.counts["  with a dead letter and no answer (quarantined)"] == 1
+
+
+def test_a_refused_record_without_a_dead_letter_is_found(evidence: Evidence) -> None:
+    assert evidence.letters
+    assert found(replace(evidence, letters=evidence.letters[1:])) == {Fault.NO_LETTER}
+
+
+def test_an_answer_that_nobody_asked_for_is_found(evidence: Evidence) -> None:
+    stray = orjson.dumps(an_answer(evidence) | {"submission_id": "blake3:unknown"})
+    assert found(replace(evidence, diffs=[*evidence.diffs, stray])) == {Fault.UNASKED}
+
+
+def test_a_repeat_is_fine_and_another_queue_map_is_not(evidence: Evidence) -> None:
+    one = an_answer(evidence)
+    assert found(replace(evidence, diffs=[*evidence.diffs, orjson.dumps(one)])) == set()
+    other = orjson.dumps(one | {"queue_map": {}, "outcome_digest": "blake3:other"})
+    assert found(replace(evidence, diffs=[*evidence.diffs, other])) == {Fault.TWO_MAPS}
+
+
+def test_a_submission_that_was_accepted_and_then_refused_is_found(evidence: Evidence) -> None:
+    one = an_answer(evidence)
+    error = Rejection(ErrorCode.LATE, "late")
+    refusal = orjson.dumps(
+        one | {"status": "rejected", "error": error.as_json(), "outcome_digest": outcome_digest(error)}
+    )
+    assert Fault.TWO_STATUSES in found(replace(evidence, diffs=[*evidence.diffs, refusal]))
+
+
+def test_a_topic_that_the_graph_does_not_know_is_found(evidence: Evidence) -> None:
+    broker = {**(evidence.broker or {}), "wa.live.orphan": "id"}
+    assert found(replace(evidence, broker=broker)) == {Fault.UNKNOWN_TOPIC}
+
+
+def test_an_active_queue_without_its_topic_is_found(evidence: Evidence) -> None:
+    (gone, _), *left = sorted((evidence.broker or {}).items())
+    assert found(replace(evidence, broker=dict(left))) == {Fault.NO_TOPIC}
+    remade = {**dict(left), gone: "another id"}
+    assert Fault.NO_TOPIC in found(replace(evidence, broker=remade))
+
+
+def test_a_creation_that_was_not_logged_is_found(evidence: Evidence) -> None:
+    assert found(replace(evidence, admin_log=evidence.admin_log[1:])) == {Fault.UNLOGGED}
+
+
+def test_claimed_rows_are_found(evidence: Evidence) -> None:
+    queue = first(evidence.rows, QueueRow)
+    assert isinstance(queue, QueueRow)
+    claimed = msgspec.structs.replace(queue, state=QueueState.PROVISIONING, claim_id="c", owner="o")
+    assert Fault.CLAIMED in found(with_row(evidence, queue, claimed))
+    sentinel = first(evidence.rows, SentinelRow)
+    assert isinstance(sentinel, SentinelRow)
+    pending = msgspec.structs.replace(sentinel, state=SentinelState.PENDING)
+    assert Fault.CLAIMED in found(with_row(evidence, sentinel, pending))
+
+
+def test_an_answer_that_names_a_queue_which_is_gone_is_found(evidence: Evidence) -> None:
+    topic = min(dict(an_answer(evidence)["queue_map"]).values())  # type: ignore[call-overload]  # decoded JSON
+    queue = first(evidence.rows, QueueRow, lambda row: row.key == topic)
+    assert isinstance(queue, QueueRow)
+    failed = msgspec.structs.replace(queue, state=QueueState.FAILED)
+    assert found(with_row(evidence, queue, failed)) == {Fault.NO_QUEUE}
+
+
+def test_two_queues_of_one_node_in_one_namespace_are_found(evidence: Evidence) -> None:
+    queue = first(evidence.rows, QueueRow)
+    assert isinstance(queue, QueueRow)
+    twin = msgspec.structs.replace(queue, topic=f"{queue.topic}_v2")
+    assert Fault.TWO_QUEUES in found(with_row(evidence, None, twin))
+
+
+def test_weights_that_do_not_sum_to_one_are_found(evidence: Evidence) -> None:
+    sentinel = first(
+        evidence.rows,
+        SentinelRow,
+        lambda row: isinstance(row, SentinelRow) and row.state is SentinelState.ACTIVE,
+    )
+    assert isinstance(sentinel, SentinelRow)
+    heavy = msgspec.structs.replace(sentinel, weight=sentinel.weight + 0.5)
+    assert found(with_row(evidence, sentinel, heavy)) == {Fault.WEIGHTS}
+
+
+def test_an_event_that_still_waits_is_found(evidence: Evidence) -> None:
+    row = OutboxRow("e", "s", 1, "queue", "k", b"{}", OutboxState.WAITING, AT_MS)
+    assert found(with_row(evidence, None, row)) == {Fault.OUTBOX}
+
+
+def a_stream(evidence: Evidence) -> list[Announced]:
+    """All announcements of the tag set that has most of them."""
+    by_tags: dict[bytes, list[Announced]] = {}
+    for event in evidence.events:
+        data = orjson.loads(event.value)["data"]
+        if data["type"] == "QueueUpdated" and data["tags"]:
+            by_tags.setdefault(orjson.dumps([data.get(name) for name in SET]), []).append(event)
+    return max(by_tags.values(), key=len)
+
+
+SET = ("tags", "interval", "match_mode", "world_id", "execution_domain")
+
+
+def test_events_may_repeat_and_may_not_go_backwards(evidence: Evidence) -> None:
+    older, newer = a_stream(evidence)[-2:]
+    assert found(replace(evidence, events=[*evidence.events, older, newer])) == set()
+    assert found(replace(evidence, events=[*evidence.events, older])) == {Fault.BACKWARDS}
+    late = [each for each in evidence.events if each is not older]
+    assert found(replace(evidence, events=[*late, older, newer])) == {Fault.BACKWARDS}
+
+
+def test_an_event_id_with_two_contents_is_found(evidence: Evidence) -> None:
+    last = a_stream(evidence)[-1]
+    other = Announced(last.topic, last.key, last.value.replace(b'"ts":"2', b'"ts":"1'))
+    assert other.value != last.value
+    assert Fault.TWO_CONTENTS in found(replace(evidence, events=[*evidence.events, other]))
+
+
+def test_an_announcement_that_the_graph_contradicts_is_found(evidence: Evidence) -> None:
+    data = orjson.loads(a_stream(evidence)[-1].value)["data"]
+    about = TagSet(
+        tuple(data["tags"]),
+        data["interval"],
+        data["match_mode"],
+        f"{data['world_id']}.{data['execution_domain']}",
+    )
+    said = tuple(each["queue"] for each in data["queues"])
+    assert found(replace(evidence, tagged={about: said})) == set()
+    assert found(replace(evidence, tagged={about: (*said, "more")})) == {Fault.CONTRADICTED}
