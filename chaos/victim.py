@@ -30,9 +30,9 @@ from chaos.points import (
     FusedTopics,
 )
 from dagmanager.assembly import Assembled, assemble
-from dagmanager.errors import DagManagerError
 from dagmanager.settings.source import load
 from dagmanager.settings.table import Settings
+from flows.failures import explained
 from flows.polling import poll
 from flows.recovery import prepared
 from flows.submissions import Sinks, build
@@ -42,6 +42,8 @@ from operators.submission_topic import SubmissionsAt, SubmissionTopic
 from sinks.dead_letters import dead_letter_topic
 from sinks.diff_chunks import diff_chunk_topic
 from sinks.queue_events import QueueEventsSink
+
+AWAY = 4
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -70,9 +72,13 @@ def live(told: bytes) -> None:
     logging.info("a life begins: %s", life.charge)
     try:
         _run(life, stopping)
-    except DagManagerError as wrong:
-        logging.warning("%s: %s", type(wrong).__name__, wrong)
-        sys.exit(4 if wrong.is_retryable() else 1)
+    except BaseException as failed:  # a panic of Bytewax's is no Exception
+        # What Bytewax wraps is told as flows.runner tells it.
+        known = explained(failed, Path(life.recovery))
+        if known is None:
+            raise
+        logging.warning("%s: %s", type(known).__name__, known)
+        sys.exit(AWAY if known.is_retryable() else 1)
 
 
 def _run(life: Life, stopping: threading.Event) -> None:
