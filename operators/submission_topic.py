@@ -19,7 +19,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Top
 from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.ports import TopicInfo
 from dagmanager.engine.reading import strategy_of
-from dagmanager.errors import InputLostError, SettingsError
+from dagmanager.errors import InputLostError, UnavailableError
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.answers import Heard
 from dagmanager.kafka.options import KafkaAddress, client, consumer_options
@@ -196,8 +196,9 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
             if self._found is None:
                 self._found = self._admin.describe([self._at.topic]).get(self._at.topic)
             if self._found is None:
-                msg = f"submissions_topic: topic {self._at.topic} is missing"
-                raise SettingsError(msg)
+                # It was there at the check of the start: a broker that has just come back knows no topics yet.
+                msg = f"submissions_topic: the brokers do not know topic {self._at.topic} (yet)"
+                raise UnavailableError(msg)
             return self._found
 
     def _resumed(self, found: TopicInfo, number: int, state: State | None) -> int:

@@ -6,6 +6,7 @@ never changed: what is wrong with it is said.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -17,6 +18,8 @@ from dagmanager.engine.ports import TopicInfo
 from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.kafka.admin import Asked, KafkaAdmin
 
+ASKED_AGAIN: Final = 3
+ASK_AGAIN_S: Final = 0.5
 DAY_MS: Final = 86_400_000
 WEEK_MS: Final = 7 * DAY_MS
 # One worker reads eight partitions well; as many workers can share them later.
@@ -91,7 +94,7 @@ def check_topics(admin: KafkaAdmin, wanted: Sequence[OwnTopic], replication: int
     """
     try:
         brokers = admin.brokers()
-        found = admin.describe([own.topic for own in wanted])
+        found = _found(admin, [own.topic for own in wanted], patient=not create)
         missing = [own for own in wanted if own.topic not in found]
         created = _created(admin, missing, min(replication, brokers)) if create else ()
         configs = admin.configs([own.topic for own in wanted if own not in missing])
@@ -109,6 +112,18 @@ def check_topics(admin: KafkaAdmin, wanted: Sequence[OwnTopic], replication: int
     if errors:
         raise SettingsError("\n".join(errors))
     return Verdict(brokers, created, tuple(warnings))
+
+
+def _found(admin: KafkaAdmin, topics: list[str], *, patient: bool) -> dict[str, TopicInfo]:
+    """A broker that has just come back may not know a topic that is there: before one is called missing
+    it is asked for again."""
+    found = admin.describe(topics)
+    for _ in range(ASKED_AGAIN if patient else 0):
+        if len(found) == len(set(topics)):
+            break
+        time.sleep(ASK_AGAIN_S)
+        found = admin.describe(topics)
+    return found
 
 
 def problems(own: OwnTopic, info: TopicInfo, config: Mapping[str, str]) -> tuple[list[str], list[str]]:
