@@ -116,5 +116,6 @@ def test_nothing_outlives_a_kill(launch: Launch, tmp_path: Path) -> None:
         lines += rest(process)
     ports = [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", "\n".join(lines))]
     assert len(ports) == 2
-    until(lambda: is_free(tmp_path / "live" / "recovery" / "lock"), "the flow lives on")
+    lock = tmp_path / "live" / "recovery" / "lock"
+    until(lambda: not lock.exists() or is_free(lock), "the flow lives on")
     until(lambda: not any(map(is_open, ports)))

@@ -114,7 +114,7 @@ def test_a_wrong_password_is_refused_in_one_line_that_does_not_repeat_it(
         site.settings |= {"neo4j_dsn": server.address, "neo4j_password": "wrong-password"}
         code, said = site.refused()
     assert code == 2
-    assert said.startswith(f"error: neo4j refuses user 'neo4j' at {server.address}")
+    assert said.startswith(f"error: neo4j_user, neo4j_password: {server.address} refuses user 'neo4j'")
     assert "password" not in said.replace("credentials", "").partition(server.address)[2].split(":")[0]
     assert "wrong-password" not in said
 

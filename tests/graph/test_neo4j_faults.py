@@ -294,6 +294,7 @@ def test_a_deadlock_is_run_again(own: Neo4jServer, graph: Neo4jGraph) -> None:
             mine += 1
             runs.append(first)
             tx.put([outcome(first)])
+            tx.counters(["c"])  # a question sends what waits to be written
             if mine == 1:
                 both_hold_one.wait(30)
             tx.put([outcome(second)])
