@@ -114,11 +114,14 @@ def make_topics(settings: Settings, *, dry_run: bool) -> tuple[tuple[str, ...], 
         clusters.append((_controlbus(settings), EVENT_TOPICS))
     for address, wanted in clusters:
         admin, names = KafkaAdmin(address), _named(settings, wanted)
-        found = admin.describe(list(names.values()))
-        if not dry_run:
-            _checked(admin, names, settings, create=True)
-        made += [topic for topic in names.values() if topic and topic not in found]
-        there += [topic for topic in names.values() if topic in found]
+        topics = [topic for topic in names.values() if topic]
+        if dry_run:
+            found = admin.describe(topics)
+            new = [topic for topic in topics if topic not in found]
+        else:
+            new = list(_checked(admin, names, settings, create=True))
+        made += new
+        there += [topic for topic in topics if topic not in new]
     return tuple(made), tuple(there)
 
 
@@ -144,9 +147,13 @@ def _named(settings: Settings, fields: tuple[str, ...]) -> dict[str, str]:
     return {setting: getattr(settings, setting) for setting in fields}
 
 
-def _checked(admin: KafkaAdmin, names: Mapping[str, str], settings: Settings, *, create: bool) -> None:
+def _checked(
+    admin: KafkaAdmin, names: Mapping[str, str], settings: Settings, *, create: bool
+) -> tuple[str, ...]:
+    """The topics that were made."""
     verdict = check_topics(admin, own_topics(names, settings.submission_bytes_max), REPLICAS, create)
     for topic in verdict.created:
         logger.info("kafka: made topic %s", topic)
     for warning in verdict.warnings:
         logger.warning("%s", warning)
+    return verdict.created

@@ -16,21 +16,17 @@ from typing import Final
 
 from dagmanager.errors import SettingsError, UnavailableError
 
-_NEEDS_A_PERSON: Final = frozenset(
-    {
-        errno.EISDIR,
-        errno.EEXIST,  # a file where a folder belongs
-        errno.ENOENT,  # the folder of the file is not there
-        errno.ENOTDIR,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EPERM,
-        errno.ENAMETOOLONG,
-        errno.ELOOP,
-        errno.EINVAL,
-        errno.ENXIO,  # a named pipe that nobody reads
-    }
+# Whoever meets one of these with any path needs a person; `ENOENT` also where a file's folder is not there.
+UNUSABLE: Final = frozenset(
+    {errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EROFS, errno.EACCES, errno.EPERM}
+    | {errno.ENAMETOOLONG, errno.ELOOP}
 )
+# With a file that we append to these do too; elsewhere they may be faults of this program.
+_NEEDS_A_PERSON: Final = UNUSABLE | {
+    errno.EEXIST,  # a file where a folder belongs
+    errno.EINVAL,
+    errno.ENXIO,  # a named pipe that nobody reads
+}
 _BLOCK: Final = 65_536
 
 

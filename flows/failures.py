@@ -15,14 +15,11 @@ from typing import Final
 
 from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError
 
+from dagmanager.disk import UNUSABLE
 from dagmanager.errors import DagManagerError, SettingsError, UnavailableError
 
-# These need a person. What is in neither set is a fault of this program and keeps its traceback.
-_PERMANENT: Final = frozenset(
-    {errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
-    | {errno.ELOOP, errno.ENAMETOOLONG}
-)
-# These may pass by themselves, or when somebody makes room.
+# These may pass by themselves, or when somebody makes room. What is neither here nor unusable is a fault
+# of this program and keeps its traceback.
 _PASSING: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 )
@@ -53,7 +50,7 @@ def of_system(error: OSError, what: str = "") -> DagManagerError | None:
     """The operating system's refusal in one line; None when it is no trouble of files."""
     named = what or error.filename
     text = f"{named} cannot be used: {error.strerror}" if named else str(error.strerror)
-    if error.errno in _PERMANENT:
+    if error.errno in UNUSABLE:
         return SettingsError(text)
     return UnavailableError(text) if error.errno in _PASSING else None
 

@@ -37,7 +37,7 @@ def activate(tx: Transaction, claim_id: str, topic_ids: Mapping[str, str], owner
     queues, sentinels = tx.claims(claim_id)
     lineages = tuple(sorted({LineageKey(row.key.lineage, row.key.namespace) for row in sentinels}))
     tx.lock(Locks(lineages=lineages))
-    standing = standing_nodes(tx, lineages)
+    standing = standing_nodes(tx, (row for each in lineages for row in sentinels_of(tx, each)))
     tx.lock(Locks(nodes=tuple(sorted(standing.union(row.binding.node_id for row in queues)))))
     queues, sentinels = tx.claims(claim_id)
     if not queues and not sentinels:

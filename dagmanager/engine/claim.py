@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 
 from dagmanager.dag.model import Submission
-from dagmanager.engine.activate import activate_claimed
+from dagmanager.engine.activate import activate_claimed, sentinels_of
 from dagmanager.engine.amend import mended
 from dagmanager.engine.claim_rows import ClaimOptions, Decision, NodeWrites, node_writes
 from dagmanager.engine.claim_versions import VersionStep, version_rows
@@ -148,7 +148,8 @@ def claim(
     early = tx.known(msgspec.structs.replace(keys, bindings=frozenset()))
     change = version_change(submission, early)
     if isinstance(change, NewSentinel | Reinstate | ChangeWeight):
-        touched = touched.union((each.node_id for each in keys.bindings), standing_nodes(tx, keys.lineages))
+        standing = standing_nodes(tx, early.sentinels.get(lineage_of(submission), ()))
+        touched = touched.union((each.node_id for each in keys.bindings), standing)
     tx.lock(Locks(nodes=tuple(sorted(touched))))
     known = tx.known(keys)
     stored = known.outcomes.get(claim_id(submission))
@@ -283,7 +284,8 @@ def _replayed_nodes(tx: Transaction, submission: Submission) -> frozenset[str]:
     """The nodes that finishing what a replay left behind writes to."""
     queues, sentinels = tx.claims(claim_id(submission))
     lineages = {LineageKey(row.key.lineage, row.key.namespace) for row in sentinels}
-    return standing_nodes(tx, lineages).union(row.binding.node_id for row in queues)
+    standing = standing_nodes(tx, (row for each in lineages for row in sentinels_of(tx, each)))
+    return standing.union(row.binding.node_id for row in queues)
 
 
 def _replay(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from dagmanager.engine.ports import Known, LookupKeys, Transaction
-from dagmanager.engine.rows import GONE, REFERENCING, Binding, LineageKey, QueueRow
+from dagmanager.engine.rows import GONE, REFERENCING, Binding, QueueRow, SentinelRow
 
 
 def content_nodes(tx: Transaction, digests: Iterable[str]) -> frozenset[str]:
@@ -21,18 +21,12 @@ def content_nodes(tx: Transaction, digests: Iterable[str]) -> frozenset[str]:
     return members.union(*(content.outside for content in found))
 
 
-def standing_nodes(tx: Transaction, lineages: Iterable[LineageKey]) -> frozenset[str]:
-    """Every node that something in these lineages references: what a version change must lock.
+def standing_nodes(tx: Transaction, sentinels: Iterable[SentinelRow]) -> frozenset[str]:
+    """Every node that these versions of a lineage reference: what a change of it must lock.
 
-    Any of their versions may leave when one of them is put in force, so all of them are named.
+    Any of them may leave when one of them is put in force, so all of the lineage's are to be named.
     """
-    wanted = frozenset(lineages)
-    if not wanted:
-        return frozenset()
-    known = tx.known(LookupKeys(lineages=wanted))
-    return content_nodes(
-        tx, {row.content for rows in known.sentinels.values() for row in rows if row.state in REFERENCING}
-    )
+    return content_nodes(tx, {row.content for row in sentinels if row.state in REFERENCING})
 
 
 def taken_up(known: Known, wanted: Iterable[Binding]) -> list[QueueRow]:
