@@ -57,8 +57,12 @@ _TAKEN_KEY: Final = re.compile(r"property `\w+` = '(.*)'", re.DOTALL)
 _ENDED: Final = "Neo.ClientError.Transaction.LockClientStopped"
 # What we said, or the values in it, is at fault; not the server, its disk or our rights.
 _STATEMENT: Final = "Neo.ClientError.Statement."
-# The same of two processes that make the schema at once: the other one's is there now.
-_MADE_MEANWHILE: Final = "Neo.ClientError.Schema.EquivalentSchemaRuleAlreadyExists"
+# Two processes that make the schema at once: the other one's constraint is there now, or what looked
+# like a plain index in its place was the beginning of it.
+_MADE_MEANWHILE: Final = (
+    "Neo.ClientError.Schema.EquivalentSchemaRuleAlreadyExists",
+    "Neo.DatabaseError.Schema.IndexDropFailed",
+)
 _TIMED_OUT: Final = (
     "Neo.ClientError.Transaction.TransactionTimedOut",
     "Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration",
@@ -283,7 +287,7 @@ class Neo4jGraph:
         except (ServiceUnavailable, SessionExpired) as error:
             raise _AgainError(str(error), lost=True) from error
         except Neo4jError as error:
-            if error.is_retryable() or error.code in {_ENDED, _MADE_MEANWHILE, *_TIMED_OUT}:
+            if error.is_retryable() or error.code in {_ENDED, *_MADE_MEANWHILE, *_TIMED_OUT}:
                 raise _AgainError(error.message or "") from error
             msg = f"neo4j at {self._server.uri}: {error.code}: {error.message}"
             refused = (error.code or "").startswith(_STATEMENT)
