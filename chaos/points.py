@@ -22,8 +22,10 @@ from dagmanager.engine.ports import (
     CreateResult,
     EventSink,
     Graph,
+    Hold,
     Known,
     LookupKeys,
+    Pulse,
     TaggedQueue,
     TopicConfig,
     TopicInfo,
@@ -128,6 +130,14 @@ class FusedGraph:
     def epoch(self) -> int:
         """Passed on."""
         return self.inner.epoch()
+
+    def pulse(self, counters: Sequence[str]) -> Pulse:
+        """Passed on."""
+        return self.inner.pulse(counters)
+
+    def hold(self, hold: Hold) -> bool:
+        """The claim of a version in force."""
+        return self.fuse.around("claim", lambda: self.inner.hold(hold))
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
         """Passed on."""

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from dagmanager.engine.engine import Engine
+from dagmanager.engine.pulses import AGE_S
 from dagmanager.errors import DagManagerError
 
 logger = logging.getLogger("dagmanager.flow")
+
+READ_AHEAD_S: Final = AGE_S / 2
 
 
 @contextmanager
@@ -31,9 +36,14 @@ def poll(
 
     def work() -> None:
         beat()
-        while not over.wait(seconds) and not stopping.is_set():
+        due_s = time.monotonic() + seconds
+        while not over.wait(min(READ_AHEAD_S, seconds)) and not stopping.is_set():
+            if time.monotonic() < due_s:
+                _read_ahead(engine)
+                continue
             poll_once(engine)
             beat()
+            due_s = time.monotonic() + seconds
 
     thread = threading.Thread(target=work, name="poll", daemon=True)
     thread.start()
@@ -42,6 +52,13 @@ def poll(
     finally:
         over.set()
         thread.join(timeout=seconds)
+
+
+def _read_ahead(engine: Engine) -> None:
+    """While submissions come, none of them should wait for a reading of the graph (decisions 6)."""
+    if engine.pulses.is_wanted():
+        with suppress(DagManagerError):  # whoever needs the graph waits for it, and says so
+            engine.pulses.read_ahead()
 
 
 def poll_once(engine: Engine) -> int:

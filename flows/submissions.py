@@ -161,7 +161,7 @@ def _patience(engine: Engine, stopping: threading.Event) -> Patience:
 
 def _events(engine: Engine, patience: Patience, kept: Kept) -> QueueEventsSink:
     waiting = patience.in_step("queue_events")
-    return QueueEventsSink(lambda: waiting(engine.publish), kept.attempts.epoch_over)
+    return QueueEventsSink(lambda: waiting(engine.publish_own), kept.attempts.epoch_over)
 
 
 def _check(results: Path) -> None:

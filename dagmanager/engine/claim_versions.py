@@ -9,6 +9,7 @@ from dagmanager.dag.model import Submission
 from dagmanager.engine.activate import settle
 from dagmanager.engine.claim_rows import Decision
 from dagmanager.engine.held import held_before
+from dagmanager.engine.moves import count_move
 from dagmanager.engine.policy import Policy
 from dagmanager.engine.ports import Transaction
 from dagmanager.engine.rows import (
@@ -65,6 +66,8 @@ def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> set[
     ]
     if isinstance(change, AddHolder):
         rows = _seen(change, rows, options.policy, now_ms)
+    if holder is not None:
+        count_move(tx, key)
     tx.put(
         [
             HolderRow(

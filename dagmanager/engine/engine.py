@@ -24,19 +24,28 @@ from dagmanager.engine.ports import (
     EventSink,
     Graph,
     GraphReader,
+    Known,
     LookupKeys,
     Observer,
+    Pulse,
     Topics,
     Unobserved,
 )
 from dagmanager.engine.publish import publish_waiting
+from dagmanager.engine.pulses import Pulses
+from dagmanager.engine.recall import Recall
 from dagmanager.engine.report import outcome_of
 from dagmanager.engine.versions import Resend
 from dagmanager.errors import Rejection
 
+_UNASKED = Known({}, {}, {}, {}, {}, {}, {}, 0, 0, 0)
+_NO_PLAN = Plan((), plain=True)
 
-def lookup(graph: GraphReader, batch: Sequence[Submission], generation: int = 0) -> list[LookedUp]:
-    """One query for the whole micro-batch (F3)."""
+
+def lookup(
+    graph: GraphReader, batch: Sequence[Submission], generation: int = 0, pulse: Pulse | None = None
+) -> list[LookedUp]:
+    """One query for the whole micro-batch (F3), after this `pulse`."""
     keys = [keys_of(submission) for submission in batch]
     known = graph.known(
         LookupKeys(
@@ -46,14 +55,16 @@ def lookup(graph: GraphReader, batch: Sequence[Submission], generation: int = 0)
             outcomes=frozenset().union(*(each.outcomes for each in keys)),
         )
     )
-    return [LookedUp(submission, known, generation) for submission in batch]
+    return [LookedUp(submission, known, generation, pulse) for submission in batch]
 
 
 def plan(item: LookedUp, options: ClaimOptions) -> Planned:
     """Pure: the plan and what it does to the lineage."""
     submission, known = item.submission, item.known
+    if item.recalled is not None:
+        return Planned(submission, known, item.generation, _NO_PLAN, None, item.pulse, item.recalled)
     decided = classify(submission, known, options.policy, claim_id(submission))
-    return Planned(submission, known, item.generation, decided, version_change(submission, known))
+    return Planned(submission, known, item.generation, decided, version_change(submission, known), item.pulse)
 
 
 @dataclass
@@ -68,11 +79,29 @@ class Engine:
     sleep: Callable[[float], None]
     generation: int = 0
     observer: Observer = field(default_factory=Unobserved)
+    recall: Recall = field(default_factory=Recall)
+    pulses: Pulses = field(init=False)
     _writing: threading.Lock = field(default_factory=threading.Lock)
+    _unpublished: bool = True
+
+    def __post_init__(self) -> None:
+        """Pulses are this graph's."""
+        self.pulses = Pulses(self.graph)
 
     def lookup(self, batch: Sequence[Submission]) -> list[LookedUp]:
-        """One read for the micro-batch, stamped with this worker's write generation."""
-        return lookup(self.graph, batch, self.generation)
+        """One read for the micro-batch, stamped with this worker's write generation.
+
+        Of what is remembered nothing is read.
+        """
+        generation, pulse = self.generation, self.pulses.fresh()
+        every_ms = self.options.policy.last_seen_every_ms
+        recalled = [self.recall.find(submission, pulse, every_ms) for submission in batch]
+        asked = [submission for submission, one in zip(batch, recalled, strict=True) if one is None]
+        found = iter(lookup(self.graph, asked, generation, pulse) if asked else ())
+        return [
+            next(found) if one is None else LookedUp(submission, _UNASKED, generation, pulse, one)
+            for submission, one in zip(batch, recalled, strict=True)
+        ]
 
     def classify(self, item: LookedUp) -> Planned:
         """Pure."""
@@ -90,6 +119,7 @@ class Engine:
             results = completion.finish(
                 [(item.submission, one) for item, one in zip(batch, claimed, strict=True)]
             )
+            self._unpublished |= any(isinstance(one, Claimed) for one in claimed)
             for answer in results:
                 self._observe(answer)
             return results
@@ -113,7 +143,7 @@ class Engine:
     def submit(self, batch: Sequence[Submission]) -> list[Answer]:
         """Every step in order, for doors that hold no stream."""
         answers = self.upsert([self.classify(item) for item in self.lookup(batch)])
-        self.publish()
+        self.publish_own()
         return answers
 
     def finish_overdue(self, limit: int = 100) -> int:
@@ -121,27 +151,71 @@ class Engine:
         completion = Completion(self.graph, self.topics, self.admin_log, self.options, self.sleep)
         with self._writing:
             finished = completion.finish_overdue(limit)
-            self.generation += bool(finished)
+            if finished:
+                self._written()
         return finished
 
     def publish(self) -> int:
         """Empty the outbox, whoever filled it; how many events were sent."""
-        return publish_waiting(self.graph, self.events)
+        self._unpublished = False
+        try:
+            return publish_waiting(self.graph, self.events)
+        except BaseException:
+            self._unpublished = True
+            raise
+
+    def publish_own(self) -> int:
+        """The same if this process wrote anything since: what others left behind is for the poll."""
+        return self.publish() if self._unpublished else 0
 
     def _claim(self, item: Planned) -> Claimed | Answer:
-        """Answer at once what needs no write; claim the rest in one transaction."""
-        if item.generation != self.generation:
-            item = self.classify(self.lookup([item.submission])[0])
+        """Answer at once what needs no claim; claim the rest, each in one transaction."""
+        if item.recalled is not None:
+            answer = self._recalled(item.submission)
+            if answer is not None:
+                return answer
+        if item.recalled is not None or item.generation != self.generation:
+            pulse = self.pulses.fresh()
+            item = self.classify(lookup(self.graph, [item.submission], self.generation, pulse)[0])
         submission = item.submission
         if submission.dry_run:
             return Answer(submission, _dry(item))
         decided, change = item.plan, item.change
         stored = claim_id(submission) in item.known.outcomes
         if isinstance(decided, Plan) and decided.plain and isinstance(change, Resend) and not stored:
-            return Answer(submission, outcome_of(submission, decided, {}, item.known, change.warnings))
+            outcome = outcome_of(submission, decided, {}, item.known, change.warnings)
+            return Answer(submission, self._remembered(item, outcome))
         result = claim_in(self.graph, submission, self.options)
+        self._written()
+        if not isinstance(result, Claimed):
+            return Answer(submission, result)
+        if result.activated and not result.await_ and not result.replayed:
+            self._remembered(item, result.outcome)
+        return result
+
+    def _recalled(self, submission: Submission) -> Answer | None:
+        """The answer as it is remembered; None when that holds no more.
+
+        Looked for again: what came before it in the micro-batch may have changed it.
+        """
+        found = self.recall.find(submission, self.pulses.fresh(), self.options.policy.last_seen_every_ms)
+        if found is None:
+            return None
+        if found.hold is not None and not self.graph.hold(found.hold):
+            self.recall.forget(submission)
+            return None
+        return Answer(submission, found.outcome)
+
+    def _remembered(self, item: Planned, outcome: Outcome) -> Outcome:
+        if item.pulse is not None:
+            self.recall.keep(item.submission, item.known, item.change, outcome, item.pulse)
+        return outcome
+
+    def _written(self) -> None:
+        """What this worker read before its own write is outdated."""
         self.generation += 1
-        return result if isinstance(result, Claimed) else Answer(submission, result)
+        self.pulses.forget()
+        self._unpublished = True
 
 
 def _dry(item: Planned) -> Outcome | Rejection:

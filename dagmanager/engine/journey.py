@@ -7,7 +7,8 @@ import msgspec
 from dagmanager.dag.model import CanonicalDag, Envelope, Record, Submission
 from dagmanager.engine.outcome import Outcome
 from dagmanager.engine.plan import Plan
-from dagmanager.engine.ports import Known
+from dagmanager.engine.ports import Known, Pulse
+from dagmanager.engine.recall import Recalled
 from dagmanager.engine.versions import VersionChange
 from dagmanager.errors import Rejection
 
@@ -34,17 +35,22 @@ class Canonicalized(msgspec.Struct, frozen=True):
 
 
 class LookedUp(msgspec.Struct, frozen=True):
-    """A submission with what the graph knew; `generation` tells whether this worker wrote since."""
+    """A submission with what the graph knew; `generation` tells whether this worker wrote since.
+
+    `pulse` was read before. Of a `recalled` answer nothing had to be looked up.
+    """
 
     submission: Submission
     known: Known
     generation: int
+    pulse: Pulse | None = None
+    recalled: Recalled | None = None
 
 
 class Planned(msgspec.Struct, frozen=True):
     """A submission with its plan, or the reason why there is none.
 
-    `change` is what it does to its lineage; None in safe mode.
+    `change` is what it does to its lineage; None in safe mode. A `recalled` answer needs neither.
     """
 
     submission: Submission
@@ -52,6 +58,8 @@ class Planned(msgspec.Struct, frozen=True):
     generation: int
     plan: Plan | Rejection
     change: VersionChange | Rejection | None
+    pulse: Pulse | None = None
+    recalled: Recalled | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):

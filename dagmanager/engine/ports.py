@@ -67,6 +67,29 @@ class Known(msgspec.Struct, frozen=True):
     now_ms: int
 
 
+class Pulse(msgspec.Struct, frozen=True):
+    """The epoch, the counters asked for, and the store's clock, as committed when they were read."""
+
+    epoch: int
+    counters: Mapping[str, int]
+    now_ms: int
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """A strategy id that asks for a version in force, decided from what the graph was at a moment.
+
+    `holder` and `outcome` are new; `at_ms` is the record's time, for the lineage's clock. It was decided
+    at this `epoch` from these `sentinels`, all of the lineage's in the order of `Known`.
+    """
+
+    lineage: LineageKey
+    sentinels: tuple[SentinelRow, ...]
+    epoch: int
+    at_ms: int
+    holder: HolderRow
+    outcome: OutcomeRow
+
+
 class Locks(msgspec.Struct, frozen=True):
     """What a transaction locks before it reads, always in this order, each sorted (decisions 5).
 
@@ -214,6 +237,14 @@ class Graph(GraphReader, Protocol):
 
     def epoch(self) -> int:
         """The current epoch."""
+        ...
+
+    def pulse(self, counters: Sequence[str]) -> Pulse:
+        """The epoch and these counters in one small read."""
+        ...
+
+    def hold(self, hold: Hold) -> bool:
+        """Write its rows if all that it was decided from is as it says; False: nothing was written."""
         ...
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:

@@ -9,9 +9,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import msgspec
+from blake3 import blake3
 
 from dagmanager.dag.canonicalize import canonicalize
 from dagmanager.dag.decode import decode
@@ -24,8 +25,12 @@ from dagmanager.engine.journey import Canonicalized, Refused
 from dagmanager.engine.ports import Observer, Unobserved
 from dagmanager.errors import Rejection
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 RECALLED_NODES: Final = 50_000
 RECALLED_READS: Final = 1_000
+DIGEST_BYTES: Final = 16
 
 
 class Unsaid(msgspec.Struct, frozen=True):
@@ -48,14 +53,18 @@ class ReadOptions(msgspec.Struct, frozen=True):
 
 
 class Digested(Canonicalized, frozen=True):
-    """Canonical, and known by the digest of its raw bytes; `hashed` when those were proven before."""
+    """Canonical, and known by the digest of its raw bytes; `hashed` when those were proven before.
+
+    `dag_digest` is that of the DAG's own bytes, when they were read anew.
+    """
 
     digest: bytes = b""
     hashed: HashedDag | None = None
+    dag_digest: bytes = b""
 
 
-class Recent:
-    """What equal bytes under an equal key gave last; bounded, the oldest goes first. Not thread-safe.
+class Recent(Generic[K, V]):
+    """What equal bytes gave last; bounded, the oldest goes first. Not thread-safe.
 
     Holds what the bytes say and no decision: who asks, when and what is known of the graph stay out.
     """
@@ -64,26 +73,26 @@ class Recent:
         """Bounded by nodes over all reads, and by reads."""
         self._nodes_max, self._reads_max = nodes_max, reads_max
         self._nodes = 0
-        self._reads: dict[tuple[bytes, bytes | None], tuple[Envelope, HashedDag]] = {}
+        self._reads: dict[K, tuple[int, V]] = {}
 
     def __len__(self) -> int:
         """How many reads are kept."""
         return len(self._reads)
 
-    def get(self, digest: bytes, key: bytes | None) -> tuple[Envelope, HashedDag] | None:
-        """The read of these bytes, if it is kept."""
-        return self._reads.get((digest, key))
+    def get(self, key: K) -> V | None:
+        """What these bytes gave, if it is kept."""
+        found = self._reads.get(key)
+        return None if found is None else found[1]
 
-    def keep(self, digest: bytes, key: bytes | None, envelope: Envelope, hashed: HashedDag) -> None:
-        """Keep a read, without the DAG's bytes; one larger than all the room is not kept."""
-        count = len(hashed.dag.nodes)
-        if count > self._nodes_max or (digest, key) in self._reads:
+    def keep(self, key: K, value: V, nodes: int) -> None:
+        """Keep what a DAG of so many nodes gave; one larger than all the room is not kept."""
+        if nodes > self._nodes_max or key in self._reads:
             return
-        self._reads[digest, key] = (msgspec.structs.replace(envelope, dag=b""), hashed)
-        self._nodes += count
+        self._reads[key] = (nodes, value)
+        self._nodes += nodes
         while self._nodes > self._nodes_max or len(self._reads) > self._reads_max:
-            _, gone = self._reads.pop(next(iter(self._reads)))
-            self._nodes -= len(gone.dag.nodes)
+            gone, _ = self._reads.pop(next(iter(self._reads)))
+            self._nodes -= gone
 
 
 class _Memory(threading.local):
@@ -91,7 +100,9 @@ class _Memory(threading.local):
 
     def __init__(self) -> None:
         self.memo = NodeMemo()
-        self.recent = Recent()
+        # Whole records, by digest and key; and DAGs, which the Gateway sends again under new strategy ids.
+        self.records = Recent[tuple[bytes, bytes | None], tuple[Envelope, HashedDag]]()
+        self.dags = Recent[bytes, HashedDag]()
 
 
 class Reader:
@@ -132,7 +143,7 @@ class Reader:
         `digest` names the raw bytes, so that they need not be read again when they `repeat`.
         """
         memory, options = self._memory, self.options
-        if repeat and (kept := memory.recent.get(digest, record.key)) is not None:
+        if repeat and (kept := memory.records.get((digest, record.key))) is not None:
             envelope, hashed = kept
             return Digested(record, envelope, hashed.dag, digest, hashed)
         envelope_or = decode(record, options.limits)
@@ -143,10 +154,14 @@ class Reader:
             return None
         if isinstance(envelope_or, Rejection):
             return self._refused(record, strategy_of(record), envelope_or)
+        dag_digest = blake3(envelope_or.dag).digest(DIGEST_BYTES)
+        known = memory.dags.get(dag_digest)
+        if known is not None and envelope_or.node_ids_crc32 in (None, known.crc32):
+            return Digested(record, envelope_or, known.dag, digest, known)
         dag = canonicalize(envelope_or, memory.memo, options.limits, options.lineage_fields)
         if isinstance(dag, Rejection):
             return self._refused(record, envelope_or.strategy_id, dag)
-        return Digested(record, envelope_or, dag, digest)
+        return Digested(record, envelope_or, dag, digest, dag_digest=dag_digest)
 
     def hash(self, item: Canonicalized | Refused) -> tuple[Submission | Refused, ...]:
         """Prove the ids; one submission per world."""
@@ -193,12 +208,20 @@ class Reader:
         return () if item is None else self.hash(item)
 
     def _proven(self, item: Canonicalized) -> HashedDag | Rejection:
-        if isinstance(item, Digested) and item.hashed is not None:
-            return item.hashed
-        hashed = hash_dag(item.dag, self._memory.memo, item.envelope.node_ids_crc32)
-        if isinstance(item, Digested) and item.digest and isinstance(hashed, HashedDag):
-            self._memory.recent.keep(item.digest, item.record.key, item.envelope, hashed)
+        known = item.hashed if isinstance(item, Digested) else None
+        hashed = known or hash_dag(item.dag, self._memory.memo, item.envelope.node_ids_crc32)
+        if isinstance(item, Digested) and isinstance(hashed, HashedDag):
+            self._keep(item, hashed)
         return hashed
+
+    def _keep(self, item: Digested, hashed: HashedDag) -> None:
+        memory, envelope, nodes = self._memory, item.envelope, len(hashed.dag.nodes)
+        if item.digest:
+            read = msgspec.structs.replace(envelope, dag=b""), hashed
+            memory.records.keep((item.digest, item.record.key), read, nodes)
+        # A lineage that is named after the strategy id is no word of the DAG's.
+        if item.dag_digest and hashed.dag.lineage != envelope.strategy_id:
+            memory.dags.keep(item.dag_digest, hashed, nodes)
 
 
 def filled(item: Canonicalized, unsaid: Unsaid) -> Canonicalized:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from dagmanager.engine.ports import Known, LookupKeys, TaggedQueue
+from dagmanager.engine.ports import Known, LookupKeys, Pulse, TaggedQueue
 from dagmanager.engine.rows import (
     Binding,
     ContentRow,
@@ -242,6 +242,10 @@ class Image:
     def overdue_claims(self, now_ms: int, limit: int) -> tuple[str, ...]:
         """Claims whose every lease is over, oldest first."""
         return tuple(self._indexes.overdue(now_ms)[: max(limit, 0)])
+
+    def pulse(self, counters: Sequence[str], now_ms: int) -> Pulse:
+        """The epoch and these counters."""
+        return Pulse(self.counter(EPOCH), {name: self.counter(name) for name in counters}, now_ms)
 
     def counter(self, name: str) -> int:
         """A named counter, 0 when it is new."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from dagmanager.engine.ports import Known, LookupKeys, TaggedQueue, Transaction
+from dagmanager.engine.hold import hold_in
+from dagmanager.engine.ports import Hold, Known, LookupKeys, Pulse, TaggedQueue, Transaction
 from dagmanager.engine.rows import OutboxRow, Row
 from dagmanager.graph.image import EPOCH, Image
 from dagmanager.graph.transaction import retried, run
@@ -47,6 +48,15 @@ class MemoryGraph:
         """The current epoch."""
         with self._turn.reading():
             return self._image.counter(EPOCH)
+
+    def pulse(self, counters: Sequence[str]) -> Pulse:
+        """The epoch and these counters at one moment."""
+        with self._turn.reading():
+            return self._image.pulse(counters, self._clock())
+
+    def hold(self, hold: Hold) -> bool:
+        """Write what only a new holder changes, if nothing else has changed."""
+        return self.transact(lambda tx: hold_in(tx, hold))
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
         """Outbox rows not yet published, in order."""

@@ -11,7 +11,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, LiteralString, TypeVar
@@ -29,7 +29,7 @@ from neo4j.exceptions import (
 )
 from neo4j.exceptions import ConstraintError as TakenError
 
-from dagmanager.engine.ports import Known, LookupKeys, TaggedQueue, Transaction
+from dagmanager.engine.ports import Hold, Known, LookupKeys, Pulse, TaggedQueue, Transaction
 from dagmanager.engine.rows import CounterRow, OutboxRow, Row
 from dagmanager.errors import (
     ConstraintError,
@@ -40,7 +40,8 @@ from dagmanager.errors import (
 )
 from dagmanager.graph import neo4j_reads as reads
 from dagmanager.graph import neo4j_schema
-from dagmanager.graph.neo4j_properties import decoded
+from dagmanager.graph import neo4j_writes as writes
+from dagmanager.graph.neo4j_properties import decoded, hold_parameters
 from dagmanager.graph.neo4j_transaction import EPOCH, Neo4jTransaction, known, tagged, waiting_events
 from dagmanager.graph.transaction import CONSTRAINT_TRIES
 
@@ -185,6 +186,18 @@ class Neo4jGraph:
         """The current epoch."""
         found = self._read(lambda run: run(reads.EPOCH, {}))
         return int(found[0]["value"] or 0) if found else 0
+
+    def pulse(self, counters: Sequence[str]) -> Pulse:
+        """Each as committed when it was read."""
+        found = self._read(lambda run: run(reads.PULSE, {"counters": list(counters)}))[0]
+        values = dict(found["counters"])
+        epoch = next(iter(found["epoch"]), None) or 0
+        return Pulse(epoch, {name: values.get(name) or 0 for name in counters}, found["now"])
+
+    def hold(self, hold: Hold) -> bool:
+        """One statement, in a transaction of its own. Of an answer that was lost the next try finds the holder."""
+        asked = hold_parameters(hold)
+        return bool(self._read(lambda run: run(writes.HOLD, asked)))
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
         """Outbox rows not yet published, in order."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from blake3 import blake3
 
+from dagmanager.engine.ports import Hold
 from dagmanager.engine.rows import (
     GONE,
     REFERENCING,
@@ -75,6 +76,18 @@ def parameters(row: Row) -> Properties:
     made = _OF[type(row)](row)
     made["p"]["row"] = msgspec.msgpack.encode(row)
     return {"key": key_of(row), **made}
+
+
+def hold_parameters(hold: Hold) -> Properties:
+    """What the statement of `Graph.hold` takes."""
+    return {
+        "lineage": lineage_key(hold.lineage),
+        "sentinels": [msgspec.msgpack.encode(row) for row in hold.sentinels],
+        "epoch": hold.epoch,
+        "moved": parameters(LineageRow(hold.lineage, hold.at_ms)),
+        "holder": parameters(hold.holder),
+        "outcome": parameters(hold.outcome),
+    }
 
 
 def _node(row: NodeRow) -> Properties:

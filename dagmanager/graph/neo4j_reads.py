@@ -38,6 +38,13 @@ ORDER BY topic
 
 EPOCH: Final[LiteralString] = "MATCH (c:Counter {key: 'epoch'}) RETURN c.value AS value"
 
+PULSE: Final[LiteralString] = """
+RETURN
+  COLLECT { MATCH (c:Counter {key: 'epoch'}) RETURN c.value } AS epoch,
+  COLLECT { UNWIND $p.counters AS k MATCH (c:Counter {key: k}) RETURN [k, c.value] } AS counters,
+  datetime.realtime().epochMillis AS now
+"""
+
 WAITING_EVENTS: Final[LiteralString] = """
 MATCH (e:OutboxEvent)
 WHERE e.waiting_ms >= 0 AND e.stream IS NOT NULL AND e.revision IS NOT NULL AND e.key IS NOT NULL

@@ -40,6 +40,24 @@ CALL () { UNWIND $p.single AS k MERGE (x:Lock {key: k}) SET x.lock = true }
 RETURN datetime.realtime().epochMillis AS now
 """
 
+# `hold_in` in one statement: the lineage is locked, then all that was decided from is compared.
+HOLD: Final[LiteralString] = """
+MATCH (l:Lineage {key: $p.lineage}) WHERE l.row IS NOT NULL
+SET l.lock = true
+WITH l
+WHERE COLLECT { MATCH (s:VersionSentinel {lineage_key: $p.lineage}) RETURN s.row ORDER BY s.version, s.revision }
+      = $p.sentinels
+  AND coalesce(head(COLLECT { MATCH (c:Counter {key: 'epoch'}) RETURN c.value }), 0) = $p.epoch
+  AND NOT EXISTS { MATCH (h:Holder {key: $p.holder.key}) WHERE h.row IS NOT NULL }
+  AND NOT EXISTS { MATCH (o:Outcome {key: $p.outcome.key}) WHERE o.row IS NOT NULL }
+MATCH (s:VersionSentinel {key: $p.holder.p.sentinel})
+FOREACH (_ IN CASE WHEN l.last_at < $p.moved.p.last_at THEN [true] ELSE [] END | SET l += $p.moved.p)
+CREATE (h:Holder {key: $p.holder.key}) SET h += $p.holder.p
+CREATE (h)-[:HOLDS]->(s)
+CREATE (o:Outcome {key: $p.outcome.key}) SET o += $p.outcome.p
+RETURN true AS held
+"""
+
 RAISE_EPOCH: Final[LiteralString] = """
 MERGE (c:Counter {key: 'epoch'}) SET c.lock = true
 WITH c SET c.value = coalesce(c.value, 0) + 1

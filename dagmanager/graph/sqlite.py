@@ -7,14 +7,15 @@ committed since, so that both embedded graphs answer by the same code.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from dagmanager.engine.ports import Known, LookupKeys, TaggedQueue, Transaction
+from dagmanager.engine.hold import hold_in
+from dagmanager.engine.ports import Hold, Known, LookupKeys, Pulse, TaggedQueue, Transaction
 from dagmanager.engine.rows import OutboxRow, Row
 from dagmanager.errors import SettingsError
 from dagmanager.graph.image import EPOCH, Image, RowId
@@ -90,6 +91,15 @@ class SqliteGraph:
         """The current epoch."""
         with self._fresh() as image:
             return image.counter(EPOCH)
+
+    def pulse(self, counters: Sequence[str]) -> Pulse:
+        """The epoch and these counters at one moment."""
+        with self._fresh() as image:
+            return image.pulse(counters, self._clock())
+
+    def hold(self, hold: Hold) -> bool:
+        """Write what only a new holder changes, if nothing else has changed."""
+        return self.transact(lambda tx: hold_in(tx, hold))
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
         """Outbox rows not yet published, in order."""

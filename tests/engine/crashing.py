@@ -13,8 +13,10 @@ from dagmanager.engine.ports import (
     CreateStatus,
     EventSink,
     Graph,
+    Hold,
     Known,
     LookupKeys,
+    Pulse,
     TaggedQueue,
     TopicConfig,
     TopicInfo,
@@ -68,6 +70,12 @@ class CrashingGraph:
 
     def epoch(self) -> int:
         return self.fuse.around(self.inner.epoch)
+
+    def pulse(self, counters: Sequence[str]) -> Pulse:
+        return self.fuse.around(lambda: self.inner.pulse(counters))
+
+    def hold(self, hold: Hold) -> bool:
+        return self.fuse.around(lambda: self.inner.hold(hold))
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
         return self.fuse.around(lambda: self.inner.waiting_events(limit))

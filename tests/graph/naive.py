@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from dagmanager.engine.ports import Known, Locks, LookupKeys, TaggedQueue, Transaction
+from dagmanager.engine.hold import hold_in
+from dagmanager.engine.ports import Hold, Known, Locks, LookupKeys, Pulse, TaggedQueue, Transaction
 from dagmanager.engine.rows import (
     GONE,
     REFERENCING,
@@ -224,6 +225,12 @@ class NaiveGraph:
 
     def epoch(self) -> int:
         return self.counter("epoch")
+
+    def pulse(self, counters: Sequence[str]) -> Pulse:
+        return Pulse(self.epoch(), self.counters(counters), self.clock())
+
+    def hold(self, hold: Hold) -> bool:
+        return self.transact(lambda tx: hold_in(tx, hold))
 
     def raise_epoch(self) -> int:
         self.put([CounterRow("epoch", self.epoch() + 1)])

@@ -14,7 +14,7 @@ import orjson
 from dagmanager.dag.model import Submission
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.outcome import Outcome
-from dagmanager.engine.ports import Graph, Known, LookupKeys, TaggedQueue, Topics, Transaction
+from dagmanager.engine.ports import Graph, Hold, Known, LookupKeys, Pulse, TaggedQueue, Topics, Transaction
 from dagmanager.engine.rows import (
     REFERENCING,
     ContentRow,
@@ -67,6 +67,12 @@ class CountingGraph:
 
     def epoch(self) -> int:
         return self.inner.epoch()
+
+    def pulse(self, counters: Sequence[str]) -> Pulse:
+        return self.inner.pulse(counters)
+
+    def hold(self, hold: Hold) -> bool:
+        return self.inner.hold(hold)
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
         return self.inner.waiting_events(limit)

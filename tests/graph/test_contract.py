@@ -12,6 +12,7 @@ from tests.graph.contract import (
     RivalsContract,
     SnapshotContract,
 )
+from tests.graph.contract_hold import HoldContract, PulseContract
 from tests.graph.contract_questions import (
     ClaimsContract,
     KnownContract,
@@ -49,6 +50,14 @@ class TestLockOrder(LockOrderContract):
 
 
 class TestKnown(KnownContract):
+    pass
+
+
+class TestPulse(PulseContract):
+    pass
+
+
+class TestHold(HoldContract):
     pass
 
 

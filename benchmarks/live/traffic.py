@@ -1,0 +1,113 @@
+"""A producer at a steady rate and a consumer beside it: how long each submission took, from when it was due."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+import orjson
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, Producer, TopicPartition
+
+from benchmarks.live.strategies import Keyed
+
+PATIENCE_S: Final = 300.0
+POLL_S: Final = 0.2
+OUT: Final = 64 * 1024 * 1024
+
+
+@dataclass
+class Route:
+    """Where records go in, and where what is waited for comes out: the same topic for a bare hop."""
+
+    servers: str
+    into: str
+    out: str
+    refused: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Connect, and read from now on."""
+        shared = {"bootstrap.servers": self.servers, "log_level": 2}
+        self._producer = Producer(
+            shared | {"linger.ms": 0, "acks": "all", "enable.idempotence": True, "message.max.bytes": OUT}
+        )
+        self._consumer = Consumer(
+            shared
+            | {
+                "group.id": "bench",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "latest",
+                "queued.max.messages.kbytes": 64 * 1024,
+                "fetch.queue.backoff.ms": 10,
+            }
+        )
+        partitions = self._consumer.list_topics(self.out, timeout=10).topics[self.out].partitions
+        self._consumer.assign([TopicPartition(self.out, each, OFFSET_END) for each in partitions])
+        for each in partitions:  # positions must be fixed before anything is sent
+            self._consumer.get_watermark_offsets(TopicPartition(self.out, each), timeout=10)
+        self._consumer.poll(0.5)
+
+    def close(self) -> None:
+        """Let go of both clients."""
+        self._consumer.close()
+
+    def steady(self, records: Iterator[Keyed], rate: float, seconds: float) -> list[float]:
+        """Milliseconds of each, counted from when it was due."""
+        chosen = list(islice(records, int(rate * seconds)))
+        due: dict[bytes, deque[float]] = defaultdict(deque)
+        start = time.perf_counter() + 0.1
+        for number, (key, _) in enumerate(chosen):
+            due[self._name(key)].append(start + number / rate)
+        taken: list[float] = []
+        reader = threading.Thread(target=self._read, args=(due, len(chosen), taken))
+        reader.start()
+        for number, (key, value) in enumerate(chosen):
+            while (left := start + number / rate - time.perf_counter()) > 0:
+                time.sleep(left)
+            self._send(key, value)
+        reader.join()
+        if len(taken) < len(chosen):
+            msg = (
+                f"{len(chosen) - len(taken)} of {len(chosen)} were not answered; refused: {self.refused[:3]}"
+            )
+            raise TimeoutError(msg)
+        return taken
+
+    def one_by_one(self, records: list[Keyed]) -> list[float]:
+        """Each when the one before it is answered."""
+        return [self.steady(iter([record]), 1_000.0, 0.001)[0] for record in records]
+
+    def _name(self, key: bytes) -> bytes:
+        """Answers are keyed by the strategy, whichever form it was sent in."""
+        return key if self.into == self.out else key.removeprefix(b"ingest:")
+
+    def _send(self, key: bytes, value: bytes) -> None:
+        self._producer.produce(self.into, value, key)
+        self._producer.poll(0)
+
+    def _read(self, due: dict[bytes, deque[float]], wanted: int, taken: list[float]) -> None:
+        """Runs beside the producer: the last chunk of an answer stops its clock."""
+        until = time.perf_counter() + PATIENCE_S
+        while len(taken) < wanted and time.perf_counter() < until:
+            message = self._consumer.poll(POLL_S)
+            if message is None:
+                continue
+            if (error := message.error()) is not None:
+                raise KafkaException(error)
+            now = time.perf_counter()
+            waiting = due.get(message.key() or b"")
+            if waiting and self._is_last(message):
+                taken.append((now - waiting.popleft()) * 1_000)
+
+    def _is_last(self, message: Message) -> bool:
+        if self.into == self.out:
+            return True
+        told = orjson.loads(message.value() or b"{}")
+        if told["status"] != "ok":
+            self.refused.append(str(told))
+            return True
+        return bool(told["chunk"] == told["chunks"] - 1)

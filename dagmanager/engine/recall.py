@@ -1,0 +1,167 @@
+"""Answers that may be told again without asking the graph for every node (decisions 6, epoch).
+
+Remembered are only answers that reuse every node as it is, without a word of warning: nothing in them
+ends by itself, and whatever would change them raises the epoch or counts a move (`moves`). Of each
+answer the node items are shared, so that what was serialised of them once is found again.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+import msgspec
+
+from dagmanager.dag.model import ComputeContext, Submission
+from dagmanager.engine.claim import claim_id, holder_key, lineage_of
+from dagmanager.engine.moves import counter_of
+from dagmanager.engine.outcome import Outcome, sentinel_id
+from dagmanager.engine.ports import Hold, Known, Pulse
+from dagmanager.engine.rows import HolderKey, HolderRow, LineageKey, OutcomeRow, SentinelRow, SentinelState
+from dagmanager.engine.versions import AddHolder, Resend, VersionChange
+from dagmanager.errors import Rejection
+
+KEPT_ITEMS: Final = 500_000
+KEPT_ANSWERS: Final = 20_000
+
+# A strategy id with what it sent last, or a version of a lineage in one context, whoever asks for it.
+Asked = tuple[HolderKey, LineageKey, str]
+Version = tuple[str, str, str, ComputeContext]
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """An answer and what it was decided from.
+
+    `moves` is the counter of its strategy id, for a resend; `sentinels` the lineage's and `told` the
+    one that a new holder is told of, for a version that anybody may ask for.
+    """
+
+    outcome: Outcome
+    submitted_ids: tuple[str, ...]
+    epoch: int
+    moves: int = 0
+    sentinels: tuple[SentinelRow, ...] = ()
+    told: SentinelRow | None = None
+
+
+class Recalled(msgspec.Struct, frozen=True):
+    """The answer to a submission; `hold` is what must be written for it, if anything."""
+
+    outcome: Outcome
+    hold: Hold | None = None
+
+
+class Recall:
+    """Bounded by answers and by items over all answers; the oldest goes first. Safe between threads."""
+
+    def __init__(self, answers_max: int = KEPT_ANSWERS, items_max: int = KEPT_ITEMS) -> None:
+        """Empty."""
+        self._answers_max, self._items_max = answers_max, items_max
+        self._items = 0
+        self._kept: dict[Asked | Version, Remembered] = {}
+        self._lock = threading.Lock()
+
+    def find(self, submission: Submission, pulse: Pulse, last_seen_every_ms: int) -> Recalled | None:
+        """What this submission is answered at this pulse, if that is known.
+
+        `last_seen_every_ms`: how long a sentinel may go without a note that it was asked for.
+        """
+        if submission.dry_run or submission.warnings or submission.context.safe_mode:
+            return None
+        found = self._kept.get(_asked(submission))
+        if found is not None and _is_good(found, submission, pulse):
+            if found.moves == pulse.counters[counter_of(holder_key(submission))]:
+                return Recalled(_told_to(submission, found.outcome))
+            return None
+        found = self._kept.get(_version(submission))
+        if found is None or found.told is None or not _is_good(found, submission, pulse):
+            return None
+        if submission.hashed.dag.weight is not None:
+            return None
+        if pulse.now_ms - found.told.last_seen_ms >= last_seen_every_ms:
+            return None
+        return Recalled(_told_to(submission, found.outcome), _hold(submission, found, found.told, pulse))
+
+    def keep(
+        self,
+        submission: Submission,
+        known: Known,
+        change: VersionChange | Rejection | None,
+        outcome: Outcome,
+        pulse: Pulse,
+    ) -> None:
+        """Remember an answer that was decided from what was `known` after `pulse`."""
+        ids = submission.hashed.dag.submitted_ids
+        if outcome.warnings or submission.warnings or outcome.actions.reuse != len(outcome.items):
+            return
+        match change:
+            case Resend(referencing=True):
+                moves = pulse.counters[counter_of(holder_key(submission))]
+                self._put(_asked(submission), Remembered(outcome, ids, pulse.epoch, moves))
+            case AddHolder(sentinel=told, weight_asked=None) if told.state is SentinelState.ACTIVE:
+                if submission.hashed.dag.weight is None:
+                    sentinels = known.sentinels[lineage_of(submission)]
+                    made = Remembered(outcome, ids, pulse.epoch, 0, sentinels, told)
+                    self._put(_version(submission), made)
+            case _:
+                pass
+
+    def forget(self, submission: Submission) -> None:
+        """What is remembered of this version is not so any more."""
+        with self._lock:
+            self._drop(_version(submission))
+
+    def _put(self, key: Asked | Version, made: Remembered) -> None:
+        with self._lock:
+            before = self._drop(key)
+            if before is not None and before.outcome.items == made.outcome.items:
+                # The same items stay the same object, with all that is known of them.
+                outcome = msgspec.structs.replace(made.outcome, items=before.outcome.items)
+                made = msgspec.structs.replace(made, outcome=outcome)
+            self._kept[key] = made
+            self._items += len(made.outcome.items)
+            while self._items > self._items_max or len(self._kept) > self._answers_max:
+                self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: Asked | Version) -> Remembered | None:
+        gone = self._kept.pop(key, None)
+        self._items -= len(gone.outcome.items) if gone is not None else 0
+        return gone
+
+
+def _asked(submission: Submission) -> Asked:
+    # The digest names no lineage: the same DAG under another one is no resend.
+    return holder_key(submission), lineage_of(submission), submission.submission_digest
+
+
+def _version(submission: Submission) -> Version:
+    dag = submission.hashed.dag
+    return dag.lineage, dag.version, submission.hashed.content_digest, submission.context
+
+
+def _is_good(found: Remembered, submission: Submission, pulse: Pulse) -> bool:
+    """Of one epoch, and for a DAG in this very order: the answer has an item per node."""
+    return found.epoch == pulse.epoch and found.submitted_ids == submission.hashed.dag.submitted_ids
+
+
+def _told_to(submission: Submission, outcome: Outcome) -> Outcome:
+    return msgspec.structs.replace(
+        outcome,
+        strategy_id=submission.strategy_id,
+        submission_id=submission.submission_id,
+        submission_digest=submission.submission_digest,
+        sentinel_id=sentinel_id(submission.strategy_id),
+    )
+
+
+def _hold(submission: Submission, found: Remembered, told: SentinelRow, pulse: Pulse) -> Hold:
+    digest = submission.submission_digest
+    return Hold(
+        lineage=lineage_of(submission),
+        sentinels=found.sentinels,
+        epoch=found.epoch,
+        at_ms=submission.at_ms,
+        holder=HolderRow(holder_key(submission), told.key, digest, None, pulse.now_ms),
+        # As `claim` stores a plain answer: accepted, to be decided anew.
+        outcome=OutcomeRow(claim_id(submission), b"", (), pulse.now_ms),
+    )

@@ -1,0 +1,137 @@
+"""What every Graph promises of the two small calls that remembered answers live by: `pulse` and `hold`."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from dagmanager.engine.ports import Graph, Hold, LookupKeys
+from dagmanager.engine.rows import (
+    CounterRow,
+    HolderKey,
+    HolderRow,
+    LineageKey,
+    OutcomeRow,
+    Row,
+    SentinelRow,
+    SentinelState,
+)
+from tests.graph.builders import content, holder, lineage_row, node, outcome, sentinel, store
+from tests.graph.contract import concurrently
+
+RIVALS = 4
+LINE = LineageKey("line", "")
+IN_FORCE = sentinel("c1", version="v2")
+LEFT = sentinel("c0", version="v10", revision=2, state=SentinelState.SUPERSEDED)
+
+
+def hold(strategy_id: str = "s1", at_ms: int = 5) -> Hold:
+    made = HolderRow(HolderKey(strategy_id, ""), IN_FORCE.key, f"digest of {strategy_id}", None, 9)
+    return Hold(LINE, (LEFT, IN_FORCE), 0, at_ms, made, OutcomeRow(f"claim of {strategy_id}", b"", (), 9))
+
+
+def a_version_in_force(graph: Graph) -> None:
+    rows: list[Row] = [node("n1"), content("c0", "n1"), content("c1", "n1"), LEFT, IN_FORCE]
+    store(graph, *rows, lineage_row(at_ms=3))
+
+
+def known(graph: Graph, asked: Hold) -> tuple[HolderRow | None, OutcomeRow | None, int | None]:
+    """Holder, outcome, and the lineage's clock."""
+    keys = LookupKeys(
+        lineages=frozenset({LINE}),
+        holders=frozenset({asked.holder.key}),
+        outcomes=frozenset({asked.outcome.claim_id}),
+    )
+    found = graph.known(keys)
+    lineage = found.lineages.get(LINE)
+    return (
+        found.holders.get(asked.holder.key),
+        found.outcomes.get(asked.outcome.claim_id),
+        None if lineage is None else lineage.last_at_ms,
+    )
+
+
+def moved_on(graph: Graph, *changed: Row) -> bool:
+    """Whether a hold decided before this change is refused, and nothing of it written."""
+    a_version_in_force(graph)
+    store(graph, *changed)
+    before = known(graph, hold())
+    return not graph.hold(hold()) and known(graph, hold()) == before
+
+
+class PulseContract:
+    def test_the_epoch_and_the_counters_that_were_asked_for(self, graph: Graph, rival: Graph) -> None:
+        assert graph.pulse(["moves:01"]).counters == {"moves:01": 0}
+        store(graph, CounterRow("moves:01", 4), CounterRow("moves:02", 5))
+        graph.transact(lambda tx: tx.raise_epoch())
+        for each in (graph, rival):
+            found = each.pulse(["moves:02", "moves:03", "moves:01"])
+            assert found.counters == {"moves:01": 4, "moves:02": 5, "moves:03": 0}
+            assert found.epoch == 1
+
+    def test_the_clock_is_the_stores(self, graph: Graph) -> None:
+        before = graph.known(LookupKeys()).now_ms
+        assert before <= graph.pulse([]).now_ms <= graph.known(LookupKeys()).now_ms
+
+
+class HoldContract:
+    def test_one_more_holder_of_a_version_in_force(self, graph: Graph, rival: Graph) -> None:
+        a_version_in_force(graph)
+        store(graph, holder("s0", IN_FORCE.key))
+        assert graph.hold(hold())
+        for each in (graph, rival):
+            assert known(each, hold()) == (hold().holder, hold().outcome, 5)
+        held_by = graph.transact(lambda tx: tx.holders_of(IN_FORCE.key))
+        assert [row.key.strategy_id for row in held_by] == ["s0", "s1"]
+
+    def test_the_clock_of_the_lineage_never_goes_back(self, graph: Graph) -> None:
+        a_version_in_force(graph)
+        assert graph.hold(hold(at_ms=2))
+        assert known(graph, hold())[2] == 3
+
+    def test_nothing_else_is_written(self, graph: Graph) -> None:
+        a_version_in_force(graph)
+        keys = LookupKeys(lineages=frozenset({LINE}))
+        before = graph.known(keys)
+        graph.hold(hold())
+        after = graph.known(keys)
+        assert (after.sentinels, after.epoch) == (before.sentinels, before.epoch)
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            msgspec.structs.replace(IN_FORCE, weight=0.5),
+            msgspec.structs.replace(LEFT, state=SentinelState.ACTIVE),
+            sentinel("c2", version="v3", state=SentinelState.PENDING),
+        ],
+        ids=["weight", "state", "one more"],
+    )
+    def test_a_lineage_that_moved_on_refuses(self, graph: Graph, changed: SentinelRow) -> None:
+        assert moved_on(graph, content("c2", "n1"), changed)
+
+    def test_another_epoch_refuses(self, graph: Graph) -> None:
+        graph.transact(lambda tx: tx.raise_epoch())
+        assert moved_on(graph)
+
+    def test_a_holder_that_is_there_refuses(self, graph: Graph) -> None:
+        assert moved_on(graph, holder("s1", LEFT.key))
+
+    def test_an_outcome_that_is_there_refuses(self, graph: Graph) -> None:
+        assert moved_on(graph, outcome("claim of s1"))
+
+    def test_a_lineage_that_nobody_knows_refuses(self, graph: Graph) -> None:
+        assert not graph.hold(hold())
+        assert known(graph, hold()) == (None, None, None)
+
+    def test_of_rivals_with_one_id_one_writes(self, graph: Graph, rival: Graph) -> None:
+        a_version_in_force(graph)
+        found = concurrently(RIVALS, lambda number: (graph, rival)[number % 2].hold(hold()))
+        assert sorted(found) == [False] * (RIVALS - 1) + [True]
+
+    def test_rivals_with_ids_of_their_own_all_write(self, graph: Graph, rival: Graph) -> None:
+        a_version_in_force(graph)
+        found = concurrently(
+            RIVALS, lambda number: (graph, rival)[number % 2].hold(hold(f"s{number}", number))
+        )
+        assert found == [True] * RIVALS
+        assert known(graph, hold("s0"))[2] == 3
