@@ -14,8 +14,9 @@ from dagmanager.engine.announce import Changed, announce
 from dagmanager.engine.events import Moment, Scope, sentinel_weight_updated
 from dagmanager.engine.lease import must_own
 from dagmanager.engine.ports import Locks, LookupKeys, Transaction
-from dagmanager.engine.references import content_nodes, set_free, standing_nodes
+from dagmanager.engine.references import content_nodes, moved_nodes, set_free, unsettled_nodes
 from dagmanager.engine.rows import (
+    REFERENCING,
     CounterRow,
     LineageKey,
     NodeRow,
@@ -37,8 +38,9 @@ def activate(tx: Transaction, claim_id: str, topic_ids: Mapping[str, str], owner
     queues, sentinels = tx.claims(claim_id)
     lineages = tuple(sorted({LineageKey(row.key.lineage, row.key.namespace) for row in sentinels}))
     tx.lock(Locks(lineages=lineages))
-    standing = standing_nodes(tx, (row for each in lineages for row in sentinels_of(tx, each)))
-    tx.lock(Locks(nodes=tuple(sorted(standing.union(row.binding.node_id for row in queues)))))
+    touched = {row.binding.node_id for row in queues}
+    touched.update(*(unsettled_nodes(tx, sentinels_of(tx, each)) for each in lineages))
+    tx.lock(Locks(nodes=tuple(sorted(touched))))
     queues, sentinels = tx.claims(claim_id)
     if not queues and not sentinels:
         return False
@@ -101,7 +103,6 @@ def settle(
     tx.lock(Locks(counters=tuple(sorted(counters))))
     revisions = dict(tx.counters(counters)) if counters else {}
     rows: list[Row] = []
-    moved: set[str] = set()
     for row in after:
         was = old[row.key]
         changed = row
@@ -112,15 +113,15 @@ def settle(
             changed = msgspec.structs.replace(changed, weight_revision=revisions[_counter(row)])
             rows.append(_weight_event(changed, now_ms))
         rows.append(changed)
-        if (row.state is SentinelState.ACTIVE) != (was.state is SentinelState.ACTIVE):
-            moved.add(row.content)
     rows.extend(CounterRow(name, revision) for name, revision in sorted(revisions.items()))
     tx.put(rows)
+    now = tuple({**old, **{row.key: row for row in after}}.values())
     lost = sorted({row.content for row in after if not tx.content_referenced(row.content, lineage.namespace)})
     if lost:
-        tx.put(set_free(tx, content_nodes(tx, lost), lineage.namespace, now_ms))
-    found = tx.contents(moved).values() if moved else ()
-    return {member.node_id for content in found for member in content.members}
+        staying = {row.content for row in now if row.state in REFERENCING}
+        gone = content_nodes(tx, lost).difference(content_nodes(tx, staying))
+        tx.put(set_free(tx, gone, lineage.namespace, now_ms))
+    return set(moved_nodes(tx, before, now))
 
 
 def _counter(row: SentinelRow) -> str:

@@ -6,6 +6,7 @@ the next submitter, or by the poll once its lease is over. The transaction retur
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -14,13 +15,14 @@ from dagmanager.dag.model import Submission
 from dagmanager.engine.activate import activate_claimed, sentinels_of
 from dagmanager.engine.amend import mended
 from dagmanager.engine.claim_rows import ClaimOptions, Decision, NodeWrites, node_writes
-from dagmanager.engine.claim_versions import VersionStep, version_rows
+from dagmanager.engine.claim_versions import VersionStep, content_row, version_rows
 from dagmanager.engine.classify import bindings, classify
+from dagmanager.engine.known_nodes import KnownNodes, Rows, with_kept
 from dagmanager.engine.lease import take_locked
 from dagmanager.engine.outcome import Outcome, decode, encode
 from dagmanager.engine.plan import CreateNode, Plan, Reason, ReuseNode, SchemaEffect
 from dagmanager.engine.ports import Graph, Known, Locks, LookupKeys, Transaction
-from dagmanager.engine.references import standing_nodes, taken_up
+from dagmanager.engine.references import taken_up, unsettled_nodes
 from dagmanager.engine.report import outcome_of
 from dagmanager.engine.rows import (
     GONE,
@@ -116,11 +118,14 @@ def version_change(submission: Submission, known: Known) -> VersionChange | Reje
     )
 
 
-def claim_in(graph: Graph, submission: Submission, options: ClaimOptions) -> Claimed | Rejection:
-    """Run the claim until the nodes it must lock are the ones it locked."""
+def claim_in(
+    graph: Graph, submission: Submission, options: ClaimOptions, nodes: KnownNodes | None = None
+) -> Claimed | Rejection:
+    """Run the claim until the nodes it must lock are the ones it locked; `nodes` need not be read again."""
     touched: frozenset[str] = frozenset()
+    nodes = nodes or KnownNodes()
     while True:
-        work = partial(claim, submission=submission, touched=touched, options=options)
+        work = partial(claim, submission=submission, touched=touched, options=options, nodes=nodes)
         result = graph.transact(work)
         if not isinstance(result, frozenset):
             return result
@@ -132,6 +137,7 @@ def claim(
     submission: Submission,
     touched: frozenset[str],
     options: ClaimOptions,
+    nodes: KnownNodes,
 ) -> Claimed | Rejection | frozenset[str]:
     """Decide and record. `touched` are the nodes that the caller expects to change.
 
@@ -148,10 +154,10 @@ def claim(
     early = tx.known(msgspec.structs.replace(keys, bindings=frozenset()))
     change = version_change(submission, early)
     if isinstance(change, NewSentinel | Reinstate | ChangeWeight):
-        standing = standing_nodes(tx, early.sentinels.get(lineage_of(submission), ()))
-        touched = touched.union((each.node_id for each in keys.bindings), standing)
+        sentinels = early.sentinels.get(lineage_of(submission), ())
+        touched |= unsettled_nodes(tx, sentinels, content_row(submission))
     tx.lock(Locks(nodes=tuple(sorted(touched))))
-    known = tx.known(keys)
+    known = _known(tx, keys, early, nodes.of(_standing(keys, touched, change, early), early.epoch))
     stored = known.outcomes.get(claim_id(submission))
     if stored is not None and not stored.body:
         # This very submission was accepted before, plainly: now it is a question.
@@ -173,6 +179,25 @@ def claim(
     if more:
         return touched | more
     return _record(tx, Decision(submission, known, plan, claim_id(submission), options), change)
+
+
+def _standing(
+    keys: LookupKeys, touched: frozenset[str], change: VersionChange | Rejection | None, early: Known
+) -> Iterable[Binding]:
+    """The bindings that the lineage references before and after, so that they stay while it is locked."""
+    if early.outcomes or change is None or isinstance(change, Rejection):
+        return ()
+    if isinstance(change, Resend) and not change.referencing:
+        return ()
+    return (each for each in keys.bindings if each.node_id not in touched)
+
+
+def _known(tx: Transaction, keys: LookupKeys, early: Known, kept: Mapping[Binding, Rows]) -> Known:
+    """All of it read now, but for the rows that are `kept`, of the epoch of the `early` reading."""
+    known = tx.known(msgspec.structs.replace(keys, bindings=keys.bindings.difference(kept)))
+    if kept and known.epoch != early.epoch:
+        return tx.known(keys)
+    return with_kept(known, kept)
 
 
 def _failed_untold(stored: OutcomeRow, known: Known) -> frozenset[str]:
@@ -284,8 +309,8 @@ def _replayed_nodes(tx: Transaction, submission: Submission) -> frozenset[str]:
     """The nodes that finishing what a replay left behind writes to."""
     queues, sentinels = tx.claims(claim_id(submission))
     lineages = {LineageKey(row.key.lineage, row.key.namespace) for row in sentinels}
-    standing = standing_nodes(tx, (row for each in lineages for row in sentinels_of(tx, each)))
-    return standing.union(row.binding.node_id for row in queues)
+    unsettled = frozenset().union(*(unsettled_nodes(tx, sentinels_of(tx, each)) for each in lineages))
+    return unsettled.union(row.binding.node_id for row in queues)
 
 
 def _replay(

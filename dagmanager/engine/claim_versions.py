@@ -55,7 +55,7 @@ def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> set[
     newest = max(request.at_ms, lineage.last_at_ms if lineage is not None else 0)
     tx.put([LineageRow(request.key, newest)])
     if isinstance(change, NewSentinel):
-        tx.put([_content(submission)])
+        tx.put([content_row(submission)])
     told = _told(change)
     key = HolderKey(submission.strategy_id, submission.context.namespace)
     holder = decision.known.holders.get(key)
@@ -120,7 +120,7 @@ def _seen(change: AddHolder, rows: list[SentinelRow], policy: Policy, now_ms: in
     return [replace(current, last_seen_ms=now_ms)]
 
 
-def _content(submission: Submission) -> ContentRow:
+def content_row(submission: Submission) -> ContentRow:
     """In DAG order: pairing with a later version looks at positions (decisions 2)."""
     nodes = submission.hashed.dag.nodes
     members = [Member(node.node_id, node.schema_hash, node.tags, node.name) for node in nodes]

@@ -17,6 +17,7 @@ from dagmanager.engine.classify import classify
 from dagmanager.engine.complete import Completion
 from dagmanager.engine.dry_run import provisional_outcome
 from dagmanager.engine.journey import Answer, LookedUp, Planned
+from dagmanager.engine.known_nodes import KnownNodes, with_kept
 from dagmanager.engine.outcome import Outcome
 from dagmanager.engine.plan import Plan
 from dagmanager.engine.ports import (
@@ -35,6 +36,7 @@ from dagmanager.engine.publish import publish_waiting
 from dagmanager.engine.pulses import Pulses
 from dagmanager.engine.recall import Recall
 from dagmanager.engine.report import outcome_of
+from dagmanager.engine.rows import Binding
 from dagmanager.engine.versions import Resend
 from dagmanager.errors import Rejection
 
@@ -43,18 +45,27 @@ _NO_PLAN = Plan((), plain=True)
 
 
 def lookup(
-    graph: GraphReader, batch: Sequence[Submission], generation: int = 0, pulse: Pulse | None = None
+    graph: GraphReader,
+    batch: Sequence[Submission],
+    generation: int = 0,
+    pulse: Pulse | None = None,
+    nodes: KnownNodes | None = None,
 ) -> list[LookedUp]:
-    """One query for the whole micro-batch (F3), after this `pulse`."""
+    """One query for the whole micro-batch (F3), after this `pulse`, for what is not among the `nodes` kept."""
     keys = [keys_of(submission) for submission in batch]
+    bindings = frozenset[Binding]().union(*(each.bindings for each in keys))
+    kept = nodes.of(bindings, pulse.epoch) if nodes is not None and pulse is not None else {}
     known = graph.known(
         LookupKeys(
-            bindings=frozenset().union(*(each.bindings for each in keys)),
+            bindings=bindings.difference(kept),
             lineages=frozenset().union(*(each.lineages for each in keys)),
             holders=frozenset().union(*(each.holders for each in keys)),
             outcomes=frozenset().union(*(each.outcomes for each in keys)),
         )
     )
+    if nodes is not None and pulse is not None:
+        nodes.keep(known, pulse.epoch)
+    known = with_kept(known, kept)
     return [LookedUp(submission, known, generation, pulse) for submission in batch]
 
 
@@ -80,6 +91,7 @@ class Engine:
     generation: int = 0
     observer: Observer = field(default_factory=Unobserved)
     recall: Recall = field(default_factory=Recall)
+    nodes: KnownNodes = field(default_factory=KnownNodes)
     pulses: Pulses = field(init=False)
     _writing: threading.Lock = field(default_factory=threading.Lock)
     _unpublished: bool = True
@@ -97,7 +109,7 @@ class Engine:
         every_ms = self.options.policy.last_seen_every_ms
         recalled = [self.recall.find(submission, pulse, every_ms) for submission in batch]
         asked = [submission for submission, one in zip(batch, recalled, strict=True) if one is None]
-        found = iter(lookup(self.graph, asked, generation, pulse) if asked else ())
+        found = iter(lookup(self.graph, asked, generation, pulse, self.nodes) if asked else ())
         return [
             next(found) if one is None else LookedUp(submission, _UNASKED, generation, pulse, one)
             for submission, one in zip(batch, recalled, strict=True)
@@ -176,7 +188,8 @@ class Engine:
                 return answer
         if item.recalled is not None or item.generation != self.generation:
             pulse = self.pulses.fresh()
-            item = self.classify(lookup(self.graph, [item.submission], self.generation, pulse)[0])
+            looked_up = lookup(self.graph, [item.submission], self.generation, pulse, self.nodes)
+            item = self.classify(looked_up[0])
         submission = item.submission
         if submission.dry_run:
             return Answer(submission, _dry(item))
@@ -185,7 +198,7 @@ class Engine:
         if isinstance(decided, Plan) and decided.plain and isinstance(change, Resend) and not stored:
             outcome = outcome_of(submission, decided, {}, item.known, change.warnings)
             return Answer(submission, self._remembered(item, outcome))
-        result = claim_in(self.graph, submission, self.options)
+        result = claim_in(self.graph, submission, self.options, self.nodes)
         self._written()
         if not isinstance(result, Claimed):
             return Answer(submission, result)

@@ -11,7 +11,15 @@ from collections.abc import Iterable
 import msgspec
 
 from dagmanager.engine.ports import Known, LookupKeys, Transaction
-from dagmanager.engine.rows import GONE, REFERENCING, Binding, QueueRow, SentinelRow
+from dagmanager.engine.rows import (
+    GONE,
+    REFERENCING,
+    Binding,
+    ContentRow,
+    QueueRow,
+    SentinelRow,
+    SentinelState,
+)
 
 
 def content_nodes(tx: Transaction, digests: Iterable[str]) -> frozenset[str]:
@@ -21,12 +29,49 @@ def content_nodes(tx: Transaction, digests: Iterable[str]) -> frozenset[str]:
     return members.union(*(content.outside for content in found))
 
 
-def standing_nodes(tx: Transaction, sentinels: Iterable[SentinelRow]) -> frozenset[str]:
-    """Every node that these versions of a lineage reference: what a change of it must lock.
+def unsettled_nodes(
+    tx: Transaction, sentinels: Iterable[SentinelRow], arriving: ContentRow | None = None
+) -> frozenset[str]:
+    """What a change of this lineage must lock: the nodes whose place in it may be another afterwards.
 
-    Any of them may leave when one of them is put in force, so all of the lineage's are to be named.
+    `sentinels` are all of its versions, `arriving` the content of one that is to come. Any of them may
+    leave when another is put in force, but one stays: a node that every one of them has, with the same
+    tags, keeps its references and its tags, whatever rivals do (their locks are the lineage's).
     """
-    return content_nodes(tx, {row.content for row in sentinels if row.state in REFERENCING})
+    rows = tuple(sentinels)
+    contents = dict(tx.contents({row.content for row in rows if row.state in REFERENCING}))
+    if arriving is not None:
+        contents[arriving.digest] = arriving
+    places = [_places(content) for content in contents.values()]
+    every = frozenset().union(*places)
+    if not places or not any(row.state is SentinelState.ACTIVE for row in rows):
+        return every
+    alike = set(places[0].items()).intersection(*(each.items() for each in places[1:]))
+    return every.difference(node_id for node_id, _ in alike)
+
+
+def moved_nodes(
+    tx: Transaction, before: Iterable[SentinelRow], after: Iterable[SentinelRow]
+) -> frozenset[str]:
+    """The nodes that a lineage's active versions hold otherwise after a change: come, gone, or with other tags."""
+    old, new = (_in_force(tx, rows) for rows in (before, after))
+    return frozenset(each for each in old.keys() | new.keys() if old.get(each) != new.get(each))
+
+
+def _places(content: ContentRow) -> dict[str, tuple[str, ...] | None]:
+    """Each node of a content with its tags; None for one that is only depended on."""
+    return dict.fromkeys(content.outside) | {member.node_id: member.tags for member in content.members}
+
+
+def _in_force(tx: Transaction, sentinels: Iterable[SentinelRow]) -> dict[str, frozenset[str]]:
+    """Members of the active contents with the union of their tags."""
+    found: dict[str, frozenset[str]] = {}
+    for content in tx.contents(
+        {row.content for row in sentinels if row.state is SentinelState.ACTIVE}
+    ).values():
+        for member in content.members:
+            found[member.node_id] = found.get(member.node_id, frozenset()).union(member.tags)
+    return found
 
 
 def taken_up(known: Known, wanted: Iterable[Binding]) -> list[QueueRow]:
