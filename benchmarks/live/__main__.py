@@ -1,12 +1,15 @@
 """How long a submission takes on a real broker and database, as a ratio to the bare hop in the same run.
 
-    python -m benchmarks.live [--json] [--seconds S] [--rounds N] [--strategies N] [--sizes 100,1000]
+    python -m benchmarks.live [--json] [--parts steady,new,saturation,crowd] [--seconds S] [--rounds N]
 
 50 submissions a second from a producer through the flow to a consumer, counted from when each was due.
 In every round the bare hop (the same records, producer → broker → consumer) and each kind of submission
 take turns. `unchanged`: the same bytes from the same strategy; `new_id`: the same DAGs under ids never
 seen, as the Gateway sends them; `changed`: one node in a hundred is another one, which runs elsewhere.
 `own` is the flow's own part, consumed → handed to the sink, without time in the database.
+
+`new`: 10, 100 and 1,000 new nodes beside the bare calls that these need; `saturation`: how fast a backlog is
+answered by one process and by two; `crowd`: all of it again among a million nodes and 10,000 topics.
 """
 
 from __future__ import annotations
@@ -19,13 +22,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any, Final
 
+from benchmarks.live import crowd, new_nodes, saturation
 from benchmarks.live.site import HOP_TOPIC, FlowProcess, Site, make_topic, processor_seconds, site
+from benchmarks.live.spread import spread
 from benchmarks.live.strategies import Keyed, Strategies
 from benchmarks.live.traffic import Route
 
+PARTS: Final = ("steady", "new", "saturation", "crowd")
+NEW: Final = (10, 100, 1_000)
+CROWD_NODES: Final = 1_000_000
+CROWD_TOPICS: Final = 10_000
 KINDS: Final = ("unchanged", "new_id", "changed")
 GOALS: Final = {"unchanged": 1.6, "new_id": 2.5, "changed": 4.0}
 WARM_S: Final = 5.0
@@ -36,12 +45,6 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """p50 and p95, to a hundredth."""
-    high = quantiles(values, n=20)[-1] if len(values) > 1 else values[0]
-    return {"p50_ms": round(median(values), 2), "p95_ms": round(high, 2)}
-
-
 def ratios(ours: dict[str, float], hop: dict[str, float]) -> dict[str, float]:
     """How many bare hops."""
     return {name.removesuffix("_ms"): round(ours[name] / hop[name], 2) for name in ours}
@@ -50,13 +53,15 @@ def ratios(ours: dict[str, float], hop: dict[str, float]) -> dict[str, float]:
 class Steady:
     """Everything at 50 submissions a second, for one size."""
 
-    def __init__(self, place: Site, flow: FlowProcess, size: int, chosen: argparse.Namespace) -> None:
+    def __init__(
+        self, place: Site, flow: FlowProcess, size: int, chosen: argparse.Namespace, seed: int
+    ) -> None:
         self._flow, self._chosen = flow, chosen
         servers = place.kafka.address
-        topics = place.settings("steady")
+        topics = place.settings(flow.name)
         self._hop = Route(servers, HOP_TOPIC, HOP_TOPIC)
         self._through = Route(servers, topics["submissions_topic"], topics["diffs_topic"])
-        self._strategies = Strategies(size, chosen.strategies)
+        self._strategies = Strategies(size, chosen.strategies, seed)
         self._streams: dict[str, Iterator[Keyed]] = {
             "unchanged": self._strategies.unchanged(),
             "new_id": self._strategies.new_id(),
@@ -107,7 +112,7 @@ class Steady:
 def table(found: dict[str, Any]) -> str:
     """For people."""
     lines: list[str] = []
-    for size, each in found["steady"].items():
+    for size, each in found.get("steady", {}).items():
         hop = each["hop"]
         lines.append(
             f"{size} nodes, {found['rate']:g} a second: bare hop p50 {hop['p50_ms']} ms, p95 {hop['p95_ms']} ms"
@@ -124,6 +129,10 @@ def table(found: dict[str, Any]) -> str:
                 f"{own['p50_ms']:12.2f} / {own['p95_ms']:.2f}"
                 f"{row['graph']['p50_ms']:10.1f}{row['sink']['p50_ms']:10.1f}{row['core_percent']:8.0f} %"
             )
+    for part, told in (("new", new_nodes.line), ("saturation", saturation.line)):
+        lines += [told(size, each) for size, each in found.get(part, {}).items()]
+    if "crowded" in found:
+        lines += ["among a million nodes and 10,000 topics:", table(found["crowded"])]
     return "\n".join(lines)
 
 
@@ -138,20 +147,44 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--sizes", type=lambda text: [int(each) for each in text.split(",")], default=[100, 1_000]
     )
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS))
     parser.add_argument("--kinds", type=lambda text: text.split(","), default=list(KINDS))
     return parser.parse_args()
+
+
+def measured(place: Site, chosen: argparse.Namespace, seed: int = 0) -> dict[str, Any]:
+    """The parts asked for, on these servers as they are."""
+    found: dict[str, Any] = {"rate": chosen.rate, "kinds": chosen.kinds}
+    with FlowProcess(place, f"steady{seed or ''}") as flow:
+        if "steady" in chosen.parts:
+            found["steady"] = {}
+            for size in chosen.sizes:
+                say(f"{size} nodes")
+                found["steady"][str(size)] = Steady(place, flow, size, chosen, seed).measure()
+        if "new" in chosen.parts:
+            found["new"] = {}
+            for count in NEW:
+                say(f"{count} new nodes")
+                found["new"][str(count)] = new_nodes.measure(
+                    place, flow.name, count, chosen.rounds, 1_000 + 100 * seed
+                )
+    if "saturation" in chosen.parts:
+        say("saturation")
+        found["saturation"] = {str(size): saturation.measure(place, size, seed) for size in chosen.sizes[:1]}
+    return found
 
 
 def main() -> None:
     """Print the figures, for people or as JSON."""
     chosen = parsed()
-    found: dict[str, Any] = {"rate": chosen.rate, "kinds": chosen.kinds, "steady": {}}
     with tempfile.TemporaryDirectory(prefix="dagmanager-bench-") as folder, site(Path(folder)) as place:
         make_topic(place.kafka.address, HOP_TOPIC)
-        with FlowProcess(place, "steady") as flow:
-            for size in chosen.sizes:
-                say(f"{size} nodes")
-                found["steady"][str(size)] = Steady(place, flow, size, chosen).measure()
+        found = measured(place, chosen)
+        if "crowd" in chosen.parts:
+            say(f"{CROWD_NODES} nodes and {CROWD_TOPICS} topics of others")
+            crowd.nodes(place, CROWD_NODES)
+            crowd.topics(place, CROWD_TOPICS)
+            found["crowded"] = measured(place, chosen, seed=1)
     print(json.dumps(found) if chosen.json else table(found))
 
 

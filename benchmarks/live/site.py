@@ -79,6 +79,7 @@ class FlowProcess:
 
     def __init__(self, site: Site, flow: str, share: str = "") -> None:
         """Starts; `share` as in `submissions_partitions`."""
+        self.name = flow
         name = f"{flow}-{share.replace('/', 'of') or 'all'}"
         self._folder = site.folder / name
         self._folder.mkdir(parents=True)

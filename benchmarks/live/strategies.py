@@ -1,4 +1,4 @@
-"""What is submitted: strategies of 100 or 1,000 nodes, unchanged, under new ids, changed, or new.
+"""What is submitted: strategies of 10 to 1,000 nodes, unchanged, under new ids, changed, or new.
 
 Every strategy has nodes of its own; `library` submits, under another lineage, the leaves that a strategy
 will change to, so that a change makes a new version and no new topic.
@@ -28,7 +28,7 @@ class Strategies:
         self._dice = random.Random(f"{size} {seed}")
         self._names = [f"bench-{size}-{seed}-{number}" for number in range(count)]
         self._nodes = {
-            name: strategy(size, seed=size * 1_000 + seed * 100 + number)[0]
+            name: tagged(name, strategy(size, seed=size * 1_000 + seed * 100 + number)[0])
             for number, name in enumerate(self._names)
         }
         self._pool = {name: self._leaves(name) for name in self._names}
@@ -77,13 +77,18 @@ class Strategies:
         used = {each for one in nodes for each in one["dependencies"]}
         leaves = [at for at, one in enumerate(nodes) if one["node_id"] not in used and one["inputs"]]
         return [
-            (at, node(at, self._dice, nodes[at]["inputs"], salt=1 + turn))
+            (at, node(at, self._dice, nodes[at]["inputs"], salt=1 + turn) | {"tags": nodes[at]["tags"]})
             for turn in range(max(1, POOL // len(leaves)) + 1)
             for at in leaves
         ][: min(POOL, 2 * self.size // 10)]
 
     def _record(self, name: str, strategy_id: str) -> Keyed:
         return keyed(name, strategy_id, self._nodes[name])
+
+
+def tagged(name: str, nodes: list[Node]) -> list[Node]:
+    """Ten nodes share a tag, so that lists of queues are as long whatever else runs."""
+    return [each | {"tags": [f"{name}-{at // 10}"]} for at, each in enumerate(nodes)]
 
 
 def keyed(name: str, strategy_id: str, nodes: list[Node], version: str = "v0") -> Keyed:

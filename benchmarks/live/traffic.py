@@ -57,7 +57,7 @@ class Route:
 
     def steady(self, records: Iterator[Keyed], rate: float, seconds: float) -> list[float]:
         """Milliseconds of each, counted from when it was due."""
-        chosen = list(islice(records, int(rate * seconds)))
+        chosen = list(islice(records, round(rate * seconds)))
         due: dict[bytes, deque[float]] = defaultdict(deque)
         start = time.perf_counter() + 0.1
         for number, (key, _) in enumerate(chosen):
@@ -76,6 +76,13 @@ class Route:
             )
             raise TimeoutError(msg)
         return taken
+
+    def backlog(self, records: Iterator[Keyed]) -> float:
+        """Seconds until all of these are answered, which lay there before the first was read."""
+        chosen = list(records)
+        began = time.perf_counter()
+        self.steady(iter(chosen), len(chosen) * 1_000.0, 1 / 1_000)
+        return time.perf_counter() - began
 
     def one_by_one(self, records: list[Keyed]) -> list[float]:
         """Each when the one before it is answered."""

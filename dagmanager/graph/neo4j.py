@@ -41,6 +41,7 @@ from dagmanager.errors import (
 from dagmanager.graph import neo4j_reads as reads
 from dagmanager.graph import neo4j_schema
 from dagmanager.graph import neo4j_writes as writes
+from dagmanager.graph.kept_contents import KeptContents
 from dagmanager.graph.neo4j_properties import decoded, hold_parameters
 from dagmanager.graph.neo4j_transaction import EPOCH, Neo4jTransaction, known, tagged, waiting_events
 from dagmanager.graph.transaction import CONSTRAINT_TRIES
@@ -139,6 +140,7 @@ class Neo4jGraph:
         self._driver = driver
         self._server = server
         self._inside = threading.local()
+        self._contents = KeptContents()
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -226,7 +228,7 @@ class Neo4jGraph:
             with self._reachable():
                 server = session.begin_transaction(timeout=self._server.transaction_within_s)
             try:
-                tx = Neo4jTransaction(self._runner(server))
+                tx = Neo4jTransaction(self._runner(server), self._contents)
                 try:
                     result = work(tx)
                     if tx.broken is None:

@@ -26,6 +26,7 @@ from dagmanager.engine.rows import (
 from dagmanager.errors import ConstraintError
 from dagmanager.graph import neo4j_reads as reads
 from dagmanager.graph import neo4j_writes as writes
+from dagmanager.graph.kept_contents import KeptContents
 from dagmanager.graph.lock_order import LockOrder
 from dagmanager.graph.neo4j_keys import (
     binding_key,
@@ -117,8 +118,9 @@ class Neo4jTransaction:
     `work` goes on. `wrote` tells whether there is anything to commit.
     """
 
-    def __init__(self, run: writes.Run) -> None:
-        """`run` runs one statement inside the open transaction."""
+    def __init__(self, run: writes.Run, contents: KeptContents) -> None:
+        """`run` runs one statement inside the open transaction; `contents` were read before."""
+        self._contents = contents
         self._open_run: writes.Run | None = run
         self._order = LockOrder()
         self._now_ms: int | None = None
@@ -170,8 +172,13 @@ class Neo4jTransaction:
 
     def contents(self, digests: Iterable[str]) -> Mapping[str, ContentRow]:
         """Contents by digest."""
-        keys = sorted({clipped(each) for each in digests})
-        return {row.digest: row for row in decoded(self._run(reads.CONTENTS, {"digests": keys})[0]["rows"])}
+        wanted = set(digests)
+        found = self._contents.of(wanted)
+        if missing := sorted({clipped(each) for each in wanted.difference(found)}):
+            read = decoded(self._run(reads.CONTENTS, {"digests": missing})[0]["rows"])
+            self._contents.keep(read)
+            found |= {row.digest: row for row in read}
+        return found
 
     def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
         """Folded topic names that are or were in use."""
@@ -263,6 +270,8 @@ class Neo4jTransaction:
             if isinstance(row, QueueRow):
                 msg = f"queue rows are never removed: {row.topic}"
                 raise AssertionError(msg)
+            if isinstance(row, ContentRow):
+                self._contents.forget(row.digest)
         self._change(lambda: writes.delete(self._run, rows))
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:

@@ -1,0 +1,92 @@
+"""What new nodes cost at least: the bare calls to database and broker, with nothing of ours around them.
+
+`claim` writes a node and a queue for each in one transaction, `create` and `describe` ask the broker for
+the topics until each has a leader, `activate` marks the queues in another transaction.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any, Final, LiteralString
+
+import neo4j
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+_CLAIM: Final[LiteralString] = """
+UNWIND $rows AS r
+MERGE (n:ComputeNode {node_id: r.id}) SET n += r.p
+MERGE (q:Queue {topic: r.topic}) SET q += r.p
+CREATE (n)-[:EMITS]->(q)
+"""
+_ACTIVATE: Final[LiteralString] = """
+UNWIND $topics AS t MATCH (q:Queue {topic: t}) SET q.state = 'active', q.topic_id = t
+"""
+_FORGET: Final[LiteralString] = """
+UNWIND $rows AS r
+MATCH (n:ComputeNode {node_id: r.id})-[:EMITS]->(q:Queue) DETACH DELETE n, q
+"""
+RETENTION: Final = {"retention.ms": "604800000"}
+
+
+class Floors:
+    """Clients of the two servers, connected and warm."""
+
+    def __init__(self, kafka: str, bolt: str) -> None:
+        self._admin = AdminClient({"bootstrap.servers": kafka})
+        self._driver = neo4j.GraphDatabase.driver(bolt)
+
+    def measure(self, count: int) -> dict[str, float]:
+        """Milliseconds of each call, for so many new nodes."""
+        mark = uuid.uuid4().hex[:8]
+        body = {"row": bytes(400), "state": "provisioning", "node_type": "ProcessingNode", "interval": 60}
+        rows: list[dict[str, Any]] = [
+            {"id": f"floor:{mark}:{each}", "topic": f"floor-{mark}-{each}", "p": body}
+            for each in range(count)
+        ]
+        topics = [row["topic"] for row in rows]
+        taken = {
+            "claim_ms": timed(lambda: self._run(_CLAIM, rows=rows)),
+            "create_ms": timed(lambda: self._create(topics)),
+            "describe_ms": timed(lambda: self._describe(topics)),
+            "activate_ms": timed(lambda: self._run(_ACTIVATE, topics=topics)),
+        }
+        self._run(_FORGET, rows=rows)
+        return taken
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._driver.close()
+
+    def _run(self, statement: LiteralString, **given: Any) -> None:
+        with self._driver.session() as session:
+            session.execute_write(lambda tx: tx.run(statement, **given).consume())
+
+    def _create(self, topics: list[str]) -> None:
+        wanted = [NewTopic(topic, 1, 1, config=RETENTION) for topic in topics]
+        for done in self._admin.create_topics(wanted, operation_timeout=30, request_timeout=30).values():
+            done.result()
+
+    def _describe(self, topics: list[str]) -> None:
+        missing = topics
+        while missing:
+            asked = self._admin.describe_topics(TopicCollection(missing), request_timeout=30)
+            missing = [topic for topic, answer in asked.items() if not has_leaders(answer)]
+
+
+def has_leaders(answer: Any) -> bool:
+    """Whether a topic can be used."""
+    try:
+        return all(each.leader is not None and each.leader.id >= 0 for each in answer.result().partitions)
+    except KafkaException:  # not known yet
+        return False
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Milliseconds."""
+    began = time.perf_counter()
+    act()
+    return (time.perf_counter() - began) * 1_000
