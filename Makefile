@@ -46,7 +46,7 @@ chaos: install ## kill -9 a thousand times, break broker, database and network, 
 	@$(BIN)/python -m chaos --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED))
 
 bench: install ## one script per claim of speed
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python -m "$$(sed 's/\.py$$//; s#/#.#g' <<<"$$script")"; done
+	@for name in pure flow attempts live; do echo "== benchmarks.$$name"; $(BIN)/python -m "benchmarks.$$name"; done
 
 lock: ## remake both locks from pyproject.toml (needs a package index)
 	@python3 scripts/lock.py
