@@ -32,7 +32,7 @@ from dagmanager.engine.ports import (
     Topics,
     Transaction,
 )
-from dagmanager.engine.rows import OutboxRow, TopicSpec
+from dagmanager.engine.rows import OutboxRow, QueueRow, TopicSpec
 from dagmanager.kafka.records import Outgoing
 from operators.submission_topic import Keyed, State, SubmissionTopic
 
@@ -147,6 +147,10 @@ class FusedGraph:
         """Passed on."""
         return self.inner.overdue_claims(limit)
 
+    def queues_after(self, topic: str, limit: int) -> tuple[QueueRow, ...]:
+        """Passed on."""
+        return self.inner.queues_after(topic, limit)
+
 
 class FusedTopics:
     """`Topics`; describing what this process asked to create is the verifying."""
@@ -162,10 +166,12 @@ class FusedTopics:
         return self._inner.brokers()
 
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
-        """Points around the verifying."""
+        """Points around the verifying, until a topic is ready: later it is the watch that asks."""
         if self._asked.isdisjoint(topics):
             return self._inner.describe(topics)
-        return self._fuse.around("verify", lambda: self._inner.describe(topics))
+        found = self._fuse.around("verify", lambda: self._inner.describe(topics))
+        self._asked.difference_update(name for name, info in found.items() if info.ready)
+        return found
 
     def configs(self, topics: Sequence[str]) -> Mapping[str, TopicConfig]:
         """Passed on."""

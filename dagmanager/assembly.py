@@ -15,8 +15,10 @@ from dagmanager import disk
 from dagmanager.dag.limits import Limits
 from dagmanager.engine.claim_rows import ClaimOptions
 from dagmanager.engine.engine import Engine
+from dagmanager.engine.lost import TopicWatch
+from dagmanager.engine.observer import Observer, Unobserved
 from dagmanager.engine.policy import MIN_GRACE_MS, TOPICS, Collection, Policy
-from dagmanager.engine.ports import AdminLog, EventSink, Graph, Observer, Topics, Unobserved
+from dagmanager.engine.ports import AdminLog, EventSink, Graph, Topics
 from dagmanager.engine.reading import Reader, ReadOptions
 from dagmanager.engine.rows import TopicSpec
 from dagmanager.graph.memory import MemoryGraph
@@ -75,6 +77,8 @@ def assemble(settings: Settings) -> Assembled:
     if settings.kafka_dsn:
         broker = connect_broker(settings, create=create)
         parts = embedded(settings, graph, broker.topics, broker.events, broker.admin_log, observer)
+        # Only here: embedded topics die with the process or live in the graph's own file.
+        parts.engine.watch = TopicWatch(time.monotonic)
         return replace(parts, broker=broker)
     results = Path(settings.results_path)
     events, admin_log = FileEvents(results / EVENTS_FILE), FileAdminLog(results / ADMIN_LOG_FILE)

@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from dagmanager.engine.ports import AdminLog, EventSink, Topics
+from dagmanager.errors import SettingsError
 from dagmanager.graph.neo4j import Neo4jGraph, Server, connect
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
+from dagmanager.kafka.whole_topic import WholeTopic
 from dagmanager.settings.table import Settings
 from dagmanager.topics.events import NoEvents
 from dagmanager.topics.kafka import KafkaTopics
 from dagmanager.topics.kafka_admin_log import KafkaAdminLog
 from dagmanager.topics.kafka_events import KafkaEvents
-from dagmanager.topics.kafka_preflight import check_topics, own_topics
+from dagmanager.topics.kafka_preflight import check_topics, must_be_there, own_topics
 
 logger = logging.getLogger("dagmanager")
 
@@ -123,6 +125,15 @@ def make_topics(settings: Settings, *, dry_run: bool) -> tuple[tuple[str, ...], 
         made += new
         there += [topic for topic in topics if topic not in new]
     return tuple(made), tuple(there)
+
+
+def open_admin_log(settings: Settings) -> WholeTopic:
+    """The admin log as it stands now; `SettingsError` when there is none, or the broker turns us away."""
+    address = _kafka(settings)
+    for own in own_topics(_named(settings, ("admin_log_topic",)), settings.submission_bytes_max):
+        return WholeTopic(address, own.topic, must_be_there(KafkaAdmin(address), own).partitions)
+    msg = "admin_log_topic is empty: no topic holds the log"
+    raise SettingsError(msg)
 
 
 def _kafka(settings: Settings) -> KafkaAddress:

@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from dagmanager.dag.model import TagQuery
+from dagmanager.engine.rows import QueueRow
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.kafka.progress import TopicProgress
 
@@ -75,6 +76,12 @@ class PrometheusObserver:
             ["step"],
             registry=registry,
         )
+        self._lost = Counter(
+            "dagmanager_lost_topics",
+            "Topics of active queues that the broker lost: gone, or replaced by somebody else's.",
+            ["why"],
+            registry=registry,
+        )
 
     def answered(self, status: str) -> None:
         """One submission was told `status`: ok or a rejection's code."""
@@ -116,6 +123,17 @@ class PrometheusObserver:
                 "match_mode": query.match_mode,
                 "queues": queues,
             },
+        )
+
+    def lost(self, queue: QueueRow, why: str) -> None:
+        """Counted by why; which one it was is in the log, since names have no bound."""
+        self._lost.labels(why).inc()
+        logger.warning(
+            "topic %s of node %s in namespace %r is %s at the broker: whoever submits the node next gets a new one",
+            queue.topic,
+            queue.binding.node_id,
+            queue.binding.namespace,
+            why,
         )
 
     def waiting(self, step: str, reason: str) -> None:

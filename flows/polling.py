@@ -1,6 +1,8 @@
-"""The poll beside a running flow: abandoned claims are finished, waiting events leave (decisions 5).
+"""The poll beside a running flow: abandoned claims are finished, waiting events leave (decisions 5), and
+topics that the broker lost are noticed.
 
-Every process polls. Which of them takes an overdue claim over is decided by compare-and-set.
+Every process polls. Which of them takes an overdue claim over, or declares a topic lost, is decided by
+compare-and-set.
 """
 
 from __future__ import annotations
@@ -71,7 +73,17 @@ def poll_once(engine: Engine) -> int:
         return 0
     if finished:
         logger.info("finished %d claims that others had left behind", finished)
+    _watch(engine)
     return finished
+
+
+def _watch(engine: Engine) -> None:
+    """Apart from the rest, so that a broker that answers badly keeps no event from leaving."""
+    try:
+        if engine.find_lost():
+            engine.publish()
+    except DagManagerError as away:
+        logger.warning("the watch over topics found a store away: %s", away)
 
 
 class Heartbeat:

@@ -6,7 +6,8 @@ import threading
 from collections import Counter
 
 from dagmanager.dag.model import TagQuery
-from dagmanager.engine.ports import Observer
+from dagmanager.engine.observer import Observer
+from dagmanager.engine.rows import QueueRow
 from dagmanager.errors import Rejection
 
 
@@ -57,6 +58,10 @@ class Tally:
     def tag_query(self, node_id: str, query: TagQuery, queues: int) -> None:
         """Pass it on."""
         self._next.tag_query(node_id, query, queues)
+
+    def lost(self, queue: QueueRow, why: str) -> None:
+        """Pass it on."""
+        self._next.lost(queue, why)
 
     def waiting(self, step: str, reason: str) -> None:
         """Note it, and pass it on."""

@@ -9,6 +9,7 @@ from dagmanager.dag.model import TagQuery
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.kafka.progress import PartitionProgress, TopicProgress
 from dagmanager.metrics import LABELS_MAX, ProgressCollector, PrometheusObserver
+from tests.graph.builders import queue
 
 
 @pytest.fixture
@@ -46,6 +47,15 @@ def test_a_wrong_checksum_and_a_foreign_context_are_counted(observer: Prometheus
     observer.refused(Rejection(ErrorCode.CROSS_CONTEXT, "", details=({"node_id": "a"}, {"node_id": "b"})))
     assert value(observer, "nodeid_checksum_mismatch_total") == 1
     assert value(observer, "cross_context_cache_hit_total") == 2
+
+
+def test_a_lost_topic_is_counted_by_why_and_named_in_the_log(
+    observer: PrometheusObserver, caplog: pytest.LogCaptureFixture
+) -> None:
+    observer.lost(queue("w1.live.btc", "blake3:a", "w1.live"), "gone")
+    assert value(observer, "dagmanager_lost_topics_total", why="gone") == 1
+    (told,) = caplog.messages
+    assert told.startswith("topic w1.live.btc of node blake3:a in namespace 'w1.live' is gone")
 
 
 def test_answers_records_times_and_tag_queries_are_counted(observer: PrometheusObserver) -> None:

@@ -27,7 +27,7 @@ HEADS: Final = ("action", "name", "node", "topic", "reason")
 REASONS: Final = {
     "new_node": "no such computation exists: a node and a queue are created",
     "new_binding": "the computation is known, but has no queue in this namespace yet",
-    "resurrected": "its queue was collected: a new one is made, with `_v{n}` at its end",
+    "resurrected": "its queue was collected or lost: a new one is made, with `_v{n}` at its end",
     "joined": "another submission is creating the queue at this moment: it is shared",
     "same_spec": "the computation and its schema are known: the queue is shared",
     "still_buffering": "the queue is shared; its consumers still buffer after a change of schema",

@@ -16,6 +16,7 @@ from dagmanager.cli.problem import CommandError, Exit, Report, usage
 if TYPE_CHECKING:
     from dagmanager.engine.history import TopicThen
     from dagmanager.engine.ports import AdminEntry
+    from dagmanager.kafka.whole_topic import WholeTopic
 
 FILE: Final = "admin-log.jsonl"
 HEADS: Final = (
@@ -37,28 +38,27 @@ def add_arguments(parser: Parser) -> None:
         "--from",
         metavar="FILE",
         dest="log",
-        help=f"the log as JSON lines, `-` for stdin (else {FILE} under `results_path`)",
+        help="the log as JSON lines, `-` for stdin (else `admin_log_topic` where `kafka_dsn` is set, "
+        f"or {FILE} under `results_path`)",
     )
     parser.add_argument("--config", metavar="FILE", help="settings file (else DAGMANAGER_CONFIG)")
     parser.add_argument("--json", action="store_true", help="the topics with all that is known, as JSON")
     parser.examples(
         "{prog} --at 2026-11-23T12:00:00Z",
+        "{prog} --at 2026-11-23 --config dagmanager.yml",
         f"{{prog}} --at 1795435200000 --from results/{FILE} --json",
-        "kafka-console-consumer --bootstrap-server localhost:9092 --topic dagmanager.admin-log --from-beginning "
-        "--timeout-ms 10000 | {prog} --at 2026-11-23 --from -",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """0, also when there were none; 1 when the file holds something else than a log."""
+    """0, also when there were none; 1 when the log holds something else, 4 when its broker is away."""
     from dagmanager.cli.moment import parse_moment, show_moment
     from dagmanager.cli.output import note, write_json
     from dagmanager.engine.history import topics_at
 
     at_ms = parse_moment(args.at)
-    name = args.log or _default(args.config)
-    with _lines(name) as lines:
-        found = topics_at(_entries(lines, name), at_ms)
+    with _log(args.log, args.config) as (name, entries):
+        found = topics_at(entries, at_ms)
     if args.json:
         import msgspec
 
@@ -71,16 +71,43 @@ def run(args: argparse.Namespace) -> int:
     return Exit.FINE
 
 
-def _default(config: str | None) -> str:
-    from dagmanager.settings.source import load
+@contextmanager
+def _log(given: str | None, config: str | None) -> Iterator[tuple[str, Iterator[AdminEntry]]]:
+    """The log's name and what is in it: the file that is named, else where a flow of these settings writes."""
+    name = given
+    if name is None:
+        from dagmanager.settings.source import load
 
-    settings, _ = load(config, os.environ, offline=True)
-    if settings.kafka_dsn:
-        raise usage(
-            "kafka_dsn is set, so the log is a topic: name a copy of it with --from",
-            f"write the values of {settings.admin_log_topic} there, one per line, or pipe them to --from -",
-        )
-    return str(Path(settings.results_path) / FILE)
+        settings, _ = load(config, os.environ, offline=True)
+        if settings.kafka_dsn:
+            from dagmanager.connect import open_admin_log
+
+            with open_admin_log(settings) as topic:
+                yield f"topic {topic.topic}", _recorded(topic)
+            return
+        name = str(Path(settings.results_path) / FILE)
+    with _lines(name) as lines:
+        yield name, _entries(lines, name)
+
+
+def _recorded(topic: WholeTopic) -> Iterator[AdminEntry]:
+    """Every entry of the topic. Records are whole, so one that is no entry was written by somebody else."""
+    from dagmanager.cli.output import note, visible
+    from dagmanager.topics.admin_log import NoEntry, entries_in
+
+    for span in topic.spans:
+        if span.first:
+            note(
+                f"warning: {visible(topic.topic)} has lost its first {span.first} records (partition "
+                f"{span.partition}): its retention must be for ever; topics made back then are not told"
+            )
+    for record in topic.records():
+        for found in entries_in([record.value]):
+            if isinstance(found, NoEntry):
+                place = f"topic {topic.topic}, partition {record.partition}, offset {record.offset}"
+                message = f"{place} is no entry of an admin log: {found.reason}"
+                raise CommandError(Report("invalid_json", message, Exit.REFUSED))
+            yield found
 
 
 @contextmanager

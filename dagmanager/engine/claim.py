@@ -341,9 +341,9 @@ def _is_gone(row: QueueRow | None) -> bool:
 
 
 def expired(topic: str) -> Rejection:
-    """A replay or a resend whose queues were collected meanwhile (decisions 1)."""
+    """A replay or a resend whose queues were collected, or lost by the broker, meanwhile (decisions 1)."""
     return Rejection(
         ErrorCode.EXPIRED,
-        f"this submission was answered before and its queue {topic} was collected since; submit it anew",
+        f"this submission was answered before and its queue {topic} is gone since; submit it anew",
         got=topic,
     )

@@ -18,6 +18,8 @@ from dagmanager.engine.complete import Completion
 from dagmanager.engine.dry_run import provisional_outcome
 from dagmanager.engine.journey import Answer, LookedUp, Planned
 from dagmanager.engine.known_nodes import KnownNodes, with_kept
+from dagmanager.engine.lost import LOST_AT_ONCE, LostTopic, TopicWatch, declare_lost
+from dagmanager.engine.observer import Observer, Unobserved
 from dagmanager.engine.outcome import Outcome
 from dagmanager.engine.plan import Plan
 from dagmanager.engine.ports import (
@@ -27,10 +29,8 @@ from dagmanager.engine.ports import (
     GraphReader,
     Known,
     LookupKeys,
-    Observer,
     Pulse,
     Topics,
-    Unobserved,
 )
 from dagmanager.engine.publish import publish_waiting
 from dagmanager.engine.pulses import Pulses
@@ -80,7 +80,10 @@ def plan(item: LookedUp, options: ClaimOptions) -> Planned:
 
 @dataclass
 class Engine:
-    """Protocols and one worker's write generation; safe to call from several threads."""
+    """Protocols and one worker's write generation; safe to call from several threads.
+
+    `watch` is there where the topics are a broker's, which others may change; one thread calls `find_lost`.
+    """
 
     graph: Graph
     topics: Topics
@@ -93,6 +96,7 @@ class Engine:
     recall: Recall = field(default_factory=Recall)
     nodes: KnownNodes = field(default_factory=KnownNodes)
     pulses: Pulses = field(init=False)
+    watch: TopicWatch | None = None
     _writing: threading.Lock = field(default_factory=threading.Lock)
     _unpublished: bool = True
 
@@ -166,6 +170,23 @@ class Engine:
             if finished:
                 self._written()
         return finished
+
+    def find_lost(self) -> tuple[LostTopic, ...]:
+        """One round of the watch: what it found lost, each told by one process only (the poll in every process)."""
+        if self.watch is None:
+            return ()
+        missing = self.watch.look(self.graph, self.topics)
+        lost: list[LostTopic] = []
+        for start in range(0, len(missing), LOST_AT_ONCE):
+            batch = missing[start : start + LOST_AT_ONCE]
+            with self._writing:
+                found = declare_lost(self.graph, self.admin_log, batch)
+                self._written()
+            self.watch.forget(batch)
+            for each in found:
+                self.observer.lost(each.queue, each.why)
+            lost.extend(found)
+        return tuple(lost)
 
     def publish(self) -> int:
         """Empty the outbox, whoever filled it; how many events were sent."""

@@ -15,7 +15,9 @@ from dagmanager.engine.rows import TopicSpec
 
 CREATE: Final = "create"
 DELETE: Final = "delete"
-ACTIONS: Final = frozenset({CREATE, DELETE})
+# Found to be gone, or to be somebody else's topic by now: others did that, so this is when it was noticed.
+LOST: Final = "lost"
+ACTIONS: Final = frozenset({CREATE, DELETE, LOST})
 
 
 class TopicThen(msgspec.Struct, frozen=True):
@@ -31,7 +33,7 @@ class TopicThen(msgspec.Struct, frozen=True):
 
 
 def topics_at(entries: Iterable[AdminEntry], at_ms: int) -> Mapping[str, TopicThen]:
-    """Topics by name, sorted: made at `at_ms` or before, and not deleted by then.
+    """Topics by name, sorted: made at `at_ms` or before, and neither deleted nor found lost by then.
 
     Neither order nor repeats matter: a crash repeats entries, and several writers mix theirs. Of the entries
     about one topic id the earliest counts; one without an id speaks of the topic of that name.
@@ -44,7 +46,7 @@ def topics_at(entries: Iterable[AdminEntry], at_ms: int) -> Mapping[str, TopicTh
             continue
         if entry.action == CREATE and (key not in made or entry.at_ms < made[key].at_ms):
             made[key] = entry
-        elif entry.action == DELETE:
+        elif entry.action in {DELETE, LOST}:
             gone[key] = max(entry.at_ms, gone.get(key, entry.at_ms))
     alive = (entry for key, entry in made.items() if not _is_gone(entry, gone))
     newest = {entry.topic: _then(entry) for entry in sorted(alive, key=lambda each: each.at_ms)}

@@ -14,7 +14,6 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from dagmanager.dag.model import TagQuery
 from dagmanager.engine.rows import (
     Binding,
     ContentRow,
@@ -32,7 +31,6 @@ from dagmanager.engine.rows import (
     TagSetKey,
     TopicSpec,
 )
-from dagmanager.errors import Rejection
 
 T = TypeVar("T")
 
@@ -255,6 +253,10 @@ class Graph(GraphReader, Protocol):
         """Claim ids whose lease is over by the store's clock, oldest first."""
         ...
 
+    def queues_after(self, topic: str, limit: int) -> tuple[QueueRow, ...]:
+        """Queues in every state whose topic comes after this one, by topic; at most `limit`."""
+        ...
+
 
 class TopicInfo(msgspec.Struct, frozen=True):
     """A topic as the broker describes it. `ready`: every partition has a leader."""
@@ -328,7 +330,7 @@ class EventSink(Protocol):
 
 
 class AdminEntry(msgspec.Struct, frozen=True):
-    """One topic creation or deletion, enough to rebuild the topic set at a moment (R3)."""
+    """One topic created, deleted or found lost: enough to rebuild the topic set at a moment (R3)."""
 
     action: str
     topic: str
@@ -346,53 +348,3 @@ class AdminLog(Protocol):
     def append(self, entries: Sequence[AdminEntry]) -> None:
         """Durable before it returns."""
         ...
-
-
-class Observer(Protocol):
-    """Who counts what the engine sees (M6, M7, M8); it decides nothing and never fails."""
-
-    def answered(self, status: str) -> None:
-        """One submission was told `status`: ok or a rejection's code."""
-        ...
-
-    def foreign(self, kind: str) -> None:
-        """A record of another kind went by."""
-        ...
-
-    def hashed(self, duration_ms: float) -> None:
-        """The ids of one submission were recomputed."""
-        ...
-
-    def refused(self, rejection: Rejection) -> None:
-        """A submission was refused for what it says."""
-        ...
-
-    def tag_query(self, node_id: str, query: TagQuery, queues: int) -> None:
-        """A submitted tag query and how many queues it resolves to."""
-        ...
-
-    def waiting(self, step: str, reason: str) -> None:
-        """A worker began to wait in this step for a store that is away; without a reason, it goes on."""
-        ...
-
-
-class Unobserved:
-    """Counts nothing."""
-
-    def answered(self, status: str) -> None:
-        """Nothing."""
-
-    def foreign(self, kind: str) -> None:
-        """Nothing."""
-
-    def hashed(self, duration_ms: float) -> None:
-        """Nothing."""
-
-    def refused(self, rejection: Rejection) -> None:
-        """Nothing."""
-
-    def tag_query(self, node_id: str, query: TagQuery, queues: int) -> None:
-        """Nothing."""
-
-    def waiting(self, step: str, reason: str) -> None:
-        """Nothing."""

@@ -22,7 +22,7 @@ from dagmanager.dag.model import Envelope, Foreign, GivenContext, HashedDag, Rec
 from dagmanager.dag.node_memo import NodeMemo
 from dagmanager.dag.submission import submissions
 from dagmanager.engine.journey import Canonicalized, Refused
-from dagmanager.engine.ports import Observer, Unobserved
+from dagmanager.engine.observer import Observer, Unobserved
 from dagmanager.errors import Rejection
 
 K = TypeVar("K")

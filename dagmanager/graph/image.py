@@ -6,6 +6,7 @@ Not thread-safe and not a transaction: its owner (`MemoryGraph`, `SqliteGraph`) 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import nsmallest
 from typing import Any, TypeVar, cast
 
 from dagmanager.engine.ports import Known, LookupKeys, Pulse, TaggedQueue
@@ -246,6 +247,12 @@ class Image:
     def pulse(self, counters: Sequence[str], now_ms: int) -> Pulse:
         """The epoch and these counters."""
         return Pulse(self.counter(EPOCH), {name: self.counter(name) for name in counters}, now_ms)
+
+    def queues_after(self, topic: str, limit: int) -> tuple[QueueRow, ...]:
+        """A page of queues by topic. Looks at every name: once per poll, and an image is never large."""
+        queues = self.table(QueueRow)
+        names = nsmallest(max(limit, 0), (name for name in queues if name > topic))
+        return tuple(queues[name] for name in names)
 
     def counter(self, name: str) -> int:
         """A named counter, 0 when it is new."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from dagmanager.engine.hold import hold_in
 from dagmanager.engine.ports import Hold, Known, LookupKeys, Pulse, TaggedQueue, Transaction
-from dagmanager.engine.rows import OutboxRow, Row
+from dagmanager.engine.rows import OutboxRow, QueueRow, Row
 from dagmanager.graph.image import EPOCH, Image
 from dagmanager.graph.transaction import retried, run
 from dagmanager.graph.turn import Turn
@@ -67,6 +67,11 @@ class MemoryGraph:
         """Claims whose lease is over, oldest first."""
         with self._turn.reading():
             return self._image.overdue_claims(self._clock(), limit)
+
+    def queues_after(self, topic: str, limit: int) -> tuple[QueueRow, ...]:
+        """Queues whose topic comes after this one, by topic."""
+        with self._turn.reading():
+            return self._image.queues_after(topic, limit)
 
     def rows(self) -> tuple[Row, ...]:
         """Everything there is, by type and key: for an audit, never for a decision."""

@@ -30,7 +30,7 @@ from neo4j.exceptions import (
 from neo4j.exceptions import ConstraintError as TakenError
 
 from dagmanager.engine.ports import Hold, Known, LookupKeys, Pulse, TaggedQueue, Transaction
-from dagmanager.engine.rows import CounterRow, OutboxRow, Row
+from dagmanager.engine.rows import CounterRow, OutboxRow, QueueRow, Row
 from dagmanager.errors import (
     ConstraintError,
     DagManagerError,
@@ -214,6 +214,11 @@ class Neo4jGraph:
         now_ms = found[0]["now"] if found else 0
         overdue = sorted((lease, claim_id) for claim_id, lease in latest.items() if lease <= now_ms)
         return tuple(claim_id for _, claim_id in overdue[: max(limit, 0)])
+
+    def queues_after(self, topic: str, limit: int) -> tuple[QueueRow, ...]:
+        """Queues whose topic comes after this one, by topic."""
+        given = {"topic": topic, "limit": max(limit, 0)}
+        return tuple(decoded(row["row"] for row in self._read(lambda run: run(reads.QUEUES_AFTER, given))))
 
     def rows(self) -> tuple[Row, ...]:
         """Everything there is, by type and key: for an audit, never for a decision."""

@@ -117,6 +117,11 @@ QUEUES_BY_TOPIC: Final[LiteralString] = (
     "UNWIND $p.topics AS k MATCH (q:Queue {topic: k}) RETURN collect(q.row) AS rows"
 )
 
+QUEUES_AFTER: Final[LiteralString] = """
+MATCH (q:Queue) WHERE q.topic > $p.topic AND q.row IS NOT NULL
+RETURN q.row AS row ORDER BY q.topic LIMIT $p.limit
+"""
+
 BINDINGS_OF: Final[LiteralString] = """
 UNWIND $p.ids AS id
 MATCH (n:ComputeNode {node_id: id})-[:EMITS]->(q:Queue) WHERE q.safe = ''

@@ -16,7 +16,7 @@ import msgspec
 
 from dagmanager.engine.hold import hold_in
 from dagmanager.engine.ports import Hold, Known, LookupKeys, Pulse, TaggedQueue, Transaction
-from dagmanager.engine.rows import OutboxRow, Row
+from dagmanager.engine.rows import OutboxRow, QueueRow, Row
 from dagmanager.errors import SettingsError
 from dagmanager.graph.image import EPOCH, Image, RowId
 from dagmanager.graph.sqlite_file import SqliteFile
@@ -110,6 +110,11 @@ class SqliteGraph:
         """Claims whose lease is over, oldest first."""
         with self._fresh() as image:
             return image.overdue_claims(self._clock(), limit)
+
+    def queues_after(self, topic: str, limit: int) -> tuple[QueueRow, ...]:
+        """Queues whose topic comes after this one, by topic."""
+        with self._fresh() as image:
+            return image.queues_after(topic, limit)
 
     def rows(self) -> tuple[Row, ...]:
         """Everything there is, by type and key: for an audit, never for a decision."""

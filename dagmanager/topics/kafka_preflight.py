@@ -114,6 +114,19 @@ def check_topics(admin: KafkaAdmin, wanted: Sequence[OwnTopic], replication: int
     return Verdict(brokers, created, tuple(warnings))
 
 
+def must_be_there(admin: KafkaAdmin, own: OwnTopic) -> TopicInfo:
+    """One of our topics, for who only reads it; raises as `check_topics` does, and makes nothing."""
+    try:
+        found = _found(admin, [own.topic], patient=True)
+    except UnavailableError as away:
+        if admin.heard.is_forbidden():
+            raise SettingsError(str(away)) from away
+        raise
+    if own.topic not in found:
+        raise SettingsError(_is_missing(own))
+    return found[own.topic]
+
+
 def _found(admin: KafkaAdmin, topics: list[str], *, patient: bool) -> dict[str, TopicInfo]:
     """A broker that has just come back may not know a topic that is there: before one is called missing
     it is asked for again."""

@@ -41,7 +41,13 @@ def test_help_loads_nothing_heavy(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["diff", "--file", "no-such.json"], ["config", "validate"], ["config", "sample"], ["explain-error"]],
+    [
+        ["diff", "--file", "no-such.json"],
+        ["config", "validate"],
+        ["config", "sample"],
+        ["explain-error"],
+        ["topics", "history", "--at", "2026-11-23", "--from", os.devnull],
+    ],
 )
 def test_commands_load_no_server_client(words: list[str]) -> None:
     script = (

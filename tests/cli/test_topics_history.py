@@ -75,13 +75,6 @@ def test_the_log_is_found_by_the_settings_or_read_from_stdin(
     assert piped.out == found.out
 
 
-def test_with_a_broker_the_log_is_a_topic_that_must_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAGMANAGER_KAFKA_DSN", "localhost:9092")
-    done = say("topics", "history", "--at", NOON)
-    assert done.code == 2
-    assert "dagmanager.admin-log" in done.err
-
-
 def test_a_line_whose_writer_died_is_told_and_left_out(log: Path) -> None:
     whole = log.read_bytes()
     log.write_bytes(whole[:25] + b"\n\n" + whole)

@@ -23,7 +23,7 @@ from dagmanager.engine.ports import (
     Topics,
     Transaction,
 )
-from dagmanager.engine.rows import OutboxRow, TopicSpec
+from dagmanager.engine.rows import OutboxRow, QueueRow, TopicSpec
 from dagmanager.errors import UnavailableError
 
 T = TypeVar("T")
@@ -82,6 +82,9 @@ class CrashingGraph:
 
     def overdue_claims(self, limit: int) -> tuple[str, ...]:
         return self.fuse.around(lambda: self.inner.overdue_claims(limit))
+
+    def queues_after(self, topic: str, limit: int) -> tuple[QueueRow, ...]:
+        return self.fuse.around(lambda: self.inner.queues_after(topic, limit))
 
 
 @dataclass

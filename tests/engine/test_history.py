@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,12 @@ def test_a_topic_is_there_from_its_creation_until_its_deletion() -> None:
         9: [], 10: ["a"], 20: ["a", "b"], 29: ["a", "b"], 30: ["b"], 40: ["b", "c"], 49: ["b", "c"],
         50: ["c"], 99: ["c"],
     }  # fmt: skip
+
+
+def test_a_topic_that_was_found_lost_is_there_no_more_and_its_name_may_be_somebody_elses() -> None:
+    lost = msgspec.structs.replace(gone("a", 30), action="lost")
+    there = {at_ms: list(topics_at([*LOG[:2], lost], at_ms)) for at_ms in (29, 30)}
+    assert there == {29: ["a", "b"], 30: ["b"]}
 
 
 def test_all_that_makes_it_again_is_told() -> None:

@@ -79,6 +79,7 @@ def answers(graph: Graph) -> dict[str, Any]:
         "epoch": graph.epoch(),
         "outside waiting": graph.waiting_events(1000),
         "overdue": graph.overdue_claims(1000),
+        "queues_after": [graph.queues_after(topic, limit) for topic in ("", "b") for limit in (0, 2, 1000)],
     }
 
 

@@ -438,6 +438,18 @@ class ClaimsContract:
         store(graph, queue("b", state=QueueState.PROVISIONING, claim_id="k1", lease_until_ms=now_ms + 60_000))
         assert rival.overdue_claims(10) == ()
 
+    def test_a_page_of_queues_by_topic_in_every_state(self, graph: Graph, rival: Graph) -> None:
+        rows = [queue(f"t{n}", f"n{n}", state=state) for n, state in enumerate(QueueState)]
+        shout, safe = queue("T9", "n"), queue("t_safe", "n", safe="s1")
+        store(graph, *reversed(rows), safe, shout)
+        everything = (shout, *rows, safe)
+        for each in (graph, rival):
+            assert each.queues_after("", 100) == everything
+            assert each.queues_after("T9", 2) == everything[1:3]
+            assert each.queues_after("t3", 2) == tuple(rows[4:6])
+            assert each.queues_after("t3.", 1) == (rows[4],)
+            assert (each.queues_after("t_safe", 5), each.queues_after("", 0)) == ((), ())
+
     def test_who_holds_a_sentinel(self, graph: Graph) -> None:
         held, other = SentinelKey("l1", "", "v1", 1), SentinelKey("l1", "", "v1", 2)
         store(graph, holder("s2", held), holder("s1", held), holder("s3", other))

@@ -217,6 +217,10 @@ class NaiveGraph:
         overdue = sorted((until, claim_id) for claim_id, until in last.items() if until <= self.clock())
         return tuple(claim_id for _, claim_id in overdue[:limit])
 
+    def queues_after(self, topic: str, limit: int) -> tuple[QueueRow, ...]:
+        found = sorted((row for row in self.of(QueueRow) if row.topic > topic), key=lambda row: row.topic)
+        return tuple(found[:limit])
+
     def counters(self, names: Iterable[str]) -> Mapping[str, int]:
         return {name: self.counter(name) for name in names}
 

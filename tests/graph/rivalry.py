@@ -80,6 +80,9 @@ class CountingGraph:
     def overdue_claims(self, limit: int) -> tuple[str, ...]:
         return self.inner.overdue_claims(limit)
 
+    def queues_after(self, topic: str, limit: int) -> tuple[QueueRow, ...]:
+        return self.inner.queues_after(topic, limit)
+
 
 @dataclass
 class Played:

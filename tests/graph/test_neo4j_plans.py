@@ -113,6 +113,7 @@ KEYS: Mapping[str, Any] = {
     "moved": parameters(LineageRow(LineageKey("l100", NAMESPACE), 1)),
     "holder": parameters(holder("s-new", sentinel("c100", "l100", NAMESPACE).key)),
     "outcome": parameters(outcome("k-new")),
+    "topic": "topic100",
     "digest": "c100",
     "digests": ["c100"],
     "claim": "k100",
@@ -243,6 +244,12 @@ def test_the_outbox_is_read_in_its_index_order(session: neo4j.Session) -> None:
     plan = profile(session, reads.WAITING_EVENTS, {"limit": 10})
     assert [each for each in kinds(plan) if "Sort" in each or "Top" in each] == []
     assert hits(plan) < 200
+
+
+def test_a_page_of_queues_is_read_in_its_index_order(session: neo4j.Session) -> None:
+    plan = profile(session, reads.QUEUES_AFTER, {"topic": "topic100", "limit": 10})
+    assert [each for each in kinds(plan) if "Sort" in each or "Top" in each] == []
+    assert hits(plan) < 100
 
 
 def test_safe_topics_are_counted_by_their_index(session: neo4j.Session) -> None:
