@@ -140,6 +140,7 @@ def _controlbus(settings: Settings) -> KafkaAddress:
         settings.controlbus_options or settings.kafka_options,
         settings.kafka_request_seconds,
         settings.controlbus_delivery_seconds,
+        "controlbus_options" if settings.controlbus_options else "kafka_options",
     )
 
 

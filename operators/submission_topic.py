@@ -72,9 +72,8 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
         self._complaints: set[int] = set()
         self._closed = False
         self._partition = partition
-        self._consumer = client(
-            Consumer, {**consumer_options(at.address), "error_cb": Heard(at.address.servers)}
-        )
+        options = {**consumer_options(at.address), "error_cb": Heard(at.address)}
+        self._consumer = client(Consumer, options, at.address.setting)
         self._consumer.assign([partition])
 
     def next_batch(self) -> Iterable[Keyed]:
