@@ -68,11 +68,17 @@ class PrometheusObserver:
             registry=registry,
             buckets=(0, 1, 2, 5, 10, 20, 50, 100, 500, 1_000),
         )
-
         self._waiting = Gauge(
             "dagmanager_waiting",
             "Workers that wait in a step for a store that is away.",
             ["step"],
+            registry=registry,
+        )
+
+        self._dropped = Counter(
+            "dagmanager_events_dropped",
+            "Control events that are larger than their topic takes (target 0).",
+            ["channel"],
             registry=registry,
         )
 
@@ -117,6 +123,10 @@ class PrometheusObserver:
                 "queues": queues,
             },
         )
+
+    def event_dropped(self, channel: str) -> None:
+        """An event was larger than its topic takes."""
+        self._dropped.labels(channel).inc()
 
     def waiting(self, step: str, reason: str) -> None:
         """One worker more waits in this step; without a reason, one less."""

@@ -30,9 +30,13 @@ def poll(
     beat = beat or _unheard
 
     def work() -> None:
+        waiting = False
         beat()
         while not over.wait(seconds) and not stopping.is_set():
-            poll_once(engine)
+            away = poll_once(engine)
+            if waiting != bool(away):
+                waiting = bool(away)
+                engine.observer.waiting("poll", away)
             beat()
 
     thread = threading.Thread(target=work, name="poll", daemon=True)
@@ -44,17 +48,17 @@ def poll(
         thread.join(timeout=seconds)
 
 
-def poll_once(engine: Engine) -> int:
-    """One round; how many claims were finished. A store that is away is tried again next time."""
+def poll_once(engine: Engine) -> str:
+    """One round; why it could not be done, empty when it was. A store that is away is tried again next time."""
     try:
         finished = engine.finish_overdue()
         engine.publish()
     except DagManagerError as away:
         logger.warning("the poll found a store away: %s", away)
-        return 0
+        return str(away)
     if finished:
         logger.info("finished %d claims that others had left behind", finished)
-    return finished
+    return ""
 
 
 class Heartbeat:

@@ -144,7 +144,7 @@ def from_topics(
     engine, names, kept = assembled.engine, broker.names, kept or Kept()
     patience = _patience(engine, stopping, kept)
     at = SubmissionsAt(broker.address, names["submissions_topic"], PartitionShare(broker.partitions))
-    source = SubmissionTopic(at, stopping.is_set)
+    source = SubmissionTopic(at, stopping.is_set, lambda reason: engine.observer.waiting("input", reason))
     sinks = Sinks(
         diff_chunk_topic(names["diffs_topic"], broker.producer, patience.in_step(DIFFS)),
         dead_letter_topic(names["dead_letters_topic"], broker.producer, patience.in_step(DEAD_LETTERS)),
