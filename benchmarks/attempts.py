@@ -14,7 +14,8 @@ from operators.patience import Patience
 
 ROUNDS = 200
 BATCH = 64
-ITEM_STEPS = ("canonicalize", "hash", "classify", "diff_messages", "dead_letter_messages")
+ITEM_STEPS = ("remember", "canonicalize", "hash", "classify", "diff_messages", "dead_letter_messages")
+BATCH_STEPS = ("lookup", "upsert", "diffs")
 
 
 def _origin(item: Origin) -> Origin:
@@ -33,10 +34,7 @@ def main() -> None:
             if counting:
                 attempts.begin(AttemptFiles(Path(folder)))
             items = [attempts.each(step, lambda item: item, _origin) for step in ITEM_STEPS]
-            batches = [
-                attempts.batches(step, lambda batch: batch, _origin, patience)
-                for step in ("lookup", "upsert")
-            ]
+            batches = [attempts.batches(step, lambda batch: batch, _origin, patience) for step in BATCH_STEPS]
             took_s: list[float] = []
             for _ in range(ROUNDS):
                 began = time.perf_counter()

@@ -14,7 +14,7 @@ from chaos.findings import Fault, Finding
 def announcement_faults(
     events: Sequence[Announced], tagged: Mapping[TagSet, tuple[str, ...]]
 ) -> Iterable[Finding]:
-    """An id means one content; each stream only goes on, but for repeats, and ends with what is true."""
+    """An id means one content; each stream only goes on, may repeat its last event, and ends with what is true."""
     contents: dict[str, bytes] = {}
     newest: dict[str, int] = {}
     last: dict[str, Mapping[str, Any]] = {}
@@ -28,7 +28,7 @@ def announcement_faults(
         stream = stream_of(data)
         if not stream:
             continue
-        if not is_repeat and data["revision"] <= newest.get(stream, 0):
+        if data["revision"] < newest.get(stream, 0) + (not is_repeat):
             yield Finding(Fault.BACKWARDS, f"{envelope['id']} after revision {newest[stream]}")
         newest[stream] = max(newest.get(stream, 0), data["revision"])
         last[stream] = data

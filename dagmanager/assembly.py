@@ -75,7 +75,7 @@ def assemble(settings: Settings) -> Assembled:
     if settings.neo4j_dsn:
         graph = connect_graph(settings, create=create)
     if settings.kafka_dsn:
-        broker = connect_broker(settings, create=create)
+        broker = connect_broker(settings, create=create, dropped=observer.event_dropped)
         parts = embedded(settings, graph, broker.topics, broker.events, broker.admin_log, observer)
         # Only here: embedded topics die with the process or live in the graph's own file.
         parts.engine.watch = TopicWatch(time.monotonic)

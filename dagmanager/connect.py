@@ -7,7 +7,7 @@ to run. A server that does not answer is an `UnavailableError`: whoever supervis
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +34,10 @@ REPLICAS: Final = 3
 # An event is published inside a transaction of the graph, which must outlast the broker's answer.
 TRANSACTIONS_PER_DELIVERY: Final = 3
 LABELS_SHOWN: Final = 5
+
+
+def unheard(_: str) -> None:
+    """Nobody counts."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,9 @@ def connect_graph(settings: Settings, *, create: bool) -> Neo4jGraph:
     return graph
 
 
-def connect_broker(settings: Settings, *, create: bool) -> Broker:
-    """Kafka with our topics; the ControlBus may be another cluster, or none."""
+def connect_broker(settings: Settings, *, create: bool, dropped: Callable[[str], None] = unheard) -> Broker:
+    """Kafka with our topics; the ControlBus may be another cluster, or none. `dropped` hears the channel of
+    each event that its topic does not take."""
     address, names = _kafka(settings), _named(settings, FLOW_TOPICS)
     admin, producer = KafkaAdmin(address), KafkaProducer(address)
     _checked(admin, names, settings, create=create)
@@ -85,14 +90,14 @@ def connect_broker(settings: Settings, *, create: bool) -> Broker:
         address,
         producer,
         KafkaTopics(admin),
-        _events(settings, create=create),
+        _events(settings, create=create, dropped=dropped),
         KafkaAdminLog(producer, names["admin_log_topic"]),
         names,
         settings.submissions_partitions,
     )
 
 
-def _events(settings: Settings, *, create: bool) -> EventSink:
+def _events(settings: Settings, *, create: bool, dropped: Callable[[str], None]) -> EventSink:
     if not settings.controlbus_dsn:
         logger.info("no control events: controlbus_dsn is empty")
         return NoEvents()
@@ -102,7 +107,7 @@ def _events(settings: Settings, *, create: bool) -> EventSink:
         "queue": names["controlbus_queue_topic"],
         "sentinel_weight": names["controlbus_sentinel_topic"],
     }
-    return KafkaEvents(KafkaProducer(address), topic_of)
+    return KafkaEvents(KafkaProducer(address), topic_of, dropped)
 
 
 def make_topics(settings: Settings, *, dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -151,6 +156,7 @@ def _controlbus(settings: Settings) -> KafkaAddress:
         settings.controlbus_options or settings.kafka_options,
         settings.kafka_request_seconds,
         settings.controlbus_delivery_seconds,
+        "controlbus_options" if settings.controlbus_options else "kafka_options",
     )
 
 

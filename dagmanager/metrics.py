@@ -69,7 +69,6 @@ class PrometheusObserver:
             registry=registry,
             buckets=(0, 1, 2, 5, 10, 20, 50, 100, 500, 1_000),
         )
-
         self._waiting = Gauge(
             "dagmanager_waiting",
             "Workers that wait in a step for a store that is away.",
@@ -80,6 +79,12 @@ class PrometheusObserver:
             "dagmanager_lost_topics",
             "Topics of active queues that the broker lost: gone, or replaced by somebody else's.",
             ["why"],
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "dagmanager_events_dropped",
+            "Control events that are larger than their topic takes (target 0).",
+            ["channel"],
             registry=registry,
         )
 
@@ -135,6 +140,10 @@ class PrometheusObserver:
             queue.binding.namespace,
             why,
         )
+
+    def event_dropped(self, channel: str) -> None:
+        """An event was larger than its topic takes."""
+        self._dropped.labels(channel).inc()
 
     def waiting(self, step: str, reason: str) -> None:
         """One worker more waits in this step; without a reason, one less."""

@@ -37,13 +37,17 @@ def poll(
     beat = beat or _unheard
 
     def work() -> None:
+        waiting = False
         beat()
         due_s = time.monotonic() + seconds
         while not over.wait(min(READ_AHEAD_S, seconds)) and not stopping.is_set():
             if time.monotonic() < due_s:
                 _read_ahead(engine)
                 continue
-            poll_once(engine)
+            away = poll_once(engine)
+            if waiting != bool(away):
+                waiting = bool(away)
+                engine.observer.waiting("poll", away)
             beat()
             due_s = time.monotonic() + seconds
 
@@ -63,27 +67,28 @@ def _read_ahead(engine: Engine) -> None:
             engine.pulses.read_ahead()
 
 
-def poll_once(engine: Engine) -> int:
-    """One round; how many claims were finished. A store that is away is tried again next time."""
+def poll_once(engine: Engine) -> str:
+    """One round; why it could not be done, empty when it was. A store that is away is tried again next time."""
     try:
         finished = engine.finish_overdue()
         engine.publish()
     except DagManagerError as away:
         logger.warning("the poll found a store away: %s", away)
-        return 0
+        return str(away)
     if finished:
         logger.info("finished %d claims that others had left behind", finished)
-    _watch(engine)
-    return finished
+    return _watch(engine)
 
 
-def _watch(engine: Engine) -> None:
+def _watch(engine: Engine) -> str:
     """Apart from the rest, so that a broker that answers badly keeps no event from leaving."""
     try:
         if engine.find_lost():
             engine.publish()
     except DagManagerError as away:
         logger.warning("the watch over topics found a store away: %s", away)
+        return str(away)
+    return ""
 
 
 class Heartbeat:

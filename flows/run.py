@@ -42,7 +42,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _drain_on_signals(stopping: threading.Event) -> None:
-    """The first signal stops the reading; the second has its usual effect."""
+    """The first signal stops the reading; the second has its usual effect. One that came while the command
+    line became this process has waited till now."""
 
     def stop(*_: object) -> None:
         stopping.set()
@@ -51,6 +52,7 @@ def _drain_on_signals(stopping: threading.Event) -> None:
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
 
 
 def _parser() -> argparse.ArgumentParser:

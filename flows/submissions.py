@@ -10,12 +10,12 @@ import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
-from bytewax.outputs import Sink
+from bytewax.outputs import FixedPartitionedSink, Sink
 
 from dagmanager import disk
 from dagmanager.assembly import ADMIN_LOG_FILE, EVENTS_FILE, Assembled, assemble, now_ms
@@ -24,6 +24,7 @@ from dagmanager.engine.engine import Engine
 from dagmanager.engine.journey import Message
 from dagmanager.engine.reading import Reader
 from dagmanager.settings.source import load
+from flows.counted_sinks import CountedSink
 from operators.attempts import Attempts, origin_of
 from operators.canonicalize import canonicalize
 from operators.classify import classify
@@ -36,9 +37,9 @@ from operators.remember import remember
 from operators.submission_files import RunStart, SubmissionFiles
 from operators.submission_topic import SubmissionsAt, SubmissionTopic
 from operators.upsert import upsert
-from sinks.dead_letters import FILE as DEAD_LETTERS
+from sinks.dead_letters import FILE as DEAD_LETTERS_FILE
 from sinks.dead_letters import dead_letter_file, dead_letter_topic
-from sinks.diff_chunks import FILE as DIFFS
+from sinks.diff_chunks import FILE as DIFFS_FILE
 from sinks.diff_chunks import diff_chunk_file, diff_chunk_topic
 from sinks.queue_events import QueueEventsSink
 
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from dagmanager.connect import Broker
 
 FLOW_ID = "dagmanager_submissions"
+# Steps of the two sinks that write answers.
+DIFFS, DEAD_LETTERS = "diffs", "dead_letters"
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,18 @@ class Kept:
 class Sinks:
     """Where the three streams leave."""
 
-    diffs: Sink[tuple[str, Message]]
-    dead_letters: Sink[tuple[str, Message]]
+    diffs: FixedPartitionedSink[Message, Any]
+    dead_letters: FixedPartitionedSink[Message, Any]
     queue_events: Sink[tuple[str, None]]
+
+    def counted(self, attempts: Attempts) -> Sinks:
+        """The same, with what they write counted as its record's attempt. Events answer no record: they
+        leave the outbox, and would still be there after a quarantine."""
+        return Sinks(
+            CountedSink(self.diffs, DIFFS, attempts),
+            CountedSink(self.dead_letters, DEAD_LETTERS, attempts),
+            self.queue_events,
+        )
 
 
 def build(
@@ -76,17 +88,17 @@ def build(
     """The dataflow over these parts; reads nothing and starts nothing."""
     attempts = attempts or Attempts()
     engine, reader = assembled.engine, reader or assembled.reader()
-    flow = Dataflow(FLOW_ID)
+    flow, sinks = Dataflow(FLOW_ID), sinks.counted(attempts)
     records = op.input("input", flow, source)
-    remembered = remember("remember", records)
+    remembered = remember("remember", records, attempts)
     canonical = canonicalize("canonicalize", remembered, reader, attempts)
     hashed = hash_ids("hash", canonical, reader, attempts)
     known = lookup("lookup", hashed, engine, patience, attempts)
     planned = classify("classify", known, engine, attempts)
     answered = upsert("upsert", planned, engine, patience, attempts)
-    op.output("diffs", diff_messages("diff_messages", answered, attempts), sinks.diffs)
+    op.output(DIFFS, diff_messages("diff_messages", answered, attempts), sinks.diffs)
     letters = dead_letters("dead_letter_messages", answered, attempts)
-    op.output("dead_letters", letters, sinks.dead_letters)
+    op.output(DEAD_LETTERS, letters, sinks.dead_letters)
     gone = op.map_value("answered", answered, lambda item: attempts.answered(origin_of(item)))
     op.output("queue_events", gone, sinks.queue_events)
     return flow
@@ -102,7 +114,7 @@ def from_files(
 ) -> Dataflow:
     """The embedded default: files in, JSON lines out. `SettingsError` for what cannot be read or made."""
     engine, kept = assembled.engine, kept or Kept()
-    patience = _patience(engine, stopping)
+    patience = _patience(engine, stopping, kept)
     bytes_max = assembled.read_options.limits.bytes_max
     source = SubmissionFiles(submissions, stopping.is_set, now_ms, bytes_max, kept.start)
     source.check()
@@ -111,8 +123,8 @@ def from_files(
         assembled,
         source,
         Sinks(
-            diff_chunk_file(results, patience.in_step("diffs")),
-            dead_letter_file(results, patience.in_step("dead_letters")),
+            diff_chunk_file(results, patience.in_step(DIFFS)),
+            dead_letter_file(results, patience.in_step(DEAD_LETTERS)),
             _events(engine, patience, kept),
         ),
         patience,
@@ -130,12 +142,12 @@ def from_topics(
 ) -> tuple[Dataflow, SubmissionTopic]:
     """Kafka in, Kafka out; the source beside it tells how far it has read."""
     engine, names, kept = assembled.engine, broker.names, kept or Kept()
-    patience = _patience(engine, stopping)
+    patience = _patience(engine, stopping, kept)
     at = SubmissionsAt(broker.address, names["submissions_topic"], PartitionShare(broker.partitions))
-    source = SubmissionTopic(at, stopping.is_set)
+    source = SubmissionTopic(at, stopping.is_set, lambda reason: engine.observer.waiting("input", reason))
     sinks = Sinks(
-        diff_chunk_topic(names["diffs_topic"], broker.producer, patience.in_step("diffs")),
-        dead_letter_topic(names["dead_letters_topic"], broker.producer, patience.in_step("dead_letters")),
+        diff_chunk_topic(names["diffs_topic"], broker.producer, patience.in_step(DIFFS)),
+        dead_letter_topic(names["dead_letters_topic"], broker.producer, patience.in_step(DEAD_LETTERS)),
         _events(engine, patience, kept),
     )
     return build(assembled, source, sinks, patience, reader, kept.attempts), source
@@ -150,11 +162,13 @@ def flow() -> Dataflow:
     return from_files(assembled, settings.submissions_path, Path(settings.results_path), stopping)
 
 
-def _patience(engine: Engine, stopping: threading.Event) -> Patience:
-    """Whoever observes the engine when a wait begins hears of it."""
+def _patience(engine: Engine, stopping: threading.Event, kept: Kept) -> Patience:
+    """Whoever observes the engine when a wait begins hears of it; a kill from then on is nobody's fault."""
 
     def tell(step: str, reason: str) -> None:
         engine.observer.waiting(step, reason)
+        if reason:
+            kept.attempts.waits()
 
     return Patience(stopping.wait, stopping.is_set, tell)
 
@@ -168,5 +182,10 @@ def _check(results: Path) -> None:
     """What cannot be written to is told before anything is read."""
     with disk.named_errors(results, "used as results_path"):
         results.mkdir(parents=True, exist_ok=True)
-    for name, make in ((DIFFS, True), (DEAD_LETTERS, True), (EVENTS_FILE, False), (ADMIN_LOG_FILE, False)):
+    for name, make in (
+        (DIFFS_FILE, True),
+        (DEAD_LETTERS_FILE, True),
+        (EVENTS_FILE, False),
+        (ADMIN_LOG_FILE, False),
+    ):
         disk.check(results / name, make=make)

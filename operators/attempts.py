@@ -26,6 +26,8 @@ Y = TypeVar("Y")
 logger = logging.getLogger("dagmanager.flow")
 
 ATTEMPTS_MAX: Final = 3
+# Where a letter's bytes are looked at: they are left out of the letter of a record that died there.
+BURIAL: Final = frozenset({"dead_letter_messages", "dead_letters"})
 
 
 class Suspect(msgspec.Struct, frozen=True):
@@ -86,11 +88,28 @@ class Attempts:
     def quarantined(self, record: Record) -> Refused | None:
         """The refusal of a record that is tried no more."""
         suspect = self._suspects.get(record.origin)
-        if suspect is None or suspect.attempts < ATTEMPTS_MAX:
+        if suspect is None or not self.is_quarantined(record.origin):
             return None
         logger.error("%s is quarantined: it goes to the dead letters", _where(record.origin))
         why = Rejection(ErrorCode.QUARANTINED, f"{_told(suspect)}: it is tried no more")
-        return Refused(record, strategy_of(record), why, attempts=suspect.attempts)
+        return Refused(
+            record,
+            strategy_of(record),
+            why,
+            attempts=suspect.attempts,
+            withheld=suspect.step in BURIAL,
+        )
+
+    def is_quarantined(self, origin: Origin) -> bool:
+        """Whether a record is tried no more, for steps before the one that refuses it."""
+        suspect = self._suspects.get(origin)
+        return suspect is not None and suspect.attempts >= ATTEMPTS_MAX
+
+    def waits(self) -> None:
+        """The calling thread waits for a store from now on: a kill is nobody's fault."""
+        mine: Hand | None = getattr(self._mine, "hand", None)
+        if mine is not None:
+            mine.clear()
 
     def each(
         self, step: str, call: Callable[[X], Y], origin_of: Callable[[X], Origin | None]

@@ -43,29 +43,31 @@ def told(item: Answer | Refused) -> Iterable[Message]:
     """What whoever waits for this submission gets; nothing when nobody can be named."""
     if isinstance(item, Refused):
         value = rejected_record(item.rejection, item.strategy_id, item.world_id, "")
-        return [Message(item.strategy_id, value)]
+        return [Message(item.strategy_id, value, origin=item.record.origin)]
     submission, result = item.submission, item.result
     headers = result_headers(submission.submission_id, submission.submission_digest)
-    if isinstance(result, Rejection):
-        return [Message(submission.strategy_id, _refusal(submission, result), headers)]
-    return [Message(submission.strategy_id, value, headers) for value in chunks(result)]
+    values = [_refusal(submission, result)] if isinstance(result, Rejection) else chunks(result)
+    return [Message(submission.strategy_id, value, headers, origin_of(item)) for value in values]
 
 
 def buried(item: Answer | Refused) -> Iterable[Message]:
     """The dead letter of a refusal, if it is one."""
     match item:
-        case Refused(record=record, rejection=rejection, attempts=attempts):
-            return [_letter(record, rejection, attempts)]
+        case Refused(record=record, rejection=rejection, attempts=attempts, withheld=withheld):
+            return [_letter(record, rejection, attempts, 0 if withheld else LETTER_BYTES)]
         case Answer(submission=Submission(record=Record() as record), result=Rejection() as rejection):
             return [_letter(record, rejection)]
         case _:
             return []
 
 
-def _letter(record: Record, rejection: Rejection, attempts: int = 1) -> Message:
+def _letter(
+    record: Record, rejection: Rejection, attempts: int = 1, bytes_max: int = LETTER_BYTES
+) -> Message:
     key = (record.key or b"").decode("utf-8", "replace")
-    headers = dead_letter_headers(rejection, record.origin, attempts, record.value, LETTER_BYTES)
-    return Message(key, dead_letter_value(record.value, LETTER_BYTES), headers)
+    headers = dead_letter_headers(rejection, record.origin, attempts, record.value, bytes_max)
+    value = dead_letter_value(record.value, bytes_max) if bytes_max else b""
+    return Message(key, value, headers, record.origin)
 
 
 def _refusal(submission: Submission, rejection: Rejection) -> bytes:

@@ -19,6 +19,7 @@ from bytewax.operators import KeyedStream, StatefulLogic
 
 from dagmanager.dag.model import Record
 from dagmanager.engine.reading import strategy_of
+from operators.attempts import Attempts
 
 STATE_VERSION: Final = 1
 DIGEST_BYTES: Final = 16
@@ -37,20 +38,28 @@ class LastDigest(StatefulLogic[Record, Remembered, dict[str, Any]]):
     """One key's state: `{"v": 1, "digest": 16 bytes, "until": seconds since the epoch}`."""
 
     def __init__(
-        self, state: dict[str, Any] | None, forget_after: timedelta, now: Callable[[], datetime]
+        self,
+        state: dict[str, Any] | None,
+        forget_after: timedelta,
+        now: Callable[[], datetime],
+        digest: Callable[[Record], bytes],
     ) -> None:
-        """Resume from a snapshot of this version; any other starts anew (it decides nothing)."""
+        """Resume from a snapshot of this version; any other starts anew (it decides nothing).
+
+        `digest` gives `b""` for a record that nobody may look into.
+        """
         good = state is not None and state.get("v") == STATE_VERSION
         self._digest: bytes = state["digest"] if good and state is not None else b""
         self._until: float = state["until"] if good and state is not None else 0.0
         self._forget_after = forget_after
         self._now = now
+        self._digested = digest
 
     def on_item(self, value: Record) -> tuple[Iterable[Remembered], bool]:
         """Compare with the last digest and keep this one."""
-        digest = blake3(value.value).digest(DIGEST_BYTES)
-        repeat = digest == self._digest
-        self._digest = digest
+        digest = self._digested(value)
+        repeat = digest != b"" and digest == self._digest
+        self._digest = digest or self._digest
         self._until = (self._now() + self._forget_after).timestamp()
         return [Remembered(value, digest, repeat)], StatefulLogic.RETAIN
 
@@ -67,6 +76,11 @@ class LastDigest(StatefulLogic[Record, Remembered, dict[str, Any]]):
         return {"v": STATE_VERSION, "digest": self._digest, "until": self._until}
 
 
+def digest_of(record: Record) -> bytes:
+    """What tells one record's bytes from another's."""
+    return blake3(record.value).digest(DIGEST_BYTES)
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -75,6 +89,7 @@ def _now() -> datetime:
 def remember(
     step_id: str,
     up: KeyedStream[Record],
+    attempts: Attempts,
     forget_after: timedelta = FORGET_AFTER,
     now: Callable[[], datetime] = _now,
 ) -> KeyedStream[Remembered]:
@@ -83,8 +98,13 @@ def remember(
     Bytewax runs the keys of a batch in the order of their names; the last step puts the batch back in
     order, so that two strategies of one lineage are not swapped.
     """
+    counted = attempts.each("remember", digest_of, lambda record: record.origin)
+
+    def digest(record: Record) -> bytes:
+        return b"" if attempts.is_quarantined(record.origin) else counted(record)
+
     keyed = op.map("by_strategy", up, lambda item: (strategy_of(item[1]), item[1]))
-    marked = op.stateful("stateful", keyed, lambda state: LastDigest(state, forget_after, now))
+    marked = op.stateful("stateful", keyed, lambda state: LastDigest(state, forget_after, now, digest))
     return op.flat_map_batch("arrival", marked, lambda batch: sorted(batch, key=_arrival))
 
 

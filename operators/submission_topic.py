@@ -25,7 +25,7 @@ from dagmanager.kafka.answers import Heard
 from dagmanager.kafka.options import KafkaAddress, client, consumer_options
 from dagmanager.kafka.progress import PartitionProgress, TopicProgress
 from operators.partition_share import PartitionShare
-from operators.topic_watch import EVERY_S, TopicWatch, other_topic
+from operators.topic_watch import EVERY_S, TopicWatch, other_topic, unheard
 
 logger = logging.getLogger("dagmanager.flow")
 
@@ -72,9 +72,8 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
         self._complaints: set[int] = set()
         self._closed = False
         self._partition = partition
-        self._consumer = client(
-            Consumer, {**consumer_options(at.address), "error_cb": Heard(at.address.servers)}
-        )
+        options = {**consumer_options(at.address), "error_cb": Heard(at.address)}
+        self._consumer = client(Consumer, options, at.address.setting)
         self._consumer.assign([partition])
 
     def next_batch(self) -> Iterable[Keyed]:
@@ -153,10 +152,13 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
     raises `UnavailableError` when no broker answers then.
     """
 
-    def __init__(self, at: SubmissionsAt, stopping: Callable[[], bool]) -> None:
-        """Asks nobody yet."""
+    def __init__(
+        self, at: SubmissionsAt, stopping: Callable[[], bool], waits: Callable[[str], None] = unheard
+    ) -> None:
+        """Asks nobody yet. `waits` hears why no broker answers, and `""` when one does again."""
         self._at = at
         self._stopping = stopping
+        self._waits = waits
         self._admin = KafkaAdmin(at.address)
         self._lock = threading.Lock()
         self._found: TopicInfo | None = None
@@ -175,7 +177,7 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
         place = TopicPartition(self._at.topic, number, offset)
         with self._lock:
             if self._watch is None:
-                self._watch = TopicWatch(self._admin, found, self._at.watch_s)
+                self._watch = TopicWatch(self._admin, found, self._at.watch_s, waits=self._waits)
             part = TopicPartitionReader(self._at, place, found.topic_id, self._watch, self._stopping)
             self._parts.append(part)
         return part

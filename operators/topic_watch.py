@@ -30,6 +30,10 @@ EVERY_S: Final = 3.0
 ABSENCES: Final = 2
 
 
+def unheard(_: str) -> None:
+    """Nobody asks."""
+
+
 class TopicWatch:
     """Shared by the partitions of a source, which may be in several threads."""
 
@@ -39,8 +43,10 @@ class TopicWatch:
         expected: TopicInfo,
         every_s: float = EVERY_S,
         clock: Callable[[], float] = time.monotonic,
+        waits: Callable[[str], None] = unheard,
     ) -> None:
-        """`expected` is the topic as it was at the start; the first question comes after `every_s`."""
+        """`expected` is the topic as it was at the start; the first question comes after `every_s`. `waits`
+        hears why no broker answers, and `""` when one does again."""
         self._admin = admin
         self._expected = expected
         self._every_s = every_s
@@ -49,6 +55,7 @@ class TopicWatch:
         self._asked: Future[TopicDescription] | None = None
         self._absences = 0
         self._grown = False
+        self._waits = waits
         self._lost: InputLostError | None = None
         self._lock = threading.Lock()
         self.reachable = True
@@ -97,6 +104,7 @@ class TopicWatch:
             if self.reachable:
                 away = self._admin.heard.unavailable("asking for the submissions topic", error)
                 logger.warning("%s: reading goes on when it answers", away)
+                self._waits(str(away))
             self.reachable = False
             return
         self._answered()
@@ -111,6 +119,7 @@ class TopicWatch:
     def _answered(self) -> None:
         if not self.reachable:
             logger.info("Kafka at %s answers again", self._admin.address.servers)
+            self._waits("")
         self.reachable = True
 
     def _lose(self, message: str) -> None:

@@ -95,3 +95,8 @@ def test_how_far_the_topic_is_read_is_told_as_far_as_it_is_known() -> None:
     assert [told("dagmanager_submissions_lag", each) for each in "045"] == [4, None, None]
     assert [told("dagmanager_submissions_offset", each) for each in "045"] == [3, 9, None]
     assert registry.get_sample_value("dagmanager_kafka_reachable") == 0
+
+
+def test_a_dropped_event_counts_by_channel(observer: PrometheusObserver) -> None:
+    observer.event_dropped("queue")
+    assert value(observer, "dagmanager_events_dropped_total", channel="queue") == 1

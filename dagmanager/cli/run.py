@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 
 from dagmanager.cli.arguments import Parser
@@ -26,12 +27,17 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does not return: the process goes on as the flow."""
+    """Does not return: the process goes on as the flow.
+
+    A signal on the way waits for the flow, which unblocks it and drains: a new interpreter without a
+    handler would answer with a traceback, or die.
+    """
     words = [sys.executable, "-m", "flows.run"]
     for option in RUN_OPTIONS:
         value = getattr(args, option.flag.lstrip("-").replace("-", "_"))
         if value is not None:
             words += [option.flag, str(value)]
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, words)

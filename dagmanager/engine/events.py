@@ -61,6 +61,7 @@ class QueueChange(msgspec.Struct, frozen=True):
 
 
 BASE: Final = Scope()
+_LISTS: Final = "q:"
 
 
 def queue_updated(
@@ -97,7 +98,7 @@ def queue_updated(
     return _row(
         channel=QUEUE_CHANNEL,
         event_id=idempotency_key + mark,
-        stream=f"q:{joined}:{key.interval}:{match_mode}{scope.text()}{mark}",
+        stream=f"{_LISTS}{joined}:{key.interval}:{match_mode}{scope.text()}{mark}",
         message_key=",".join(tags),
         payload=payload | scope.fields() | {"ts": timestamp(moment.at_ms)},
         at_ms=moment.at_ms,
@@ -162,6 +163,12 @@ def sentinel_weight_updated(
         payload=payload | scope.fields() | {"ts": timestamp(moment.at_ms)},
         at_ms=moment.at_ms,
     )
+
+
+def says_all(event: OutboxRow) -> bool:
+    """Whether it holds all that its stream has to say. A full list does; a step in a queue's life does not,
+    nor does a weight: versions brought by one strategy id share a stream, each with its own."""
+    return event.stream.startswith(_LISTS)
 
 
 def timestamp(at_ms: int) -> str:

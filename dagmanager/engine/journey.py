@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dagmanager.dag.model import CanonicalDag, Envelope, Record, Submission
+from dagmanager.dag.model import CanonicalDag, Envelope, Origin, Record, Submission
 from dagmanager.engine.outcome import Outcome
 from dagmanager.engine.plan import Plan
 from dagmanager.engine.ports import Known, Pulse
@@ -16,7 +16,8 @@ from dagmanager.errors import Rejection
 class Refused(msgspec.Struct, frozen=True):
     """A record that is no good submission: it travels on as a value, so that order is kept.
 
-    `attempts`: how often it was tried; more than once only when the process died at it.
+    `attempts`: how often it was tried; more than once only when the process died at it. `withheld`: its
+    letter comes without its bytes, because burying them is what kills.
     """
 
     record: Record
@@ -24,6 +25,7 @@ class Refused(msgspec.Struct, frozen=True):
     rejection: Rejection
     world_id: str = ""
     attempts: int = 1
+    withheld: bool = False
 
 
 class Canonicalized(msgspec.Struct, frozen=True):
@@ -71,8 +73,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A record that leaves: key, headers and value as they will stand on a topic."""
+    """A record that leaves: key, headers and value as they will stand on a topic.
+
+    `origin`: the record that it answers, which is to blame when writing it kills the process.
+    """
 
     key: str
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
+    origin: Origin | None = None

@@ -49,8 +49,9 @@ class KafkaAdmin:
         library does not take."""
         self.address = address
         self._chunk = chunk
-        self.heard = Heard(address.servers)
-        self._client = client(AdminClient, {**admin_options(address), "error_cb": self.heard})
+        self.heard = Heard(address)
+        options = {**admin_options(address), "error_cb": self.heard}
+        self._client = client(AdminClient, options, address.setting)
         self._limits = {"request_timeout": address.request_s, "operation_timeout": address.request_s}
 
     def brokers(self) -> int:

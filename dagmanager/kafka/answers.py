@@ -8,6 +8,7 @@ from typing import Final
 from confluent_kafka import KafkaError
 
 from dagmanager.errors import UnavailableError
+from dagmanager.kafka.options import KafkaAddress
 
 HEARD_FOR_S: Final = 30.0
 ABSENT: Final = frozenset(
@@ -32,9 +33,9 @@ FORBIDDEN: Final = frozenset(
 class Heard:
     """What a client last said of its connections: a request's timeout alone does not tell why."""
 
-    def __init__(self, servers: str) -> None:
+    def __init__(self, address: KafkaAddress) -> None:
         """Nothing heard of these servers."""
-        self._servers = servers
+        self._address = address
         self._code = 0
         self._text = ""
         self._at = -HEARD_FOR_S
@@ -55,8 +56,22 @@ class Heard:
 
     def unavailable(self, doing: str, error: KafkaError | None = None) -> UnavailableError:
         """The error to raise: what we were doing, what the library answered, and why it thinks so."""
+        if error is not None and error.code() in FORBIDDEN:
+            self(error)
         parts = [error.str() if error is not None else "no answer in time", self.reason()]
-        if (error is not None and error.code() in FORBIDDEN) or self.is_forbidden():
-            parts.append("check the credentials in kafka_options and this principal's ACLs")
+        if self.is_forbidden():
+            parts.append(f"check the credentials in {self._address.setting} and this principal's ACLs")
+        elif self._is_cut_short():
+            parts.append(
+                "its connections are closed as soon as they are made: it is coming up or going down, or its "
+                f"listener is of another security.protocol than {self._address.setting} says"
+            )
         told = "; ".join(dict.fromkeys(part for part in parts if part))
-        return UnavailableError(f"Kafka at {self._servers} ({doing}): {told}")
+        return UnavailableError(f"Kafka at {self._address.servers} ({doing}): {told}")
+
+    def _is_cut_short(self) -> bool:
+        """Somebody took our connections, and had no word for us: of one refused or timed out, and of words
+        that are refused, the library tells. A listener with TLS or SASL does that to whoever comes without."""
+        return bool(self.reason()) and (
+            self._code == KafkaError._ALL_BROKERS_DOWN or "SSL handshake failed" in self._text
+        )

@@ -84,14 +84,16 @@ _PRODUCER: Final[Mapping[str, Any]] = {
 class KafkaAddress(msgspec.Struct, frozen=True):
     """A cluster and how patient we are with it.
 
-    `servers` as in `bootstrap.servers`; `options` are the user's own (security, tuning). A request
-    unanswered for `request_s` seconds, or a delivery for `delivery_s`, counts as failed.
+    `servers` as in `bootstrap.servers`; `options` are the user's own (security, tuning), and `setting` is
+    the field that holds them. A request unanswered for `request_s` seconds, or a delivery for
+    `delivery_s`, counts as failed.
     """
 
     servers: str
     options: Mapping[str, str] = {}
     request_s: float = REQUEST_S
     delivery_s: float = DELIVERY_S
+    setting: str = "kafka_options"
 
     def __repr__(self) -> str:
         """Without the options: they hold passwords."""
@@ -122,20 +124,24 @@ def producer_options(address: KafkaAddress) -> dict[str, Any]:
     return _joined(address, {**_PRODUCER, **limits}, writing)
 
 
-def client(make: Callable[[dict[str, Any]], Client], options: dict[str, Any]) -> Client:
+def client(
+    make: Callable[[dict[str, Any]], Client], options: dict[str, Any], setting: str = "kafka_options"
+) -> Client:
     """A client with these options; `SettingsError` when the library does not know or take one."""
     try:
         return make(options)
     except (KafkaException, TypeError, ValueError) as error:
         told = error.args[0].str() if isinstance(error, KafkaException) else str(error)
-        msg = f"kafka_options: {told}"
+        msg = f"{setting}: {told}"
         raise SettingsError(msg) from error
 
 
 def _joined(address: KafkaAddress, ours: Mapping[str, Any], fixed: tuple[str, ...]) -> dict[str, Any]:
     taken = sorted(RESERVED.intersection(address.options))
     if taken:
-        msg = f"kafka_options: {taken[0]} cannot be set: a promise depends on it, or it has its own setting"
+        msg = (
+            f"{address.setting}: {taken[0]} cannot be set: a promise depends on it, or it has its own setting"
+        )
         raise SettingsError(msg)
     promises = {name: FIXED[name] for name in fixed}
     return {**_EVERYONE, **ours, **address.options, **promises, "bootstrap.servers": address.servers}

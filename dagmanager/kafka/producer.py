@@ -24,7 +24,7 @@ class KafkaProducer:
     def __init__(self, address: KafkaAddress) -> None:
         """Connects in the background. `SettingsError` for options that the library does not take."""
         self.address = address
-        self._heard = Heard(address.servers)
+        self._heard = Heard(address)
         self._lock = threading.Lock()
         self._client: Producer | None = self._connected()
 
@@ -106,7 +106,8 @@ class KafkaProducer:
         return self._heard.unavailable(f"writing to topic {topic}")
 
     def _connected(self) -> Producer:
-        return client(Producer, {**producer_options(self.address), "error_cb": self._heard})
+        options = {**producer_options(self.address), "error_cb": self._heard}
+        return client(Producer, options, self.address.setting)
 
 
 def _noting(failed: Failures, position: int) -> Callable[[KafkaError | None, Message], None]:

@@ -44,7 +44,7 @@ class WholeTopic:
         """Of a topic that is there, with so many partitions. May block, once for each of them."""
         self.topic = topic
         self._address = address
-        self._heard = Heard(address.servers)
+        self._heard = Heard(address)
         options = consumer_options(address) | {"enable.partition.eof": True, "error_cb": self._heard}
         self._consumer = client(Consumer, options)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from dagmanager.engine.rows import OutboxRow
 from dagmanager.kafka.producer import KafkaProducer
@@ -21,11 +21,14 @@ class KafkaEvents:
     the graph; raising the topic's `max.message.bytes` lets the next change of the same set through.
     """
 
-    def __init__(self, producer: KafkaProducer, topic_of: Mapping[str, str]) -> None:
-        """`topic_of` maps a channel to its topic; an empty or absent one turns the channel off."""
+    def __init__(
+        self, producer: KafkaProducer, topic_of: Mapping[str, str], dropped: Callable[[str], None]
+    ) -> None:
+        """`topic_of` maps a channel to its topic; an empty or absent one turns the channel off. `dropped`
+        hears the channel of each event that is."""
         self._producer = producer
         self._topic_of = topic_of
-        self.dropped = 0
+        self._dropped = dropped
 
     def publish(self, events: Sequence[OutboxRow]) -> None:
         """All acknowledged, in order, before it returns; `UnavailableError` otherwise."""
@@ -35,7 +38,7 @@ class KafkaEvents:
         ]
         for position in self._producer.deliver(records):
             event = due[position]
-            self.dropped += 1
+            self._dropped(event.channel)
             logger.error(
                 "event %s has %d bytes, more than topic %s takes: dropped",
                 event.event_id[:200],

@@ -100,7 +100,7 @@ def check_topics(admin: KafkaAdmin, wanted: Sequence[OwnTopic], replication: int
         configs = admin.configs([own.topic for own in wanted if own not in missing])
     except UnavailableError as away:
         if admin.heard.is_forbidden():
-            raise SettingsError(str(away)) from away
+            raise SettingsError(f"{admin.address.setting}: {away}") from away
         raise
     errors = [] if create else [_is_missing(own) for own in missing]
     warnings: list[str] = []

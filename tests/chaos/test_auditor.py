@@ -232,9 +232,10 @@ def a_stream(evidence: Evidence) -> list[Announced]:
 SET = ("tags", "interval", "match_mode", "world_id", "execution_domain")
 
 
-def test_events_may_repeat_and_may_not_go_backwards(evidence: Evidence) -> None:
+def test_the_last_event_of_a_stream_may_repeat_and_none_may_go_backwards(evidence: Evidence) -> None:
     older, newer = a_stream(evidence)[-2:]
-    assert found(replace(evidence, events=[*evidence.events, older, newer])) == set()
+    assert found(replace(evidence, events=[*evidence.events, newer])) == set()
+    assert found(replace(evidence, events=[*evidence.events, older, newer])) == {Fault.BACKWARDS}
     assert found(replace(evidence, events=[*evidence.events, older])) == {Fault.BACKWARDS}
     late = [each for each in evidence.events if each is not older]
     assert found(replace(evidence, events=[*late, older, newer])) == {Fault.BACKWARDS}

@@ -13,27 +13,40 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import operators.remember
+import sinks.dead_letters
+import sinks.diff_chunks
 from dagmanager.dag.model import Record
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.journey import Refused
+from dagmanager.engine.journey import Message, Refused
 from dagmanager.engine.reading import Reader
 from dagmanager.errors import UnavailableError
 from flows.run import main
+from sinks.json_lines import JsonLinesPartition
 
-STEPS: Final[dict[str, type]] = {
-    "canonicalize": Reader,
-    "hash": Reader,
-    "lookup": Engine,
-    "classify": Engine,
-    "upsert": Engine,
+# Where a step's work is done.
+STEPS: Final[dict[str, tuple[object, str]]] = {
+    "remember": (operators.remember, "digest_of"),
+    "canonicalize": (Reader, "canonicalize"),
+    "hash": (Reader, "hash"),
+    "lookup": (Engine, "lookup"),
+    "classify": (Engine, "classify"),
+    "upsert": (Engine, "upsert"),
+    "diffs": (sinks.diff_chunks, "_line"),
+}
+SINKS: Final[dict[str, tuple[object, str]]] = {
+    "dead_letters": (sinks.dead_letters, "_line"),
+    "append": (JsonLinesPartition, "_append"),
 }
 
 
 def strategy_of(item: Any) -> str:
-    if isinstance(item, Refused):
-        return ""  # it only passes by
+    if isinstance(item, Refused | bytes):
+        return ""  # it only passes by, or is many
     if isinstance(item, Record):
         return (item.key or b"").decode()
+    if isinstance(item, Message):
+        return "" if b"quarantined" in item.value or not item.value else item.key
     holder = getattr(item, "envelope", None) or getattr(item, "submission", item)
     return str(holder.strategy_id)
 
@@ -53,12 +66,12 @@ def die(how: str) -> None:
 
 
 def deadly(call: Callable[..., Any], how: str, whom: Sequence[str]) -> Callable[..., Any]:
-    def step(self: object, given: Any, **more: Any) -> Any:
-        items = given if isinstance(given, list) else [given]
+    def step(*given: Any, **more: Any) -> Any:
+        items = given[-1] if isinstance(given[-1], list) else [given[-1]]
         meant = any(strategy_of(each) in whom for each in items)
         if meant and how != "kill after":
             die(how)
-        result = call(self, given, **more)
+        result = call(*given, **more)
         if meant and how == "kill after":
             die(how)
         return result
@@ -68,6 +81,6 @@ def deadly(call: Callable[..., Any], how: str, whom: Sequence[str]) -> Callable[
 
 if __name__ == "__main__":
     name, chosen, victims, *options = sys.argv[1:]
-    room = STEPS[name]
-    setattr(room, name, deadly(getattr(room, name), chosen, victims.split(",")))
+    room, where = (STEPS | SINKS)[name]
+    setattr(room, where, deadly(getattr(room, where), chosen, victims.split(",")))
     sys.exit(main(options))

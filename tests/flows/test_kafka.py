@@ -13,6 +13,7 @@ from bytewax.testing import run_main
 from confluent_kafka.admin import AdminClient
 
 from dagmanager.assembly import Assembled, embedded
+from dagmanager.connect import unheard
 from dagmanager.dag.model import Origin, Record, Submission
 from dagmanager.engine.chunks import merge
 from dagmanager.engine.ports import AdminEntry
@@ -74,7 +75,7 @@ class Site:
             Settings(),
             self.graph,
             KafkaTopics(KafkaAdmin(self.address)),
-            KafkaEvents(self.producer, channels),
+            KafkaEvents(self.producer, channels, unheard),
             KafkaAdminLog(self.producer, self.topics["admin_log_topic"]),
         )
 

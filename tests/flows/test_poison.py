@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
+from blake3 import blake3
 
 from tests.flows.poisoned import STEPS
 from tests.flows.strategies import node
@@ -129,6 +130,40 @@ def test_poisons_side_by_side_are_quarantined_one_after_the_other(folder: Path) 
     assert len(codes) <= 2 * 3 + 1
     assert_only_these_are_quarantined(folder, set(whom.split(",")))
     assert first_answers(folder) == [f"s{number}" for number in range(COUNT)]
+
+
+def test_a_letter_that_kills_when_it_is_buried_is_buried_without_its_bytes(folder: Path) -> None:
+    given = b'{"strategy_id": "bad", "dag": {"nodes": 7}}'
+    before = (folder / "in.jsonl").read_bytes()
+    (folder / "in.jsonl").write_bytes(before + given + b"\n" + submission(COUNT))
+    codes, _ = supervised(folder, command(folder, "dead_letters", "kill", "bad"))
+    assert codes == [-signal.SIGKILL] * 3 + [0]
+    [letter] = letters(folder)
+    assert letter["value_base64"] == ""
+    headers = letter["headers"]
+    assert headers["attempts"] == "3"
+    assert "the last time in step dead_letters" in orjson.loads(headers["error"])["message"]
+    assert headers["value-length"] == str(len(given))
+    assert headers["value-digest"] == "blake3:" + blake3(given).hexdigest()
+    assert f"s{COUNT}" in {each["strategy_id"] for each in lines(folder)}
+
+
+def test_kills_while_a_sink_waits_for_its_disk_quarantine_nothing(folder: Path) -> None:
+    (folder / "away").touch()
+    words = command(folder, "append", "away", "")
+    for _ in range(4):
+        with subprocess.Popen(
+            words, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True
+        ) as killed:
+            assert killed.stderr
+            while "diffs: waiting for a store" not in (said := killed.stderr.readline()):
+                assert said, "it ended"
+            killed.kill()
+    (folder / "away").unlink()
+    done = process(folder, words)
+    assert done.returncode == 0, done.stderr
+    assert "died" not in done.stderr
+    assert {each["status"] for each in lines(folder)} == {"ok"}
 
 
 def test_a_poison_for_several_worlds_is_quarantined_whole(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 from dagmanager.assembly import embedded
+from dagmanager.engine.observer import Unobserved
 from dagmanager.errors import UnavailableError
 from dagmanager.graph.memory import MemoryGraph
 from dagmanager.settings.table import Settings
@@ -14,24 +14,39 @@ from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from dagmanager.topics.memory import MemoryTopics
 from flows.polling import Heartbeat, poll, poll_once
+from flows.tally import Tally
+from tests.kafka.topics import until
 
 
 class AwayGraph(MemoryGraph):
+    away = True
+
     def overdue_claims(self, limit: int) -> tuple[str, ...]:
-        raise UnavailableError("gone")
+        if self.away:
+            raise UnavailableError("gone")
+        return super().overdue_claims(limit)
 
 
 def test_a_store_that_is_away_is_tried_again_next_time() -> None:
     graph = AwayGraph(lambda: 1)
     parts = embedded(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
-    assert poll_once(parts.engine) == 0
+    assert poll_once(parts.engine) == "gone"
+
+
+def test_who_looks_at_the_heartbeat_sees_that_the_poll_finds_a_store_away_and_back(tmp_path: Path) -> None:
+    graph = AwayGraph(lambda: 1)
+    parts = embedded(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
+    tally = parts.engine.observer = Tally(Unobserved())
+    heartbeat = tmp_path / "heartbeat"
+    with poll(parts.engine, 0.01, threading.Event(), Heartbeat(heartbeat, tally.standing)):
+        until(lambda: heartbeat.exists() and heartbeat.read_text() == "waiting: poll: gone\n")
+        graph.away = False
+        until(lambda: heartbeat.read_text() == "ok\n")
 
 
 def test_the_heartbeat_is_touched_before_the_first_round(tmp_path: Path) -> None:
     parts = embedded(Settings(), MemoryGraph(lambda: 1), MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     heartbeat = tmp_path / "heartbeat"
     with poll(parts.engine, 60.0, threading.Event(), Heartbeat(heartbeat, lambda: "ok")):
-        deadline = time.monotonic() + 10
-        while not heartbeat.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(heartbeat.exists)
     assert heartbeat.read_text() == "ok\n"

@@ -51,6 +51,47 @@ def test_a_stop_before_the_run_began_drains_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_the_command_becomes_the_flow_drains_at_once(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """Python runs `sitecustomize` before a line of ours; the same process imports it twice."""
+    (tmp_path / "in.jsonl").write_bytes(b"{}\n")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"if 'flows.run' in sys.orig_argv: os.kill(os.getpid(), {number})\n"
+    )
+    done = interrupted(tmp_path, "run")
+    assert done.returncode == 0, done.stderr
+    assert "stopped before anything was read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_before_the_command_line_is_there_ends_it_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Stop:\n"
+        "    @staticmethod\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'dagmanager.cli.main': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Stop)\n"
+    )
+    done = interrupted(tmp_path, "run")
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def interrupted(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command line, with the folder's `sitecustomize`."""
+    surroundings = environment(folder)
+    surroundings["PYTHONPATH"] = f"{folder}{os.pathsep}{surroundings['PYTHONPATH']}"
+    command = [sys.executable, "-m", "dagmanager.cli", *words]
+    return subprocess.run(
+        command, cwd=ROOT, env=surroundings, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+
+
 def test_a_line_without_an_end_does_not_hold_up_a_stop(tmp_path: Path) -> None:
     with (tmp_path / "in.jsonl").open("wb") as file:
         file.truncate(1 << 38)  # takes minutes to read, and no room on disk

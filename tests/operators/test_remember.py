@@ -8,14 +8,15 @@ import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from operators.remember import LastDigest, Remembered, remember
+from operators.attempts import Attempts
+from operators.remember import LastDigest, Remembered, digest_of, remember
 from tests.flows.strategies import record
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def logic(state: dict[str, Any] | None = None) -> LastDigest:
-    return LastDigest(state, timedelta(hours=1), lambda: NOW)
+    return LastDigest(state, timedelta(hours=1), lambda: NOW, digest_of)
 
 
 def test_equal_bytes_of_a_strategy_are_marked_and_arrival_order_is_kept() -> None:
@@ -26,7 +27,7 @@ def test_equal_bytes_of_a_strategy_are_marked_and_arrival_order_is_kept() -> Non
     found: list[tuple[str, Remembered]] = []
     flow = Dataflow("test")
     source = op.input("input", flow, TestingSource([("any", each) for each in given], batch_size=10))
-    op.output("output", remember("remember", source), TestingSink(found))
+    op.output("output", remember("remember", source, Attempts()), TestingSink(found))
     run_main(flow)
     assert [each.record for _, each in found] == given
     assert [key for key, _ in found] == ["z", "a", "z", "z"]
@@ -44,3 +45,17 @@ def test_state_is_small_plain_and_expires() -> None:
     assert again.repeat
     ((fresh,), _) = logic(state | {"v": 0}).on_item(record(b"1", 1, "s"))
     assert not fresh.repeat
+
+
+def test_a_record_that_nobody_may_look_into_neither_repeats_nor_is_remembered() -> None:
+    quarantined = record(b"deadly", 1, "s")
+    mine = LastDigest(
+        None,
+        timedelta(hours=1),
+        lambda: NOW,
+        lambda given: b"" if given is quarantined else digest_of(given),
+    )
+    given = [quarantined, record(b"1", 2, "s"), quarantined, record(b"1", 3, "s")]
+    found = [remembered for each in given for remembered in mine.on_item(each)[0]]
+    assert [each.repeat for each in found] == [False, False, False, True]
+    assert mine.notify_at() == NOW + timedelta(hours=1)

@@ -300,8 +300,8 @@ def test_an_outage_stalls_the_reading_and_is_told_once(
 ) -> None:
     with KafkaServer(tmp_path / "broker", settings=SOON_BACK) as broker:
         topic = make(AdminClient({"bootstrap.servers": broker.address}), "t")
-        address = KafkaAddress(broker.address, request_s=1.0)
-        whole = SubmissionTopic(SubmissionsAt(address, topic, watch_s=0.05), lambda: False)
+        address, told = KafkaAddress(broker.address, request_s=1.0), list[str]()
+        whole = SubmissionTopic(SubmissionsAt(address, topic, watch_s=0.05), lambda: False, told.append)
         part = whole.build_part("input", "t/0", None)
         fill(broker.address, topic, [b"before"])
         some(part, 1)
@@ -315,4 +315,5 @@ def test_an_outage_stalls_the_reading_and_is_told_once(
         until(lambda: part.next_batch() == [] and whole.progress().reachable)
         part.close()
     assert [entry.levelname for entry in caplog.records if "reading goes on" in entry.message] == ["WARNING"]
+    assert [bool(reason) for reason in told] == [True, False]
     assert json.dumps(part.snapshot())

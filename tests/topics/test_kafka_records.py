@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from dagmanager.connect import unheard
 from dagmanager.engine.ports import AdminEntry, AdminLog, EventSink
 from dagmanager.engine.publish import publish_waiting
 from dagmanager.engine.rows import OutboxRow, OutboxState, TopicSpec
@@ -38,7 +39,7 @@ def test_events_go_to_the_topic_of_their_channel_in_order(
     kafka: str, kafka_admin: AdminClient, topic_prefix: str, producer: KafkaProducer
 ) -> None:
     queue, weight = (make(kafka_admin, f"{topic_prefix}{name}") for name in ("queue", "weight"))
-    events: EventSink = KafkaEvents(producer, {"queue": queue, "sentinel_weight": weight})
+    events: EventSink = KafkaEvents(producer, {"queue": queue, "sentinel_weight": weight}, unheard)
     events.publish([an_event(1), an_event(2, "sentinel_weight"), an_event(3)])
     events.publish([])
     assert [(message.key(), message.value()) for message in read(kafka, queue)] == [
@@ -49,7 +50,7 @@ def test_events_go_to_the_topic_of_their_channel_in_order(
 
 
 def test_a_channel_without_topic_is_off(kafka: str, producer: KafkaProducer) -> None:
-    KafkaEvents(producer, {"queue": ""}).publish([an_event(1), an_event(2, "sentinel_weight")])
+    KafkaEvents(producer, {"queue": ""}, unheard).publish([an_event(1), an_event(2, "sentinel_weight")])
 
 
 def test_an_oversized_event_is_dropped_told_of_and_blocks_nothing(
@@ -60,19 +61,20 @@ def test_an_oversized_event_is_dropped_told_of_and_blocks_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     queue = make(kafka_admin, f"{topic_prefix}queue", max_message_bytes="1000")
-    events = KafkaEvents(producer, {"queue": queue})
+    dropped: list[str] = []
+    events = KafkaEvents(producer, {"queue": queue}, dropped.append)
     graph = MemoryGraph(lambda: 1)
     graph.transact(lambda tx: tx.put([an_event(1), an_event(2, size=5_000), an_event(3)]))
     publish_waiting(graph, events)
     assert values(kafka, queue)[-1] == b"3"
     assert b"1" in values(kafka, queue)
     assert graph.waiting_events(10) == ()
-    assert events.dropped == 1
+    assert dropped == ["queue"]
     assert "event e2 has 5000 bytes" in caplog.text
 
 
 def test_events_stay_in_the_outbox_while_the_broker_is_away() -> None:
-    events = KafkaEvents(KafkaProducer(KafkaAddress(NOWHERE, delivery_s=1.0)), {"queue": "q"})
+    events = KafkaEvents(KafkaProducer(KafkaAddress(NOWHERE, delivery_s=1.0)), {"queue": "q"}, unheard)
     graph = MemoryGraph(lambda: 1)
     graph.transact(lambda tx: tx.put([an_event(1)]))
     with pytest.raises(UnavailableError):

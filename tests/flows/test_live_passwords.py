@@ -1,0 +1,156 @@
+"""The flow on a broker that asks who it is: let in, turned away in one line, or locked out while it runs."""
+
+from __future__ import annotations
+
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from servers.guarded_kafka import MECHANISM, GuardedKafka, make_certificate
+from servers.launch import Launch
+from tests.flows.sites import TIMEOUT_S, LiveSite
+from tests.flows.test_poison import submission
+from tests.kafka.topics import until
+
+USER, PASSWORD = "flow", "right-password"
+TURNED_AWAY = "check the credentials in kafka_options and this principal's ACLs"
+OTHER_LISTENER = "its listener is of another security.protocol than kafka_options says"
+Options = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def broker(launch: Launch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedKafka]:
+    with GuardedKafka(tmp_path_factory.mktemp("guarded"), launch=launch) as started:
+        started.admit(USER, PASSWORD)
+        yield started
+
+
+@pytest.fixture
+def site(broker: GuardedKafka, tmp_path: Path) -> Iterator[LiveSite]:
+    """Its tests send and read at the listener that is open to everybody."""
+    found = LiveSite(tmp_path, broker.address, f"t{uuid.uuid4().hex[:10]}.")
+    yield found
+    found.end()
+
+
+def options(broker: GuardedKafka, protocol: str) -> Options:
+    """What `kafka_options` says when all is well."""
+    given = {"security.protocol": protocol, "sasl.mechanism": MECHANISM}
+    given |= {"sasl.username": USER, "sasl.password": PASSWORD, "ssl.ca.location": str(broker.certificate)}
+    return given
+
+
+def at(broker: GuardedKafka, listener: str) -> str:
+    addresses = {"SASL_PLAINTEXT": broker.password_address, "SASL_SSL": broker.tls_address}
+    return addresses.get(listener, broker.address)
+
+
+def send_one(site: LiveSite, number: int) -> None:
+    world = site.prefix.removesuffix(".").encode()
+    site.send(submission(number).replace(b'["w"]', b'["%s"]' % world), key=b"s%d" % number)
+
+
+def told(site: LiveSite) -> list[tuple[str, str]]:
+    return [(each["strategy_id"], each["status"]) for each in site.answers()]
+
+
+@pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
+def test_with_the_right_password_records_are_read_and_answered(
+    protocol: str, broker: GuardedKafka, site: LiveSite
+) -> None:
+    there = at(broker, protocol)
+    site.settings = {"kafka_dsn": there, "controlbus_dsn": there, "kafka_options": options(broker, protocol)}
+    process = site.begin()
+    until(site.is_up)
+    send_one(site, 1)
+    until(lambda: told(site) == [("s1", "ok")])
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(TIMEOUT_S) == 0, site.log()
+    assert len(site.found("controlbus_queue_topic")) >= 1
+    assert PASSWORD not in site.log()
+
+
+@pytest.mark.parametrize(
+    ("listener", "protocol", "changed", "code", "words"),
+    [
+        ("SASL_PLAINTEXT", "SASL_PLAINTEXT", {"sasl.password": "wrong"}, 2, "invalid credentials"),
+        ("SASL_SSL", "SASL_SSL", {"sasl.password": "wrong"}, 2, "invalid credentials"),
+        ("SASL_SSL", "SASL_SSL", {"sasl.username": "nobody"}, 2, "invalid credentials"),
+        ("SASL_SSL", "SASL_SSL", {"sasl.mechanism": "PLAIN"}, 2, f"supported mechanisms: {MECHANISM}"),
+        ("SASL_SSL", "SASL_SSL", {"ssl.ca.location": "other"}, 2, "certificate could not be verified"),
+        ("PLAINTEXT", "SASL_PLAINTEXT", {}, 2, "not valid in current SASL state"),
+        ("PLAINTEXT", "SASL_SSL", {}, 4, "connecting to a PLAINTEXT broker listener?"),
+        ("SASL_PLAINTEXT", "PLAINTEXT", {}, 4, "brokers are down"),
+        ("SASL_SSL", "PLAINTEXT", {}, 4, "brokers are down"),
+        ("SASL_SSL", "SASL_PLAINTEXT", {}, 4, "brokers are down"),
+    ],
+)
+def test_who_is_turned_away_at_the_start_is_told_why_and_which_setting_to_look_at(
+    listener: str,
+    protocol: str,
+    changed: Options,
+    code: int,
+    words: str,
+    broker: GuardedKafka,
+    site: LiveSite,
+) -> None:
+    """A listener that just hangs up may be one that is starting: that is an outage (4), with a hint."""
+    given = options(broker, protocol) | changed
+    if "ssl.ca.location" in changed:
+        given["ssl.ca.location"] = str(site.folder / "other.pem")
+        make_certificate(site.folder / "other.pem", site.folder / "other.key")
+    site.settings = {"kafka_dsn": at(broker, listener), "kafka_options": given, "kafka_request_seconds": 2}
+    ended, said = site.refused()
+    assert ended == code, said
+    assert said.startswith("error: kafka_options: Kafka at " if code == 2 else "error: Kafka at ")
+    assert words in said
+    assert said.endswith(TURNED_AWAY if code == 2 else OTHER_LISTENER)
+    assert PASSWORD not in said
+
+
+def test_the_controlbus_is_another_cluster_with_credentials_of_its_own(
+    broker: GuardedKafka, site: LiveSite
+) -> None:
+    wrong = options(broker, "SASL_SSL") | {"sasl.password": "wrong"}
+    site.settings = {"controlbus_dsn": broker.tls_address, "controlbus_options": wrong}
+    site.settings["kafka_request_seconds"] = 2
+    code, said = site.refused()
+    assert code == 2
+    assert said.startswith(f"error: controlbus_options: Kafka at {broker.tls_address} ")
+    site.settings["controlbus_options"] = {"sasl.pasword": "x"}
+    code, said = site.refused()
+    assert (code, said.split(": ")[:2]) == (2, ["error", "controlbus_options"])
+    assert '"sasl.pasword"' in said
+
+
+def test_a_flow_that_is_locked_out_waits_says_so_and_goes_on_when_it_is_let_in_again(
+    broker: GuardedKafka, site: LiveSite
+) -> None:
+    user, password = "passing", "until-expelled"
+    broker.admit(user, password)
+    site.settings = {
+        "kafka_dsn": broker.password_address,
+        "controlbus_dsn": broker.password_address,
+        "kafka_request_seconds": 2,
+        "kafka_options": options(broker, "SASL_PLAINTEXT")
+        | {"sasl.username": user, "sasl.password": password},
+    }
+    process = site.begin()
+    until(site.is_up)
+    send_one(site, 1)
+    until(lambda: told(site) == [("s1", "ok")])
+    broker.expel(user)
+    until(lambda: TURNED_AWAY in site.log())
+    until(lambda: (site.folder / "alive").read_text().startswith("waiting: input: Kafka at "))
+    send_one(site, 2)
+    assert process.poll() is None, site.log()
+    broker.admit(user, password)
+    until(lambda: told(site) == [("s1", "ok"), ("s2", "ok")])
+    until(lambda: "answers again" in site.log())
+    until(lambda: (site.folder / "alive").read_text() == "ok\n")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(TIMEOUT_S) == 0, site.log()
+    assert "Traceback" not in site.log()

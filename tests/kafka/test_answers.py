@@ -1,0 +1,41 @@
+"""What a client has heard of its connections, in the words of the error that is raised."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import KafkaError
+
+from dagmanager.kafka.answers import FORBIDDEN, Heard
+from dagmanager.kafka.options import KafkaAddress
+
+ADDRESS = KafkaAddress("k:1", {"sasl.password": "hunter2"}, setting="controlbus_options")
+ADVICE = "check the credentials in controlbus_options and this principal's ACLs"
+HINT = "or its listener is of another security.protocol than controlbus_options says"
+
+
+@pytest.mark.parametrize("code", sorted(FORBIDDEN))
+def test_a_refusal_of_rights_is_known_as_one_and_names_the_setting(code: int) -> None:
+    answered, complained = Heard(ADDRESS), Heard(ADDRESS)
+    complained(KafkaError(code))
+    for heard, error in ((answered, KafkaError(code)), (complained, KafkaError(KafkaError._TIMED_OUT))):
+        told = str(heard.unavailable("asking", error))
+        assert heard.is_forbidden()
+        assert told.startswith("Kafka at k:1 (asking): ")
+        assert told.endswith(ADVICE)
+        assert "hunter2" not in told
+
+
+def test_a_broker_that_hangs_up_without_a_word_may_be_of_another_protocol() -> None:
+    heard = Heard(ADDRESS)
+    assert HINT not in str(heard.unavailable("asking"))
+    heard(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert HINT in str(heard.unavailable("asking"))
+    assert not heard.is_forbidden()
+
+
+def test_a_broker_that_is_away_is_just_that() -> None:
+    heard = Heard(ADDRESS)
+    heard(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
+    heard(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    told = str(heard.unavailable("asking"))
+    assert told == "Kafka at k:1 (asking): no answer in time; Connection refused"
