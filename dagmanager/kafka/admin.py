@@ -17,12 +17,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, b
 )
 
 from dagmanager.engine.ports import TopicInfo
+from dagmanager.errors import UnavailableError
 from dagmanager.kafka.answers import ABSENT, Heard
 from dagmanager.kafka.options import KafkaAddress, admin_options, client
 
 T = TypeVar("T")
 
 CHUNK: Final = 500
+NO_TOPIC: Final = "."
 # A controller takes 10,000 metadata records in one request; more of them fail the whole request.
 RECORDS_MAX: Final = 9_000
 # What the library itself may need on top before it gives a request up.
@@ -55,13 +57,20 @@ class KafkaAdmin:
         self._limits = {"request_timeout": address.request_s, "operation_timeout": address.request_s}
 
     def brokers(self) -> int:
-        """How many are up."""
-        found = self._told(
-            self._client.describe_cluster(request_timeout=self.address.request_s), "asking for its brokers"
-        )
-        if isinstance(found, KafkaError):
-            raise self.heard.unavailable("asking for its brokers", found)
-        return len(found.nodes)
+        """How many are up; `UnavailableError` when none is, as for one that has just come back.
+
+        Asked together with a name that no topic can have: to an answer of neither brokers nor topics
+        the library aborts the process, when it is that of `describe_cluster`.
+        """
+        try:
+            found = len(self._client.list_topics(NO_TOPIC, timeout=self.address.request_s).brokers)
+        except KafkaException as answer:
+            self._client.poll(0)  # complaints of its connections come only when they are asked for
+            raise self.heard.unavailable("asking for its brokers", answer.args[0]) from answer
+        if not found:
+            msg = f"Kafka at {self.address.servers} (asking for its brokers): it knows of none yet"
+            raise UnavailableError(msg)
+        return found
 
     def describing(self, topic: str) -> Future[TopicDescription]:
         """A request on its way, for those who must not wait."""

@@ -1,0 +1,57 @@
+"""A broker that was held up is fenced when it comes back: it answers, and tells of no brokers at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from dagmanager.engine.rows import TopicSpec
+from dagmanager.kafka.admin import KafkaAdmin
+from dagmanager.kafka.options import KafkaAddress
+from dagmanager.topics.kafka import KafkaTopics
+from servers.kafka import KafkaServer
+from tests.kafka.topics import PATIENCE_S, SOON_BACK, until
+
+ROOT = Path(__file__).resolve().parents[2]
+# Longer than a session lasts there.
+HELD_UP_S = 2.5
+AFTERWARDS_S = 2.0
+# A process of its own: an abort would end that of the tests.
+ASKING = """
+import sys
+from threading import Event, Thread
+from dagmanager.errors import UnavailableError
+from dagmanager.kafka.admin import KafkaAdmin
+from dagmanager.kafka.options import KafkaAddress
+
+admin, over = KafkaAdmin(KafkaAddress(sys.argv[1], request_s=5.0)), Event()
+Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+while not over.is_set():
+    try:
+        assert admin.brokers() == 1
+        assert set(admin.describe(["a", "b"])) == {"a"}
+    except UnavailableError:
+        pass
+"""
+
+
+def test_a_fenced_broker_ends_no_process_and_still_knows_its_topics(kafka: str, tmp_path: Path) -> None:
+    """`kafka` is there so that the jars are."""
+    with KafkaServer(tmp_path / "broker", settings=SOON_BACK) as broker:
+        topics = KafkaTopics(KafkaAdmin(KafkaAddress(broker.address)))
+        topics.create({"a": TopicSpec(1, 1, -1)})
+        until(lambda: "a" in topics.describe(["a"]))
+        command = [sys.executable, "-c", ASKING, broker.address]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(3):
+            time.sleep(AFTERWARDS_S)
+            broker.pause()
+            time.sleep(HELD_UP_S)
+            broker.resume()
+        time.sleep(AFTERWARDS_S)
+        _, said = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, said) == (0, "")
