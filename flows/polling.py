@@ -47,6 +47,7 @@ def poll(
             away = poll_once(engine)
             if waiting != bool(away):
                 waiting = bool(away)
+                _say(away)
                 engine.observer.waiting("poll", away)
             beat()
             due_s = time.monotonic() + seconds
@@ -73,7 +74,6 @@ def poll_once(engine: Engine) -> str:
         finished = engine.finish_overdue()
         engine.publish()
     except DagManagerError as away:
-        logger.warning("the poll found a store away: %s", away)
         return str(away)
     if finished:
         logger.info("finished %d claims that others had left behind", finished)
@@ -86,9 +86,16 @@ def _watch(engine: Engine) -> str:
         if engine.find_lost():
             engine.publish()
     except DagManagerError as away:
-        logger.warning("the watch over topics found a store away: %s", away)
         return str(away)
     return ""
+
+
+def _say(away: str) -> None:
+    """Once when a wait begins and once when it ends: an outage may last for hours of rounds."""
+    if away:
+        logger.warning("the poll found a store away: %s", away)
+    else:
+        logger.info("the poll: the store is back")
 
 
 class Heartbeat:

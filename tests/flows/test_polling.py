@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
+
+import pytest
 
 from dagmanager.assembly import embedded
 from dagmanager.engine.observer import Unobserved
@@ -20,8 +23,10 @@ from tests.kafka.topics import until
 
 class AwayGraph(MemoryGraph):
     away = True
+    asked = 0
 
     def overdue_claims(self, limit: int) -> tuple[str, ...]:
+        self.asked += 1
         if self.away:
             raise UnavailableError("gone")
         return super().overdue_claims(limit)
@@ -42,6 +47,18 @@ def test_who_looks_at_the_heartbeat_sees_that_the_poll_finds_a_store_away_and_ba
         until(lambda: heartbeat.exists() and heartbeat.read_text() == "waiting: poll: gone\n")
         graph.away = False
         until(lambda: heartbeat.read_text() == "ok\n")
+
+
+def test_an_outage_of_many_rounds_is_told_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
+    graph = AwayGraph(lambda: 1)
+    parts = embedded(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
+    with caplog.at_level(logging.INFO, "dagmanager"), poll(parts.engine, 0.001, threading.Event()):
+        until(lambda: graph.asked > 5)
+        graph.away = False
+        until(lambda: len(caplog.messages) > 1)
+        asked = graph.asked
+        until(lambda: graph.asked > asked + 5)
+    assert caplog.messages == ["the poll found a store away: gone", "the poll: the store is back"]
 
 
 def test_the_heartbeat_is_touched_before_the_first_round(tmp_path: Path) -> None:
