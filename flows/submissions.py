@@ -65,6 +65,15 @@ class Sinks:
     queue_events: Sink[tuple[str, None]]
 
 
+@dataclass(frozen=True)
+class TopicEnds:
+    """Both ends of the flow on Kafka, and how its steps wait for a store."""
+
+    source: SubmissionTopic
+    sinks: Sinks
+    patience: Patience
+
+
 def build(
     assembled: Assembled,
     source: Source[tuple[str, Record]],
@@ -129,16 +138,21 @@ def from_topics(
     kept: Kept | None = None,
 ) -> tuple[Dataflow, SubmissionTopic]:
     """Kafka in, Kafka out; the source beside it tells how far it has read."""
-    engine, names, kept = assembled.engine, broker.names, kept or Kept()
-    patience = _patience(engine, stopping)
+    kept = kept or Kept()
+    ends = topic_ends(assembled.engine, broker, stopping, kept)
+    return build(assembled, ends.source, ends.sinks, ends.patience, reader, kept.attempts), ends.source
+
+
+def topic_ends(engine: Engine, broker: Broker, stopping: threading.Event, kept: Kept) -> TopicEnds:
+    """What the flow reads and writes on Kafka; connects to nothing yet."""
+    names, patience = broker.names, _patience(engine, stopping)
     at = SubmissionsAt(broker.address, names["submissions_topic"], PartitionShare(broker.partitions))
-    source = SubmissionTopic(at, stopping.is_set)
     sinks = Sinks(
         diff_chunk_topic(names["diffs_topic"], broker.producer, patience.in_step("diffs")),
         dead_letter_topic(names["dead_letters_topic"], broker.producer, patience.in_step("dead_letters")),
         _events(engine, patience, kept),
     )
-    return build(assembled, source, sinks, patience, reader, kept.attempts), source
+    return TopicEnds(SubmissionTopic(at, stopping.is_set), sinks, patience)
 
 
 def flow() -> Dataflow:

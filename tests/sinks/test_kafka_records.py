@@ -19,12 +19,13 @@ from dagmanager.engine.journey import Message, Refused
 from dagmanager.errors import ErrorCode, Rejection, UnavailableError
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
+from dagmanager.kafka.records import Delivery
 from operators.messages import buried
 from operators.patience import Patience
 from sinks.dead_letters import dead_letter_topic
 from sinks.diff_chunks import diff_chunk_topic
 from sinks.json_lines import Patiently
-from sinks.kafka_records import Delivery, Positions
+from sinks.kafka_records import Positions
 from tests.kafka.topics import NOWHERE, make, read, values
 
 IMPATIENT = Patience(lambda _: None, lambda: True)
