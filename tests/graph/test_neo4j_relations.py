@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chaos.relations import contradictions, shown
 from dagmanager.dag.model import Artifact, TagQuery
 from dagmanager.engine.ports import Graph, Transaction
 from dagmanager.engine.rows import (
@@ -40,7 +41,6 @@ from tests.graph.builders import (
 from tests.graph.conftest import wall_ms
 from tests.graph.full_rows import FULL
 from tests.graph.naive import NaiveGraph
-from tests.graph.relations import assert_told
 from tests.graph.test_model import STEPS, DeliberateError
 
 
@@ -58,7 +58,7 @@ def real(neo4j_server: Server, driver: neo4j.Driver) -> Neo4jGraph:
 
 def check(graph: Neo4jGraph, driver: neo4j.Driver) -> None:
     with driver.session() as session:
-        assert_told(session, graph.rows())
+        assert contradictions(shown(session), graph.rows()) == []
 
 
 BEFORE: list[Row] = [
