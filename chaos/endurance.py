@@ -18,6 +18,7 @@ import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from chaos.auditor import audited
+from chaos.report import audit_text
 from chaos.site import PARTITIONS, PATIENCE_S, Site, wait
 from chaos.strategies import Market
 from dagmanager.dag.model import Origin, Record, Submission
@@ -166,7 +167,7 @@ def main() -> int:
         say(f"{endurance.fed} submissions fed, {endurance.restarts} restarts")
         site.drain()
         report = audited(site.evidence(), site.reader())
-        say(report.table())
+        say(audit_text(report.counts, report.findings))
         site.graph.close()
     for each in wrong:
         say(each)

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaos.ports import Watched, WatchedGraph
 from dagmanager.engine.events import Moment, queue_updated
 from dagmanager.engine.publish import BATCH, in_order, publish_waiting
 from dagmanager.engine.rows import OutboxRow, TagSetKey
 from tests.engine.builders import START_MS, Stores
-from tests.engine.crashing import CrashedError, CrashingEvents, CrashingGraph, Fuse
+from tests.engine.crashing import CrashedError, Fuse
 
 
 def event(revision: int, tag: str = "BTC", at_ms: int = START_MS) -> OutboxRow:
@@ -62,7 +63,7 @@ def test_a_crash_between_sending_and_marking_repeats_the_same_bytes(point: int) 
     stores.put(*rows)
     fuse = Fuse(point)
     with pytest.raises(CrashedError):
-        publish_waiting(CrashingGraph(stores.graph, fuse), CrashingEvents(stores.events, fuse))
+        publish_waiting(WatchedGraph(stores.graph, fuse), Watched(stores.events, fuse))
     publish_waiting(stores.graph, stores.events)
     assert {row.event_id: row.value for row in stores.events.published} == {r.event_id: r.value for r in rows}
     assert {(row.event_id, row.value) for row in stores.events.published} == {
