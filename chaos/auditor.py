@@ -12,6 +12,7 @@ import orjson
 from chaos.announcements import announcement_faults, repeats
 from chaos.evidence import Evidence
 from chaos.findings import Fault, Finding
+from chaos.relations import contradictions
 from dagmanager.dag.model import Submission
 from dagmanager.engine.reading import Reader
 from dagmanager.engine.rows import (
@@ -23,6 +24,7 @@ from dagmanager.engine.rows import (
     SentinelRow,
     SentinelState,
 )
+from dagmanager.errors import ErrorCode
 
 LIVING: Final = frozenset({QueueState.PROVISIONING, QueueState.ACTIVE})
 WEIGHT_SLACK: Final = 1e-6
@@ -70,17 +72,6 @@ class Report:
     counts: Mapping[str, int]
     findings: tuple[Finding, ...]
 
-    def table(self) -> str:
-        """One line per count, then one per fault, found or not."""
-        return table(Counter(self.counts), self.findings)
-
-
-def table(counts: Mapping[str, int], findings: Iterable[Finding]) -> str:
-    """The same of several reports together."""
-    faults = Counter(each.fault for each in findings)
-    lines = [f"{count:8}  {what}" for what, count in counts.items()]
-    return "\n".join([*lines, "", *(f"{faults[fault]:8}  {fault.value}" for fault in Fault)])
-
 
 def audited(evidence: Evidence, reader: Reader) -> Report:
     """`reader` is set up as the flow's was: submission ids are computed again, not believed."""
@@ -91,6 +82,8 @@ def audited(evidence: Evidence, reader: Reader) -> Report:
         *_wrong_topics(evidence),
         *_wrong_rows(evidence),
         *announcement_faults(evidence.events, evidence.tagged or {}),
+        *_wrong_relations(evidence),
+        *_set_aside(evidence),
     )
     return Report(_counts(evidence, given, told), findings)
 
@@ -206,6 +199,20 @@ def _wrong_rows(evidence: Evidence) -> Iterable[Finding]:
             yield Finding(Fault.WEIGHTS, f"{lineage}: {total}")
 
 
+def _wrong_relations(evidence: Evidence) -> Iterable[Finding]:
+    if evidence.shown is not None:
+        found = contradictions(evidence.shown, evidence.rows)
+        found += [f"not its node's interval: {topic}" for topic in evidence.shown.other_intervals]
+        yield from (Finding(Fault.SHOWN, each) for each in found)
+
+
+def _set_aside(evidence: Evidence) -> Iterable[Finding]:
+    """Whoever kills spares a record that is one death away from quarantine (`chaos.victim.may_die`)."""
+    for each in evidence.letters:
+        if each.code == ErrorCode.QUARANTINED.value:
+            yield Finding(Fault.QUARANTINED, str(Place(each.partition, each.offset)))
+
+
 def _counts(evidence: Evidence, given: Input, told: Mapping[Asked, Told]) -> dict[str, int]:
     queues = [row for row in evidence.rows if isinstance(row, QueueRow)]
     again, shown = repeats(evidence.events)
@@ -217,7 +224,7 @@ def _counts(evidence: Evidence, given: Input, told: Mapping[Asked, Told]) -> dic
         "records refused by themselves": len(given.refused),
         "submissions answered": len(told),
         **dict(sorted(codes.items())),
-        "  with a dead letter and no answer (quarantined)": sum(
+        "  with a dead letter and no answer": sum(
             place in buried for one, place in given.submissions.items() if one not in told
         ),
         "  told more than once": sum(each.sets > 1 for each in told.values()),
@@ -225,6 +232,7 @@ def _counts(evidence: Evidence, given: Input, told: Mapping[Asked, Told]) -> dic
         "queues in the graph": len(queues),
         "  of them not active": sum(row.state is not QueueState.ACTIVE for row in queues),
         "topics at the broker": len(evidence.broker or {}),
+        "relationships in the database": evidence.shown.paths if evidence.shown else 0,
         "events announced": len(evidence.events),
         "  of them repeats": again,
         "  of these not dropped by the Gateway's last etag": shown,

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
+from neo4j import Driver
 
+from chaos.relations import Shown, shown
 from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.ports import AdminEntry
 from dagmanager.engine.rows import Row
 from dagmanager.graph.neo4j import Neo4jGraph
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
-
-PATIENCE_S = 60.0
-
-
-class EvidenceError(Exception):
-    """A store did not tell what it holds: nothing can be said of the run."""
+from servers.records import PATIENCE_S, records
 
 
 class Letter(NamedTuple):
@@ -54,7 +50,8 @@ class TagSet(NamedTuple):
 @dataclass(frozen=True)
 class Evidence:
     """Records of one partition are in their order. `broker` maps each topic of ours to the broker's id for it,
-    `tagged` each announced tag set to the topics that the graph has behind it now."""
+    `tagged` each announced tag set to the topics that the graph has behind it now; `shown` is the graph as plain
+    Cypher sees it."""
 
     inputs: Sequence[Record] = ()
     diffs: Sequence[bytes] = ()
@@ -64,6 +61,7 @@ class Evidence:
     rows: Sequence[Row] = ()
     broker: Mapping[str, str] | None = None
     tagged: Mapping[TagSet, tuple[str, ...]] | None = None
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Places:
     prefix: str
 
 
-def gathered(places: Places, graph: Neo4jGraph) -> Evidence:
+def gathered(places: Places, graph: Neo4jGraph, driver: Driver) -> Evidence:
     """Everything, from a world that stands still."""
     servers, names = places.servers, places.names
     source = names["submissions_topic"]
@@ -87,6 +85,8 @@ def gathered(places: Places, graph: Neo4jGraph) -> Evidence:
         for each in records(servers, names[setting])
     ]
     listed = AdminClient({"bootstrap.servers": servers, "log_level": 0}).list_topics(timeout=PATIENCE_S)
+    with driver.session() as session:
+        seen = shown(session)
     ours = [name for name in listed.topics if name.startswith(places.prefix)]
     return Evidence(
         inputs=[_record(each, source, topic_id) for each in records(servers, source)],
@@ -100,40 +100,8 @@ def gathered(places: Places, graph: Neo4jGraph) -> Evidence:
         rows=graph.rows(),
         broker={name: info.topic_id for name, info in admin.describe(ours).items()},
         tagged={each: _behind(graph, each) for each in _tag_sets(events)},
+        shown=seen,
     )
-
-
-def records(servers: str, topic: str) -> Iterator[Message]:
-    """All that is on a topic now, partition by partition."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": servers,
-            "group.id": "chaos",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "error",
-            "log_level": 0,
-        }
-    )
-    try:
-        found = consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic]
-        for number in sorted(found.partitions):
-            yield from _partition(consumer, TopicPartition(topic, number, OFFSET_BEGINNING))
-    finally:
-        consumer.close()
-
-
-def _partition(consumer: Consumer, place: TopicPartition) -> Iterator[Message]:
-    low, high = consumer.get_watermark_offsets(place, timeout=PATIENCE_S)
-    consumer.assign([place])
-    deadline = time.monotonic() + PATIENCE_S
-    while low < high:
-        if time.monotonic() > deadline:
-            raise EvidenceError(f"{place.topic} could not be read to its end")
-        for message in consumer.consume(1_000, 0.1):
-            if message.error() is not None:
-                raise EvidenceError(f"{place.topic}: {message.error()}")
-            yield message
-            low = (message.offset() or 0) + 1
 
 
 def tag_set_of(data: Mapping[str, object]) -> TagSet | None:

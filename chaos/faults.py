@@ -13,9 +13,12 @@ from typing import Final
 from servers.process import Server
 from servers.proxy import Direction, FaultProxy
 
-# Seconds between two faults, and how long one lasts.
-PAUSE_S: Final = (3.0, 9.0)
+# Between two faults there are so many kills and at least so many seconds: what is slow to come back (a
+# database just started needs ten seconds for its first answers) gets as many faults as any, not more.
+KILLS_BETWEEN: Final = 7
+PAUSE_S: Final = (1.0, 4.0)
 LASTS_S: Final = (1.0, 6.0)
+LOOK_S: Final = 0.1
 DELAY_S: Final = 0.15
 CUTS: Final = 5
 
@@ -78,10 +81,14 @@ class Faulty:
 
 @dataclass
 class Weather:
-    """One fault after the other, in the background, from a seed, every kind once before one comes again."""
+    """One fault after the other, in the background, from a seed, every kind once before one comes again.
+
+    `kills` counts how many there were by now.
+    """
 
     places: tuple[Faulty, ...]
     seed: str
+    kills: Callable[[], int]
     met: Counter[str] = field(default_factory=Counter)
     failed: list[BaseException] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
@@ -105,7 +112,7 @@ class Weather:
         dice = random.Random(f"{self.seed}/weather")
         kinds = {name: fault for place in self.places for name, fault in place.faults().items()}
         due: list[str] = []
-        while kinds and not self._over.wait(dice.uniform(*PAUSE_S)):
+        while kinds and not self._over.wait(dice.uniform(*PAUSE_S)) and self._calm_is_over():
             due = due or dice.sample(sorted(kinds), len(kinds))
             name = due.pop()
             try:
@@ -114,6 +121,13 @@ class Weather:
                 self.failed.append(failed)
                 return
             self.met[name] += 1
+
+    def _calm_is_over(self) -> bool:
+        """After enough kills; False when all is over before."""
+        while self.kills() < KILLS_BETWEEN * self.met.total():
+            if self._over.wait(LOOK_S):
+                return False
+        return True
 
 
 def _nothing(_: object) -> None:

@@ -22,29 +22,25 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, b
     AdminClient,
     NewTopic,
 )
+from neo4j import Driver
 
-from chaos.evidence import Evidence, Places, gathered, records
+from chaos.evidence import Evidence, Places, gathered
 from chaos.points import Charge
 from chaos.strategies import Sent, last_word, watcher
-from chaos.victim import Life, live
+from chaos.victim import Life, live, may_die
 from dagmanager.assembly import read_options_of
+from dagmanager.connect import EVENT_TOPICS, FLOW_TOPICS
 from dagmanager.engine.reading import Reader
 from dagmanager.engine.rows import QueueRow, QueueState, SentinelRow, SentinelState
 from dagmanager.graph.neo4j import Neo4jGraph, Server, connect
 from dagmanager.settings.table import Settings, TopicShape
+from servers.records import records
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PARTITIONS: Final = 8
 PATIENCE_S: Final = 180.0
 DAY_S: Final = 86_400
-OWN_TOPICS: Final = (
-    "submissions_topic",
-    "diffs_topic",
-    "dead_letters_topic",
-    "admin_log_topic",
-    "controlbus_queue_topic",
-    "controlbus_sentinel_topic",
-)
+OWN_TOPICS: Final = (*FLOW_TOPICS, *EVENT_TOPICS)
 # Each start looks after all children; two threads that do so at once lose an exit code.
 _BIRTHS: Final = threading.Lock()
 
@@ -96,6 +92,14 @@ class Site:
         """What every process says, one after the other."""
         return self.folder / "flow.log"
 
+    def recovery(self, share: int) -> Path:
+        """Where one share's processes leave what the next one goes on from."""
+        return self.folder / f"recovery-{share}"
+
+    def may_die(self, share: int) -> bool:
+        """Whether a death now is nobody's third."""
+        return may_die(self.recovery(share))
+
     def open(self) -> None:
         """Write the settings; make the submissions topic, and send the first record."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +143,7 @@ class Site:
         """Start one share's process with a fuse."""
         life = Life(
             config=str(self.config),
-            recovery=str(self.folder / f"recovery-{share}"),
+            recovery=str(self.recovery(share)),
             share=f"{share}/{self.shares}",
             log=str(self.log),
             charge=charge,
@@ -162,7 +166,7 @@ class Site:
     def run(self, share: int) -> subprocess.Popen[bytes]:
         """Start one share's process as production does, on the same recovery folder."""
         command = [sys.executable, "-m", "flows.run", "--config", str(self.config)]
-        command += ["--recovery", str(self.folder / f"recovery-{share}"), "--epoch-seconds", "0.1"]
+        command += ["--recovery", str(self.recovery(share)), "--epoch-seconds", "0.1"]
         command += ["--index", str(share), "--of", str(self.shares)]
         with self.log.open("ab") as log:
             return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment())
@@ -192,7 +196,7 @@ class Site:
     def evidence(self) -> Evidence:
         """What all stores hold."""
         names = {setting: getattr(self.settings, setting) for setting in OWN_TOPICS}
-        return gathered(Places(self.kafka, names, self.name), self.graph)
+        return gathered(Places(self.kafka, names, self.name), self.graph, self._driver)
 
     def reader(self) -> Reader:
         """Reads as the flow does."""
@@ -210,8 +214,15 @@ class Site:
     @cached_property
     def graph(self) -> Neo4jGraph:
         """The database, by the direct way."""
-        server = Server(self.neo4j)
-        return Neo4jGraph(connect(server), server)
+        return Neo4jGraph(self._driver, self._server)
+
+    @property
+    def _server(self) -> Server:
+        return Server(self.neo4j)
+
+    @cached_property
+    def _driver(self) -> Driver:
+        return connect(self._server)
 
     @cached_property
     def _admin(self) -> AdminClient:

@@ -100,6 +100,17 @@ class Market:
         """The next ones."""
         return [self._record() for _ in range(count)]
 
+    def news(self) -> Sent:
+        """A tagged node that nobody has seen: it is claimed, created, activated and announced."""
+        dice, partition = self._dice, self._dice.choice(self.partitions)
+        fresh = node(dice, []) | {"tags": [dice.choice(TAGS)]}
+        self.own = [*self.own[-KEPT:], fresh]
+        meta = {"strategy_name": f"line{dice.randrange(LINEAGES)}-{partition}", "version": "v1"}
+        dag = {"schema_version": "v1", "nodes": [fresh], "meta": meta}
+        context = {"execution_domain": "live"}
+        given = {"world_ids": [self.worlds[0]], "dag": dag, "compute_context": context}
+        return self._sent_by(f"r{dice.getrandbits(40):010x}", partition, given)
+
     def bad(self) -> Sent:
         """A record that is refused by itself."""
         partition = self._dice.choice(self.partitions)
@@ -116,11 +127,11 @@ class Market:
             return dice.choice(mine)
         strategy = f"s{dice.randint(0, 5)}-{partition}" if kind < 0.5 else f"r{dice.getrandbits(40):010x}"
         if mine and 0.6 < kind < 0.75:  # the Gateway's ids are random: the same DAG under another one
-            value = orjson.loads(dice.choice(mine).value or b"")
-            value[2] = strategy
-        else:
-            value = ["gateway.ingest", SENT_MS, strategy, self._submission(partition)]
-        sent = Sent(partition, f"ingest:{strategy}".encode(), orjson.dumps(value))
+            return self._sent_by(strategy, partition, orjson.loads(dice.choice(mine).value or b"")[3])
+        return self._sent_by(strategy, partition, self._submission(partition))
+
+    def _sent_by(self, strategy: str, partition: int, given: Json) -> Sent:
+        sent = submitted(strategy, partition, given)
         self.sent = [*self.sent[-KEPT:], sent]
         return sent
 
@@ -188,5 +199,10 @@ def _sent(world: str, partition: int, strategy: str, nodes: list[Json]) -> Sent:
         "compute_context": {"execution_domain": "live"},
         "dag": {"schema_version": "v1", "nodes": nodes, "meta": {"strategy_name": strategy}},
     }
+    return submitted(strategy, partition, given)
+
+
+def submitted(strategy: str, partition: int, given: Json) -> Sent:
+    """As the Gateway writes it into its commit log."""
     value = orjson.dumps(["gateway.ingest", SENT_MS, strategy, given])
     return Sent(partition, f"ingest:{strategy}".encode(), value)

@@ -1,7 +1,7 @@
-"""A flow process that is going to die: `flows.runner` over fused ports, told by one JSON value.
+"""A flow process that is going to die: the flow of `flows.runner` over watched ports, told by one JSON value.
 
 `python -m chaos.victim '{"config": …, "recovery": …}'` lives such a life by hand. Its recovery folder is
-that of the real runner, which goes on from it.
+that of the real runner, which goes on from it, attempts included.
 """
 
 from __future__ import annotations
@@ -14,36 +14,24 @@ import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import msgspec
-from bytewax.dataflow import Dataflow
 from bytewax.run import cli_main
 
-from chaos.points import (
-    Charge,
-    Fuse,
-    FusedDelivery,
-    FusedEvents,
-    FusedGraph,
-    FusedLog,
-    FusedSource,
-    FusedTopics,
-)
-from dagmanager.assembly import Assembled, assemble
+from chaos.points import Charge, Fuse
+from chaos.ports import WatchedDelivery, WatchedSource, watched
+from dagmanager.assembly import assemble
 from dagmanager.settings.source import load
-from dagmanager.settings.table import Settings
+from flows.attempt_files import FILE as ATTEMPTS
+from flows.attempt_files import counted
 from flows.failures import explained
 from flows.polling import poll
-from flows.recovery import prepared
-from flows.submissions import Sinks, build
-from operators.partition_share import PartitionShare
-from operators.patience import Patience
-from operators.submission_topic import SubmissionsAt, SubmissionTopic
-from sinks.dead_letters import dead_letter_topic
-from sinks.diff_chunks import diff_chunk_topic
-from sinks.queue_events import QueueEventsSink
+from flows.recovery import StartFile, prepared
+from flows.submissions import Kept, build, topic_ends
+from operators.attempts import ATTEMPTS_MAX, Suspect
 
-AWAY = 4
+AWAY: Final = 4
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -55,7 +43,6 @@ class Life(msgspec.Struct, frozen=True):
     log: str
     charge: Charge = Charge()
     epoch_seconds: float = 0.1
-    batch_records: int = 4
 
 
 def live(told: bytes) -> None:
@@ -81,52 +68,43 @@ def live(told: bytes) -> None:
         sys.exit(AWAY if known.is_retryable() else 1)
 
 
+def may_die(recovery: Path) -> bool:
+    """Whether no record was in hand at so many deaths that one more would have it set aside.
+
+    The records that a process died over are counted at its successor's start, and forgotten once answered.
+    """
+    path = recovery / ATTEMPTS
+    if not path.exists():
+        return True
+    suspects = msgspec.json.decode(path.read_bytes(), type=list[Suspect])
+    return all(each.attempts < ATTEMPTS_MAX - 1 for each in suspects)
+
+
 def _run(life: Life, stopping: threading.Event) -> None:
     settings, _ = load(life.config, {})
     settings = msgspec.structs.replace(settings, submissions_partitions=life.share)
-    fuse = Fuse(life.charge)
-    assembled = _fused(assemble(settings), fuse)
-    flow = _flow(assembled, settings, fuse, stopping, life.batch_records)
-    # In the words of flows.runner, so that it goes on from this folder.
-    read_from = f"topic {settings.submissions_topic}"
-    with (
-        prepared(Path(life.recovery), flow, read_from) as recovery,
-        poll(assembled.engine, settings.claim_poll_seconds, stopping),
-    ):
-        cli_main(flow, epoch_interval=timedelta(seconds=life.epoch_seconds), recovery_config=recovery)
-
-
-def _fused(assembled: Assembled, fuse: Fuse) -> Assembled:
-    engine = assembled.engine
-    fused = replace(
-        engine,
-        graph=FusedGraph(engine.graph, fuse),
-        topics=FusedTopics(engine.topics, fuse),
-        events=FusedEvents(engine.events, fuse),
-        admin_log=FusedLog(engine.admin_log, fuse),
-    )
-    return replace(assembled, engine=fused)
-
-
-def _flow(
-    assembled: Assembled, settings: Settings, fuse: Fuse, stopping: threading.Event, batch_records: int
-) -> Dataflow:
-    """As `flows.submissions.from_topics`, with a fuse in the source and in the sinks."""
+    folder = Path(life.recovery)
+    fuse = Fuse(life.charge, lambda: may_die(folder))
+    assembled = assemble(settings)
     broker = assembled.broker
     if broker is None:
         msg = "the settings name no Kafka"
         raise TypeError(msg)
-    engine, patience = assembled.engine, Patience(stopping.wait, stopping.is_set)
-    at = SubmissionsAt(
-        broker.address, settings.submissions_topic, PartitionShare(broker.partitions), batch_records
-    )
-    diffs, letters = (FusedDelivery(broker.producer, fuse, point) for point in ("emit", "bury"))
-    sinks = Sinks(
-        diff_chunk_topic(settings.diffs_topic, diffs, patience),
-        dead_letter_topic(settings.dead_letters_topic, letters, patience),
-        QueueEventsSink(lambda: patience(engine.publish)),
-    )
-    return build(assembled, FusedSource(SubmissionTopic(at, stopping.is_set), fuse), sinks, patience)
+    points = {settings.diffs_topic: "emit", settings.dead_letters_topic: "bury"}
+    broker = replace(broker, producer=WatchedDelivery(broker.producer, fuse, points))
+    assembled = replace(assembled, engine=watched(assembled.engine, fuse), broker=broker)
+    kept = Kept(StartFile(folder))
+    ends = topic_ends(assembled.engine, broker, stopping, kept)
+    source = WatchedSource(ends.source, fuse)
+    flow = build(assembled, source, ends.sinks, ends.patience, attempts=kept.attempts)
+    # In the words of flows.runner, so that it goes on from this folder.
+    read_from = f"topic {settings.submissions_topic}"
+    with (
+        prepared(folder, flow, read_from) as recovery,
+        counted(kept.attempts, folder),
+        poll(assembled.engine, settings.claim_poll_seconds, stopping),
+    ):
+        cli_main(flow, epoch_interval=timedelta(seconds=life.epoch_seconds), recovery_config=recovery)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from dagmanager.graph.neo4j import Neo4jGraph, Server, connect
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
+from dagmanager.kafka.records import Delivery
 from dagmanager.kafka.whole_topic import WholeTopic
 from dagmanager.settings.table import Settings
 from dagmanager.topics.events import NoEvents
@@ -45,7 +46,7 @@ class Broker:
     """What the flow needs of Kafka; `names` maps a setting to the topic it names."""
 
     address: KafkaAddress
-    producer: KafkaProducer
+    producer: Delivery
     topics: Topics
     events: EventSink
     admin_log: AdminLog

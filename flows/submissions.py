@@ -77,6 +77,15 @@ class Sinks:
         )
 
 
+@dataclass(frozen=True)
+class TopicEnds:
+    """Both ends of the flow on Kafka, and how its steps wait for a store."""
+
+    source: SubmissionTopic
+    sinks: Sinks
+    patience: Patience
+
+
 def build(
     assembled: Assembled,
     source: Source[tuple[str, Record]],
@@ -141,16 +150,22 @@ def from_topics(
     kept: Kept | None = None,
 ) -> tuple[Dataflow, SubmissionTopic]:
     """Kafka in, Kafka out; the source beside it tells how far it has read."""
-    engine, names, kept = assembled.engine, broker.names, kept or Kept()
-    patience = _patience(engine, stopping, kept)
+    kept = kept or Kept()
+    ends = topic_ends(assembled.engine, broker, stopping, kept)
+    return build(assembled, ends.source, ends.sinks, ends.patience, reader, kept.attempts), ends.source
+
+
+def topic_ends(engine: Engine, broker: Broker, stopping: threading.Event, kept: Kept) -> TopicEnds:
+    """What the flow reads and writes on Kafka; connects to nothing yet."""
+    names, patience = broker.names, _patience(engine, stopping, kept)
     at = SubmissionsAt(broker.address, names["submissions_topic"], PartitionShare(broker.partitions))
-    source = SubmissionTopic(at, stopping.is_set, lambda reason: engine.observer.waiting("input", reason))
     sinks = Sinks(
         diff_chunk_topic(names["diffs_topic"], broker.producer, patience.in_step(DIFFS)),
         dead_letter_topic(names["dead_letters_topic"], broker.producer, patience.in_step(DEAD_LETTERS)),
         _events(engine, patience, kept),
     )
-    return build(assembled, source, sinks, patience, reader, kept.attempts), source
+    source = SubmissionTopic(at, stopping.is_set, lambda reason: engine.observer.waiting("input", reason))
+    return TopicEnds(source, sinks, patience)
 
 
 def flow() -> Dataflow:

@@ -12,8 +12,9 @@ from blake3 import blake3
 
 from dagmanager.engine.chunks import DEAD_LETTER_BYTES
 from dagmanager.engine.journey import Message
+from dagmanager.kafka.records import Delivery
 from sinks.json_lines import JsonLinesSink, Patiently
-from sinks.kafka_records import Delivery, Destination, KafkaRecordsSink
+from sinks.kafka_records import Destination, KafkaRecordsSink
 
 FILE: Final = "dead-letters.jsonl"
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from dagmanager.engine.journey import Message
+from dagmanager.kafka.records import Delivery
 from sinks.json_lines import JsonLinesSink, Patiently
-from sinks.kafka_records import Delivery, Destination, KafkaRecordsSink
+from sinks.kafka_records import Destination, KafkaRecordsSink
 
 FILE: Final = "diffs.jsonl"
 

@@ -8,24 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from dagmanager.engine.journey import Message
 from dagmanager.errors import UnavailableError
-from dagmanager.kafka.records import Outgoing
+from dagmanager.kafka.records import Delivery, Outgoing
 from sinks.json_lines import Patiently
 
 Positions = tuple[int, ...]
-
-
-class Delivery(Protocol):
-    """`KafkaProducer`, as far as it matters here."""
-
-    def deliver(self, records: Sequence[Outgoing]) -> Positions:
-        """All acknowledged, in order; the positions of those that are too large."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,12 @@ from bytewax.run import cli_main
 
 from dagmanager.assembly import assemble
 from dagmanager.dag.model import Record
-from dagmanager.kafka.records import Outgoing
+from dagmanager.kafka.records import Delivery, Outgoing
 from dagmanager.settings.source import load
 from flows.polling import poll
 from flows.recovery import prepared
 from flows.submissions import from_topics
 from operators import submission_topic
-from sinks.kafka_records import Delivery
 
 T = TypeVar("T")
 EPOCH = timedelta(seconds=0.5)

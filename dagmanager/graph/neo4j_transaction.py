@@ -120,7 +120,9 @@ class Neo4jTransaction:
 
     def __init__(self, run: writes.Run, contents: KeptContents) -> None:
         """`run` runs one statement inside the open transaction; `contents` were read before."""
+        # Shared with later transactions: only what is committed. What this one wrote stays its own.
         self._contents = contents
+        self._own_contents: dict[str, ContentRow | None] = {}
         self._open_run: writes.Run | None = run
         self._order = LockOrder()
         self._now_ms: int | None = None
@@ -173,12 +175,14 @@ class Neo4jTransaction:
     def contents(self, digests: Iterable[str]) -> Mapping[str, ContentRow]:
         """Contents by digest."""
         wanted = set(digests)
+        own = {each: self._own_contents[each] for each in wanted if each in self._own_contents}
+        wanted.difference_update(own)
         found = self._contents.of(wanted)
         if missing := sorted({clipped(each) for each in wanted.difference(found)}):
             read = decoded(self._run(reads.CONTENTS, {"digests": missing})[0]["rows"])
             self._contents.keep(read)
             found |= {row.digest: row for row in read}
-        return found
+        return found | {digest: row for digest, row in own.items() if row is not None}
 
     def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
         """Folded topic names that are or were in use."""
@@ -257,6 +261,10 @@ class Neo4jTransaction:
         for row in rows:
             self._order.must_hold(row)
         self.wrote = True
+        for row in rows:
+            if isinstance(row, ContentRow):
+                self._contents.forget(row.digest)
+                self._own_contents[row.digest] = row
         now = [row for row in rows if not writes.may_wait(row)]
         self._waiting += (row for row in rows if writes.may_wait(row))
         if now:
@@ -272,6 +280,7 @@ class Neo4jTransaction:
                 raise AssertionError(msg)
             if isinstance(row, ContentRow):
                 self._contents.forget(row.digest)
+                self._own_contents[row.digest] = None
         self._change(lambda: writes.delete(self._run, rows))
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:

@@ -1,6 +1,9 @@
-"""What leaves for a topic, as plain data: whoever makes one needs no client."""
+"""What leaves for a topic, as plain data, and who takes it there: whoever makes one needs no client."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -12,3 +15,11 @@ class Outgoing(msgspec.Struct, frozen=True):
     key: bytes | None
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Delivery(Protocol):
+    """Takes records to their topics: `KafkaProducer`, as far as it matters to whoever sends."""
+
+    def deliver(self, records: Sequence[Outgoing]) -> tuple[int, ...]:
+        """All acknowledged, in order; the positions of those that are too large."""
+        ...

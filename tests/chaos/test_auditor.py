@@ -12,6 +12,7 @@ import pytest
 from chaos.auditor import Report, audited
 from chaos.evidence import Announced, Evidence, Letter, TagSet
 from chaos.findings import Fault
+from chaos.relations import Facts, Shown, meant
 from chaos.strategies import Market, watcher
 from dagmanager.assembly import embedded
 from dagmanager.dag.model import Origin, Record, Submission
@@ -70,7 +71,13 @@ def lived() -> Evidence:
         events=[Announced(QUEUE_EVENTS, each.message_key.encode(), each.value) for each in events.published],
         rows=rows,
         broker={name: info.topic_id for name, info in made.items()},
+        shown=shown_as(meant(rows)),
     )
+
+
+def shown_as(facts: Facts) -> Shown:
+    """A database that shows these; relationships have names in capitals."""
+    return Shown(facts, sum(count for each, count in facts.items() if each[0].isupper()))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +98,9 @@ def first(rows: Sequence[Row], kind: type, holds: Callable[[Row], bool] = lambda
 
 
 def with_row(evidence: Evidence, old: Row | None, new: Row) -> Evidence:
-    return replace(evidence, rows=[*(row for row in evidence.rows if row is not old), new])
+    """The database shows it as well."""
+    rows = [*(row for row in evidence.rows if row is not old), new]
+    return replace(evidence, rows=rows, shown=shown_as(meant(rows)))
 
 
 def an_answer(evidence: Evidence) -> dict[str, object]:
@@ -126,13 +135,18 @@ def test_an_answer_without_its_last_chunk_is_none(evidence: Evidence) -> None:
     assert found(replace(evidence, diffs=half)) == {Fault.UNANSWERED}
 
 
-def test_a_record_set_aside_as_poison_is_counted_apart(evidence: Evidence) -> None:
+def test_a_record_with_a_dead_letter_and_no_answer_is_counted_apart(evidence: Evidence) -> None:
     one = an_answer(evidence)["submission_id"]
     left = [each for each in evidence.diffs if orjson.loads(each)["submission_id"] != one]
-    everywhere = [Letter(0, record.origin.position, "poison") for record in evidence.inputs]
+    everywhere = [Letter(0, record.origin.position, "any") for record in evidence.inputs]
     seen = report(replace(evidence, diffs=left, letters=everywhere))
     assert seen.findings == ()
-    assert seen.counts["  with a dead letter and no answer (quarantined)"] == 1
+    assert seen.counts["  with a dead letter and no answer"] == 1
+
+
+def test_a_record_in_quarantine_is_found_for_nobody_died_over_it_three_times(evidence: Evidence) -> None:
+    letters = [*evidence.letters, Letter(0, 0, ErrorCode.QUARANTINED.value)]
+    assert found(replace(evidence, letters=letters)) == {Fault.QUARANTINED}
 
 
 def test_a_refused_record_without_a_dead_letter_is_found(evidence: Evidence) -> None:
@@ -259,3 +273,28 @@ def test_an_announcement_that_the_graph_contradicts_is_found(evidence: Evidence)
     said = tuple(each["queue"] for each in data["queues"])
     assert found(replace(evidence, tagged={about: said})) == set()
     assert found(replace(evidence, tagged={about: (*said, "more")})) == {Fault.CONTRADICTED}
+
+
+def test_a_relationship_that_is_lost_or_too_many_is_found(evidence: Evidence) -> None:
+    facts = meant(evidence.rows)
+    emits = next(each for each in facts if each[0] == "EMITS")
+    lost = shown_as(facts - Facts([emits]))
+    more = shown_as(facts + Facts([("EMITS", "nobody", "wa.live.nothing")]))
+    for each in (lost, more):
+        assert found(replace(evidence, shown=each)) == {Fault.SHOWN}
+
+
+def test_a_property_that_its_row_contradicts_is_found(evidence: Evidence) -> None:
+    queue = first(evidence.rows, QueueRow)
+    assert isinstance(queue, QueueRow)
+    elder = msgspec.structs.replace(queue, created_ms=queue.created_ms - 1)
+    shown = shown_as(meant(elder if row is queue else row for row in evidence.rows))
+    assert found(replace(evidence, shown=shown)) == {Fault.SHOWN}
+
+
+def test_what_no_row_stands_for_is_found(evidence: Evidence) -> None:
+    shown = shown_as(meant(evidence.rows))
+    of_others = replace(shown, paths=shown.paths + 1)
+    stray, odd = replace(shown, strays=("TagOf btc",)), replace(shown, other_intervals=("wa.live.q",))
+    for each in (of_others, stray, odd):
+        assert found(replace(evidence, shown=each)) == {Fault.SHOWN}

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from chaos.ports import watched
 from dagmanager.dag.model import Submission
 from dagmanager.engine.claim import Claimed, claim_in
 from dagmanager.engine.complete import Completion
@@ -49,15 +50,7 @@ from tests.engine.builders import (
     submissions,
     tag_query,
 )
-from tests.engine.crashing import (
-    CrashedError,
-    CrashingEvents,
-    CrashingGraph,
-    CrashingLog,
-    CrashingTopics,
-    Fuse,
-    UnkindTopics,
-)
+from tests.engine.crashing import CrashedError, Fuse, UnkindTopics
 
 PRICE = node("price", tags=["BTC"], node_type="PriceInput", schema_hash="h1")
 MEAN = node("mean", tags=["BTC", "mean"], inputs=[PRICE])
@@ -116,17 +109,8 @@ class World:
         self.broker = UnkindTopics(self.stores.topics, one.refuses, one.silences, one.vague)
 
     def engine(self, owner: str, fuse: Fuse | None = None) -> Engine:
-        if fuse is None:
-            return engine(self.stores, owner, HASTY, topics=self.broker)
-        return engine(
-            self.stores,
-            owner,
-            HASTY,
-            graph=CrashingGraph(self.stores.graph, fuse),
-            topics=CrashingTopics(self.broker, fuse),
-            log=CrashingLog(self.stores.log, fuse),
-            events=CrashingEvents(self.stores.events, fuse),
-        )
+        process = engine(self.stores, owner, HASTY, topics=self.broker)
+        return process if fuse is None else watched(process, fuse)
 
     def run(self, owner: str, fuse: Fuse | None = None) -> list[Answer]:
         process = self.engine(owner, fuse)
@@ -318,4 +302,4 @@ def assert_settled(stores: Stores, foreign: frozenset[str] = frozenset()) -> Non
 def points_of(scenario: Scenario) -> range:
     fuse = Fuse()
     World(scenario).run("counts", fuse)
-    return range(1, fuse.points + 1)
+    return range(1, fuse.passed + 1)

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from chaos.ports import Watched, WatchedGraph, WatchedTopics
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.lost import GONE, LOST_AT_ONCE, REPLACED, Missing, TopicWatch, missing_of
 from dagmanager.engine.observer import Unobserved
@@ -30,14 +31,7 @@ from tests.engine.builders import (
     told,
     topics_of,
 )
-from tests.engine.crashing import (
-    CrashedError,
-    CrashingEvents,
-    CrashingGraph,
-    CrashingLog,
-    CrashingTopics,
-    Fuse,
-)
+from tests.engine.crashing import CrashedError, Fuse
 from tests.graph.builders import queue
 
 PRICE = node("price", tags=["BTC"], node_type="PriceInput", schema_hash="h1")
@@ -390,10 +384,10 @@ def losing(stores: Stores, fuse: Fuse) -> None:
     """A process that notices, and may die at any touch of the world."""
     process = engine(
         stores,
-        graph=CrashingGraph(stores.graph, fuse),
-        topics=CrashingTopics(stores.topics, fuse),
-        log=CrashingLog(stores.log, fuse),
-        events=CrashingEvents(stores.events, fuse),
+        graph=WatchedGraph(stores.graph, fuse),
+        topics=WatchedTopics(stores.topics, fuse),
+        log=Watched(stores.log, fuse),
+        events=Watched(stores.events, fuse),
     )
     process.watch = TopicWatch(lambda: 0.0, **HASTY)
     process.find_lost()
@@ -408,7 +402,7 @@ def test_after_a_crash_anywhere_the_next_process_ends_as_if_there_had_been_none(
         engine(stores).submit([FIRST])
         topic = next(each for each in stores.topics.names() if "PriceInput" in each)
         stores.topics.delete([topic])
-        fuse, died = Fuse(point), False
+        fuse, died = Fuse(point or None), False
         try:
             losing(stores, fuse)
         except CrashedError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from chaos.ports import WatchedGraph, WatchedTopics
 from dagmanager.engine.claim import Claimed, claim_id, claim_in
 from dagmanager.engine.complete import Completion
 from dagmanager.engine.outcome import Outcome
@@ -27,8 +28,6 @@ from tests.engine.builders import (
 )
 from tests.engine.crashing import (
     CrashedError,
-    CrashingGraph,
-    CrashingTopics,
     Fuse,
     UnkindTopics,
 )
@@ -188,7 +187,7 @@ def test_a_claim_in_foreign_hands_is_left_alone_at_every_stage(point: int) -> No
     assert isinstance(claimed, Claimed)
     stores.clock.now_ms += 11_000
     fuse = Fuse(point + 3)  # after the take-over itself
-    graph, broker = CrashingGraph(stores.graph, fuse), CrashingTopics(stores.topics, fuse)
+    graph, broker = WatchedGraph(stores.graph, fuse), WatchedTopics(stores.topics, fuse)
     with pytest.raises(CrashedError):
         Completion(graph, broker, stores.log, options("other"), stores.clock.sleep).finish_overdue()
     before, topics = stores.all_rows(), stores.topics.names()

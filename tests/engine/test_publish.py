@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaos.ports import Watched, WatchedGraph
 from dagmanager.engine.events import (
     Moment,
     QueueChange,
@@ -19,7 +20,7 @@ from dagmanager.engine.events import (
 from dagmanager.engine.publish import BATCH, in_order, publish_waiting
 from dagmanager.engine.rows import OutboxRow, TagSetKey
 from tests.engine.builders import START_MS, Stores
-from tests.engine.crashing import CrashedError, CrashingEvents, CrashingGraph, Fuse
+from tests.engine.crashing import CrashedError, Fuse
 
 
 def event(revision: int, tag: str = "BTC", at_ms: int = START_MS) -> OutboxRow:
@@ -102,7 +103,7 @@ def test_a_crash_between_sending_and_marking_repeats_the_same_bytes(point: int) 
     stores.put(*rows)
     fuse = Fuse(point)
     with pytest.raises(CrashedError):
-        publish_waiting(CrashingGraph(stores.graph, fuse), CrashingEvents(stores.events, fuse))
+        publish_waiting(WatchedGraph(stores.graph, fuse), Watched(stores.events, fuse))
     publish_waiting(stores.graph, stores.events)
     assert {row.event_id: row.value for row in stores.events.published} == {r.event_id: r.value for r in rows}
     assert {(row.event_id, row.value) for row in stores.events.published} == {
@@ -124,7 +125,7 @@ def test_whoever_keeps_the_last_event_of_a_set_never_sees_an_older_one_whatever_
             stores.put(event(revisions[tag], tag))
         fuse = Fuse(data.draw(st.integers(1, 6)))
         with suppress(CrashedError):
-            publish_waiting(CrashingGraph(stores.graph, fuse), CrashingEvents(stores.events, fuse))
+            publish_waiting(WatchedGraph(stores.graph, fuse), Watched(stores.events, fuse))
     publish_waiting(stores.graph, stores.events)
     for tag, newest in revisions.items():
         seen = [revision for key, revision in published(stores) if key == tag]

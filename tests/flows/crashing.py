@@ -5,28 +5,20 @@ Bytewax's `TestingSource` counts wrongly after an ABORT, so the source here is o
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
+from chaos.ports import watched
 from dagmanager.assembly import Assembled, embedded
 from dagmanager.dag.model import Record
 from dagmanager.engine.journey import Message
-from dagmanager.engine.ports import (
-    AdminEntry,
-    CreateResult,
-    Known,
-    LookupKeys,
-    TopicConfig,
-    TopicInfo,
-    Transaction,
-)
+from dagmanager.engine.ports import CreateResult
 from dagmanager.engine.publish import publish_waiting
-from dagmanager.engine.rows import OutboxRow, TopicSpec
+from dagmanager.engine.rows import TopicSpec
 from dagmanager.graph.memory import MemoryGraph
 from dagmanager.settings.table import Settings
 from dagmanager.topics.admin_log import MemoryAdminLog
@@ -35,35 +27,10 @@ from dagmanager.topics.memory import MemoryTopics
 from flows.submissions import Sinks
 from operators.patience import Patience
 from sinks.queue_events import QueueEventsSink
+from tests.engine.crashing import Fuse
 
 T = TypeVar("T")
 START_MS = 1_800_000_000_000
-
-
-class CrashError(Exception):
-    """The process died here."""
-
-
-class Fuse:
-    """Blows at the `left`-th point passed; after that every point blows, as in a dead process."""
-
-    def __init__(self, left: int | None = None, only: str = "") -> None:
-        self.left = left
-        self.only = only
-        self.passed = 0
-        self.at = ""
-        self.raises: Callable[[str], Exception] = CrashError
-        self._lock = threading.Lock()
-
-    def __call__(self, point: str) -> None:
-        with self._lock:
-            self.passed += 1
-            if self.left is None or (self.only and not self.at and point != self.only):
-                return
-            self.left -= 1
-            if self.left <= 0:
-                self.at = self.at or point
-                raise self.raises(point)
 
 
 class Clock:
@@ -79,69 +46,21 @@ class Clock:
         self.now_ms += max(1, int(seconds * 1000))
 
 
-class FusedGraph:
-    """A graph whose calls may crash before and after."""
-
-    def __init__(self, graph: MemoryGraph, fuse: Fuse) -> None:
-        self._graph, self._fuse = graph, fuse
-
-    def known(self, keys: LookupKeys) -> Known:
-        self._fuse("graph.known")
-        found = self._graph.known(keys)
-        self._fuse("graph.known after")
-        return found
-
-    def transact(self, work: Callable[[Transaction], T]) -> T:
-        self._fuse("graph.transact")
-        found = self._graph.transact(work)
-        self._fuse("graph.transact after")
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._graph, name)
-
-
-class FusedTopics:
-    """A broker that may crash before and after, and between two creations of one request."""
+class OneByOne:
+    """A broker that makes the topics of one request one after the other, with a point before each."""
 
     def __init__(self, topics: MemoryTopics, fuse: Fuse) -> None:
         self._topics, self._fuse = topics, fuse
 
-    def brokers(self) -> int:
-        return self._topics.brokers()
-
-    def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
-        self._fuse("topics.describe")
-        return self._topics.describe(topics)
-
-    def configs(self, topics: Sequence[str]) -> Mapping[str, TopicConfig]:
-        self._fuse("topics.configs")
-        return self._topics.configs(topics)
-
     def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
         found: dict[str, CreateResult] = {}
         for topic, spec in specs.items():
-            self._fuse("topics.create")
+            self._fuse("create one")
             found |= self._topics.create({topic: spec})
-        self._fuse("topics.create after")
         return found
 
-
-class FusedLog:
-    """Events and admin entries that may be written although the writer died."""
-
-    def __init__(self, events: MemoryEvents, admin_log: MemoryAdminLog, fuse: Fuse) -> None:
-        self._events, self._admin_log, self._fuse = events, admin_log, fuse
-
-    def publish(self, events: Sequence[OutboxRow]) -> None:
-        self._fuse("events.publish")
-        self._events.publish(events)
-        self._fuse("events.publish after")
-
-    def append(self, entries: Sequence[AdminEntry]) -> None:
-        self._fuse("admin_log.append")
-        self._admin_log.append(entries)
-        self._fuse("admin_log.append after")
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._topics, name)
 
 
 @dataclass
@@ -160,10 +79,10 @@ class World:
 
     def assembled(self, fuse: Fuse) -> Assembled:
         """A new process over the same stores."""
-        log = FusedLog(self.events, self.admin_log, fuse)
-        found = embedded(Settings(), FusedGraph(self.graph, fuse), FusedTopics(self.topics, fuse), log, log)
+        topics = OneByOne(self.topics, fuse)
+        found = embedded(Settings(), self.graph, topics, self.events, self.admin_log)
         found.engine.sleep = self.clock.sleep
-        return found
+        return replace(found, engine=watched(found.engine, fuse))
 
     def sinks(self, assembled: Assembled, fuse: Fuse, patience: Patience | None = None) -> Sinks:
         """Where its answers go."""

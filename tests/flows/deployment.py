@@ -23,7 +23,8 @@ from dagmanager.kafka.options import KafkaAddress
 from dagmanager.settings.table import Settings
 from dagmanager.topics.kafka_preflight import SPREAD, check_topics, own_topics
 from servers.neo4j import wipe
-from tests.kafka.topics import PATIENCE_S, until
+from servers.records import PATIENCE_S
+from tests.kafka.topics import until
 
 ROOT = Path(__file__).resolve().parents[2]
 # Four processes start side by side on a busy machine.

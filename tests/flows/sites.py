@@ -12,18 +12,12 @@ import orjson
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
+from dagmanager.connect import EVENT_TOPICS, FLOW_TOPICS
+from servers.records import records
 from tests.flows.test_doors import ROOT, environment
-from tests.kafka.topics import fill, make, read
+from tests.kafka.topics import fill, make
 
 TIMEOUT_S = 90
-TOPICS = (
-    "submissions_topic",
-    "diffs_topic",
-    "dead_letters_topic",
-    "admin_log_topic",
-    "controlbus_queue_topic",
-    "controlbus_sentinel_topic",
-)
 
 
 @dataclass
@@ -44,7 +38,9 @@ class LiveSite:
     def config(self) -> Path:
         """JSON is YAML."""
         own: dict[str, Any] = {"kafka_dsn": self.servers, "controlbus_dsn": self.servers}
-        own |= {name: self.topic(name) for name in TOPICS} | {"claim_poll_seconds": 0.5}
+        own |= {name: self.topic(name) for name in (*FLOW_TOPICS, *EVENT_TOPICS)} | {
+            "claim_poll_seconds": 0.5
+        }
         path = self.folder / "settings.yaml"
         path.write_bytes(orjson.dumps({"profile": self.profile, "dagmanager": own | self.settings}))
         return path
@@ -97,7 +93,7 @@ class LiveSite:
         fill(self.servers, self.topic("submissions_topic"), values, partition, key)
 
     def found(self, setting: str) -> list[Message]:
-        return read(self.servers, self.topic(setting))
+        return records(self.servers, self.topic(setting))
 
     def answers(self) -> list[dict[str, Any]]:
         return [orjson.loads(message.value() or b"") for message in self.found("diffs_topic")]

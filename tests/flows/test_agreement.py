@@ -22,7 +22,8 @@ from dagmanager.topics.sqlite import SqliteTopics
 from examples.submissions import first_submissions, second_version
 from flows.submissions import build
 from operators.messages import buried, told
-from tests.flows.crashing import START_MS, Fuse, ListSource, World, impatient
+from tests.engine.crashing import Fuse
+from tests.flows.crashing import START_MS, ListSource, World, impatient
 from tests.flows.stores import answered, assert_equal, stores
 from tests.graph.builders import store
 

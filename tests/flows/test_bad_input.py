@@ -14,7 +14,8 @@ from dagmanager.dag.model import Record
 from dagmanager.errors import UnavailableError
 from flows.submissions import build
 from operators.patience import Patience
-from tests.flows.crashing import Fuse, ListSource, World, impatient
+from tests.engine.crashing import Fuse
+from tests.flows.crashing import ListSource, World, impatient
 from tests.flows.stores import submission_of
 from tests.flows.strategies import Market, pool, record, records
 

@@ -25,15 +25,17 @@ from dagmanager.engine.journey import Message
 from dagmanager.engine.outcome import Outcome, decode
 from dagmanager.engine.rows import OutcomeRow
 from flows.submissions import build
-from tests.flows.crashing import CrashError, Fuse, ListSource, World, impatient
+from tests.engine.crashing import CrashedError, Fuse
+from tests.flows.crashing import ListSource, World, impatient
 from tests.flows.stores import assert_equal, stores, submission_of
 from tests.flows.strategies import Market, pool, record, records
 
 SEEDS = int(os.environ.get("QMTL_CRASH_SEEDS", "300"))
 GROUPS = 10
-POINTS = ["source", "source after", "graph.known", "graph.known after", "graph.transact"]
-POINTS += ["graph.transact after", "topics.create", "topics.create after", "topics.describe"]
-POINTS += ["admin_log.append", "admin_log.append after", "events.publish", "events.publish after", "sink"]
+POINTS = ["source", "source after", "lookup", "lookup after", "claim", "claim inside", "claim after"]
+POINTS += ["begin", "begin inside", "begin after", "create", "create one", "create after", "verify"]
+POINTS += ["verify after", "log", "log after", "activate", "activate inside", "activate after", "publish"]
+POINTS += ["publish after", "sink", "sink after"]
 STRATEGIES = [f"s{number}" for number in range(4)]
 EPOCHS = (timedelta(0), timedelta(0), timedelta(seconds=0.01), timedelta(seconds=10))
 
@@ -216,7 +218,7 @@ def test_the_fuse_is_what_ends_a_run(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"error calling|graph|source") as caught:
         live(run, World(), Fuse(3), None)
     cause: BaseException | None = caught.value
-    while cause is not None and not isinstance(cause, CrashError):
+    while cause is not None and not isinstance(cause, CrashedError):
         cause = cause.__cause__
     assert cause is not None
 

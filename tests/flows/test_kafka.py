@@ -31,11 +31,12 @@ from flows.recovery import prepared
 from flows.submissions import Sinks, build
 from operators.messages import told
 from operators.submission_topic import SubmissionsAt, SubmissionTopic
+from servers.records import records
 from sinks.dead_letters import dead_letter_topic
 from sinks.diff_chunks import diff_chunk_topic
 from sinks.queue_events import QueueEventsSink
 from tests.flows.crashing import START_MS, Clock, World, impatient
-from tests.kafka.topics import fill, make, read
+from tests.kafka.topics import fill, make
 
 Answers = dict[tuple[str, str], tuple[str, dict[str, str]]]
 KEY = b"whoever"
@@ -97,8 +98,7 @@ class Site:
             run_main(flow, epoch_interval=timedelta(0), recovery_config=config)
 
     def values(self, setting: str) -> list[bytes]:
-        partitions = 8 if setting == "diffs_topic" else 1
-        found = read(self.address.servers, self.topics[setting], partitions)
+        found = records(self.address.servers, self.topics[setting])
         return [message.value() or b"" for message in found]
 
 

@@ -24,8 +24,9 @@ from dagmanager.settings.table import Settings
 from flows.polling import poll_once
 from servers.kafka import KafkaServer
 from servers.neo4j import wipe
+from servers.records import records
 from tests.engine.builders import node, submission, topics_of
-from tests.kafka.topics import SOON_BACK, make, read, remove, until
+from tests.kafka.topics import SOON_BACK, make, remove, until
 
 PRICE = node("price", tags=["BTC"], node_type="PriceInput")
 MEAN = node("mean", tags=["BTC", "mean"], inputs=[PRICE])
@@ -98,7 +99,7 @@ def test_a_topic_deleted_under_us_is_named_and_made_anew(
     assert set(parts.engine.topics.describe([price, f"{price}_v2", mean])) == {f"{price}_v2", mean}
     logged = [
         orjson.loads(each.value() or b"")
-        for each in read(site.settings.kafka_dsn, site.settings.admin_log_topic)
+        for each in records(site.settings.kafka_dsn, site.settings.admin_log_topic)
     ]
     assert [AdminEntry(**each).topic for each in logged if each["action"] == "lost"] == [price]
 

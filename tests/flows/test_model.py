@@ -13,7 +13,8 @@ from dagmanager.dag.model import Record, Submission
 from dagmanager.engine.journey import Message
 from flows.submissions import build
 from operators.messages import buried, told
-from tests.flows.crashing import Fuse, ListSource, World, impatient
+from tests.engine.crashing import Fuse
+from tests.flows.crashing import ListSource, World, impatient
 from tests.flows.stores import answered, assert_equal, stores
 from tests.flows.strategies import Market, pool, records
 

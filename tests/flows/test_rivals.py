@@ -15,9 +15,10 @@ from confluent_kafka.admin import AdminClient
 from dagmanager.engine.rows import NodeRow, QueueRow, QueueState
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
+from servers.records import PATIENCE_S, records
 from tests.flows.deployment import KILLED, Deployment, Submissions, by_submission, check_stores
 from tests.flows.strategies import BASE_MS, pool
-from tests.kafka.topics import PATIENCE_S, read, until
+from tests.kafka.topics import until
 
 SHARES = 4
 # Partitions 0 and 4 of eight are the victim's.
@@ -112,12 +113,12 @@ def check_announcements(deployment: Deployment) -> None:
     queues = {row.topic for row in deployment.rows() if isinstance(row, QueueRow)}
     told: dict[str, set[bytes]] = defaultdict(set)
     announced: set[str] = set()
-    for message in read(servers, topics["controlbus_queue_topic"]):
+    for message in records(servers, topics["controlbus_queue_topic"]):
         value = message.value() or b""
         data = orjson.loads(value)["data"]
         told[data["idempotency_key"]].add(value)
         announced |= {each["queue"] for each in data["queues"]}
     assert {len(values) for values in told.values()} == {1}
     assert announced == queues
-    logged = [orjson.loads(message.value() or b"") for message in read(servers, topics["admin_log_topic"])]
+    logged = [orjson.loads(message.value() or b"") for message in records(servers, topics["admin_log_topic"])]
     assert {entry["topic"] for entry in logged} == queues

@@ -10,7 +10,8 @@ from bytewax.dataflow import Dataflow
 from dagmanager.errors import SettingsError
 from flows.recovery import STEPS_FILE, prepared, stateful_steps, step_ids
 from flows.submissions import build
-from tests.flows.crashing import Fuse, ListSource, World, impatient
+from tests.engine.crashing import Fuse
+from tests.flows.crashing import ListSource, World, impatient
 
 GOLDEN = """
 input

@@ -16,6 +16,7 @@ import msgspec
 import neo4j
 import pytest
 
+from chaos.relations import contradictions, queues_of_another_interval, shown
 from dagmanager.engine.ports import Topics
 from dagmanager.engine.rows import ContentRow, NodeRow
 from dagmanager.graph.neo4j import Neo4jGraph, Server, connect
@@ -23,7 +24,6 @@ from dagmanager.graph.sqlite_file import SqliteFile
 from dagmanager.topics.memory import MemoryTopics
 from dagmanager.topics.sqlite import SqliteTopics
 from servers.neo4j import wipe
-from tests.graph.relations import assert_told, queues_of_another_interval
 from tests.graph.rival_process import Order
 from tests.graph.rivalry import (
     HISTORIES,
@@ -102,8 +102,8 @@ def check(graph: Neo4jGraph, driver: neo4j.Driver, topics: Sequence[str], played
     assert_sound(rows, topics)
     assert_published_once(rows, played)
     with driver.session() as session:
-        assert_told(session, rows)
-        assert queues_of_another_interval(session) == []
+        assert contradictions(shown(session), rows) == []
+        assert queues_of_another_interval(session) == ()
     print([(one.transactions, one.reruns) for one in played])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import neo4j
 import pytest
 
+from chaos.relations import contradictions, shown
 from dagmanager.dag.model import TagQuery
 from dagmanager.engine.ports import LookupKeys
 from dagmanager.engine.rows import (
@@ -29,7 +30,6 @@ from servers.neo4j import wipe
 from tests.engine.builders import Stores, WallClock, engine, submission, told
 from tests.engine.builders import node as node_json
 from tests.graph.builders import content, event, holder, node, outcome, queue, sentinel, store
-from tests.graph.relations import assert_told
 
 LONGEST_TAG = 4_000
 VALUES = {
@@ -81,7 +81,7 @@ def test_every_kind_of_row_is_found_again(graph: Neo4jGraph, driver: neo4j.Drive
     assert set(graph.rows()) == set(rows)
     if len(value) <= LONGEST_TAG:  # the index of tags takes only what fits; `TagOf` has them all
         with driver.session() as session:
-            assert_told(session, rows)
+            assert contradictions(shown(session), rows) == []
     bound = next(row for row in rows if isinstance(row, QueueRow)).binding
     line = LineageKey(value, "w.live")
     known = graph.known(

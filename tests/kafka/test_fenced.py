@@ -12,7 +12,8 @@ from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.topics.kafka import KafkaTopics
 from servers.kafka import KafkaServer
-from tests.kafka.topics import PATIENCE_S, SOON_BACK, until
+from servers.records import PATIENCE_S
+from tests.kafka.topics import SOON_BACK, until
 
 ROOT = Path(__file__).resolve().parents[2]
 # Longer than a session lasts there.

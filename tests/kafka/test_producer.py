@@ -17,7 +17,8 @@ from operators.patience import Patience
 from servers.kafka import KafkaServer
 from servers.ports import free_port
 from servers.proxy import Direction, FaultProxy
-from tests.kafka.topics import NOWHERE, make, read, values
+from servers.records import records
+from tests.kafka.topics import NOWHERE, make, values
 
 patiently = Patience(time.sleep, lambda: False)
 
@@ -33,18 +34,18 @@ def numbered(topic: str, count: int, size: int = 1) -> list[Outgoing]:
 
 def test_all_arrive_in_order_with_keys_and_headers(kafka: str, topic: str) -> None:
     producer = KafkaProducer(KafkaAddress(kafka))
-    records = [Outgoing(topic, b"k", b"%d" % number, (("a", b"1"), ("a", b"2"))) for number in range(500)]
-    assert producer.deliver(records) == ()
+    sent = [Outgoing(topic, b"k", b"%d" % number, (("a", b"1"), ("a", b"2"))) for number in range(500)]
+    assert producer.deliver(sent) == ()
     assert producer.deliver([]) == ()
-    found = read(kafka, topic)
-    assert [message.value() for message in found] == [record.value for record in records]
+    found = records(kafka, topic)
+    assert [message.value() for message in found] == [record.value for record in sent]
     assert {message.key() for message in found} == {b"k"}
     assert found[0].headers() == [("a", b"1"), ("a", b"2")]
 
 
 def test_a_record_without_key_has_none(kafka: str, topic: str) -> None:
     KafkaProducer(KafkaAddress(kafka)).deliver([Outgoing(topic, None, b"")])
-    [message] = read(kafka, topic)
+    [message] = records(kafka, topic)
     assert (message.key(), message.value()) == (None, b"")
 
 
@@ -55,7 +56,7 @@ def test_a_key_goes_where_other_clients_would_send_it(
     # Java's own values: murmur2(key) & 0x7fffffff mod 7.
     KafkaProducer(KafkaAddress(kafka)).deliver([Outgoing(topic, key, key) for key in (b"21", b"foobar")])
     hashes = {b"21": -973932308, b"foobar": -790332482}
-    found = {message.key(): message.partition() for message in read(kafka, topic, partitions=7)}
+    found = {message.key(): message.partition() for message in records(kafka, topic)}
     assert found == {key: (value & 0x7FFFFFFF) % 7 for key, value in hashes.items()}
 
 

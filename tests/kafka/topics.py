@@ -1,17 +1,18 @@
-"""Filling and reading topics of the session's broker, with plain clients of their own."""
+"""Making and filling topics of the session's broker, with plain clients of their own."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, but not by its stub's rules
     AdminClient,
     NewTopic,
 )
 
-PATIENCE_S = 60.0
+from servers.records import PATIENCE_S, records
+
 NOWHERE = "127.0.0.1:1"
 # After a kill a broker may come back once its old session is over: 9 s by default.
 SOON_BACK = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms": "200"}
@@ -52,27 +53,5 @@ def fill(
     assert producer.flush(PATIENCE_S) == 0
 
 
-def read(servers: str, topic: str, partitions: int = 1) -> list[Message]:
-    """All that is on it now, partition by partition."""
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "tests", "enable.auto.commit": False})
-    found: list[Message] = []
-    try:
-        for number in range(partitions):
-            place = TopicPartition(topic, number, OFFSET_BEGINNING)
-            low, high = consumer.get_watermark_offsets(place, timeout=PATIENCE_S)
-            consumer.assign([place])
-            at = low
-            deadline = time.monotonic() + PATIENCE_S
-            while at < high:
-                assert time.monotonic() < deadline, f"{topic} could not be read to its end"
-                for message in consumer.consume(1000, 0.1):
-                    assert message.error() is None, message.error()
-                    found.append(message)
-                    at = (message.offset() or 0) + 1
-    finally:
-        consumer.close()
-    return found
-
-
 def values(servers: str, topic: str) -> list[bytes | None]:
-    return [message.value() for message in read(servers, topic)]
+    return [message.value() for message in records(servers, topic)]

@@ -19,13 +19,15 @@ from dagmanager.engine.journey import Message, Refused
 from dagmanager.errors import ErrorCode, Rejection, UnavailableError
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
+from dagmanager.kafka.records import Delivery
 from operators.messages import buried
 from operators.patience import Patience
+from servers.records import records
 from sinks.dead_letters import dead_letter_topic
 from sinks.diff_chunks import diff_chunk_topic
 from sinks.json_lines import Patiently
-from sinks.kafka_records import Delivery, Positions
-from tests.kafka.topics import NOWHERE, make, read, values
+from sinks.kafka_records import Positions
+from tests.kafka.topics import NOWHERE, make, values
 
 IMPATIENT = Patience(lambda _: None, lambda: True)
 
@@ -57,7 +59,7 @@ def test_a_diff_is_keyed_by_strategy_with_its_headers(
 ) -> None:
     headers = (("submission-id", b"i"), ("submission-digest", b"d"))
     write(diff_chunk_topic, topic, producer, [Message("s-1", b"{}", headers), Message("", b"{}")])
-    first, second = read(kafka, topic)
+    first, second = records(kafka, topic)
     assert (first.key(), first.value(), first.headers()) == (b"s-1", b"{}", list(headers))
     assert second.key() is None
 
@@ -66,7 +68,7 @@ def test_a_dead_letter_keeps_the_original_bytes(kafka: str, topic: str, producer
     record = Record(b"\xff\x00no json", Origin("subs", "id", 3, 41), b"ingest:s-1")
     [letter] = buried(Refused(record, "s-1", Rejection(ErrorCode.INVALID_JSON, "no")))
     write(dead_letter_topic, topic, producer, [letter])
-    [found] = read(kafka, topic)
+    [found] = records(kafka, topic)
     headers = dict(found.headers() or [])
     assert (found.key(), found.value()) == (b"ingest:s-1", record.value)
     assert list(headers) == ["error", "source-topic", "source-partition", "source-offset", "attempts"]
@@ -81,7 +83,7 @@ def test_a_dead_letter_that_the_topic_does_not_take_whole_is_cut(
     large = bytes(range(256)) * 2_000
     letters = [Message("a", b"small"), Message("b", large), Message("c", b"small too")]
     write(dead_letter_topic, topic, producer, letters)
-    found = {message.key(): message for message in read(kafka, topic)}
+    found = {message.key(): message for message in records(kafka, topic)}
     assert found[b"b"].value() == large[: 64 * 1024]
     headers = dict(found[b"b"].headers() or [])
     assert headers["value-length"] == b"512000"

@@ -16,7 +16,8 @@ from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
 from dagmanager.topics.kafka_admin_log import KafkaAdminLog
 from dagmanager.topics.kafka_events import KafkaEvents
-from tests.kafka.topics import NOWHERE, make, read, values
+from servers.records import records
+from tests.kafka.topics import NOWHERE, make, values
 
 SPEC = TopicSpec(1, 1, -1)
 
@@ -42,7 +43,7 @@ def test_events_go_to_the_topic_of_their_channel_in_order(
     events: EventSink = KafkaEvents(producer, {"queue": queue, "sentinel_weight": weight}, unheard)
     events.publish([an_event(1), an_event(2, "sentinel_weight"), an_event(3)])
     events.publish([])
-    assert [(message.key(), message.value()) for message in read(kafka, queue)] == [
+    assert [(message.key(), message.value()) for message in records(kafka, queue)] == [
         (b"a,b", b"1"),
         (b"a,b", b"3"),
     ]
@@ -89,7 +90,7 @@ def test_the_admin_log_holds_an_entry_per_record_keyed_by_topic(
     log: AdminLog = KafkaAdminLog(producer, topic)
     log.append([an_entry(1), an_entry(2)])
     log.append([])
-    found = read(kafka, topic)
+    found = records(kafka, topic)
     assert [message.key() for message in found] == [b"t1", b"t2"]
     entries = [msgspec.json.decode(message.value() or b"", type=AdminEntry) for message in found]
     assert entries == [an_entry(1), an_entry(2)]

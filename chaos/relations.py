@@ -1,6 +1,6 @@
 """What a Neo4j server shows to people beside our rows, and whether it says the same as the rows do.
 
-`told` reads documented properties and relationships by plain Cypher; `meant` derives them from the rows.
+`shown` reads documented properties and relationships by plain Cypher; `meant` derives them from the rows.
 They know nothing of how the product writes either, so that equal sets are a proof and no echo.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import neo4j
@@ -93,18 +94,39 @@ INTERVALS: LiteralString = (
 )
 
 
-def assert_told(session: neo4j.Session, rows: Iterable[Row]) -> None:
-    """The server's properties and relationships are what the rows say, and nothing more."""
-    found, expected = told(session), meant(rows)
-    assert found - expected == expected - found == Counter()
-    paths = sum(count for fact, count in found.items() if fact[0].isupper())
-    assert session.run(COUNT).single(strict=True)["count"] == paths
-    assert [dict(row) for row in session.run(STRAYS)] == []
+@dataclass(frozen=True)
+class Shown:
+    """What plain Cypher finds. `paths` counts every relationship there is, ours or not; `strays` are tag nodes
+    that lost their owner, `other_intervals` queues whose interval is not their node's."""
+
+    facts: Facts
+    paths: int
+    strays: tuple[str, ...] = ()
+    other_intervals: tuple[str, ...] = ()
 
 
-def queues_of_another_interval(session: neo4j.Session) -> list[str]:
+def shown(session: neo4j.Session) -> Shown:
+    """Everything, read from a world that stands still."""
+    paths: int = session.run(COUNT).single(strict=True)["count"]
+    strays = tuple(f"{row['label']} {row['key']}" for row in session.run(STRAYS))
+    return Shown(told(session), paths, strays, queues_of_another_interval(session))
+
+
+def contradictions(found: Shown, rows: Iterable[Row]) -> list[str]:
+    """Where the server's properties and relationships are not what the rows say, nothing more and nothing less."""
+    expected = meant(rows)
+    paths = sum(count for each, count in found.facts.items() if each[0].isupper())
+    return [
+        *(f"shown, and in no row: {each}" for each in found.facts - expected),
+        *(f"in a row, and not shown: {each}" for each in expected - found.facts),
+        *([f"{found.paths} relationships, of which {paths} are ours"] if found.paths != paths else []),
+        *(f"without an owner: {each}" for each in found.strays),
+    ]
+
+
+def queues_of_another_interval(session: neo4j.Session) -> tuple[str, ...]:
     """A queue has its node's interval from its creation on; the engine writes no queue before its node."""
-    return [row["topic"] for row in session.run(INTERVALS)]
+    return tuple(row["topic"] for row in session.run(INTERVALS))
 
 
 def told(session: neo4j.Session) -> Facts:
@@ -126,10 +148,12 @@ def told(session: neo4j.Session) -> Facts:
 
 
 def fact(label: str, key: str, properties: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Properties of one node."""
     return label, key, tuple((name, frozen(value)) for name, value in sorted(properties.items()))
 
 
 def frozen(value: Any) -> Any:
+    """Comparable."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -173,6 +197,7 @@ def meant(rows: Iterable[Row]) -> Facts:
 
 
 def node_facts(row: NodeRow) -> Iterable[tuple[Any, ...]]:
+    """A node, what it depends on, and its tags."""
     key = clipped(row.node_id)
     said = {
         "node_type": row.node_type,
@@ -202,6 +227,7 @@ def node_facts(row: NodeRow) -> Iterable[tuple[Any, ...]]:
 
 
 def queue_facts(row: QueueRow) -> Iterable[tuple[Any, ...]]:
+    """A queue, and whose it is."""
     said = {
         "created_at": row.created_ms,
         "ttl": row.ttl_ms,
@@ -219,6 +245,7 @@ def queue_facts(row: QueueRow) -> Iterable[tuple[Any, ...]]:
 
 
 def sentinel_facts(row: SentinelRow) -> Iterable[tuple[Any, ...]]:
+    """A version, its content, and what it introduced."""
     key = sentinel_key(row.key)
     said = {
         "version": row.key.version,
@@ -238,6 +265,7 @@ def sentinel_facts(row: SentinelRow) -> Iterable[tuple[Any, ...]]:
 
 
 def holder_facts(row: HolderRow) -> Iterable[tuple[Any, ...]]:
+    """Who was told, and what."""
     said = {
         "strategy_id": row.key.strategy_id,
         "namespace": row.key.namespace,
