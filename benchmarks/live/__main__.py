@@ -31,7 +31,6 @@ from benchmarks.live.spread import spread
 from benchmarks.live.strategies import Keyed, Strategies
 from benchmarks.live.traffic import Route
 
-
 NEW: Final = (10, 100, 1_000)
 CROWD_NODES: Final = 1_000_000
 CROWD_TOPICS: Final = 10_000
@@ -143,7 +142,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=50.0, help="submissions a second")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each kind, in each round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--strategies", type=int, default=8)
+    parser.add_argument("--strategies", type=int, default=4)
     parser.add_argument(
         "--sizes", type=lambda text: [int(each) for each in text.split(",")], default=[100, 1_000]
     )
@@ -163,7 +162,8 @@ def measured(place: Site, chosen: argparse.Namespace, seed: int = 0) -> dict[str
                 found["steady"][str(size)] = Steady(place, flow, size, chosen, seed).measure()
         if "new" in chosen.parts:
             found["new"] = {}
-            for count in NEW:
+            # Topics stay: a broker needs a file for each, and this one may have opened 20,000.
+            for count in NEW[: 2 if seed else 3]:
                 say(f"{count} new nodes")
                 found["new"][str(count)] = new_nodes.measure(
                     place, flow.name, count, chosen.rounds, 1_000 + 100 * seed

@@ -36,7 +36,7 @@ class Floors:
     """Clients of the two servers, connected and warm."""
 
     def __init__(self, kafka: str, bolt: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": kafka})
+        self._admin = AdminClient({"bootstrap.servers": kafka, "log_level": 2})
         self._driver = neo4j.GraphDatabase.driver(bolt)
 
     def measure(self, count: int) -> dict[str, float]:
@@ -55,6 +55,8 @@ class Floors:
             "activate_ms": timed(lambda: self._run(_ACTIVATE, topics=topics)),
         }
         self._run(_FORGET, rows=rows)
+        for done in self._admin.delete_topics(topics, operation_timeout=30, request_timeout=30).values():
+            done.result()
         return taken
 
     def close(self) -> None:

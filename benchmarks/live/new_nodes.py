@@ -13,7 +13,7 @@ from benchmarks.live.spread import spread
 from benchmarks.live.strategies import Strategies
 from benchmarks.live.traffic import Route
 
-WARM: Final = 3
+WARM: Final = 2
 GOAL: Final = 1.3
 
 
