@@ -31,6 +31,7 @@ from benchmarks.live.spread import spread
 from benchmarks.live.strategies import Keyed, Strategies
 from benchmarks.live.traffic import Route
 
+CHANGING: Final = 50
 NEW: Final = (10, 100, 1_000)
 CROWD_NODES: Final = 1_000_000
 CROWD_TOPICS: Final = 10_000
@@ -61,10 +62,12 @@ class Steady:
         self._hop = Route(servers, HOP_TOPIC, HOP_TOPIC)
         self._through = Route(servers, topics["submissions_topic"], topics["diffs_topic"])
         self._strategies = Strategies(size, chosen.strategies, seed)
+        # Of their own: whoever changes holds another version afterwards, and is unchanged no more.
+        self._changing = Strategies(size, chosen.strategies, seed + CHANGING)
         self._streams: dict[str, Iterator[Keyed]] = {
             "unchanged": self._strategies.unchanged(),
             "new_id": self._strategies.new_id(),
-            "changed": self._strategies.changed(),
+            "changed": self._changing.changed(),
         }
         self._taken: dict[str, list[float]] = defaultdict(list)
         self._laps: dict[str, list[dict[str, float]]] = defaultdict(list)
@@ -74,7 +77,8 @@ class Steady:
         """All kinds, in turns."""
         with closing(self._hop), closing(self._through):
             found: dict[str, Any] = {"first": spread(self._through.one_by_one(self._strategies.first()))}
-            found["library"] = spread(self._through.one_by_one(self._strategies.library()))
+            if "changed" in self._chosen.kinds:
+                self._through.one_by_one([*self._changing.first(), *self._changing.library()])
             for kind in ("hop", *self._chosen.kinds):
                 say(f"  warming up: {kind}")
                 self._part(kind, WARM_S)
