@@ -65,7 +65,7 @@ def _read_ahead(engine: Engine) -> None:
     """While submissions come, none of them should wait for a reading of the graph (decisions 6)."""
     if engine.pulses.is_wanted():
         with suppress(DagManagerError):  # whoever needs the graph waits for it, and says so
-            engine.pulses.read_ahead()
+            engine.pulses.read()
 
 
 def poll_once(engine: Engine) -> str:

@@ -36,7 +36,7 @@ class Pulses:
         self._asked_s = self.clock()
         known = self._last
         if known is None or self._asked_s - known[0] > AGE_S:
-            known = self._read()
+            known = self.read()
         began_s, pulse = known
         elapsed_ms = int((self.clock() - began_s) * 1_000)
         return Pulse(pulse.epoch, pulse.counters, pulse.now_ms + max(elapsed_ms, 0))
@@ -51,11 +51,8 @@ class Pulses:
         """Whether somebody asked lately, so that a reading ahead of time is of use."""
         return self._asked_s is not None and self.clock() - self._asked_s < 10 * AGE_S
 
-    def read_ahead(self) -> None:
-        """Read, so that `fresh` need not wait."""
-        self._read()
-
-    def _read(self) -> tuple[float, Pulse]:
+    def read(self) -> tuple[float, Pulse]:
+        """Ask the graph; ahead of time, so that `fresh` need not wait."""
         writes, began_s = self._writes, self.clock()
         found = began_s, self.graph.pulse(COUNTERS)
         with self._lock:

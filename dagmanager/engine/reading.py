@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 import msgspec
 from blake3 import blake3
@@ -23,10 +23,11 @@ from dagmanager.dag.node_memo import NodeMemo
 from dagmanager.dag.submission import submissions
 from dagmanager.engine.journey import Canonicalized, Refused
 from dagmanager.engine.observer import Observer, Unobserved
+from dagmanager.engine.recent import Recent
 from dagmanager.errors import Rejection
 
-K = TypeVar("K")
-V = TypeVar("V")
+# Digest and key of a record.
+Read = tuple[bytes, bytes | None]
 
 RECALLED_NODES: Final = 50_000
 RECALLED_READS: Final = 1_000
@@ -63,46 +64,14 @@ class Digested(Canonicalized, frozen=True):
     dag_digest: bytes = b""
 
 
-class Recent(Generic[K, V]):
-    """What equal bytes gave last; bounded, the oldest goes first. Not thread-safe.
-
-    Holds what the bytes say and no decision: who asks, when and what is known of the graph stay out.
-    """
-
-    def __init__(self, nodes_max: int = RECALLED_NODES, reads_max: int = RECALLED_READS) -> None:
-        """Bounded by nodes over all reads, and by reads."""
-        self._nodes_max, self._reads_max = nodes_max, reads_max
-        self._nodes = 0
-        self._reads: dict[K, tuple[int, V]] = {}
-
-    def __len__(self) -> int:
-        """How many reads are kept."""
-        return len(self._reads)
-
-    def get(self, key: K) -> V | None:
-        """What these bytes gave, if it is kept."""
-        found = self._reads.get(key)
-        return None if found is None else found[1]
-
-    def keep(self, key: K, value: V, nodes: int) -> None:
-        """Keep what a DAG of so many nodes gave; one larger than all the room is not kept."""
-        if nodes > self._nodes_max or key in self._reads:
-            return
-        self._reads[key] = (nodes, value)
-        self._nodes += nodes
-        while self._nodes > self._nodes_max or len(self._reads) > self._reads_max:
-            gone, _ = self._reads.pop(next(iter(self._reads)))
-            self._nodes -= gone
-
-
 class _Memory(threading.local):
     """Each thread's own caches: workers of one process share a flow and so a reader."""
 
     def __init__(self) -> None:
         self.memo = NodeMemo()
         # Whole records, by digest and key; and DAGs, which the Gateway sends again under new strategy ids.
-        self.records = Recent[tuple[bytes, bytes | None], tuple[Envelope, HashedDag]]()
-        self.dags = Recent[bytes, HashedDag]()
+        self.records: Recent[Read, tuple[Envelope, HashedDag]] = Recent(RECALLED_NODES, RECALLED_READS)
+        self.dags: Recent[bytes, HashedDag] = Recent(RECALLED_NODES, RECALLED_READS)
 
 
 class Reader:

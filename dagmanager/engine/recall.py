@@ -1,13 +1,11 @@
 """Answers that may be told again without asking the graph for every node (decisions 6, epoch).
 
 Remembered are only answers that reuse every node as it is, without a word of warning: nothing in them
-ends by itself, and whatever would change them raises the epoch or counts a move (`moves`). Of each
-answer the node items are shared, so that what was serialised of them once is found again.
+ends by itself, and whatever would change them raises the epoch or counts a move (`moves`).
 """
 
 from __future__ import annotations
 
-import threading
 from typing import Final
 
 import msgspec
@@ -17,6 +15,7 @@ from dagmanager.engine.claim import claim_id, holder_key, lineage_of
 from dagmanager.engine.moves import counter_of
 from dagmanager.engine.outcome import Outcome, sentinel_id
 from dagmanager.engine.ports import Hold, Known, Pulse
+from dagmanager.engine.recent import Recent
 from dagmanager.engine.rows import HolderKey, HolderRow, LineageKey, OutcomeRow, SentinelRow, SentinelState
 from dagmanager.engine.versions import AddHolder, Resend, VersionChange
 from dagmanager.errors import Rejection
@@ -56,10 +55,7 @@ class Recall:
 
     def __init__(self, answers_max: int = KEPT_ANSWERS, items_max: int = KEPT_ITEMS) -> None:
         """Empty."""
-        self._answers_max, self._items_max = answers_max, items_max
-        self._items = 0
-        self._kept: dict[Asked | Version, Remembered] = {}
-        self._lock = threading.Lock()
+        self._kept: Recent[Asked | Version, Remembered] = Recent(items_max, answers_max)
 
     def find(self, submission: Submission, pulse: Pulse, last_seen_every_ms: int) -> Recalled | None:
         """What this submission is answered at this pulse, if that is known.
@@ -108,25 +104,12 @@ class Recall:
 
     def forget(self, submission: Submission) -> None:
         """What is remembered of this version is not so any more."""
-        with self._lock:
-            self._drop(_version(submission))
+        self._kept.forget(_version(submission))
 
     def _put(self, key: Asked | Version, made: Remembered) -> None:
-        with self._lock:
-            before = self._drop(key)
-            if before is not None and before.outcome.items == made.outcome.items:
-                # The same items stay the same object, with all that is known of them.
-                outcome = msgspec.structs.replace(made.outcome, items=before.outcome.items)
-                made = msgspec.structs.replace(made, outcome=outcome)
-            self._kept[key] = made
-            self._items += len(made.outcome.items)
-            while self._items > self._items_max or len(self._kept) > self._answers_max:
-                self._drop(next(iter(self._kept)))
-
-    def _drop(self, key: Asked | Version) -> Remembered | None:
-        gone = self._kept.pop(key, None)
-        self._items -= len(gone.outcome.items) if gone is not None else 0
-        return gone
+        """In place of what an older epoch left there."""
+        self._kept.forget(key)
+        self._kept.keep(key, made, len(made.outcome.items))
 
 
 def _asked(submission: Submission) -> Asked:

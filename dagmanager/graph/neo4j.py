@@ -30,6 +30,7 @@ from neo4j.exceptions import (
 from neo4j.exceptions import ConstraintError as TakenError
 
 from dagmanager.engine.ports import Hold, Known, LookupKeys, Pulse, TaggedQueue, Transaction
+from dagmanager.engine.recent import Recent
 from dagmanager.engine.rows import CounterRow, OutboxRow, QueueRow, Row
 from dagmanager.errors import (
     ConstraintError,
@@ -41,15 +42,23 @@ from dagmanager.errors import (
 from dagmanager.graph import neo4j_reads as reads
 from dagmanager.graph import neo4j_schema
 from dagmanager.graph import neo4j_writes as writes
-from dagmanager.graph.kept_contents import KeptContents
 from dagmanager.graph.neo4j_properties import decoded, hold_parameters
-from dagmanager.graph.neo4j_transaction import EPOCH, Neo4jTransaction, known, tagged, waiting_events
+from dagmanager.graph.neo4j_transaction import (
+    EPOCH,
+    Contents,
+    Neo4jTransaction,
+    known,
+    tagged,
+    waiting_events,
+)
 from dagmanager.graph.transaction import CONSTRAINT_TRIES
 
 T = TypeVar("T")
 
 # The driver knows others, which need more than it brings.
 SCHEMES: Final = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
+# Of contents read before, over all of them.
+KEPT_MEMBERS: Final = 100_000
 PAUSE_S: Final = (0.010, 0.050)
 # Lost connections in a row before the server counts as away: one may be a restart just behind us.
 LOST_TRIES: Final = 3
@@ -140,7 +149,7 @@ class Neo4jGraph:
         self._driver = driver
         self._server = server
         self._inside = threading.local()
-        self._contents = KeptContents()
+        self._contents: Contents = Recent(KEPT_MEMBERS, KEPT_MEMBERS)
 
     def close(self) -> None:
         """Let go of every connection."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, LiteralString
 
 from dagmanager.engine.ports import Known, Locks, LookupKeys, TaggedQueue
+from dagmanager.engine.recent import Recent
 from dagmanager.engine.rows import (
     Binding,
     ContentRow,
@@ -26,7 +27,6 @@ from dagmanager.engine.rows import (
 from dagmanager.errors import ConstraintError
 from dagmanager.graph import neo4j_reads as reads
 from dagmanager.graph import neo4j_writes as writes
-from dagmanager.graph.kept_contents import KeptContents
 from dagmanager.graph.lock_order import LockOrder
 from dagmanager.graph.neo4j_keys import (
     binding_key,
@@ -40,6 +40,9 @@ from dagmanager.graph.neo4j_keys import (
 from dagmanager.graph.neo4j_properties import decoded
 
 EPOCH: Final = "epoch"
+# Contents by digest: written once, they never change. One that another process removed may still be here: whoever
+# asks for a content knows it from a version, and a content stays as long as a version is of it.
+Contents = Recent[str, ContentRow]
 
 
 def known(run: writes.Run, keys: LookupKeys, now_ms: int | None = None) -> Known:
@@ -118,7 +121,7 @@ class Neo4jTransaction:
     `work` goes on. `wrote` tells whether there is anything to commit.
     """
 
-    def __init__(self, run: writes.Run, contents: KeptContents) -> None:
+    def __init__(self, run: writes.Run, contents: Contents) -> None:
         """`run` runs one statement inside the open transaction; `contents` were read before."""
         # Shared with later transactions: only what is committed. What this one wrote stays its own.
         self._contents = contents
@@ -177,11 +180,12 @@ class Neo4jTransaction:
         wanted = set(digests)
         own = {each: self._own_contents[each] for each in wanted if each in self._own_contents}
         wanted.difference_update(own)
-        found = self._contents.of(wanted)
+        found = {each: row for each in wanted if (row := self._contents.get(each)) is not None}
         if missing := sorted({clipped(each) for each in wanted.difference(found)}):
             read = decoded(self._run(reads.CONTENTS, {"digests": missing})[0]["rows"])
-            self._contents.keep(read)
-            found |= {row.digest: row for row in read}
+            for row in read:
+                self._contents.keep(row.digest, row, len(row.members))
+                found[row.digest] = row
         return found | {digest: row for digest, row in own.items() if row is not None}
 
     def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
