@@ -7,7 +7,6 @@ after a while. The two clients are those of examples/client.py.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count, cycle
@@ -28,6 +27,7 @@ from confluent_kafka import KafkaException
 from examples.client import Context, Json, Listener, Submitter
 from examples.live_view import View
 from examples.submissions import CHANGED, CONTEXTS, DEFAULT, strategies, version
+from servers.dying import dying_with_us
 from servers.kafka import KafkaServer
 from servers.launch import HOW_TO_GET, chosen_launch
 from servers.neo4j import Neo4jServer
@@ -35,7 +35,6 @@ from servers.process import Server, ServerError
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path("results/live")
-PR_SET_PDEATHSIG = 1
 START_SECONDS = 120.0
 # A cold database on a busy machine takes half a minute for the first ones.
 ANSWER_SECONDS = 180.0
@@ -87,7 +86,7 @@ class Flow:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 process_group=0,
-                preexec_fn=_dying_with_us(),  # noqa: PLW1509 - one system call, and no thread of ours runs yet
+                preexec_fn=dying_with_us(),  # noqa: PLW1509 - one system call, and no thread of ours runs yet
             )
 
     def wait(self) -> None:
@@ -114,12 +113,6 @@ class Flow:
         """Whatever state it is in. Idempotent."""
         self._process.kill()
         self._process.wait()
-
-
-def _dying_with_us() -> Callable[[], object]:
-    """Tells the kernel (Linux) to end a child when this process is gone, by whatever death; servers watch their input."""
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Clients:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +16,13 @@ from typing import Any, Final
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from servers.dying import dying_with_us
 from servers.kafka import KafkaServer
 from servers.launch import SUSTAINED, JavaLaunch
 from servers.neo4j import Neo4jServer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 START_SECONDS: Final = 120.0
-PR_SET_PDEATHSIG: Final = 1
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 HOP_TOPIC: Final = "hop"
 RECORD_BYTES: Final = 10 * 1024 * 1024
@@ -101,7 +99,7 @@ class FlowProcess:
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_dying_with_us(),  # noqa: PLW1509 - one system call, and no thread of ours runs yet
+                preexec_fn=dying_with_us(),  # noqa: PLW1509 - one system call, and no thread of ours runs yet
             )
         self._wait(alive)
 
@@ -138,11 +136,6 @@ class FlowProcess:
             if self._process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(self.log.read_text())
             time.sleep(0.05)
-
-
-def _dying_with_us() -> Callable[[], object]:
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def processor_seconds(pid: int) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import neo4j as driver_package
 import pytest
 
 from dagmanager.engine.ports import Graph
@@ -22,8 +23,8 @@ PATIENCE_S = 240.0
 pytest.register_assert_rewrite(
     "tests.engine.effects",
     "tests.graph.contract",
+    "tests.graph.contract_hold",
     "tests.graph.contract_questions",
-    "tests.graph.relations",
     "tests.graph.rivalry",
 )
 
@@ -39,6 +40,14 @@ def neo4j_server(neo4j: str) -> Server:
     with connect(server) as driver, driver.session() as session:
         create(session)
     return server
+
+
+@pytest.fixture
+def driver(neo4j_server: Server) -> Iterator[driver_package.Driver]:
+    """A client of that database, which is empty at first."""
+    wipe(neo4j_server.uri)
+    with connect(neo4j_server) as opened:
+        yield opened
 
 
 @contextmanager

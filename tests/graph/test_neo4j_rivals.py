@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,6 @@ from dagmanager.graph.neo4j import Neo4jGraph, Server, connect
 from dagmanager.graph.sqlite_file import SqliteFile
 from dagmanager.topics.memory import MemoryTopics
 from dagmanager.topics.sqlite import SqliteTopics
-from servers.neo4j import wipe
 from tests.graph.rival_process import Order
 from tests.graph.rivalry import (
     HISTORIES,
@@ -39,13 +38,6 @@ from tests.graph.rivalry import (
 ROOT = Path(__file__).resolve().parents[2]
 THREADS = 5
 PROCESSES = 3
-
-
-@pytest.fixture
-def driver(neo4j_server: Server) -> Iterator[neo4j.Driver]:
-    wipe(neo4j_server.uri)
-    with connect(neo4j_server) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import neo4j
@@ -24,9 +23,8 @@ from dagmanager.engine.rows import (
     TagSetRow,
 )
 from dagmanager.errors import ConstraintError
-from dagmanager.graph.neo4j import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j import Neo4jGraph, Server
 from dagmanager.topics.memory import MemoryTopics
-from servers.neo4j import wipe
 from tests.engine.builders import Stores, WallClock, engine, submission, told
 from tests.engine.builders import node as node_json
 from tests.graph.builders import content, event, holder, node, outcome, queue, sentinel, store
@@ -40,13 +38,6 @@ VALUES = {
     "marks": "\u2028 \u00e4\u0308 \ufeff \u202e \n\r\t",
     "nul": "a\x00b",
 }
-
-
-@pytest.fixture
-def driver(neo4j_server: Server) -> Iterator[neo4j.Driver]:
-    wipe(neo4j_server.uri)
-    with connect(neo4j_server) as opened:
-        yield opened
 
 
 @pytest.fixture
