@@ -9,21 +9,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
 
 from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.ports import TopicInfo
 from dagmanager.engine.reading import strategy_of
 from dagmanager.errors import InputLostError, UnavailableError
 from dagmanager.kafka.admin import KafkaAdmin
-from dagmanager.kafka.answers import Heard
-from dagmanager.kafka.options import KafkaAddress, client, consumer_options
+from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.progress import PartitionProgress, TopicProgress
+from operators.partition_inbox import PartitionInbox
 from operators.partition_share import PartitionShare
 from operators.topic_watch import EVERY_S, TopicWatch, other_topic, unheard
 
@@ -34,7 +34,8 @@ STATE_VERSION: Final = 1
 _GONE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 # The library would go on behind it.
 _UNREADABLE: Final = frozenset({KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError.INVALID_MSG})
-_UNKNOWN: Final = -1
+# Looked at again as soon as the worker has nothing else to do: the inbox waits, not the worker.
+_AT_ONCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Keyed = tuple[str, Record]
 State = dict[str, Any]
 
@@ -51,18 +52,19 @@ class SubmissionsAt(msgspec.Struct, frozen=True):
 
 
 class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
-    """One partition, by a consumer of its own. State: `{"v": 1, "topic_id": …, "offset": next}`."""
+    """One partition. State: `{"v": 1, "topic_id": …, "offset": next}`."""
 
     def __init__(
         self,
-        at: SubmissionsAt,
+        inbox: PartitionInbox,
         partition: TopicPartition,
         topic_id: str,
         watch: TopicWatch,
         stopping: Callable[[], bool],
     ) -> None:
         """Read on from the partition's offset; a negative one is the first that the broker still has."""
-        self._at = at
+        self._inbox = inbox
+        self._topic = partition.topic
         self._topic_id = topic_id
         self._watch = watch
         self._stopping = stopping
@@ -70,18 +72,15 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
         self._next: int | None = partition.offset if partition.offset >= 0 else None
         self._held: list[Message] = []
         self._complaints: set[int] = set()
-        self._closed = False
         self._partition = partition
-        options = {**consumer_options(at.address), "error_cb": Heard(at.address)}
-        self._consumer = client(Consumer, options, at.address.setting)
-        self._consumer.assign([partition])
+        inbox.open(partition)
 
     def next_batch(self) -> Iterable[Keyed]:
         """What has come, at once; StopIteration when the run is stopped."""
         if self._stopping():
             raise StopIteration
         self._watch.look()
-        messages = self._held or self._consumer.consume(self._at.batch_records, 0)
+        messages = self._held or self._inbox.take(self.number)
         self._held = []
         batch: list[Keyed] = []
         for index, message in enumerate(messages):
@@ -99,17 +98,17 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
         """Where to go on; no offset while nothing was read."""
         return {"v": STATE_VERSION, "topic_id": self._topic_id, "offset": self._next}
 
+    def next_awake(self) -> datetime:
+        """At once."""
+        return _AT_ONCE
+
     def close(self) -> None:
-        """Let go of the consumer."""
-        self._closed = True
-        self._consumer.close()
+        """Let go of the partition."""
+        self._inbox.close(self._partition)
 
     def progress(self) -> PartitionProgress:
         """For metrics, from any thread; asks nobody."""
-        low = high = _UNKNOWN
-        if not self._closed:
-            with suppress(RuntimeError):  # closed meanwhile
-                low, high = self._consumer.get_watermark_offsets(self._partition, cached=True)
+        low, high = self._inbox.ends(self._partition)
         position = low if self._next is None else self._next
         return PartitionProgress(
             self.number, position if position >= 0 else None, high if high >= 0 else None
@@ -118,7 +117,7 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
     def _read(self, message: Message) -> Keyed:
         offset = message.offset()
         value = message.value() or b""  # a tombstone is refused as what it is: no JSON
-        origin = Origin(self._at.topic, self._topic_id, self.number, offset or 0)
+        origin = Origin(self._topic, self._topic_id, self.number, offset or 0)
         _, timestamp_ms = message.timestamp()
         record = Record(value, origin, message.key(), max(timestamp_ms, 0))
         self._next = (offset or 0) + 1
@@ -126,7 +125,7 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
 
     def _judge(self, error: KafkaError, message: Message) -> None:
         code = error.code()
-        where = f"partition {self.number} of topic {self._at.topic}"
+        where = f"partition {self.number} of topic {self._topic}"
         if code in _GONE:
             wanted = "the first record" if self._next is None else f"offset {self._next}"
             msg = (
@@ -164,6 +163,8 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
         self._found: TopicInfo | None = None
         self._watch: TopicWatch | None = None
         self._parts: list[TopicPartitionReader] = []
+        # By thread: each worker has its own.
+        self._inboxes: dict[int, PartitionInbox] = {}
 
     def list_parts(self) -> list[str]:
         """One for each partition of our share."""
@@ -178,7 +179,7 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
         with self._lock:
             if self._watch is None:
                 self._watch = TopicWatch(self._admin, found, self._at.watch_s, waits=self._waits)
-            part = TopicPartitionReader(self._at, place, found.topic_id, self._watch, self._stopping)
+            part = TopicPartitionReader(self._inbox(), place, found.topic_id, self._watch, self._stopping)
             self._parts.append(part)
         return part
 
@@ -188,6 +189,13 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
             parts, watch = tuple(self._parts), self._watch
         partitions = sorted((part.progress() for part in parts), key=lambda each: each.partition)
         return TopicProgress(self._at.topic, watch is None or watch.reachable, tuple(partitions))
+
+    def _inbox(self) -> PartitionInbox:
+        found = self._inboxes.get(threading.get_ident())
+        if found is None or found.is_closed:
+            found = PartitionInbox(self._at.address, self._at.batch_records)
+            self._inboxes[threading.get_ident()] = found
+        return found
 
     def _part(self, number: int) -> str:
         return f"{self._at.topic}/{number}"

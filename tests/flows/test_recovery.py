@@ -142,7 +142,7 @@ def test_a_heartbeat_that_cannot_be_written_is_refused(folder: Path) -> None:
     ("misuse", "words"),
     [
         ("other submissions", "belongs to a run with --submissions"),
-        ("lost", "is damaged (part-3.sqlite3 is lost)"),
+        ("lost", "is damaged (part-0.sqlite3 is lost)"),
         ("emptied", "is damaged"),
         ("garbage", "is damaged (file is not a database)"),
         ("start", "is damaged (start.json"),
@@ -152,7 +152,7 @@ def test_a_heartbeat_that_cannot_be_written_is_refused(folder: Path) -> None:
 def test_a_recovery_folder_that_cannot_serve_is_refused_in_one_line(
     misuse: str, words: str, folder: Path
 ) -> None:
-    recovery, part = folder / "r", folder / "r" / "part-3.sqlite3"
+    recovery, part = folder / "r", folder / "r" / "part-0.sqlite3"
     options = ["--recovery", str(recovery)]
     assert run(folder, "flows.run", *options).returncode == 0
     with ExitStack() as stack:
@@ -190,11 +190,23 @@ def test_a_folder_of_an_older_release_with_other_submissions_is_refused_too(fold
     assert "Traceback" not in done.stderr
 
 
+def test_a_folder_of_an_older_release_keeps_its_partitions_and_misses_each(folder: Path) -> None:
+    recovery, options = folder / "r", ["--recovery", str(folder / "r")]
+    assert run(folder, "flows.run", *options).returncode == 0
+    (recovery / "part-0.sqlite3").unlink()
+    init_db_dir(recovery, 8)
+    assert run(folder, "flows.run", *options).returncode == 0
+    (recovery / "part-5.sqlite3").unlink()
+    done = run(folder, "flows.run", *options)
+    assert done.returncode == 2
+    assert "is damaged (part-5.sqlite3 is lost)" in done.stderr
+
+
 @pytest.mark.parametrize("damage", ["lost", "garbage"])
 def test_what_bytewax_says_of_a_damaged_store_is_understood(damage: str, tmp_path: Path) -> None:
     """For damage that comes after our own look."""
     init_db_dir(tmp_path, PARTITIONS)
-    part = tmp_path / "part-3.sqlite3"
+    part = tmp_path / "part-0.sqlite3"
     part.unlink() if damage == "lost" else part.write_bytes(bytes(range(256)) * 32)
     with pytest.raises(Exception, match=r"Missing|not a database") as caught:
         run_main(flow(), recovery_config=RecoveryConfig(str(tmp_path)))
