@@ -116,9 +116,10 @@ def settle(
     rows.extend(CounterRow(name, revision) for name, revision in sorted(revisions.items()))
     tx.put(rows)
     now = tuple({**old, **{row.key: row for row in after}}.values())
-    lost = sorted({row.content for row in after if not tx.content_referenced(row.content, lineage.namespace)})
+    staying = {row.content for row in now if row.state in REFERENCING}
+    left = sorted({row.content for row in after}.difference(staying))
+    lost = [content for content in left if not tx.content_referenced(content, lineage.namespace)]
     if lost:
-        staying = {row.content for row in now if row.state in REFERENCING}
         gone = content_nodes(tx, lost).difference(content_nodes(tx, staying))
         tx.put(set_free(tx, gone, lineage.namespace, now_ms))
     return set(moved_nodes(tx, before, now))

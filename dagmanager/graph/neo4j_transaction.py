@@ -14,6 +14,7 @@ from dagmanager.engine.recent import Recent
 from dagmanager.engine.rows import (
     Binding,
     ContentRow,
+    CounterRow,
     HolderRow,
     LineageKey,
     NodeRow,
@@ -23,6 +24,7 @@ from dagmanager.engine.rows import (
     SentinelKey,
     SentinelRow,
     TagSetKey,
+    TagSetRow,
 )
 from dagmanager.errors import ConstraintError
 from dagmanager.graph import neo4j_reads as reads
@@ -129,6 +131,9 @@ class Neo4jTransaction:
         self._open_run: writes.Run | None = run
         self._order = LockOrder()
         self._now_ms: int | None = None
+        # What a lock covers is told with it, and is ours to change until the end.
+        self._counted: dict[str, int] = {}
+        self._revised: dict[str, int] = {}
         # Puts that no constraint can refuse wait for the next question or the end: one round trip for all.
         self._waiting: list[Row] = []
         self.broken: ConstraintError | None = None
@@ -163,7 +168,10 @@ class Neo4jTransaction:
             "single": single,
         }
         if any(wanted.values()):
-            self._now_ms = self._run(writes.LOCK, wanted)[0]["now"]
+            told = self._run(writes.LOCK, wanted)[0]
+            self._now_ms = told["now"]
+            self._counted |= {key: int(value or 0) for key, value in told["counters"]}
+            self._revised |= {key: int(value or 0) for key, value in told["tag_sets"]}
 
     def known(self, keys: LookupKeys) -> Known:
         """As committed, with this transaction's own writes; stable where it is locked."""
@@ -223,7 +231,7 @@ class Neo4jTransaction:
     def tag_revisions(self, keys: Iterable[TagSetKey]) -> Mapping[TagSetKey, int]:
         """The current revisions, 0 for a new set."""
         wanted = tuple(keys)
-        found = self._values(reads.TAG_REVISIONS, [tag_set_key(each) for each in wanted])
+        found = self._values(reads.TAG_REVISIONS, [tag_set_key(each) for each in wanted], self._revised)
         return {each: found[tag_set_key(each)] for each in wanted}
 
     def nodes(self, node_ids: Iterable[str]) -> Mapping[str, NodeRow]:
@@ -233,7 +241,10 @@ class Neo4jTransaction:
 
     def queues_by_topic(self, topics: Iterable[str]) -> Mapping[str, QueueRow]:
         """Queue rows by topic."""
-        found = self._run(reads.QUEUES_BY_TOPIC, {"topics": sorted(set(topics))})
+        wanted = sorted(set(topics))
+        if not wanted:
+            return {}
+        found = self._run(reads.QUEUES_BY_TOPIC, {"topics": wanted})
         return {row.topic: row for row in decoded(found[0]["rows"])}
 
     def bindings_of(self, node_ids: Iterable[str]) -> tuple[QueueRow, ...]:
@@ -266,9 +277,7 @@ class Neo4jTransaction:
             self._order.must_hold(row)
         self.wrote = True
         for row in rows:
-            if isinstance(row, ContentRow):
-                self._contents.forget(row.digest)
-                self._own_contents[row.digest] = row
+            self._remember(row, gone=False)
         now = [row for row in rows if not writes.may_wait(row)]
         self._waiting += (row for row in rows if writes.may_wait(row))
         if now:
@@ -282,9 +291,7 @@ class Neo4jTransaction:
             if isinstance(row, QueueRow):
                 msg = f"queue rows are never removed: {row.topic}"
                 raise AssertionError(msg)
-            if isinstance(row, ContentRow):
-                self._contents.forget(row.digest)
-                self._own_contents[row.digest] = None
+            self._remember(row, gone=True)
         self._change(lambda: writes.delete(self._run, rows))
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
@@ -294,18 +301,34 @@ class Neo4jTransaction:
     def counters(self, names: Iterable[str]) -> Mapping[str, int]:
         """Named counters, 0 when new."""
         wanted = tuple(names)
-        found = self._values(reads.COUNTERS, [clipped(each) for each in wanted])
+        found = self._values(reads.COUNTERS, [clipped(each) for each in wanted], self._counted)
         return {each: found[clipped(each)] for each in wanted}
 
     def raise_epoch(self) -> int:
         """Add one to the epoch; this locks it, so that tag sets must be locked before."""
         self._order.lock_epoch()
         self.wrote = True
+        self._counted.pop(EPOCH, None)
         return int(self._run(writes.RAISE_EPOCH, {})[0]["value"])
 
-    def _values(self, statement: LiteralString, keys: list[str]) -> dict[str, int]:
-        found = {row["key"]: row["value"] for row in self._run(statement, {"keys": keys})}
+    def _values(self, statement: LiteralString, keys: list[str], locked: dict[str, int]) -> dict[str, int]:
+        asked = [key for key in keys if key not in locked]
+        read = self._run(statement, {"keys": asked}) if asked else ()
+        found = locked | {row["key"]: row["value"] for row in read}
         return {key: int(found.get(key) or 0) for key in keys}
+
+    def _remember(self, row: Row, *, gone: bool) -> None:
+        """What this transaction writes is what it is told from then on."""
+        match row:
+            case ContentRow(digest):
+                self._contents.forget(digest)
+                self._own_contents[digest] = None if gone else row
+            case CounterRow(name, value) if clipped(name) in self._counted:
+                self._counted[clipped(name)] = 0 if gone else value
+            case TagSetRow(key, revision) if tag_set_key(key) in self._revised:
+                self._revised[tag_set_key(key)] = 0 if gone else revision
+            case _:
+                pass
 
     def _change(self, write: Any) -> None:
         self.wrote = True
