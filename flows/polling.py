@@ -21,7 +21,7 @@ from dagmanager.errors import DagManagerError
 
 logger = logging.getLogger("dagmanager.flow")
 
-READ_AHEAD_S: Final = AGE_S / 2
+READ_AHEAD_S: Final = 0.75 * AGE_S
 
 
 @contextmanager
@@ -39,6 +39,7 @@ def poll(
     def work() -> None:
         waiting = False
         beat()
+        _warm_up(engine, lambda: over.is_set() or stopping.is_set())
         due_s = time.monotonic() + seconds
         while not over.wait(min(READ_AHEAD_S, seconds)) and not stopping.is_set():
             if time.monotonic() < due_s:
@@ -59,6 +60,12 @@ def poll(
     finally:
         over.set()
         thread.join(timeout=seconds)
+
+
+def _warm_up(engine: Engine, enough: Callable[[], bool]) -> None:
+    """On a server that has just started the first answers take seconds: most of it need not wait for them."""
+    with suppress(DagManagerError):  # the first round tells who is away
+        engine.graph.warm_up(enough)
 
 
 def _read_ahead(engine: Engine) -> None:

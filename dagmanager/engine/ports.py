@@ -241,6 +241,10 @@ class Graph(GraphReader, Protocol):
         """The epoch and these counters in one small read."""
         ...
 
+    def warm_up(self, enough: Callable[[], bool]) -> None:
+        """Get ready for what submissions ask, changing nothing; stops early once there is `enough`."""
+        ...
+
     def hold(self, hold: Hold) -> bool:
         """Write its rows if all that it was decided from is as it says; False: nothing was written."""
         ...

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, LiteralString, TypeVar
 from urllib.parse import urlsplit
 
@@ -137,6 +138,10 @@ def check_address(uri: str) -> None:
         raise SettingsError(msg)
 
 
+def _nothing(statement: LiteralString, run: writes.Run) -> None:
+    run(statement, {"limit": 0})
+
+
 class Neo4jGraph:
     """See `dagmanager.engine.ports.Graph`. Safe between threads; holds no transaction between calls.
 
@@ -204,6 +209,13 @@ class Neo4jGraph:
         values = dict(found["counters"])
         epoch = next(iter(found["epoch"]), None) or 0
         return Pulse(epoch, {name: values.get(name) or 0 for name in counters}, found["now"])
+
+    def warm_up(self, enough: Callable[[], bool]) -> None:
+        """Without keys each statement is planned, and finds and writes nothing."""
+        for statement in (*reads.EVERYDAY, *writes.EVERYDAY):
+            if enough():
+                return
+            self._read(partial(_nothing, statement))
 
     def hold(self, hold: Hold) -> bool:
         """One statement, in a transaction of its own. Of an answer that was lost the next try finds the holder."""

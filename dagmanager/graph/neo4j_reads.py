@@ -140,3 +140,25 @@ MATCH (s:VersionSentinel {key: $p.key})<-[:HOLDS]-(h:Holder) RETURN collect(h.ro
 
 # For an audit, never for a decision: the only statement that looks at everything.
 ALL_ROWS: Final[LiteralString] = "MATCH (x) WHERE x.row IS NOT NULL RETURN x.row AS row"
+
+# What nearly every submission and every poll asks.
+EVERYDAY: Final[tuple[LiteralString, ...]] = (
+    PULSE,
+    KNOWN,
+    CONTENTS,
+    CLAIMS,
+    QUEUES_BY_TOPIC,
+    TAGS_IN_FORCE,
+    BINDINGS_OF,
+    NODES,
+    TAKEN_NAMES,
+    BASE_NAMES_TAKEN,
+    CONTENT_REFERENCED,
+    REFERENCED,
+    TAG_QUERIES,
+    TAG_REVISIONS,
+    TAGGED,
+    COUNTERS,
+    WAITING_EVENTS,
+    OVERDUE_CLAIMS,
+)

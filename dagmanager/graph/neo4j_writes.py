@@ -37,7 +37,10 @@ CALL () { UNWIND $p.counters AS k MERGE (x:Counter {key: k}) SET x.lock = true }
 CALL () { UNWIND $p.tags AS k MERGE (x:Lock {key: k}) SET x.lock = true }
 CALL () { UNWIND $p.tag_sets AS k MERGE (x:TagSet {key: k}) SET x.lock = true }
 CALL () { UNWIND $p.single AS k MERGE (x:Lock {key: k}) SET x.lock = true }
-RETURN datetime.realtime().epochMillis AS now
+RETURN
+  COLLECT { UNWIND $p.counters AS k MATCH (x:Counter {key: k}) RETURN [k, x.value] } AS counters,
+  COLLECT { UNWIND $p.tag_sets AS k MATCH (x:TagSet {key: k}) RETURN [k, x.revision] } AS tag_sets,
+  datetime.realtime().epochMillis AS now
 """
 
 # `hold_in` in one statement: the lineage is locked, then all that was decided from is compared.
@@ -192,6 +195,18 @@ WITH s WHERE NOT EXISTS { (s)--() } DELETE s
     OutboxRow: "UNWIND $p.keys AS k MATCH (x:OutboxEvent {key: k}) DELETE x",
     CounterRow: "UNWIND $p.keys AS k MATCH (x:Counter {key: k}) DELETE x",
 }
+
+# What nearly every new version or new node writes.
+EVERYDAY: Final[tuple[LiteralString, ...]] = (
+    LOCK,
+    HOLD,
+    _PUT_NODES,
+    _LINK_DEPENDENCIES,
+    _TAG,
+    _PUT_QUEUES,
+    _PUT_OTHERS,
+    _DELETE[OutboxRow],
+)
 
 
 def put(run: Run, rows: Sequence[Row]) -> None:

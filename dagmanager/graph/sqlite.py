@@ -97,6 +97,9 @@ class SqliteGraph:
         with self._fresh() as image:
             return image.pulse(counters, self._clock())
 
+    def warm_up(self, enough: Callable[[], bool]) -> None:
+        """There is nothing to plan."""
+
     def hold(self, hold: Hold) -> bool:
         """Write what only a new holder changes, if nothing else has changed."""
         return self.transact(lambda tx: hold_in(tx, hold))

@@ -23,8 +23,12 @@ PATIENCE_S = 240.0
 pytest.register_assert_rewrite(
     "tests.engine.effects",
     "tests.graph.contract",
+    "tests.graph.contract_claims",
     "tests.graph.contract_hold",
+    "tests.graph.contract_locks",
     "tests.graph.contract_questions",
+    "tests.graph.contract_rivals",
+    "tests.graph.contract_warm_up",
     "tests.graph.rivalry",
 )
 

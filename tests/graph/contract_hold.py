@@ -17,7 +17,7 @@ from dagmanager.engine.rows import (
     SentinelState,
 )
 from tests.graph.builders import content, holder, lineage_row, node, outcome, sentinel, store
-from tests.graph.contract import concurrently
+from tests.graph.contract_rivals import concurrently
 
 RIVALS = 4
 LINE = LineageKey("line", "")

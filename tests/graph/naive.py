@@ -233,6 +233,9 @@ class NaiveGraph:
     def pulse(self, counters: Sequence[str]) -> Pulse:
         return Pulse(self.epoch(), self.counters(counters), self.clock())
 
+    def warm_up(self, enough: Callable[[], bool]) -> None:
+        pass
+
     def hold(self, hold: Hold) -> bool:
         return self.transact(lambda tx: hold_in(tx, hold))
 

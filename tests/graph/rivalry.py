@@ -71,6 +71,9 @@ class CountingGraph:
     def pulse(self, counters: Sequence[str]) -> Pulse:
         return self.inner.pulse(counters)
 
+    def warm_up(self, enough: Callable[[], bool]) -> None:
+        self.inner.warm_up(enough)
+
     def hold(self, hold: Hold) -> bool:
         return self.inner.hold(hold)
 

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.graph.contract import (
-    AtomicityContract,
-    ConstraintContract,
-    IsolationContract,
-    LockOrderContract,
-    RivalsContract,
-    SnapshotContract,
-)
+from tests.graph.contract import AtomicityContract, IsolationContract, SnapshotContract
+from tests.graph.contract_claims import ClaimsContract, OutboxContract
 from tests.graph.contract_hold import HoldContract, PulseContract
-from tests.graph.contract_questions import (
-    ClaimsContract,
-    KnownContract,
-    OutboxContract,
-    ReferencesContract,
-    TagsContract,
-)
+from tests.graph.contract_locks import LockOrderContract
+from tests.graph.contract_questions import KnownContract, ReferencesContract, TagsContract
+from tests.graph.contract_rivals import ConstraintContract, RivalsContract
+from tests.graph.contract_warm_up import WarmUpContract
 
 embedded = pytest.mark.parametrize("handles", ["memory", "sqlite"], indirect=True)
 
@@ -50,6 +41,10 @@ class TestLockOrder(LockOrderContract):
 
 
 class TestKnown(KnownContract):
+    pass
+
+
+class TestWarmUp(WarmUpContract):
     pass
 
 
