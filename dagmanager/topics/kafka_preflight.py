@@ -40,7 +40,7 @@ class Shape(msgspec.Struct, frozen=True):
 
     It must take values of `value_bytes`, and is made for `made_bytes` where that is more. `retention_ms`
     < 0 keeps for ever; one that is there must keep at least `kept_ms_min`. `broker_time`: its records should
-    carry the broker's clock. `compactable`: only the last record of a key matters.
+    carry the broker's clock. `compactable`: who reads live loses nothing by that.
     """
 
     value_bytes: int
@@ -147,8 +147,15 @@ def problems(own: OwnTopic, info: TopicInfo, config: Mapping[str, str]) -> tuple
     name = f"{own.setting}: topic {own.topic}"
     if info.topic_id in ("", _NO_ID):
         errors.append(f"{name} has no id: Kafka 2.8 or newer is needed")
-    if config[_POLICY] != "delete" and not shape.compactable:
-        errors.append(f"{name} has cleanup.policy {config[_POLICY]}; it must be delete, records would vanish")
+    if config[_POLICY] != "delete":
+        told = f"{name} has cleanup.policy {config[_POLICY]}"
+        if shape.compactable:
+            warnings.append(
+                f"{told}: events are keyed by their tags alone, so that of several intervals, match modes and "
+                "worlds only the list that came last would stay; who reads live misses nothing"
+            )
+        else:
+            errors.append(f"{told}; it must be delete, records would vanish")
     if int(config[_MESSAGE_BYTES]) < shape.value_bytes:
         errors.append(
             f"{name} takes records of {config[_MESSAGE_BYTES]} bytes, {shape.value_bytes} are needed: "

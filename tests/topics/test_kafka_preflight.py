@@ -100,12 +100,13 @@ def test_every_topic_that_a_setting_names_has_a_shape_and_empty_ones_are_left_ou
     assert check_topics(admin, wanted, replication=1, create=False).warnings == ()
 
 
-def test_a_topic_of_which_the_last_records_are_enough_may_be_compacted(
+def test_a_compacted_control_bus_is_warned_of(
     admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
     topic = make(kafka_admin, f"{topic_prefix}queue", cleanup_policy="compact")
     own = OwnTopic("controlbus_queue_topic", topic, Shape(1000, -1, compactable=True))
-    assert check_topics(admin, [own], replication=1, create=False).warnings == ()
+    [warning] = check_topics(admin, [own], replication=1, create=False).warnings
+    assert f"controlbus_queue_topic: topic {topic} has cleanup.policy compact" in warning
 
 
 def test_an_impossible_name_is_a_setting_that_does_not_hold(admin: KafkaAdmin) -> None:
