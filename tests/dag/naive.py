@@ -10,9 +10,11 @@ import json
 import math
 import re
 import zlib
-from typing import Any, NoReturn
+from typing import Any
 
 from blake3 import blake3
+
+from tests.dag.naive_json import DEPTH_MAX, LongInteger, Refused, exact, refuse, shallow
 
 DROPPED = [
     "world",
@@ -30,84 +32,24 @@ DROPPED = [
     "random_state",
     "env",
 ]
+
+
 CONTEXT = ["world_id", "execution_domain", "as_of", "partition", "dataset_fingerprint", "downgrade_reason"]
-BYTES_MAX, NODES_MAX, DEPTH_MAX, WORLDS_MAX = 8 * 1024 * 1024, 20_000, 64, 1_000
+
+
+BYTES_MAX, NODES_MAX, WORLDS_MAX = 8 * 1024 * 1024, 20_000, 1_000
+
+
 INT64, INT32 = 2**63 - 1, 2**31 - 1
-
-
-class Refused(Exception):  # noqa: N818 - a verdict of the twin, no error of the product
-    def __init__(self, code: str, why: str = "") -> None:
-        super().__init__(f"{code}: {why}")
-        self.code = code
 
 
 class Foreign(Exception):  # noqa: N818 - likewise
     pass
 
 
-class LongInteger(str):
-    """More digits than CPython turns into an int."""
-
-
-def refuse(code: str, why: object = "") -> NoReturn:
-    raise Refused(code, str(why)[:200])
-
-
 def need(holds: bool, why: object = "") -> None:
     if not holds:
         refuse("invalid_field", why)
-
-
-# --- JSON ----------------------------------------------------------------------------------------
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) < len(pairs):
-        refuse("invalid_json", "duplicate key")
-    return dict(pairs)
-
-
-def _float(text: str) -> float:
-    if math.isinf(float(text)):
-        refuse("invalid_json", "out of range")
-    return float(text)
-
-
-def _integer(text: str) -> Any:
-    return LongInteger(text) if len(text) > 4300 else int(text)
-
-
-def _constant(text: str) -> NoReturn:
-    refuse("invalid_json", text)
-
-
-def exact(text: str) -> Any:
-    try:
-        tree = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_float=_float,
-            parse_int=_integer,
-            parse_constant=_constant,
-        )
-        json.dumps(tree, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        refuse("invalid_json", error)
-    return tree
-
-
-def depth(tree: Any) -> int:
-    if isinstance(tree, dict):
-        return 1 + max(map(depth, tree.values()), default=0)
-    return 1 + max(map(depth, tree), default=0) if isinstance(tree, list) else 0
-
-
-def shallow(tree: Any, most: int = DEPTH_MAX) -> None:
-    if depth(tree) > most:
-        refuse("invalid_json", "too deep")
-
-
-# --- the record ----------------------------------------------------------------------------------
 
 
 def text_of(fields: dict[str, Any], name: str) -> str:
@@ -192,9 +134,6 @@ def worlds_of(fields: dict[str, Any]) -> None:
         refuse("too_large", "worlds")
     for world in [*(worlds or []), fields.get("world_id")]:
         need(world is None or (isinstance(world, str) and "\x1f" not in world), world)
-
-
-# --- nodes ---------------------------------------------------------------------------------------
 
 
 def cleaned(value: Any) -> Any:
@@ -321,9 +260,6 @@ def is_id_of(node_id: str, preimage: str) -> bool:
 def lacks(node: dict[str, Any]) -> bool:
     schema = (node.get("schema_compat_id") or "").strip() or (node.get("schema_id") or "").strip()
     return not (node.get("node_id") and node.get("node_type") and node.get("code_hash") and schema)
-
-
-# --- the DAG -------------------------------------------------------------------------------------
 
 
 def head_of(dag: dict[str, Any], sentinels: list[dict[str, Any]]) -> None:

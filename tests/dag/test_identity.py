@@ -14,6 +14,7 @@ from dagmanager.dag.hashing import collision_id, node_id
 from dagmanager.dag.model import Node
 from dagmanager.dag.params import DROPPED_KEYS
 from tests.dag import made, naive
+from tests.dag.naive_json import Refused, exact
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
 KEYS = st.one_of(
@@ -65,8 +66,8 @@ def test_the_fast_path_agrees_with_the_naive_twin(fields: dict[str, Any], ascii_
 
 def twin(fields: dict[str, Any]) -> str:
     try:
-        return naive.id_of(naive.preimage_of(naive.exact(json.dumps(fields))))
-    except naive.Refused as refused:
+        return naive.id_of(naive.preimage_of(exact(json.dumps(fields))))
+    except Refused as refused:
         return refused.code
 
 

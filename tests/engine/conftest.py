@@ -4,4 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from tests.engine.broken_broker import FIRST, World
+
 pytest.register_assert_rewrite("tests.engine.effects")
+
+
+@pytest.fixture
+def world() -> World:
+    """One strategy runs, and its broker forgets what it is told to."""
+    made = World()
+    made.process.submit([FIRST])
+    return made

@@ -18,7 +18,7 @@ from bytewax.testing import run_main
 
 from dagmanager.errors import SettingsError
 from flows.failures import explained
-from flows.recovery import PARTITIONS, START_FILE, STEPS_FILE, Start, StartFile, prepared
+from flows.recovery import START_FILE, STEPS_FILE, Start, StartFile, prepared
 from tests.flows.strategies import node
 from tests.flows.test_doors import ROOT, environment, lines, run
 from tests.flows.test_step_ids import flow
@@ -205,8 +205,8 @@ def test_a_folder_of_an_older_release_keeps_its_partitions_and_misses_each(folde
 @pytest.mark.parametrize("damage", ["lost", "garbage"])
 def test_what_bytewax_says_of_a_damaged_store_is_understood(damage: str, tmp_path: Path) -> None:
     """For damage that comes after our own look."""
-    init_db_dir(tmp_path, PARTITIONS)
-    part = tmp_path / "part-0.sqlite3"
+    init_db_dir(tmp_path, 8)
+    part = tmp_path / "part-3.sqlite3"
     part.unlink() if damage == "lost" else part.write_bytes(bytes(range(256)) * 32)
     with pytest.raises(Exception, match=r"Missing|not a database") as caught:
         run_main(flow(), recovery_config=RecoveryConfig(str(tmp_path)))

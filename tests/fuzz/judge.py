@@ -11,6 +11,7 @@ from dagmanager.dag.node_memo import NodeMemo
 from dagmanager.dag.submission import submissions
 from dagmanager.errors import Rejection
 from tests.dag import naive
+from tests.dag.naive_json import Refused
 from tests.fuzz.mutate import mutated
 
 LIMITS = Limits()
@@ -48,7 +49,7 @@ def twin(value: bytes) -> str:
         return f"accepted {' '.join(naive.journey(value))}"
     except naive.Foreign:
         return "foreign"
-    except naive.Refused as refused:
+    except Refused as refused:
         return refused.code
 
 
