@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Final, LiteralString
+from typing import Any, Final, LiteralString
 
 import neo4j
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from benchmarks.live.site import Site
+from dagmanager.engine.rows import Binding, NodeRow, QueueRow, QueueState, TopicSpec
+from dagmanager.graph.neo4j_properties import parameters
 
 BATCH: Final = 10_000
 TOPICS_AT_ONCE: Final = 500
-# As the flow writes them, as far as a lookup could stumble over them.
+# As the flow writes them; nothing is there yet to be replaced.
 _CROWD: Final[LiteralString] = """
-UNWIND range($first, $last) AS i
-CREATE (n:ComputeNode {node_id: 'crowd:' + i, base_folded: 'crowd_' + i, row: $row, interval: 60})
-CREATE (q:Queue {topic: 'crowd.' + i, topic_folded: 'crowd_' + i, binding: 'crowd:' + i, state: 'active',
-                 namespace: '', safe: '', row: $row})
+UNWIND $rows AS r
+CREATE (n:ComputeNode {node_id: r.node.key}) SET n += r.node.p
+CREATE (q:Queue {topic: r.queue.key}) SET q += r.queue.p
 CREATE (n)-[:EMITS]->(q)
 """
 
 
-def nodes(place: Site, count: int) -> None:
-    """So many more nodes with a queue each."""
+def nodes(place: Site, count: int, live: int) -> None:
+    """So many more nodes with a queue each; the first `live` of these are active and need `topics`, the
+    others were archived."""
     with neo4j.GraphDatabase.driver(place.neo4j.address) as driver, driver.session() as session:
         for first in range(0, count, BATCH):
-            given = {"first": first, "last": min(first + BATCH, count) - 1, "row": bytes(300)}
-            session.run(_CROWD, given).consume()
+            numbers = range(first, min(first + BATCH, count))
+            session.run(_CROWD, rows=[_rows(number, number < live) for number in numbers]).consume()
         session.run("CALL db.resampleOutdatedIndexes()").consume()
+
+
+def _rows(number: int, live: bool) -> dict[str, Any]:
+    node_id, topic = f"blake3:crowd{number:059}", f"crowd.{number}"
+    node = NodeRow(
+        node_id=node_id,
+        node_type="ProcessingNode",
+        interval=60,
+        period=100,
+        params_canon='{"window":5}',
+        dependencies=(),
+        schema_compat_id="c1",
+        code_hash=f"{number:064x}",
+        created_ms=1,
+        base_name=topic,
+        topic_type="indicator",
+        schema_hash=f"{number:064x}",
+        name=f"crowd {number}",
+    )
+    state = QueueState.ACTIVE if live else QueueState.ARCHIVED
+    queue = QueueRow(topic, Binding(node_id, "", ""), state, 1, TopicSpec(1, 1, 1_000), "indicator", 1_000, 1)
+    return {"node": parameters(node), "queue": parameters(queue)}
 
 
 def topics(place: Site, count: int) -> None:

@@ -11,11 +11,12 @@ from itertools import islice
 from typing import Final
 
 import orjson
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from benchmarks.live.strategies import Keyed
 
 PATIENCE_S: Final = 300.0
+MADE_S: Final = 30.0
 POLL_S: Final = 0.2
 OUT: Final = 64 * 1024 * 1024
 
@@ -28,6 +29,7 @@ class Route:
     into: str
     out: str
     refused: list[str] = field(default_factory=list)
+    answer_bytes: int = 0
 
     def __post_init__(self) -> None:
         """Connect, and read from now on."""
@@ -45,11 +47,25 @@ class Route:
                 "fetch.queue.backoff.ms": 10,
             }
         )
-        partitions = self._consumer.list_topics(self.out, timeout=10).topics[self.out].partitions
-        self._consumer.assign([TopicPartition(self.out, each, OFFSET_END) for each in partitions])
-        for each in partitions:  # positions must be fixed before anything is sent
-            self._consumer.get_watermark_offsets(TopicPartition(self.out, each), timeout=10)
-        self._consumer.poll(0.5)
+        # At a place that is known: an end that is looked for meanwhile may be found behind the first answers.
+        self._consumer.assign(self._ends())
+
+    def _ends(self) -> list[TopicPartition]:
+        """Of a topic that was just made the brokers may know nothing yet, or no leader."""
+        until = time.perf_counter() + MADE_S
+        while True:
+            try:
+                partitions = self._consumer.list_topics(self.out, timeout=10).topics[self.out].partitions
+                if partitions:
+                    return [self._end(TopicPartition(self.out, each)) for each in partitions]
+            except KafkaException:
+                if time.perf_counter() > until:
+                    raise
+            time.sleep(0.05)
+
+    def _end(self, place: TopicPartition) -> TopicPartition:
+        _, high = self._consumer.get_watermark_offsets(place, timeout=10)
+        return TopicPartition(place.topic, place.partition, high)
 
     def close(self) -> None:
         """Let go of both clients."""
@@ -114,6 +130,7 @@ class Route:
         if self.into == self.out:
             return True
         told = orjson.loads(message.value() or b"{}")
+        self.answer_bytes = len(message.value() or b"") + (self.answer_bytes if told.get("chunk") else 0)
         if told["status"] != "ok":
             self.refused.append(str(told))
             return True
