@@ -8,13 +8,13 @@ of one new queue does not grow with every untagged queue there is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from dagmanager.dag.model import TagQuery
 from dagmanager.engine.events import Moment, Scope, queue_updated
-from dagmanager.engine.ports import Locks, TaggedQueue, Transaction
+from dagmanager.engine.ports import Locks, TagAsk, TaggedQueue, Transaction
 from dagmanager.engine.rows import NodeRow, Row, TagSetKey, TagSetRow
 
 
@@ -60,12 +60,12 @@ def announce(
     tx.lock(Locks(tag_sets=tuple(keys)))
     rows: list[Row] = []
     revisions = dict(tx.tag_revisions(keys)) if keys else {}
-    for each in sorted(affected):
+    for each, queues in _queues(tx, sorted(affected), changes):
         revisions[each.key] += 1
         event = queue_updated(
             each.key,
             each.match_mode,
-            _queues(tx, each, changes),
+            queues,
             Moment(revisions[each.key], now_ms),
             Scope(each.world_id, each.execution_domain),
         )
@@ -98,12 +98,19 @@ def _matching(rows: tuple[NodeRow, ...], tags: tuple[str, ...], interval: int) -
             yield query
 
 
-def _queues(tx: Transaction, each: _Set, changes: tuple[Changed, ...]) -> tuple[TaggedQueue, ...]:
-    if each.key.tags:
-        return tx.tagged(each.key.tags, each.key.interval, each.match_mode, each.namespace)
-    return tuple(
-        TaggedQueue(change.topic, change.global_, ())
-        for change in sorted(changes, key=lambda change: change.topic)
-        if change.before == change.after == ()
-        and (change.namespace, change.interval) == (each.namespace, each.key.interval)
-    )
+def _queues(
+    tx: Transaction, affected: Sequence[_Set], changes: tuple[Changed, ...]
+) -> Iterable[tuple[_Set, tuple[TaggedQueue, ...]]]:
+    """Each with its full list, or what changed of it when nobody could ask for a list."""
+    asked = [TagAsk(each.key.tags, each.key.interval, each.match_mode, each.namespace) for each in affected]
+    for each, found in zip(affected, tx.tagged_sets(asked), strict=True):
+        yield each, found if each.key.tags else tuple(_untagged(each, changes))
+
+
+def _untagged(each: _Set, changes: tuple[Changed, ...]) -> Iterable[TaggedQueue]:
+    for change in sorted(changes, key=lambda change: change.topic):
+        if change.before == change.after == () and (change.namespace, change.interval) == (
+            each.namespace,
+            each.key.interval,
+        ):
+            yield TaggedQueue(change.topic, change.global_, ())

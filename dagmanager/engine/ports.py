@@ -133,8 +133,21 @@ class GraphReader(Protocol):
         ...
 
 
+class TagAsk(msgspec.Struct, frozen=True):
+    """A tag query as `GraphReader.tagged` takes it."""
+
+    tags: tuple[str, ...]
+    interval: int
+    match_mode: str
+    namespace: str
+
+
 class Transaction(GraphReader, Protocol):
     """One atomic piece of work: sees its own writes; all of it is kept, or nothing."""
+
+    def tagged_sets(self, asked: Sequence[TagAsk]) -> tuple[tuple[TaggedQueue, ...], ...]:
+        """`tagged` for several at once, in the order given."""
+        ...
 
     def now_ms(self) -> int:
         """The store's clock, one value for the whole transaction."""

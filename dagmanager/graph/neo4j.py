@@ -30,7 +30,7 @@ from neo4j.exceptions import (
 )
 from neo4j.exceptions import ConstraintError as TakenError
 
-from dagmanager.engine.ports import Hold, Known, LookupKeys, Pulse, TaggedQueue, Transaction
+from dagmanager.engine.ports import Hold, Known, LookupKeys, Pulse, TagAsk, TaggedQueue, Transaction
 from dagmanager.engine.recent import Recent
 from dagmanager.engine.rows import CounterRow, OutboxRow, QueueRow, Row
 from dagmanager.errors import (
@@ -196,7 +196,8 @@ class Neo4jGraph:
         self, tags: tuple[str, ...], interval: int, match_mode: str, namespace: str
     ) -> tuple[TaggedQueue, ...]:
         """The queues behind a tag query, sorted by topic."""
-        return self._read(lambda run: tagged(run, tags, interval, match_mode, namespace))
+        asked = TagAsk(tags, interval, match_mode, namespace)
+        return self._read(lambda run: tagged(run, [asked]))[0]
 
     def epoch(self) -> int:
         """The current epoch."""

@@ -26,14 +26,17 @@ RETURN
 """
 
 TAGGED: Final[LiteralString] = """
-UNWIND $p.keys AS k
-MATCH (t:TagOf {key: k})<-[:TAGGED]-(n:ComputeNode)
-WITH n, count(*) AS hits WHERE hits >= $p.need
-MATCH (n)-[:EMITS]->(q:Queue) WHERE q.namespace = $p.namespace AND q.safe = ''
-WITH n, q ORDER BY q.incarnation DESC
-WITH n, head(collect(q)) AS q WHERE q.state = 'active'
-RETURN q.topic AS topic, n.row AS node
-ORDER BY topic
+UNWIND $p.asked AS a
+CALL (a) {
+  UNWIND a.keys AS k
+  MATCH (t:TagOf {key: k})<-[:TAGGED]-(n:ComputeNode)
+  WITH a, n, count(*) AS hits WHERE hits >= a.need
+  MATCH (n)-[:EMITS]->(q:Queue) WHERE q.namespace = a.namespace AND q.safe = ''
+  WITH n, q ORDER BY q.incarnation DESC
+  WITH n, head(collect(q)) AS q WHERE q.state = 'active'
+  RETURN collect([q.topic, n.row]) AS found
+}
+RETURN a.at AS at, found
 """
 
 EPOCH: Final[LiteralString] = "MATCH (c:Counter {key: 'epoch'}) RETURN c.value AS value"

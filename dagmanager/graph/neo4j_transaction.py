@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, LiteralString
 
-from dagmanager.engine.ports import Known, Locks, LookupKeys, TaggedQueue
+from dagmanager.engine.ports import Known, Locks, LookupKeys, TagAsk, TaggedQueue
 from dagmanager.engine.recent import Recent
 from dagmanager.engine.rows import (
     Binding,
@@ -81,22 +81,28 @@ def known(run: writes.Run, keys: LookupKeys, now_ms: int | None = None) -> Known
     )
 
 
-def tagged(
-    run: writes.Run, tags: tuple[str, ...], interval: int, match_mode: str, namespace: str
-) -> tuple[TaggedQueue, ...]:
-    """The queues behind a tag query, sorted by topic."""
-    if match_mode not in {"any", "all"}:
-        msg = f"match_mode is any or all, not {match_mode!r}"
+def tagged(run: writes.Run, asked: Sequence[TagAsk]) -> tuple[tuple[TaggedQueue, ...], ...]:
+    """The queues behind each tag query, sorted by topic."""
+    given = [_tag_ask(at, each) for at, each in enumerate(asked) if each.tags]
+    found = {row["at"]: row["found"] for row in run(reads.TAGGED, {"asked": given})} if given else {}
+    return tuple(_tagged_queues(found.get(at, ())) for at in range(len(asked)))
+
+
+def _tag_ask(at: int, asked: TagAsk) -> dict[str, Any]:
+    if asked.match_mode not in {"any", "all"}:
+        msg = f"match_mode is any or all, not {asked.match_mode!r}"
         raise ValueError(msg)
-    keys = sorted({tag_key(tag, interval) for tag in tags})
-    if not keys:
-        return ()
-    need = len(keys) if match_mode == "all" else 1
-    found = run(reads.TAGGED, {"keys": keys, "need": need, "namespace": namespace})
-    nodes = decoded(row["node"] for row in found)
-    return tuple(
-        TaggedQueue(row["topic"], node.global_, node.tags) for row, node in zip(found, nodes, strict=True)
+    keys = sorted({tag_key(tag, asked.interval) for tag in asked.tags})
+    need = len(keys) if asked.match_mode == "all" else 1
+    return {"at": at, "keys": keys, "need": need, "namespace": asked.namespace}
+
+
+def _tagged_queues(found: Sequence[tuple[str, bytes]]) -> tuple[TaggedQueue, ...]:
+    nodes = decoded(row for _, row in found)
+    queues = (
+        TaggedQueue(topic, node.global_, node.tags) for (topic, _), node in zip(found, nodes, strict=True)
     )
+    return tuple(sorted(queues, key=lambda each: each.topic))
 
 
 def waiting_events(run: writes.Run, limit: int) -> tuple[OutboxRow, ...]:
@@ -181,7 +187,11 @@ class Neo4jTransaction:
         self, tags: tuple[str, ...], interval: int, match_mode: str, namespace: str
     ) -> tuple[TaggedQueue, ...]:
         """The queues behind a tag query, sorted by topic."""
-        return tagged(self._run, tags, interval, match_mode, namespace)
+        return self.tagged_sets([TagAsk(tags, interval, match_mode, namespace)])[0]
+
+    def tagged_sets(self, asked: Sequence[TagAsk]) -> tuple[tuple[TaggedQueue, ...], ...]:
+        """The queues behind each of several tag queries."""
+        return tagged(self._run, asked)
 
     def contents(self, digests: Iterable[str]) -> Mapping[str, ContentRow]:
         """Contents by digest."""

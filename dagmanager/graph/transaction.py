@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from dagmanager.engine.ports import Known, Locks, LookupKeys, TaggedQueue, Transaction
+from dagmanager.engine.ports import Known, Locks, LookupKeys, TagAsk, TaggedQueue, Transaction
 from dagmanager.engine.rows import (
     ContentRow,
     CounterRow,
@@ -70,6 +70,10 @@ class ImageTransaction:
     ) -> tuple[TaggedQueue, ...]:
         """The queues behind a tag query, sorted by topic."""
         return self._image.tagged(tags, interval, match_mode, namespace)
+
+    def tagged_sets(self, asked: Sequence[TagAsk]) -> tuple[tuple[TaggedQueue, ...], ...]:
+        """The queues behind each of several tag queries."""
+        return tuple(self.tagged(each.tags, each.interval, each.match_mode, each.namespace) for each in asked)
 
     def contents(self, digests: Iterable[str]) -> Mapping[str, ContentRow]:
         """Contents by digest."""

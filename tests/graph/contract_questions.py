@@ -10,7 +10,7 @@ import itertools
 import pytest
 
 from dagmanager.dag.model import TagQuery
-from dagmanager.engine.ports import Graph, LookupKeys, TaggedQueue
+from dagmanager.engine.ports import Graph, LookupKeys, TagAsk, TaggedQueue
 from dagmanager.engine.rows import (
     GONE,
     REFERENCING,
@@ -324,6 +324,9 @@ class TagsContract:
     ) -> list[str]:
         outside = graph.tagged(tags, interval, mode, namespace)
         assert outside == graph.transact(lambda tx: tx.tagged(tags, interval, mode, namespace))
+        asked = TagAsk(tags, interval, mode, namespace)
+        other = TagAsk(("nobody's",), interval, mode, namespace)
+        assert graph.transact(lambda tx: tx.tagged_sets([asked, other, asked])) == (outside, (), outside)
         return [found.topic for found in outside]
 
     def test_any_all_and_none(self, graph: Graph) -> None:

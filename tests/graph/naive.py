@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dagmanager.engine.hold import hold_in
-from dagmanager.engine.ports import Hold, Known, Locks, LookupKeys, Pulse, TaggedQueue, Transaction
+from dagmanager.engine.ports import Hold, Known, Locks, LookupKeys, Pulse, TagAsk, TaggedQueue, Transaction
 from dagmanager.engine.rows import (
     GONE,
     REFERENCING,
@@ -124,6 +124,9 @@ class NaiveGraph:
             and queue.state is QueueState.ACTIVE
         ]
         return tuple(sorted(found, key=lambda each: each.topic))
+
+    def tagged_sets(self, asked: Sequence[TagAsk]) -> tuple[tuple[TaggedQueue, ...], ...]:
+        return tuple(self.tagged(each.tags, each.interval, each.match_mode, each.namespace) for each in asked)
 
     def contents(self, digests: Iterable[str]) -> Mapping[str, ContentRow]:
         wanted = set(digests)

@@ -119,7 +119,7 @@ KEYS: Mapping[str, Any] = {
     "claim": "k100",
     "namespace": NAMESPACE,
     "safe": [True],
-    "need": 1,
+    "asked": [{"at": n, "keys": [tag_key(f"t{n}", 60)], "need": 1, "namespace": NAMESPACE} for n in range(4)],
     "limit": 10,
 }
 LABELS = {
@@ -230,10 +230,11 @@ def is_index(operator: str) -> bool:
 def test_a_tag_query_begins_at_its_tags_whatever_must_match(session: neo4j.Session) -> None:
     keys = [tag_key("t0", 60), tag_key("u0", 60)]
     for need in (1, 2):
-        given = {"keys": keys, "need": need, "namespace": NAMESPACE}
+        given = {"asked": [{"at": 0, "keys": keys, "need": need, "namespace": NAMESPACE}]}
         plan = profile(session, reads.TAGGED, given)
         assert hits(plan) < 1_000
-        found = list(session.run(reads.TAGGED, p=given))
+        [row] = session.run(reads.TAGGED, p=given)
+        found = row["found"]
         assert (
             len(found)
             == {1: len({*range(0, COUNT, 40), *range(0, COUNT, 30)}), 2: len(range(0, COUNT, 120))}[need]
