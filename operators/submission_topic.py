@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -31,6 +32,9 @@ logger = logging.getLogger("dagmanager.flow")
 
 BATCH_RECORDS: Final = 64
 STATE_VERSION: Final = 1
+# A busy broker describes a topic only a while after it was made, or after it has come back itself.
+KNOWN_WITHIN_S: Final = 15.0
+ASK_AGAIN_S: Final = 0.25
 _GONE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 # The library would go on behind it.
 _UNREADABLE: Final = frozenset({KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError.INVALID_MSG})
@@ -42,13 +46,14 @@ State = dict[str, Any]
 
 class SubmissionsAt(msgspec.Struct, frozen=True):
     """What is read: a topic, which of its partitions, how many records at once at most, and how often it is
-    asked whether it is still the same topic."""
+    asked whether it is still the same topic. `known_within_s`: how long brokers may take to know it."""
 
     address: KafkaAddress
     topic: str
     share: PartitionShare = PartitionShare()
     batch_records: int = BATCH_RECORDS
     watch_s: float = EVERY_S
+    known_within_s: float = KNOWN_WITHIN_S
 
 
 class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
@@ -204,12 +209,20 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
         """The topic as it was when first asked for: all partitions must be of one incarnation."""
         with self._lock:
             if self._found is None:
-                self._found = self._admin.describe([self._at.topic]).get(self._at.topic)
-            if self._found is None:
-                # It was there at the check of the start: a broker that has just come back knows no topics yet.
+                self._found = self._described()
+            return self._found
+
+    def _described(self) -> TopicInfo:
+        """The topic was there at the check of the start: who does not know it is asked again."""
+        until = time.monotonic() + self._at.known_within_s
+        while True:
+            found = self._admin.describe([self._at.topic]).get(self._at.topic)
+            if found is not None:
+                return found
+            if self._stopping() or time.monotonic() > until:
                 msg = f"submissions_topic: the brokers do not know topic {self._at.topic} (yet)"
                 raise UnavailableError(msg)
-            return self._found
+            time.sleep(ASK_AGAIN_S)
 
     def _resumed(self, found: TopicInfo, number: int, state: State | None) -> int:
         if state is None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -283,9 +284,20 @@ def test_a_topic_that_is_missing_at_the_start_is_never_made(
     kafka: str, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
     absent = f"{topic_prefix}absent"
+    at = SubmissionsAt(KafkaAddress(kafka), absent, known_within_s=0.5)
     with pytest.raises(UnavailableError, match=f"do not know topic {absent}"):
-        source(kafka, absent).list_parts()
+        SubmissionTopic(at, lambda: False).list_parts()
     assert absent not in kafka_admin.list_topics(timeout=30).topics
+
+
+def test_a_topic_that_comes_to_be_known_is_waited_for(
+    kafka: str, kafka_admin: AdminClient, topic_prefix: str
+) -> None:
+    late = f"{topic_prefix}late"
+    making = threading.Timer(0.5, make, (kafka_admin, late, 2))
+    making.start()
+    assert source(kafka, late).list_parts() == [f"{late}/0", f"{late}/1"]
+    making.join()
 
 
 def test_no_broker_at_the_start_is_told_soon() -> None:
