@@ -45,7 +45,7 @@ def poll(
             if time.monotonic() < due_s:
                 _read_ahead(engine)
                 continue
-            away = poll_once(engine)
+            away = _round(engine)
             if waiting != bool(away):
                 waiting = bool(away)
                 _say(away)
@@ -60,6 +60,15 @@ def poll(
     finally:
         over.set()
         thread.join(timeout=seconds)
+
+
+def _round(engine: Engine) -> str:
+    """A defect in one round must not end all of them: events would wait for ever behind a flow that looks well."""
+    try:
+        return poll_once(engine)
+    except Exception as defect:
+        logger.exception("the poll failed; it goes on, please report this")
+        return f"{type(defect).__name__}: {defect}"
 
 
 def _warm_up(engine: Engine, enough: Callable[[], bool]) -> None:
@@ -100,9 +109,9 @@ def _watch(engine: Engine) -> str:
 def _say(away: str) -> None:
     """Once when a wait begins and once when it ends: an outage may last for hours of rounds."""
     if away:
-        logger.warning("the poll found a store away: %s", away)
+        logger.warning("the poll cannot do its work: %s", away)
     else:
-        logger.info("the poll: the store is back")
+        logger.info("the poll works again")
 
 
 class Heartbeat:

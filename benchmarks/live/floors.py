@@ -16,18 +16,23 @@ from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+# Labels of their own: rows that are none of ours would stop whoever looks through the graph.
+_CONSTRAINTS: Final[tuple[LiteralString, ...]] = (
+    "CREATE CONSTRAINT bare_node IF NOT EXISTS FOR (n:BareNode) REQUIRE n.node_id IS UNIQUE",
+    "CREATE CONSTRAINT bare_queue IF NOT EXISTS FOR (q:BareQueue) REQUIRE q.topic IS UNIQUE",
+)
 _CLAIM: Final[LiteralString] = """
 UNWIND $rows AS r
-MERGE (n:ComputeNode {node_id: r.id}) SET n += r.p
-MERGE (q:Queue {topic: r.topic}) SET q += r.p
+MERGE (n:BareNode {node_id: r.id}) SET n += r.p
+MERGE (q:BareQueue {topic: r.topic}) SET q += r.p
 CREATE (n)-[:EMITS]->(q)
 """
 _ACTIVATE: Final[LiteralString] = """
-UNWIND $topics AS t MATCH (q:Queue {topic: t}) SET q.state = 'active', q.topic_id = t
+UNWIND $topics AS t MATCH (q:BareQueue {topic: t}) SET q.state = 'active', q.topic_id = t
 """
 _FORGET: Final[LiteralString] = """
 UNWIND $rows AS r
-MATCH (n:ComputeNode {node_id: r.id})-[:EMITS]->(q:Queue) DETACH DELETE n, q
+MATCH (n:BareNode {node_id: r.id})-[:EMITS]->(q:BareQueue) DETACH DELETE n, q
 """
 RETENTION: Final = {"retention.ms": "604800000"}
 
@@ -38,6 +43,8 @@ class Floors:
     def __init__(self, kafka: str, bolt: str) -> None:
         self._admin = AdminClient({"bootstrap.servers": kafka, "log_level": 2})
         self._driver = neo4j.GraphDatabase.driver(bolt)
+        for constraint in _CONSTRAINTS:
+            self._driver.execute_query(constraint)
 
     def measure(self, count: int) -> dict[str, float]:
         """Milliseconds of each call, for so many new nodes."""

@@ -33,6 +33,7 @@ from dagmanager.engine.rows import (
     TagSetRow,
     fold,
 )
+from dagmanager.errors import DagManagerError
 from dagmanager.graph.neo4j_keys import (
     binding_key,
     clipped,
@@ -50,8 +51,15 @@ _rows: Final = msgspec.msgpack.Decoder(Row)
 
 
 def decoded(values: Iterable[bytes | None]) -> list[Any]:
-    """Rows from their stored form; a stub (known by name alone) has none and is left out."""
-    return [_rows.decode(value) for value in values if value is not None]
+    """Rows from their stored form; a stub (known by name alone) has none and is left out.
+
+    `DagManagerError` for what no release of ours wrote.
+    """
+    try:
+        return [_rows.decode(value) for value in values if value is not None]
+    except msgspec.DecodeError as error:
+        msg = f"the graph holds a `row` that cannot be read ({error}): somebody else, or a newer release, wrote it"
+        raise DagManagerError(msg) from error
 
 
 def key_of(row: Row) -> str:

@@ -58,7 +58,7 @@ def test_an_outage_of_many_rounds_is_told_once_and_its_end_too(caplog: pytest.Lo
         until(lambda: len(caplog.messages) > 1)
         asked = graph.asked
         until(lambda: graph.asked > asked + 5)
-    assert caplog.messages == ["the poll found a store away: gone", "the poll: the store is back"]
+    assert caplog.messages == ["the poll cannot do its work: gone", "the poll works again"]
 
 
 def test_the_heartbeat_is_touched_before_the_first_round(tmp_path: Path) -> None:
@@ -67,3 +67,23 @@ def test_the_heartbeat_is_touched_before_the_first_round(tmp_path: Path) -> None
     with poll(parts.engine, 60.0, threading.Event(), Heartbeat(heartbeat, lambda: "ok")):
         until(heartbeat.exists)
     assert heartbeat.read_text() == "ok\n"
+
+
+def test_a_defect_in_a_round_is_told_with_its_stack_and_ends_no_poll(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Defective(AwayGraph):
+        def overdue_claims(self, limit: int) -> tuple[str, ...]:
+            self.asked += 1
+            if self.away:
+                raise ZeroDivisionError
+            return MemoryGraph.overdue_claims(self, limit)
+
+    graph = Defective(lambda: 1)
+    parts = embedded(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
+    with caplog.at_level(logging.INFO, "dagmanager"), poll(parts.engine, 0.001, threading.Event()):
+        until(lambda: graph.asked > 2)
+        graph.away = False
+        until(lambda: "the poll works again" in caplog.messages)
+    assert "the poll cannot do its work: ZeroDivisionError: " in caplog.messages
+    assert any(record.exc_info for record in caplog.records)

@@ -22,7 +22,7 @@ from dagmanager.engine.rows import (
     TagSetKey,
     TagSetRow,
 )
-from dagmanager.errors import ConstraintError
+from dagmanager.errors import ConstraintError, DagManagerError
 from dagmanager.graph.neo4j import Neo4jGraph, Server
 from dagmanager.topics.memory import MemoryTopics
 from tests.engine.builders import Stores, WallClock, engine, submission, told
@@ -124,3 +124,15 @@ def test_the_engine_takes_them(graph: Neo4jGraph, value: str) -> None:
     again = told(works.submit([submission(nodes, version=value, position=1, **given)])[0])
     other = told(works.submit([submission(nodes, version="v2", position=2, **given)])[0])
     assert first.items == again.items == other.items
+
+
+@pytest.mark.parametrize(
+    "value", [bytes(400), b"\x81\xa4type\xa3new"], ids=["no row at all", "a newer release's"]
+)
+def test_a_row_that_nobody_of_ours_wrote_is_told_as_such(
+    graph: Neo4jGraph, driver: neo4j.Driver, value: bytes
+) -> None:
+    store(graph, node("n1"), queue("t", "n1"))
+    driver.execute_query("MATCH (q:Queue {topic: 't'}) SET q.row = $value", value=value)
+    with pytest.raises(DagManagerError, match="a `row` that cannot be read"):
+        graph.queues_after("", 10)
