@@ -127,6 +127,12 @@ class Endurance:
         running[-1] = self.site.run(SHARES - 1)
         self.restarts += 1
         self.kills += by_force
+        if self.samples:
+            at_s, memory, lag = self.samples[-1]
+            told = ", ".join(f"{each / MIB:.1f}" for each in memory)
+            say(
+                f"{at_s / 60:4.1f} min: {self.fed} fed, lag {lag}, memory {told} MiB, {self.restarts} restarts"
+            )
 
     def findings(self) -> list[str]:
         """What was not flat or not bounded."""

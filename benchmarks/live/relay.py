@@ -1,10 +1,10 @@
 """The least that any flow between two topics does: read a record, write an answer of the same size.
 
-    python -m benchmarks.live.relay SERVERS BOLT INTO OUT BYTES WRITE
+    python -m benchmarks.live.relay SERVERS BOLT INTO OUT BYTES WRITE MEMBERS
 
 Nothing is parsed or decided. Before each answer it writes to the database what the flow cannot do without:
 `nothing`; a `holder` (two nodes and a relationship, for a known DAG under a new id); or a `content` (one
-relationship per node, with the properties that the requirements name, for a new version). Started by
+relationship for each of MEMBERS nodes, with the properties that the requirements name, for a new version). Started by
 `benchmarks.live.steady`.
 """
 
@@ -19,7 +19,6 @@ import neo4j
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
-MEMBERS: Final = 1_000
 _HOLDER: Final[LiteralString] = """
 CREATE (h:FloorHolder {key: $p.key}) CREATE (o:FloorOutcome {key: $p.key}) CREATE (h)-[:FLOOR_HOLDS]->(o)
 """
@@ -36,7 +35,7 @@ WITH c UNWIND $p.rows AS r MATCH (n:FloorNode {node_id: r.id}) CREATE (c)-[m:FLO
 class Writes:
     """What goes to the database before an answer."""
 
-    def __init__(self, bolt: str) -> None:
+    def __init__(self, bolt: str, members: int) -> None:
         self._driver = neo4j.GraphDatabase.driver(bolt)
         mark = uuid.uuid4().hex
         self._rows = [
@@ -44,7 +43,7 @@ class Writes:
                 "id": f"blake3:{mark}{number:032}",
                 "p": {"name": f"n{number}", "tags": [f"t{number // 10}"], "schema_hash": f"{number:064x}"},
             }
-            for number in range(MEMBERS)
+            for number in range(members)
         ]
 
     def nothing(self) -> None:
@@ -88,9 +87,10 @@ def relay(servers: str, into: str, out: str, answer: bytes, write: Callable[[], 
         producer.flush()
 
 
-def main(servers: str, bolt: str, into: str, out: str, size: str, write: str) -> None:
+def main(servers: str, bolt: str, into: str, out: str, *asked: str) -> None:
     """Says `ready` when the database has what it needs."""
-    writes = Writes(bolt)
+    size, write, members = asked
+    writes = Writes(bolt, int(members))
     if write == "content":
         writes.prepare()
     head = {"status": "ok", "chunk": 0, "chunks": 1, "filled": ""}

@@ -36,12 +36,12 @@ Say = Callable[[str], None]
 class Relay:
     """`benchmarks.live.relay` as a process, and the way through it."""
 
-    def __init__(self, place: Site, kind: str, answer_bytes: int) -> None:
+    def __init__(self, place: Site, kind: str, answer_bytes: int, members: int) -> None:
         servers, name = place.kafka.address, f"relay.{uuid.uuid4().hex}"
         into, out = f"{name}.in", f"{name}.out"
         for topic in (into, out):
             make_topic(servers, topic)
-        given = [servers, place.neo4j.address, into, out, str(answer_bytes), WRITES[kind]]
+        given = [servers, place.neo4j.address, into, out, str(answer_bytes), WRITES[kind], str(members)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.live.relay", *given],
             cwd=ROOT,
@@ -94,7 +94,7 @@ class Steady:
             if "changed" in kinds:
                 self._through.one_by_one([*self._changing.first(), *self._changing.library()])
             for kind in kinds:
-                relay = Relay(self._place, kind, self._through.answer_bytes)
+                relay = Relay(self._place, kind, self._through.answer_bytes, self._strategies.size)
                 stack.enter_context(closing(relay))
                 self._routes |= {floor_of(kind): relay.route, kind: self._through}
             turns = [HOP, *(turn for kind in kinds for turn in (floor_of(kind), kind))]
