@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +27,7 @@ from flows.attempt_files import counted
 from flows.failures import explained
 from flows.polling import poll
 from flows.recovery import StartFile, prepared
+from flows.stop import Stop
 from flows.submissions import Kept, build, topic_ends
 from operators.attempts import ATTEMPTS_MAX, Suspect
 
@@ -54,7 +54,7 @@ def live(told: bytes) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(process)d %(name)s: %(message)s"
     )
-    stopping = threading.Event()
+    stopping = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     logging.info("a life begins: %s", life.charge)
     try:
@@ -80,7 +80,7 @@ def may_die(recovery: Path) -> bool:
     return all(each.attempts < ATTEMPTS_MAX - 1 for each in suspects)
 
 
-def _run(life: Life, stopping: threading.Event) -> None:
+def _run(life: Life, stopping: Stop) -> None:
     settings, _ = load(life.config, {})
     settings = msgspec.structs.replace(settings, submissions_partitions=life.share)
     folder = Path(life.recovery)

@@ -22,6 +22,7 @@ from rich.table import Table
 from dagmanager.assembly import Assembled, assemble
 from dagmanager.settings.table import Settings
 from examples.submissions import CHANGED, first_submissions, names_of, second_version
+from flows.stop import Stop
 from flows.submissions import from_files
 
 RESULTS = Path("results/demo")
@@ -57,7 +58,7 @@ def _run(
     path = results / "submissions.jsonl"
     results.mkdir()
     path.write_bytes(b"\n".join(submissions) + b"\n")
-    flow = from_files(assembled, str(path), results, threading.Event())
+    flow = from_files(assembled, str(path), results, Stop())
     started = time.perf_counter()
     worker = threading.Thread(target=_quietly, args=(flow,))
     with _progress(console) as progress:

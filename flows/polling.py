@@ -18,6 +18,7 @@ from typing import Final
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.pulses import AGE_S
 from dagmanager.errors import DagManagerError
+from flows.stop import Stop
 
 logger = logging.getLogger("dagmanager.flow")
 
@@ -26,7 +27,7 @@ READ_AHEAD_S: Final = 0.75 * AGE_S
 
 @contextmanager
 def poll(
-    engine: Engine, seconds: float, stopping: threading.Event, beat: Callable[[], None] | None = None
+    engine: Engine, seconds: float, stopping: Stop, beat: Callable[[], None] | None = None
 ) -> Iterator[None]:
     """Poll every so many seconds until the block ends or the run is stopped.
 

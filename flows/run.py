@@ -13,14 +13,14 @@ import logging
 import os
 import signal
 import sys
-import threading
 
 from dagmanager.settings.run_options import RUN_OPTIONS
+from flows.stop import Stop
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the submissions flow until its input ends or it is told to stop."""
-    stopping = threading.Event()
+    stopping = Stop()
     _drain_on_signals(stopping)
     given = _parser().parse_args(argv)
     # Bytewax prints a panic of its own beside our error; at least without its stack.
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _drain_on_signals(stopping: threading.Event) -> None:
+def _drain_on_signals(stopping: Stop) -> None:
     """The first signal stops the reading; the second has its usual effect. One that came while the command
     line became this process has waited till now."""
 

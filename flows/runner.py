@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import threading
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +24,7 @@ from flows.attempt_files import counted
 from flows.failures import explained
 from flows.polling import Heartbeat, poll
 from flows.recovery import StartFile, check_store, prepared
+from flows.stop import Stop
 from flows.submissions import Kept, from_files, from_topics
 from flows.tally import Tally
 from operators.submission_files import absolute
@@ -34,7 +34,7 @@ EPOCH_SECONDS_MAX = 3_600
 logger = logging.getLogger("dagmanager.flow")
 
 
-def run(given: argparse.Namespace, stopping: threading.Event) -> None:
+def run(given: argparse.Namespace, stopping: Stop) -> None:
     """Until the input ends or `stopping` is set; then everything that was read is answered.
 
     What a person or a supervisor can mend comes out as a `DagManagerError`.
@@ -93,7 +93,7 @@ def options_given(given: argparse.Namespace) -> list[tuple[RunOption, object]]:
     return [(each, getattr(given, each.flag.removeprefix("--").replace("-", "_"))) for each in RUN_OPTIONS]
 
 
-def _run(given: argparse.Namespace, settings: Settings, stopping: threading.Event) -> None:
+def _run(given: argparse.Namespace, settings: Settings, stopping: Stop) -> None:
     if given.recovery and not settings.kafka_dsn and settings.submissions_path == "-":
         msg = "--recovery needs a file or folder: standard input cannot be read again after a crash"
         raise SettingsError(msg)
@@ -146,7 +146,7 @@ def _heartbeat(given: str | None) -> Path | None:
 def _flow(
     assembled: Assembled,
     settings: Settings,
-    stopping: threading.Event,
+    stopping: Stop,
     reader: Reader,
     kept: Kept,
 ) -> tuple[Dataflow, str]:
@@ -164,7 +164,7 @@ def _flow(
 
 
 def _tell(
-    given: argparse.Namespace, settings: Settings, reader: Reader, tally: Tally, stopping: threading.Event
+    given: argparse.Namespace, settings: Settings, reader: Reader, tally: Tally, stopping: Stop
 ) -> None:
     for kind, count in sorted(reader.foreign.items()):
         logger.info("skipped %d records of another kind: %s", count, kind)

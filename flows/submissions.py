@@ -7,7 +7,6 @@ engine to any source and sinks. Step ids are frozen: renaming one drops its stat
 from __future__ import annotations
 
 import os
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from dagmanager.engine.journey import Message
 from dagmanager.engine.reading import Reader
 from dagmanager.settings.source import load
 from flows.counted_sinks import CountedSink
+from flows.stop import Stop
 from operators.attempts import Attempts, origin_of
 from operators.canonicalize import canonicalize
 from operators.classify import classify
@@ -117,7 +117,7 @@ def from_files(
     assembled: Assembled,
     submissions: str,
     results: Path,
-    stopping: threading.Event,
+    stopping: Stop,
     reader: Reader | None = None,
     kept: Kept | None = None,
 ) -> Dataflow:
@@ -145,7 +145,7 @@ def from_files(
 def from_topics(
     assembled: Assembled,
     broker: Broker,
-    stopping: threading.Event,
+    stopping: Stop,
     reader: Reader | None = None,
     kept: Kept | None = None,
 ) -> tuple[Dataflow, SubmissionTopic]:
@@ -155,7 +155,7 @@ def from_topics(
     return build(assembled, ends.source, ends.sinks, ends.patience, reader, kept.attempts), ends.source
 
 
-def topic_ends(engine: Engine, broker: Broker, stopping: threading.Event, kept: Kept) -> TopicEnds:
+def topic_ends(engine: Engine, broker: Broker, stopping: Stop, kept: Kept) -> TopicEnds:
     """What the flow reads and writes on Kafka; connects to nothing yet."""
     names, patience = broker.names, _patience(engine, stopping, kept)
     at = SubmissionsAt(broker.address, names["submissions_topic"], PartitionShare(broker.partitions))
@@ -171,13 +171,13 @@ def topic_ends(engine: Engine, broker: Broker, stopping: threading.Event, kept: 
 def flow() -> Dataflow:
     """What Bytewax's own runner calls: the settings decide everything."""
     settings, _ = load(None, os.environ)
-    assembled, stopping = assemble(settings), threading.Event()
+    assembled, stopping = assemble(settings), Stop()
     if assembled.broker is not None:
         return from_topics(assembled, assembled.broker, stopping)[0]
     return from_files(assembled, settings.submissions_path, Path(settings.results_path), stopping)
 
 
-def _patience(engine: Engine, stopping: threading.Event, kept: Kept) -> Patience:
+def _patience(engine: Engine, stopping: Stop, kept: Kept) -> Patience:
     """Whoever observes the engine when a wait begins hears of it; a kill from then on is nobody's fault."""
 
     def tell(step: str, reason: str) -> None:

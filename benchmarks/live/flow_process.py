@@ -13,7 +13,6 @@ import json
 import logging
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -30,6 +29,7 @@ from dagmanager.kafka.records import Delivery, Outgoing
 from dagmanager.settings.source import load
 from flows.polling import poll
 from flows.recovery import prepared
+from flows.stop import Stop
 from flows.submissions import from_topics
 from operators import submission_topic
 
@@ -99,7 +99,7 @@ class ClockedDelivery:
         return self._inner.deliver(records)
 
 
-def clocked(config: str, clock: Clock, stopping: threading.Event) -> tuple[Any, Dataflow]:
+def clocked(config: str, clock: Clock, stopping: Stop) -> tuple[Any, Dataflow]:
     """The engine, and the flow over the servers that the settings name."""
     settings, _ = load(config, {})
     assembled = assemble(settings)
@@ -132,7 +132,7 @@ def watch_reads(clock: Clock) -> None:
 def main(config: str, recovery: str, laps: str, alive: str) -> None:
     """Until SIGTERM."""
     logging.basicConfig(level=logging.INFO)
-    stopping = threading.Event()
+    stopping = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     with Path(laps).open("w", encoding="utf-8") as kept:
         engine, flow = clocked(config, Clock(kept), stopping)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -19,6 +18,7 @@ from dagmanager.engine.ports import CreateResult, TopicConfig, TopicInfo, Topics
 from dagmanager.engine.rows import TopicSpec
 from dagmanager.settings.source import load
 from flows.recovery import prepared
+from flows.stop import Stop
 from flows.submissions import from_topics
 
 
@@ -49,7 +49,7 @@ def main(moment: str, recovery: str) -> None:
     graph, broker = connect_graph(settings, create=True), connect_broker(settings, create=True)
     topics = DeadlyTopics(broker.topics, moment)
     parts = embedded(settings, graph, topics, broker.events, broker.admin_log)
-    flow, _ = from_topics(replace(parts, broker=broker), broker, threading.Event())
+    flow, _ = from_topics(replace(parts, broker=broker), broker, Stop())
     with prepared(Path(recovery), flow, f"topic {settings.submissions_topic}") as config:
         cli_main(flow, epoch_interval=timedelta(seconds=0.5), recovery_config=config)
 

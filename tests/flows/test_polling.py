@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from dagmanager.topics.memory import MemoryTopics
 from flows.polling import Heartbeat, poll, poll_once
+from flows.stop import Stop
 from flows.tally import Tally
 from tests.kafka.topics import until
 
@@ -43,7 +43,7 @@ def test_who_looks_at_the_heartbeat_sees_that_the_poll_finds_a_store_away_and_ba
     parts = embedded(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     tally = parts.engine.observer = Tally(Unobserved())
     heartbeat = tmp_path / "heartbeat"
-    with poll(parts.engine, 0.01, threading.Event(), Heartbeat(heartbeat, tally.standing)):
+    with poll(parts.engine, 0.01, Stop(), Heartbeat(heartbeat, tally.standing)):
         until(lambda: heartbeat.exists() and heartbeat.read_text() == "waiting: poll: gone\n")
         graph.away = False
         until(lambda: heartbeat.read_text() == "ok\n")
@@ -52,7 +52,7 @@ def test_who_looks_at_the_heartbeat_sees_that_the_poll_finds_a_store_away_and_ba
 def test_an_outage_of_many_rounds_is_told_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
     graph = AwayGraph(lambda: 1)
     parts = embedded(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
-    with caplog.at_level(logging.INFO, "dagmanager"), poll(parts.engine, 0.001, threading.Event()):
+    with caplog.at_level(logging.INFO, "dagmanager"), poll(parts.engine, 0.001, Stop()):
         until(lambda: graph.asked > 5)
         graph.away = False
         until(lambda: len(caplog.messages) > 1)
@@ -64,7 +64,7 @@ def test_an_outage_of_many_rounds_is_told_once_and_its_end_too(caplog: pytest.Lo
 def test_the_heartbeat_is_touched_before_the_first_round(tmp_path: Path) -> None:
     parts = embedded(Settings(), MemoryGraph(lambda: 1), MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     heartbeat = tmp_path / "heartbeat"
-    with poll(parts.engine, 60.0, threading.Event(), Heartbeat(heartbeat, lambda: "ok")):
+    with poll(parts.engine, 60.0, Stop(), Heartbeat(heartbeat, lambda: "ok")):
         until(heartbeat.exists)
     assert heartbeat.read_text() == "ok\n"
 
@@ -81,7 +81,7 @@ def test_a_defect_in_a_round_is_told_with_its_stack_and_ends_no_poll(
 
     graph = Defective(lambda: 1)
     parts = embedded(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
-    with caplog.at_level(logging.INFO, "dagmanager"), poll(parts.engine, 0.001, threading.Event()):
+    with caplog.at_level(logging.INFO, "dagmanager"), poll(parts.engine, 0.001, Stop()):
         until(lambda: graph.asked > 2)
         graph.away = False
         until(lambda: "the poll works again" in caplog.messages)

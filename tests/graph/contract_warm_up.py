@@ -24,7 +24,7 @@ class WarmUpContract:
         store(graph, *ROWS)
         before = graph.rows()  # type: ignore[attr-defined]  # for audits, so no part of the port
         graph.warm_up(lambda: False)
-        assert graph.rows() == before  # type: ignore[attr-defined]
+        assert graph.rows() == before  # type: ignore[attr-defined]  # as above
 
     def test_it_stops_when_that_is_enough(self, graph: Graph) -> None:
         asked: list[int] = []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +22,7 @@ from dagmanager.engine.journey import Message
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
 from flows.recovery import prepared
+from flows.stop import Stop
 from operators.patience import Patience
 from operators.submission_topic import SubmissionsAt, SubmissionTopic
 from sinks.kafka_records import Destination, KafkaRecordsSink
@@ -42,7 +42,7 @@ def same(item: Item) -> Item:
     return item
 
 
-def build(servers: str, source: str, target: str, kind: str, stopping: threading.Event) -> Dataflow:
+def build(servers: str, source: str, target: str, kind: str, stopping: Stop) -> Dataflow:
     flow = Dataflow("killed")
     address = KafkaAddress(servers)
     # One record at once: so an epoch often ends with records on their way.
@@ -63,7 +63,7 @@ def build(servers: str, source: str, target: str, kind: str, stopping: threading
 
 
 def main(servers: str, source: str, target: str, kind: str, recovery: str) -> None:
-    stopping = threading.Event()
+    stopping = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     flow = build(servers, source, target, kind, stopping)
     with prepared(Path(recovery), flow, source) as config:

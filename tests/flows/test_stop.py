@@ -1,0 +1,69 @@
+"""A run is told to stop by a signal, at any instant, and every thread hears it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from flows.stop import Stop
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A timer that interrupts the wait at another place each time; `threading.Event` hangs within some hundred rounds.
+ROUNDS = """
+import signal
+from flows.stop import Stop
+stop = Stop()
+signal.signal(signal.SIGALRM, lambda *_: stop.set())
+for number in range(20_000):
+    stop = Stop()
+    signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + number % 40))
+    while not stop.wait(0.00001):
+        pass
+print("heard all")
+"""
+
+
+def test_a_signal_in_the_middle_of_a_wait_is_heard() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ROUNDS],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout == "heard all\n"
+
+
+def test_every_thread_that_waits_hears_it() -> None:
+    stop, heard = Stop(), list[bool]()
+    threads = [threading.Thread(target=lambda: heard.append(stop.wait(60))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    assert heard == [True] * 3
+
+
+def test_a_wait_that_nobody_ends_ends_by_itself() -> None:
+    stop = Stop()
+    began = time.monotonic()
+    assert not stop.wait(0.02)
+    assert time.monotonic() - began >= 0.02
+    assert not stop.is_set()
+
+
+def test_telling_it_twice_is_telling_it() -> None:
+    stop = Stop()
+    stop.set()
+    stop.set()
+    assert stop.is_set()
+    assert stop.wait(60)
+    assert stop.wait(60)
