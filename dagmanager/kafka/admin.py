@@ -20,6 +20,7 @@ from dagmanager.engine.ports import TopicInfo
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.answers import ABSENT, Heard
 from dagmanager.kafka.options import KafkaAddress, admin_options, client
+from dagmanager.kafka.topic_ids import topic_id
 
 T = TypeVar("T")
 
@@ -154,7 +155,7 @@ def info(told: TopicDescription) -> TopicInfo:
     partitions = told.partitions
     return TopicInfo(
         topic=told.name,
-        topic_id=str(told.topic_id),
+        topic_id=topic_id(told),
         partitions=len(partitions),
         replication=min((len(each.replicas) for each in partitions), default=0),
         ready=bool(partitions) and all(_has_leader(each) for each in partitions),
