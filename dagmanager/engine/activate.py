@@ -7,6 +7,7 @@ events are brought up to date. It checks that the claim is still ours.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -38,15 +39,16 @@ def activate(tx: Transaction, claim_id: str, topic_ids: Mapping[str, str], owner
     queues, sentinels = tx.claims(claim_id)
     lineages = tuple(sorted({LineageKey(row.key.lineage, row.key.namespace) for row in sentinels}))
     tx.lock(Locks(lineages=lineages))
+    versions = {each: sentinels_of(tx, each) for each in lineages}
     touched = {row.binding.node_id for row in queues}
-    touched.update(*(unsettled_nodes(tx, sentinels_of(tx, each)) for each in lineages))
+    touched.update(*(unsettled_nodes(tx, rows) for rows in versions.values()))
     tx.lock(Locks(nodes=tuple(sorted(touched))))
     queues, sentinels = tx.claims(claim_id)
     if not queues and not sentinels:
         return False
     must_own(claim_id, queues, sentinels, owner)
     ready = [row for row in queues if row.topic in topic_ids]
-    activate_claimed(tx, ready, sentinels, topic_ids, set())
+    activate_claimed(tx, ready, sentinels, topic_ids, set(), versions)
     return True
 
 
@@ -56,11 +58,14 @@ def activate_claimed(
     sentinels: Iterable[SentinelRow],
     topic_ids: Mapping[str, str],
     moved: set[str],
+    versions: Mapping[LineageKey, tuple[SentinelRow, ...]] = MappingProxyType({}),
 ) -> None:
     """The same inside a transaction that holds the locks already (nothing had to be provisioned).
 
-    `moved` are nodes whose place in an active content has changed before, in this transaction.
+    `moved` are nodes whose place in an active content has changed before, in this transaction; `versions`
+    what is known of the lineages already.
     """
+    known = dict(versions)
     now_ms = tx.now_ms()
     fresh = [
         msgspec.structs.replace(
@@ -73,7 +78,7 @@ def activate_claimed(
         if not _is_up(tx, pending):
             continue
         lineage = LineageKey(pending.key.lineage, pending.key.namespace)
-        before = sentinels_of(tx, lineage)
+        before = known.pop(lineage, None) or sentinels_of(tx, lineage)
         moved |= settle(tx, lineage, before, activate_sentinel(pending, before, now_ms), now_ms)
     moved |= {row.binding.node_id for row in fresh}
     if moved:

@@ -157,22 +157,25 @@ def _released(row: SentinelRow) -> SentinelRow:
 
 
 def begin(
-    tx: Transaction, claim_ids: Iterable[str], checked: frozenset[str], owner: str
+    tx: Transaction, claims: Mapping[str, Iterable[QueueRow]], checked: frozenset[str], owner: str
 ) -> dict[str, tuple[QueueRow, ...]]:
     """Write down that we are about to ask the broker for these names (decisions 3).
 
     Only names that were `checked` (looked up and free). Answers the queues of each claim as they are
     now; claims that somebody else took over are left out: we may not ask for their topics any more.
     """
-    wanted = tuple(claim_ids)
-    found = {row.binding.node_id for each in wanted for row in tx.claims(each)[0]}
-    tx.lock(Locks(nodes=tuple(sorted(found))))
+    locked = {row.binding.node_id for rows in claims.values() for row in rows}
+    tx.lock(Locks(nodes=tuple(sorted(locked))))
     ours: dict[str, tuple[QueueRow, ...]] = {}
-    for each in wanted:
+    for each in claims:
         queues, sentinels = tx.claims(each)
         if owners_of(queues, sentinels) <= {owner}:
-            ours[each] = tuple(
-                msgspec.structs.replace(row, begun=True) if row.topic in checked else row for row in queues
-            )
-            tx.put(ours[each])
+            begun = [
+                msgspec.structs.replace(row, begun=True)
+                for row in queues
+                if row.topic in checked and row.binding.node_id in locked
+            ]
+            tx.put(begun)
+            by_topic = {row.topic: row for row in begun}
+            ours[each] = tuple(by_topic.get(row.topic, row) for row in queues)
     return ours

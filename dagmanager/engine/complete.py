@@ -61,7 +61,7 @@ class Completion:
                 continue
             checked = frozenset(row.topic for row in _all(open_))
             if not all(row.begun for row in _all(open_)):
-                work = partial(begin, claim_ids=tuple(open_), checked=checked, owner=self.options.owner)
+                work = partial(begin, claims=open_, checked=checked, owner=self.options.owner)
                 open_ = self.graph.transact(work)
                 if not all(row.begun for row in _all(open_)):
                     continue

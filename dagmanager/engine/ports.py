@@ -154,7 +154,8 @@ class Transaction(GraphReader, Protocol):
         ...
 
     def lock(self, locks: Locks) -> None:
-        """Lock before reading. Later calls may only name later kinds, or larger keys of the same kind."""
+        """Lock before reading: what is asked from now on is answered under these. Later calls may only
+        name later kinds, or larger keys of the same kind."""
         ...
 
     def contents(self, digests: Iterable[str]) -> Mapping[str, ContentRow]:
@@ -218,7 +219,8 @@ class Transaction(GraphReader, Protocol):
 
     def put(self, rows: Sequence[Row]) -> None:
         """Insert or replace by key; `ConstraintError` if a queue's folded topic or a node's folded
-        base name belongs to another row, or a topic to another binding."""
+        base name belongs to another row, or a topic to another binding, at the next question or the
+        end at the latest."""
         ...
 
     def delete(self, rows: Sequence[Row]) -> None:

@@ -266,6 +266,7 @@ class Neo4jGraph:
                     raise tx.broken
                 if tx.wrote:
                     server.commit()
+                    tx.committed()
                 return result
             finally:
                 server.close()  # takes back what was not committed

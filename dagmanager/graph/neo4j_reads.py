@@ -134,7 +134,8 @@ RETURN collect(q.row) AS rows
 CLAIMS: Final[LiteralString] = """
 RETURN
   COLLECT { MATCH (q:Queue {open_claim: $p.claim}) RETURN q.row } AS queues,
-  COLLECT { MATCH (s:VersionSentinel {open_claim: $p.claim}) RETURN s.row } AS sentinels
+  COLLECT { MATCH (s:VersionSentinel {open_claim: $p.claim}) RETURN s.row } AS sentinels,
+  datetime.realtime().epochMillis AS now
 """
 
 HOLDERS_OF: Final[LiteralString] = """

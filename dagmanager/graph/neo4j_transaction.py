@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, LiteralString
 
+import msgspec
+
 from dagmanager.engine.ports import Known, Locks, LookupKeys, TagAsk, TaggedQueue
 from dagmanager.engine.recent import Recent
 from dagmanager.engine.rows import (
@@ -42,12 +44,20 @@ from dagmanager.graph.neo4j_keys import (
 from dagmanager.graph.neo4j_properties import decoded
 
 EPOCH: Final = "epoch"
+LOCK_KINDS: Final = (
+    "lock_lineages",
+    "lock_nodes",
+    "lock_counters",
+    "lock_tags",
+    "lock_tag_sets",
+    "lock_single",
+)
 # Contents by digest: written once, they never change. One that another process removed may still be here: whoever
 # asks for a content knows it from a version, and a content stays as long as a version is of it.
 Contents = Recent[str, ContentRow]
 
 
-def known(run: writes.Run, keys: LookupKeys, now_ms: int | None = None) -> Known:
+def known(run: writes.Run, keys: LookupKeys) -> Known:
     """The answer to a micro-batch in one statement; each row as committed when it was read."""
     bindings = sorted(keys.bindings)
     found = run(
@@ -77,7 +87,7 @@ def known(run: writes.Run, keys: LookupKeys, now_ms: int | None = None) -> Known
         outcome_queues={row.key: row for row in decoded(found["outcome_queues"])},
         epoch=next(iter(found["epoch"]), None) or 0,
         safe_topics=found["safe_topics"],
-        now_ms=found["now"] if now_ms is None else now_ms,
+        now_ms=found["now"],
     )
 
 
@@ -122,6 +132,14 @@ def current(queues: Iterable[QueueRow]) -> dict[Binding, QueueRow]:
     return found
 
 
+def _kinds(locks: dict[str, list[Any]]) -> list[str]:
+    return [kind for kind, keys in locks.items() if keys]
+
+
+def _no_locks() -> dict[str, list[Any]]:
+    return {name: [] for name in LOCK_KINDS}
+
+
 class Neo4jTransaction:
     """See `dagmanager.engine.ports.Transaction`.
 
@@ -140,8 +158,10 @@ class Neo4jTransaction:
         # What a lock covers is told with it, and is ours to change until the end.
         self._counted: dict[str, int] = {}
         self._revised: dict[str, int] = {}
-        # Puts that no constraint can refuse wait for the next question or the end: one round trip for all.
-        self._waiting: list[Row] = []
+        # Puts wait for the next question or the end: one round trip for all. Locks wait for it, too, and are taken in
+        # one statement with it. What waits in `_waiting` is under locks that are taken.
+        self._waiting: dict[tuple[type[Row], Any], Row] = {}
+        self._locks: dict[str, list[Any]] = _no_locks()
         self.broken: ConstraintError | None = None
         self.wrote = False
 
@@ -150,38 +170,46 @@ class Neo4jTransaction:
         self._open_run = None
 
     def flush(self) -> None:
-        """Send what waits; the transaction is about to be committed."""
-        waiting, self._waiting = self._waiting, []
+        """Send what waits to be written; before the next question, or before the transaction is committed."""
+        waiting, self._waiting = self._waiting, {}
         if waiting:
-            writes.put(self._must_be_open(), waiting)
+            run = self._must_be_open()
+            self._change(lambda: writes.put(run, tuple(waiting.values())))
+
+    def committed(self) -> None:
+        """What was written is true now, for later transactions as well."""
+        for row in self._own_contents.values():
+            if row is not None:
+                self._contents.keep(row.digest, row, len(row.members))
 
     def now_ms(self) -> int:
         """The server's clock when the last locks were taken."""
+        self._take_locks()
         if self._now_ms is None:
             self._now_ms = self._run(reads.NOW, {})[0]["now"]
         return self._now_ms
 
     def lock(self, locks: Locks) -> None:
         """Wait for these; names need none, since their constraints decide."""
+        self._must_be_open()
         self._order.lock(locks)
-        single = ["epoch"] * locks.epoch + ["publisher"] * locks.publisher
-        wanted = {
-            "lineages": [lineage_key(each) for each in locks.lineages],
-            "nodes": [clipped(each) for each in locks.nodes],
-            "counters": [clipped(each) for each in locks.counters],
-            "tags": [tag_key(*each) for each in locks.tags],
-            "tag_sets": [tag_set_key(each) for each in locks.tag_sets],
-            "single": single,
+        wanted: dict[str, list[Any]] = {
+            "lock_lineages": [lineage_key(each) for each in locks.lineages],
+            "lock_nodes": [clipped(each) for each in locks.nodes],
+            "lock_counters": [clipped(each) for each in locks.counters],
+            "lock_tags": [tag_key(*each) for each in locks.tags],
+            "lock_tag_sets": [tag_set_key(each) for each in locks.tag_sets],
+            "lock_single": ["epoch"] * locks.epoch + ["publisher"] * locks.publisher,
         }
-        if any(wanted.values()):
-            told = self._run(writes.LOCK, wanted)[0]
-            self._now_ms = told["now"]
-            self._counted |= {key: int(value or 0) for key, value in told["counters"]}
-            self._revised |= {key: int(value or 0) for key, value in told["tag_sets"]}
+        self._locks = {name: [*self._locks[name], *keys] for name, keys in wanted.items()}
+        if wanted["lock_counters"] or wanted["lock_tag_sets"]:
+            self._take_locks()  # their values are what is wanted
 
     def known(self, keys: LookupKeys) -> Known:
         """As committed, with this transaction's own writes; stable where it is locked."""
-        return known(self._run, keys, self.now_ms())
+        told = known(self._run, keys)
+        self._now_ms = self._now_ms or told.now_ms
+        return msgspec.structs.replace(told, now_ms=self._now_ms)
 
     def tagged(
         self, tags: tuple[str, ...], interval: int, match_mode: str, namespace: str
@@ -266,6 +294,7 @@ class Neo4jTransaction:
     def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
         """What is provisioning and pending under this claim."""
         found = self._run(reads.CLAIMS, {"claim": clipped(claim_id)})[0]
+        self._now_ms = self._now_ms or found["now"]
         queues: list[QueueRow] = decoded(found["queues"])
         sentinels: list[SentinelRow] = decoded(found["sentinels"])
         return (
@@ -286,16 +315,17 @@ class Neo4jTransaction:
         for row in rows:
             self._order.must_hold(row)
         self.wrote = True
+        self._take_locks()
         for row in rows:
             self._remember(row, gone=False)
-        now = [row for row in rows if not writes.may_wait(row)]
-        self._waiting += (row for row in rows if writes.may_wait(row))
-        if now:
-            self._change(lambda: writes.put(self._run, now))
+            place = type(row), row.key
+            if place in self._waiting and isinstance(row, NodeRow | QueueRow):
+                self.flush()  # a name passes from one row to another only one after the other
+            self._waiting[place] = row
 
     def delete(self, rows: Sequence[Row]) -> None:
         """Remove by key; a queue row is a tombstone one day and never goes."""
-        self._must_be_open()
+        self._take_locks()
         for row in rows:
             self._order.must_hold(row)
             if isinstance(row, QueueRow):
@@ -317,6 +347,7 @@ class Neo4jTransaction:
     def raise_epoch(self) -> int:
         """Add one to the epoch; this locks it, so that tag sets must be locked before."""
         self._order.lock_epoch()
+        self._take_locks()
         self.wrote = True
         self._counted.pop(EPOCH, None)
         return int(self._run(writes.RAISE_EPOCH, {})[0]["value"])
@@ -349,9 +380,24 @@ class Neo4jTransaction:
             raise
 
     def _run(self, statement: LiteralString, parameters: dict[str, Any]) -> list[Any]:
+        """Ask, after what waits was written, under the locks that wait."""
         run = self._must_be_open()
         self.flush()
-        return run(statement, parameters)
+        if not any(self._locks.values()):
+            return run(statement, parameters)
+        locks, self._locks = self._locks, _no_locks()
+        self._now_ms = None  # of before the wait; whoever needs it is told it, or asks
+        return run(writes.locking(_kinds(locks), statement), parameters | locks)
+
+    def _take_locks(self) -> None:
+        """The locks that wait, without a question."""
+        run = self._must_be_open()
+        if any(self._locks.values()):
+            locks, self._locks = self._locks, _no_locks()
+            told = run(writes.locking(_kinds(locks)), locks)[0]
+            self._now_ms = told["now"]
+            self._counted |= {key: int(value or 0) for key, value in told["counters"]}
+            self._revised |= {key: int(value or 0) for key, value in told["tag_sets"]}
 
     def _must_be_open(self) -> writes.Run:
         if self._open_run is None:

@@ -24,24 +24,46 @@ from dagmanager.engine.rows import (
 )
 from dagmanager.errors import ConstraintError
 from dagmanager.graph.neo4j_properties import Properties, key_of, parameters
+from dagmanager.graph.neo4j_reads import CLAIMS, KNOWN, TAG_QUERIES
 
 Run = Callable[[LiteralString, Properties], list[Any]]
 CHUNK: Final = 2_000
+_ORDER: Final[dict[type[Any], int]] = {NodeRow: 0, QueueRow: 1}
 
 # A write to a node locks it until the transaction ends, whatever is written. Removing a property that
 # is not there would not. What rivals decide under is locked on the very node that they write.
-LOCK: Final[LiteralString] = """
-CALL () { UNWIND $p.lineages AS k MERGE (x:Lineage {key: k}) SET x.lock = true }
-CALL () { UNWIND $p.nodes AS k MERGE (x:ComputeNode {node_id: k}) SET x.lock = true }
-CALL () { UNWIND $p.counters AS k MERGE (x:Counter {key: k}) SET x.lock = true }
-CALL () { UNWIND $p.tags AS k MERGE (x:Lock {key: k}) SET x.lock = true }
-CALL () { UNWIND $p.tag_sets AS k MERGE (x:TagSet {key: k}) SET x.lock = true }
-CALL () { UNWIND $p.single AS k MERGE (x:Lock {key: k}) SET x.lock = true }
+_LOCK: Final[dict[str, LiteralString]] = {
+    "lock_lineages": "CALL () { UNWIND $p.lock_lineages AS k MERGE (x:Lineage {key: k}) SET x.lock = true }\n",
+    "lock_nodes": "CALL () { UNWIND $p.lock_nodes AS k MERGE (x:ComputeNode {node_id: k}) SET x.lock = true }\n",
+    "lock_counters": "CALL () { UNWIND $p.lock_counters AS k MERGE (x:Counter {key: k}) SET x.lock = true }\n",
+    "lock_tags": "CALL () { UNWIND $p.lock_tags AS k MERGE (x:Lock {key: k}) SET x.lock = true }\n",
+    "lock_tag_sets": "CALL () { UNWIND $p.lock_tag_sets AS k MERGE (x:TagSet {key: k}) SET x.lock = true }\n",
+    "lock_single": "CALL () { UNWIND $p.lock_single AS k MERGE (x:Lock {key: k}) SET x.lock = true }\n",
+}
+_LOCKED: Final[LiteralString] = """
+RETURN [] AS counters, [] AS tag_sets, datetime.realtime().epochMillis AS now
+"""
+_LOCKED_VALUES: Final[LiteralString] = """
 RETURN
-  COLLECT { UNWIND $p.counters AS k MATCH (x:Counter {key: k}) RETURN [k, x.value] } AS counters,
-  COLLECT { UNWIND $p.tag_sets AS k MATCH (x:TagSet {key: k}) RETURN [k, x.revision] } AS tag_sets,
+  COLLECT { UNWIND $p.lock_counters AS k MATCH (x:Counter {key: k}) RETURN [k, x.value] } AS counters,
+  COLLECT { UNWIND $p.lock_tag_sets AS k MATCH (x:TagSet {key: k}) RETURN [k, x.revision] } AS tag_sets,
   datetime.realtime().epochMillis AS now
 """
+
+
+def locking(kinds: Iterable[str], question: LiteralString = "") -> LiteralString:
+    """A question under locks of these kinds, in the order of decisions 5; without one, what the locks cover.
+
+    Only of these kinds: each takes the server some time to plan.
+    """
+    wanted = set(kinds)
+    locks: LiteralString = ""
+    for kind, lock in _LOCK.items():
+        if kind in wanted:
+            locks += lock
+    covered = _LOCKED_VALUES if wanted.intersection({"lock_counters", "lock_tag_sets"}) else _LOCKED
+    return locks + (question or covered)
+
 
 # `hold_in` in one statement: the lineage is locked, then all that was decided from is compared.
 HOLD: Final[LiteralString] = """
@@ -67,12 +89,22 @@ WITH c SET c.value = coalesce(c.value, 0) + 1
 RETURN c.value AS value
 """
 
+# What a node links to is nearly always written once: then in one statement with it, else told to whoever asks.
 _PUT_NODES: Final[LiteralString] = """
-UNWIND $p.rows AS r
+UNWIND $p.put_nodes AS r
 MERGE (n:ComputeNode {node_id: r.key})
 WITH n, r, n.links AS links, n.tag_links AS tag_links
 SET n += r.p
-RETURN r.key AS key, links, tag_links
+FOREACH (_ IN CASE WHEN links IS NULL THEN [true] ELSE [] END |
+  FOREACH (id IN r.dependencies | MERGE (d:ComputeNode {node_id: id}) CREATE (n)-[:DEPENDS_ON]->(d))
+  FOREACH (key IN r.asks | CREATE (n)-[:ASKS]->(:QueryOf {key: key}))
+  FOREACH (a IN r.artifacts | MERGE (x:Artifact {key: a.key}) SET x += a.p CREATE (x)-[:USED_BY]->(n)))
+FOREACH (_ IN CASE WHEN tag_links IS NULL THEN [true] ELSE [] END |
+  FOREACH (key IN r.tagged | CREATE (n)-[:TAGGED]->(:TagOf {key: key})))
+WITH r, links IS NOT NULL AND links <> coalesce(r.p.links, '') AS relink,
+     tag_links IS NOT NULL AND tag_links <> coalesce(r.p.tag_links, '') AS retag
+WHERE relink OR retag
+RETURN r.key AS key, relink, retag
 """
 _UNLINK_NODES: Final[LiteralString] = """
 UNWIND $p.keys AS k MATCH (n:ComputeNode {node_id: k})
@@ -80,17 +112,11 @@ CALL (n) { MATCH (n)-[d:DEPENDS_ON]->() DELETE d }
 CALL (n) { MATCH (n)-[:ASKS]->(t:QueryOf) DETACH DELETE t }
 CALL (n) { MATCH (n)<-[u:USED_BY]-() DELETE u }
 """
-_LINK_DEPENDENCIES: Final[LiteralString] = """
+_LINK_NODES: Final[LiteralString] = """
 UNWIND $p.rows AS r MATCH (n:ComputeNode {node_id: r.key})
-UNWIND r.dependencies AS id MERGE (d:ComputeNode {node_id: id}) CREATE (n)-[:DEPENDS_ON]->(d)
-"""
-_LINK_QUERIES: Final[LiteralString] = """
-UNWIND $p.rows AS r MATCH (n:ComputeNode {node_id: r.key})
-UNWIND r.asks AS key CREATE (n)-[:ASKS]->(:QueryOf {key: key})
-"""
-_LINK_ARTIFACTS: Final[LiteralString] = """
-UNWIND $p.rows AS r MATCH (n:ComputeNode {node_id: r.key})
-UNWIND r.artifacts AS a MERGE (x:Artifact {key: a.key}) SET x += a.p CREATE (x)-[:USED_BY]->(n)
+FOREACH (id IN r.dependencies | MERGE (d:ComputeNode {node_id: id}) CREATE (n)-[:DEPENDS_ON]->(d))
+FOREACH (key IN r.asks | CREATE (n)-[:ASKS]->(:QueryOf {key: key}))
+FOREACH (a IN r.artifacts | MERGE (x:Artifact {key: a.key}) SET x += a.p CREATE (x)-[:USED_BY]->(n))
 """
 _UNTAG: Final[LiteralString] = """
 UNWIND $p.keys AS k MATCH (n:ComputeNode {node_id: k})-[:TAGGED]->(t:TagOf) DETACH DELETE t
@@ -99,9 +125,8 @@ _TAG: Final[LiteralString] = """
 UNWIND $p.rows AS r MATCH (n:ComputeNode {node_id: r.key})
 UNWIND r.tagged AS key CREATE (n)-[:TAGGED]->(:TagOf {key: key})
 """
-
 _PUT_QUEUES: Final[LiteralString] = """
-UNWIND $p.rows AS r
+UNWIND $p.put_queues AS r
 MERGE (q:Queue {topic: r.key})
 WITH q, r, q.binding AS before
 SET q += r.p
@@ -112,7 +137,6 @@ FOREACH (_ IN CASE WHEN before IS NULL THEN [true] ELSE [] END |
 WITH r, before WHERE before <> r.p.binding
 RETURN r.p.topic_folded AS taken ORDER BY taken
 """
-
 # One round trip for all that no constraint can refuse; a kind without rows costs nothing.
 _PUT_OTHERS: Final[LiteralString] = """
 CALL () {
@@ -198,11 +222,13 @@ WITH s WHERE NOT EXISTS { (s)--() } DELETE s
 
 # What nearly every new version or new node writes.
 EVERYDAY: Final[tuple[LiteralString, ...]] = (
-    LOCK,
+    *(locking([kind]) for kind in ("lock_nodes", "lock_counters", "lock_tag_sets", "lock_single")),
+    locking(["lock_lineages"], KNOWN),
+    locking(["lock_nodes"], KNOWN),
+    locking(["lock_nodes"], CLAIMS),
+    locking(["lock_tags"], TAG_QUERIES),
     HOLD,
     _PUT_NODES,
-    _LINK_DEPENDENCIES,
-    _TAG,
     _PUT_QUEUES,
     _PUT_OTHERS,
     _DELETE[OutboxRow],
@@ -210,23 +236,22 @@ EVERYDAY: Final[tuple[LiteralString, ...]] = (
 
 
 def put(run: Run, rows: Sequence[Row]) -> None:
-    """Insert or replace rows with what they link to; of each type in the order given."""
+    """Insert or replace rows, each key once, with what they link to. Nodes before queues, which take their interval.
+
+    `ConstraintError` for a name that another row has, and for a topic of another binding.
+    """
     others: dict[str, list[Properties]] = {}
-    for kind, chunk in _by_kind(rows):
+    for kind, chunk in sorted(_by_kind(rows), key=lambda each: _ORDER.get(each[0], len(_ORDER))):
         made = [parameters(row) for row in chunk]
         if kind is NodeRow:
             _put_nodes(run, made)
         elif kind is QueueRow:
-            _put_queues(run, made)
+            for row in run(_PUT_QUEUES, {"put_queues": made}):
+                raise ConstraintError(row["taken"])
         else:
             others.setdefault(_OTHERS[kind], []).extend(made)
     if others:
-        run(_PUT_OTHERS, {key: _last(others.get(key, [])) for key in _OTHERS.values()})
-
-
-def may_wait(row: Row) -> bool:
-    """Whether no constraint can refuse this row, so that it may be written with others later."""
-    return type(row) in _OTHERS
+        run(_PUT_OTHERS, {key: others.get(key, []) for key in _OTHERS.values()})
 
 
 def delete(run: Run, rows: Sequence[Row]) -> None:
@@ -236,39 +261,12 @@ def delete(run: Run, rows: Sequence[Row]) -> None:
 
 
 def _put_nodes(run: Run, made: list[Properties]) -> None:
-    before = {row["key"]: row for row in reversed(run(_PUT_NODES, {"rows": made}))}
-    last = {one["key"]: one for one in made}  # of a node that is written twice the last one counts
-    relink = [one for key, one in last.items() if before[key]["links"] != one["p"]["links"]]
-    if linked := [one["key"] for one in relink if before[one["key"]]["links"] is not None]:
-        run(_UNLINK_NODES, {"keys": linked})
-    for field, statement in (
-        ("dependencies", _LINK_DEPENDENCIES),
-        ("asks", _LINK_QUERIES),
-        ("artifacts", _LINK_ARTIFACTS),
-    ):
-        if some := [{"key": one["key"], field: one[field]} for one in relink if one[field]]:
-            run(statement, {"rows": some})
-    retag = [one for key, one in last.items() if before[key]["tag_links"] != one["p"]["tag_links"]]
-    if tagged := [one["key"] for one in retag if before[one["key"]]["tag_links"] is not None]:
-        run(_UNTAG, {"keys": tagged})
-    if some := [{"key": one["key"], "tagged": one["tagged"]} for one in retag if one["tagged"]]:
-        run(_TAG, {"rows": some})
-
-
-def _put_queues(run: Run, made: list[Properties]) -> None:
-    """A topic belongs to one binding for ever: the unique constraint cannot tell, as the key is the same."""
-    last = _last(made)
-    bindings = {one["key"]: one["p"]["binding"] for one in last}
-    for one in made:
-        if one["p"]["binding"] != bindings[one["key"]]:
-            raise ConstraintError(one["p"]["topic_folded"])
-    for row in run(_PUT_QUEUES, {"rows": last}):
-        raise ConstraintError(row["taken"])
-
-
-def _last(made: list[Properties]) -> list[Properties]:
-    """Of a row that is written twice the last: a statement sees what was there before all of its rows."""
-    return list({one["key"]: one for one in made}.values())
+    found = run(_PUT_NODES, {"put_nodes": made})
+    by_key = {one["key"]: one for one in made}
+    for which, undo, redo in (("relink", _UNLINK_NODES, _LINK_NODES), ("retag", _UNTAG, _TAG)):
+        if keys := [row["key"] for row in found if row[which]]:
+            run(undo, {"keys": keys})
+            run(redo, {"rows": [by_key[key] for key in keys]})
 
 
 def _by_kind(rows: Sequence[Row]) -> Iterable[tuple[type[Any], Sequence[Row]]]:

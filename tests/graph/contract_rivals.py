@@ -113,12 +113,16 @@ class ConstraintContract:
         store(graph, queue("b", "n1"))
         runs: list[int] = []
 
+        def taken(tx: Transaction) -> None:
+            put(tx, [queue("B", "n2")])
+            tx.nodes(["n2"])  # at the latest then it is told
+
         def work(tx: Transaction) -> None:
             runs.append(1)
             put(tx, [node("n2")])
             if len(runs) == 1:
                 with pytest.raises(ConstraintError):
-                    put(tx, [queue("B", "n2")])
+                    taken(tx)
 
         graph.transact(work)
         assert len(runs) == 2

@@ -142,6 +142,7 @@ def test_a_commit_that_nobody_heard_of_is_run_again_and_finds_what_it_made(
         if tx.nodes(["n1"]):
             return "found"
         tx.put([node("n1")])
+        tx.nodes(["n1"])  # a question sends what waits to be written
         return "made"
 
     assert through.transact(once(lose_the_answer(graph, proxy, landed), made)) == "found"

@@ -18,7 +18,9 @@ from dagmanager.engine.rows import (
     HolderKey,
     LineageKey,
     LineageRow,
+    NodeRow,
     OutboxState,
+    QueueRow,
     QueueState,
     Row,
     SentinelState,
@@ -43,7 +45,7 @@ from tests.graph.builders import content, event, holder, node, outcome, queue, s
 COUNT = 400
 NAMESPACE = "w.live"
 # Everything at once is what this one is for.
-SCANS = {"ALL_ROWS"}
+SCANS = {"ALL_ROWS", "locked ALL_ROWS"}
 
 
 def rows_of(number: int) -> list[Row]:
@@ -94,6 +96,7 @@ def rows_of(number: int) -> list[Row]:
 ROWS = [row for number in range(COUNT) for row in rows_of(number)]
 TOUCHED = [str(number) for number in range(100, 110)]
 CHANGED = [row for number in range(100, 110) for row in rows_of(number)]
+TAG_KEYS = [tag_key(f"t{n}", 60) for n in range(4)]
 KEYS: Mapping[str, Any] = {
     "nodes": [f"n{n}" for n in TOUCHED],
     "ids": [f"n{n}" for n in TOUCHED],
@@ -104,9 +107,12 @@ KEYS: Mapping[str, Any] = {
     "topics": [f"topic{n}" for n in TOUCHED],
     "folded": [f"topic{n}" for n in TOUCHED],
     "counters": [f"published:{n}" for n in TOUCHED],
-    "tags": [tag_key(f"t{n}", 60) for n in range(4)],
-    "tag_sets": [tag_set_key(TagSetKey((f"t{n}",), 60)) for n in TOUCHED],
-    "single": ["epoch", "publisher"],
+    "lock_lineages": [lineage_key(LineageKey(f"l{n}", NAMESPACE)) for n in TOUCHED],
+    "lock_nodes": [f"n{n}" for n in TOUCHED],
+    "lock_counters": [f"published:{n}" for n in TOUCHED],
+    "lock_tags": TAG_KEYS,
+    "lock_tag_sets": [tag_set_key(TagSetKey((f"t{n}",), 60)) for n in TOUCHED],
+    "lock_single": ["epoch", "publisher"],
     "lineage": lineage_key(LineageKey("l100", NAMESPACE)),
     "sentinels": [b"none of it"],
     "epoch": 0,
@@ -135,11 +141,13 @@ def statements() -> dict[str, LiteralString]:
     found: dict[str, LiteralString] = {}
     for module in (reads, writes):
         for name, value in vars(module).items():
-            if isinstance(value, dict) and name.isupper() and name != "_OTHERS":
+            if isinstance(value, dict) and name.isupper() and name not in {"_OTHERS", "_LOCK", "_ORDER"}:
                 found |= {f"{name} {kind.__name__}": text for kind, text in value.items()}
             elif isinstance(value, str) and name.isupper():
                 found[name] = value
-    return found
+                if module is reads:  # in a transaction a question may come with its locks
+                    found[f"locked {name}"] = writes.locking(writes._LOCK, value)
+    return found | {f"only {kind}": writes.locking([kind]) for kind in writes._LOCK}
 
 
 STATEMENTS = statements()
@@ -149,7 +157,8 @@ def parameters_of(name: str, statement: str) -> dict[str, Any]:
     """What a real call would send: ten of what the graph has hundreds of."""
     wanted = set(re.findall(r"\$p\.(\w+)", statement))
     given = {key: KEYS[key] for key in wanted if key in KEYS}
-    for row_type, key in writes._OTHERS.items():
+    puts: dict[type[Any], str] = {NodeRow: "put_nodes", QueueRow: "put_queues", **writes._OTHERS}
+    for row_type, key in puts.items():
         if key in wanted:
             made_of = {row.key: row for row in CHANGED if isinstance(row, row_type)}
             given[key] = [parameters(row) for row in made_of.values()]
@@ -160,7 +169,7 @@ def parameters_of(name: str, statement: str) -> dict[str, Any]:
             given["rows"] = [parameters(row) for row in made.values()]
         if "keys" in wanted:
             asked = "QueryOf {key: k}" in statement or "TagOf {key: k}" in statement
-            given["keys"] = KEYS["tags"] if asked else [key_of(row) for row in made.values()]
+            given["keys"] = TAG_KEYS if asked else [key_of(row) for row in made.values()]
         if "key" in wanted:
             given["key"] = key_of(next(iter(made.values())))
     assert wanted == given.keys(), f"{name}: say in KEYS what {wanted - given.keys()} may be"
@@ -207,9 +216,15 @@ def hits(plan: dict[str, Any]) -> int:
 
 
 def test_every_statement_is_found() -> None:
-    assert {"KNOWN", "TAGGED", "LOCK", "RAISE_EPOCH", "_PUT_NODES", "_PUT_OTHERS", "_DELETE NodeRow"} <= (
-        STATEMENTS.keys()
-    )
+    assert {
+        "KNOWN",
+        "TAGGED",
+        "locked KNOWN",
+        "only lock_nodes",
+        "_PUT_NODES",
+        "_PUT_OTHERS",
+        "_DELETE NodeRow",
+    } <= (STATEMENTS.keys())
     assert len(STATEMENTS) > 40
 
 
