@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, LiteralString
 
 import neo4j
@@ -46,18 +46,18 @@ class Floors:
         for constraint in _CONSTRAINTS:
             self._driver.execute_query(constraint)
 
-    def measure(self, count: int) -> dict[str, float]:
-        """Milliseconds of each call, for so many new nodes."""
+    def measure(self, partitions: Sequence[int]) -> dict[str, float]:
+        """Milliseconds of each call, for a new node with a topic of so many partitions each."""
         mark = uuid.uuid4().hex[:8]
         body = {"row": bytes(400), "state": "provisioning", "node_type": "ProcessingNode", "interval": 60}
         rows: list[dict[str, Any]] = [
             {"id": f"floor:{mark}:{each}", "topic": f"floor-{mark}-{each}", "p": body}
-            for each in range(count)
+            for each in range(len(partitions))
         ]
         topics = [row["topic"] for row in rows]
         taken = {
             "claim_ms": timed(lambda: self._run(_CLAIM, rows=rows)),
-            "create_ms": timed(lambda: self._create(topics)),
+            "create_ms": timed(lambda: self._create(dict(zip(topics, partitions, strict=True)))),
             "describe_ms": timed(lambda: self._describe(topics)),
             "activate_ms": timed(lambda: self._run(_ACTIVATE, topics=topics)),
         }
@@ -74,8 +74,8 @@ class Floors:
         with self._driver.session() as session:
             session.execute_write(lambda tx: tx.run(statement, **given).consume())
 
-    def _create(self, topics: list[str]) -> None:
-        wanted = [NewTopic(topic, 1, 1, config=RETENTION) for topic in topics]
+    def _create(self, topics: dict[str, int]) -> None:
+        wanted = [NewTopic(topic, count, 1, config=RETENTION) for topic, count in topics.items()]
         for done in self._admin.create_topics(wanted, operation_timeout=30, request_timeout=30).values():
             done.result()
 

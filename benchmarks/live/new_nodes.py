@@ -10,15 +10,17 @@ from typing import Any, Final
 from benchmarks.live.floors import Floors
 from benchmarks.live.site import Site
 from benchmarks.live.spread import spread
-from benchmarks.live.strategies import Strategies
+from benchmarks.live.strategies import Node, Strategies
 from benchmarks.live.traffic import Route
+from dagmanager.engine.policy import Policy
 
 WARM: Final = 2
 GOAL: Final = 1.3
+POLICY: Final = Policy()
 
 
 def measure(place: Site, flow: str, count: int, rounds: int, seed: int) -> dict[str, Any]:
-    """Submissions of `count` new nodes, one at a time, in turns with the bare calls."""
+    """Submissions of `count` new nodes, one at a time, in turns with the bare calls, on servers at rest."""
     topics = place.settings(flow)
     taken: dict[str, list[float]] = defaultdict(list)
     ratios: list[float] = []
@@ -27,8 +29,11 @@ def measure(place: Site, flow: str, count: int, rounds: int, seed: int) -> dict[
         closing(Floors(place.kafka.address, place.neo4j.address)) as floors,
     ):
         for number in range(-WARM, rounds):
-            [ours] = route.one_by_one(Strategies(count, 1, seed=seed + number).first())
-            bare = floors.measure(count)
+            strategies = Strategies(count, 1, seed=seed + number)
+            [ours] = route.one_by_one(strategies.first())
+            place.settle()
+            bare = floors.measure([shape_of(node) for node in strategies.nodes()])
+            place.settle()  # a broker deletes what the bare calls made for a while
             if number < 0:
                 continue
             taken["ours_ms"].append(ours)
@@ -40,6 +45,11 @@ def measure(place: Site, flow: str, count: int, rounds: int, seed: int) -> dict[
         "bare": {name.removesuffix("_ms"): spread(values) for name, values in taken.items()},
         "ratio": round(median(ratios), 2),
     }
+
+
+def shape_of(node: Node) -> int:
+    """Partitions of a node's topic."""
+    return POLICY.topic_spec(POLICY.topic_type(node["node_type"]), brokers=1).partitions
 
 
 def line(count: str, found: dict[str, Any]) -> str:

@@ -23,6 +23,11 @@ from servers.neo4j import Neo4jServer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 START_SECONDS: Final = 120.0
+SETTLE_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 0.5
+AT_REST: Final = 0.15  # of a core
+# A minute is the default: what is deleted would keep its files open until long after.
+KAFKA_SETTINGS: Final = {"log.segment.delete.delay.ms": "500"}
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 HOP_TOPIC: Final = "hop"
 RECORD_BYTES: Final = 10 * 1024 * 1024
@@ -50,13 +55,23 @@ class Site:
         servers = dict.fromkeys(("kafka_dsn", "controlbus_dsn"), self.kafka.address)
         return {"neo4j_dsn": self.neo4j.address, **servers, **topics}
 
+    def settle(self) -> None:
+        """Wait until both servers have nothing to do, a minute at most."""
+        pids = [each.pid for each in (self.kafka, self.neo4j) if each.pid is not None]
+        until = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < until:
+            before = sum(map(processor_seconds, pids))
+            time.sleep(LOOK_SECONDS)
+            if sum(map(processor_seconds, pids)) - before < AT_REST * LOOK_SECONDS:
+                return
+
 
 @contextmanager
 def site(folder: Path) -> Iterator[Site]:
     """Both servers, tuned as in `servers/`, with the compiler that long runs pay off in."""
     with ExitStack() as stack:
         launch = JavaLaunch(SUSTAINED, archived=False)
-        kafka = KafkaServer(folder / "kafka", launch=launch)
+        kafka = KafkaServer(folder / "kafka", settings=KAFKA_SETTINGS, launch=launch)
         kafka.heap_mb = 1024
         neo4j = Neo4jServer(folder / "neo4j", launch=launch)
         neo4j.heap_mb = 2048

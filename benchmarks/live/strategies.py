@@ -34,6 +34,10 @@ class Strategies:
         self._pool = {name: self._leaves(name) for name in self._names}
         self._versions = dict.fromkeys(self._names, 0)
 
+    def nodes(self) -> list[Node]:
+        """All of them, strategy after strategy."""
+        return [node for name in self._names for node in self._nodes[name]]
+
     def first(self) -> list[Keyed]:
         """Each strategy for the first time."""
         return [self._record(name, name) for name in self._names]

@@ -24,7 +24,10 @@ from dagmanager.kafka.topic_ids import topic_id
 
 T = TypeVar("T")
 
-CHUNK: Final = 500
+# Topics of a second request wait until the broker has made the files of the first: seconds, for a thousand.
+CHUNK: Final = 2_000
+# The library cannot ask for less than all of a topic's config, 3 KB each.
+CONFIGS: Final = 500
 NO_TOPIC: Final = "."
 # A controller takes 10,000 metadata records in one request; more of them fail the whole request.
 RECORDS_MAX: Final = 9_000
@@ -97,7 +100,7 @@ class KafkaAdmin:
     def configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
         """All of each one's config, defaults included; absent ones are left out. Dear: 1 ms a topic."""
         found: dict[str, dict[str, str]] = {}
-        for chunk in self._chunks([topic for topic in topics if topic]):
+        for chunk in self._chunks([topic for topic in topics if topic], CONFIGS):
             asked = [ConfigResource(ResourceType.TOPIC, topic) for topic in chunk]
             answers = self._client.describe_configs(asked, request_timeout=self.address.request_s)
             for resource, future in answers.items():
@@ -133,10 +136,10 @@ class KafkaAdmin:
                 answers[topic] = self._told(future, "deleting topics")
         return answers
 
-    def _chunks(self, topics: list[str]) -> Iterator[list[str]]:
-        distinct = list(dict.fromkeys(topics))
-        for start in range(0, len(distinct), self._chunk):
-            yield distinct[start : start + self._chunk]
+    def _chunks(self, topics: list[str], most: int = CHUNK) -> Iterator[list[str]]:
+        distinct, most = list(dict.fromkeys(topics)), min(most, self._chunk)
+        for start in range(0, len(distinct), most):
+            yield distinct[start : start + most]
 
     def _told(self, future: Future[T], doing: str) -> T | KafkaError:
         try:

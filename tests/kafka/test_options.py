@@ -69,7 +69,7 @@ def test_a_delivery_is_given_up_by_us_before_the_library_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("topics", "partitions"), [(0, 1), (1, 1), (CHUNK, 1), (1201, 1), (700, 30), (3, 9_500)]
+    ("topics", "partitions"), [(0, 1), (1, 1), (CHUNK, 1), (2 * CHUNK + 1, 1), (700, 30), (3, 9_500)]
 )
 def test_creations_fit_into_what_a_controller_takes(topics: int, partitions: int) -> None:
     wanted = {f"t{number}": Asked(partitions, 1, {"a": "1", "b": "2"}) for number in range(topics)}
