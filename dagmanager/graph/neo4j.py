@@ -43,14 +43,12 @@ from dagmanager.errors import (
 from dagmanager.graph import neo4j_reads as reads
 from dagmanager.graph import neo4j_schema
 from dagmanager.graph import neo4j_writes as writes
+from dagmanager.graph.neo4j_answers import known, tagged, waiting_events
 from dagmanager.graph.neo4j_properties import decoded, hold_parameters
 from dagmanager.graph.neo4j_transaction import (
     EPOCH,
     Contents,
     Neo4jTransaction,
-    known,
-    tagged,
-    waiting_events,
 )
 from dagmanager.graph.transaction import CONSTRAINT_TRIES
 

@@ -14,11 +14,9 @@ import msgspec
 from dagmanager.engine.ports import Known, Locks, LookupKeys, TagAsk, TaggedQueue
 from dagmanager.engine.recent import Recent
 from dagmanager.engine.rows import (
-    Binding,
     ContentRow,
     CounterRow,
     HolderRow,
-    LineageKey,
     NodeRow,
     OutboxRow,
     QueueRow,
@@ -32,10 +30,9 @@ from dagmanager.errors import ConstraintError
 from dagmanager.graph import neo4j_reads as reads
 from dagmanager.graph import neo4j_writes as writes
 from dagmanager.graph.lock_order import LockOrder
+from dagmanager.graph.neo4j_answers import current, known, tagged, waiting_events
 from dagmanager.graph.neo4j_keys import (
-    binding_key,
     clipped,
-    holder_key,
     lineage_key,
     sentinel_key,
     tag_key,
@@ -55,81 +52,6 @@ LOCK_KINDS: Final = (
 # Contents by digest: written once, they never change. One that another process removed may still be here: whoever
 # asks for a content knows it from a version, and a content stays as long as a version is of it.
 Contents = Recent[str, ContentRow]
-
-
-def known(run: writes.Run, keys: LookupKeys) -> Known:
-    """The answer to a micro-batch in one statement; each row as committed when it was read."""
-    bindings = sorted(keys.bindings)
-    found = run(
-        reads.KNOWN,
-        {
-            "nodes": list(dict.fromkeys(clipped(each.node_id) for each in bindings)),
-            "bindings": [binding_key(each) for each in bindings],
-            "lineages": [lineage_key(each) for each in sorted(keys.lineages)],
-            "holders": [holder_key(each) for each in sorted(keys.holders)],
-            "outcomes": [clipped(each) for each in sorted(keys.outcomes)],
-            "safe": [True] if any(each.safe for each in bindings) else [],  # counted only then
-        },
-    )[0]
-    sentinels: dict[LineageKey, list[SentinelRow]] = {}
-    for row in decoded(found["sentinels"]):
-        sentinels.setdefault(LineageKey(row.key.lineage, row.key.namespace), []).append(row)
-    return Known(
-        nodes={row.key: row for row in decoded(found["nodes"])},
-        queues=current(decoded(found["queues"])),
-        lineages={row.key: row for row in decoded(found["lineages"])},
-        sentinels={
-            key: tuple(sorted(rows, key=lambda row: (row.key.version, row.key.revision)))
-            for key, rows in sentinels.items()
-        },
-        holders={row.key: row for row in decoded(found["holders"])},
-        outcomes={row.key: row for row in decoded(found["outcomes"])},
-        outcome_queues={row.key: row for row in decoded(found["outcome_queues"])},
-        epoch=next(iter(found["epoch"]), None) or 0,
-        safe_topics=found["safe_topics"],
-        now_ms=found["now"],
-    )
-
-
-def tagged(run: writes.Run, asked: Sequence[TagAsk]) -> tuple[tuple[TaggedQueue, ...], ...]:
-    """The queues behind each tag query, sorted by topic."""
-    given = [_tag_ask(at, each) for at, each in enumerate(asked) if each.tags]
-    found = {row["at"]: row["found"] for row in run(reads.TAGGED, {"asked": given})} if given else {}
-    return tuple(_tagged_queues(found.get(at, ())) for at in range(len(asked)))
-
-
-def _tag_ask(at: int, asked: TagAsk) -> dict[str, Any]:
-    if asked.match_mode not in {"any", "all"}:
-        msg = f"match_mode is any or all, not {asked.match_mode!r}"
-        raise ValueError(msg)
-    keys = sorted({tag_key(tag, asked.interval) for tag in asked.tags})
-    need = len(keys) if asked.match_mode == "all" else 1
-    return {"at": at, "keys": keys, "need": need, "namespace": asked.namespace}
-
-
-def _tagged_queues(found: Sequence[tuple[str, bytes]]) -> tuple[TaggedQueue, ...]:
-    nodes = decoded(row for _, row in found)
-    queues = (
-        TaggedQueue(topic, node.global_, node.tags) for (topic, _), node in zip(found, nodes, strict=True)
-    )
-    return tuple(sorted(queues, key=lambda each: each.topic))
-
-
-def waiting_events(run: writes.Run, limit: int) -> tuple[OutboxRow, ...]:
-    """The first `limit` events to publish."""
-    if limit <= 0:
-        return ()
-    return tuple(decoded(row["row"] for row in run(reads.WAITING_EVENTS, {"limit": limit})))
-
-
-def current(queues: Iterable[QueueRow]) -> dict[Binding, QueueRow]:
-    """Of each binding the queue of the highest incarnation."""
-    found: dict[Binding, QueueRow] = {}
-    for row in queues:
-        other = found.get(row.binding)
-        if other is None or (row.incarnation, row.topic) > (other.incarnation, other.topic):
-            found[row.binding] = row
-    return found
 
 
 def _kinds(locks: dict[str, list[Any]]) -> list[str]:

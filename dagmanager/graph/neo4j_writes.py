@@ -24,7 +24,7 @@ from dagmanager.engine.rows import (
 )
 from dagmanager.errors import ConstraintError
 from dagmanager.graph.neo4j_properties import Properties, key_of, parameters
-from dagmanager.graph.neo4j_reads import CLAIMS, KNOWN, TAG_QUERIES
+from dagmanager.graph.neo4j_reads import CLAIMS, KNOWN, TAG_QUERIES, WAITING_EVENTS
 
 Run = Callable[[LiteralString, Properties], list[Any]]
 CHUNK: Final = 2_000
@@ -222,11 +222,12 @@ WITH s WHERE NOT EXISTS { (s)--() } DELETE s
 
 # What nearly every new version or new node writes.
 EVERYDAY: Final[tuple[LiteralString, ...]] = (
-    *(locking([kind]) for kind in ("lock_nodes", "lock_counters", "lock_tag_sets", "lock_single")),
+    *(locking([kind]) for kind in ("lock_nodes", "lock_counters", "lock_tag_sets")),
     locking(["lock_lineages"], KNOWN),
     locking(["lock_nodes"], KNOWN),
     locking(["lock_nodes"], CLAIMS),
     locking(["lock_tags"], TAG_QUERIES),
+    locking(["lock_single"], WAITING_EVENTS),
     HOLD,
     _PUT_NODES,
     _PUT_QUEUES,
