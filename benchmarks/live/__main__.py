@@ -79,6 +79,8 @@ def measured(place: Site, chosen: argparse.Namespace, seed: int = 0) -> dict[str
                 found["steady"][str(size)] = steady.Steady(place, flow, size, chosen, seed).measure(say)
         if "new" in chosen.parts:
             found["new"] = {}
+            say("new nodes, warming up")
+            new_nodes.warm_up(place, flow.name, 2 * chosen.warm, 500_000 + 100_000 * seed)
             # Topics stay: a broker needs a file for each, and this one may have opened 20,000.
             for count in NEW[: 2 if seed else 3]:
                 say(f"{count} new nodes")

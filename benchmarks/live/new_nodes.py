@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from contextlib import closing
 from statistics import median
@@ -15,8 +16,19 @@ from benchmarks.live.traffic import Route
 from dagmanager.engine.policy import Policy
 
 WARM: Final = 2
+WARM_NODES: Final = 10
 GOAL: Final = 1.3
 POLICY: Final = Policy()
+
+
+def warm_up(place: Site, flow: str, seconds: float, seed: int) -> None:
+    """Small submissions for so long: a database plans each statement once, and compiles what it often runs."""
+    topics = place.settings(flow)
+    until = time.monotonic() + seconds
+    with closing(Route(place.kafka.address, topics["submissions_topic"], topics["diffs_topic"])) as route:
+        while time.monotonic() < until:
+            seed += 1
+            route.one_by_one(Strategies(WARM_NODES, 1, seed=seed).first())
 
 
 def measure(place: Site, flow: str, count: int, rounds: int, seed: int) -> dict[str, Any]:
