@@ -156,18 +156,11 @@ def _changes(
 
     Beside it what the tag queries among the nodes ask for: (tag, interval).
     """
-    ids = sorted(node_ids)
-    in_force = tx.tags_in_force(ids)
-    by_node: dict[str, list[QueueRow]] = {}
-    for queue in tx.bindings_of(ids):
-        by_node.setdefault(queue.binding.node_id, []).append(queue)
-    known = tx.nodes(ids)
     changes: list[Changed] = []
     rows: list[NodeRow] = []
     asked: set[tuple[str, int]] = set()
-    for node_id in ids:
-        row = known[node_id]
-        after = in_force.get(node_id, ())
+    for node_id, place in sorted(tx.places(sorted(node_ids)).items()):
+        row, after = place.node, place.tags
         if after != row.tags:
             rows.append(msgspec.structs.replace(row, tags=after))
         if row.tag_query is not None:
@@ -186,7 +179,7 @@ def _changes(
                 world_id=queue.world_id if queue.binding.namespace else "",
                 execution_domain=queue.execution_domain if queue.binding.namespace else "",
             )
-            for queue in by_node.get(node_id, ())
+            for queue in place.queues
             if queue.state is QueueState.ACTIVE and (queue.topic in fresh or after != row.tags)
         )
     tx.put(rows)

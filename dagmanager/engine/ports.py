@@ -142,6 +142,15 @@ class TagAsk(msgspec.Struct, frozen=True):
     namespace: str
 
 
+class Place(msgspec.Struct, frozen=True):
+    """A node with its `tags` in force (the sorted union over contents that an active sentinel is of) and its
+    current (highest incarnation) `queues` in every namespace, by binding, safe ones excluded."""
+
+    node: NodeRow
+    tags: tuple[str, ...]
+    queues: tuple[QueueRow, ...]
+
+
 class Transaction(GraphReader, Protocol):
     """One atomic piece of work: sees its own writes; all of it is kept, or nothing."""
 
@@ -173,7 +182,7 @@ class Transaction(GraphReader, Protocol):
     def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
         """Which of these are in, or a dependency in, a referencing sentinel's content (decisions 6).
 
-        Asked under the locks of these nodes; so is `tags_in_force`.
+        Asked under the locks of these nodes; so are `places`.
         """
         ...
 
@@ -181,11 +190,8 @@ class Transaction(GraphReader, Protocol):
         """Whether any pending, active or parked sentinel of the namespace is of this content."""
         ...
 
-    def tags_in_force(self, node_ids: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
-        """Union of each node's tags over contents that an active sentinel is of; sorted.
-
-        Nodes in no such content, or without tags there, may be left out.
-        """
+    def places(self, node_ids: Iterable[str]) -> Mapping[str, Place]:
+        """What is to be known of these nodes when their tags or queues change, in one reading; by id."""
         ...
 
     def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
@@ -203,10 +209,6 @@ class Transaction(GraphReader, Protocol):
 
     def queues_by_topic(self, topics: Iterable[str]) -> Mapping[str, QueueRow]:
         """Queue rows by topic."""
-        ...
-
-    def bindings_of(self, node_ids: Iterable[str]) -> tuple[QueueRow, ...]:
-        """Current (highest incarnation) queues of these nodes in every namespace, safe ones excluded."""
         ...
 
     def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:

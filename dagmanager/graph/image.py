@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any, TypeVar, cast
 
-from dagmanager.engine.ports import Known, LookupKeys, Pulse, TaggedQueue
+from dagmanager.engine.ports import Known, LookupKeys, Place, Pulse, TaggedQueue
 from dagmanager.engine.rows import (
     Binding,
     ContentRow,
@@ -191,10 +191,18 @@ class Image:
         """Whether a referencing sentinel of the namespace is of this content."""
         return namespace in self._indexes.references.of(digest)
 
-    def tags_in_force(self, node_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """The union of tags over active contents, for the nodes that are in one."""
-        sets = {node_id: self._indexes.tags_in_force.of(node_id) for node_id in node_ids}
-        return {node_id: tuple(sorted(set[str]().union(*tags))) for node_id, tags in sets.items() if tags}
+    def places(self, node_ids: Iterable[str]) -> dict[str, Place]:
+        """Node rows with their tags over active contents and their current shared queues."""
+        found = self._picked(NodeRow, node_ids)
+        return {
+            node_id: Place(row, self._tags(node_id), self._queues(node_id)) for node_id, row in found.items()
+        }
+
+    def _tags(self, node_id: str) -> tuple[str, ...]:
+        return tuple(sorted(set[str]().union(*self._indexes.tags_in_force.of(node_id))))
+
+    def _queues(self, node_id: str) -> tuple[QueueRow, ...]:
+        return tuple(self._current(sorted(self._indexes.shared_of.of(node_id))).values())
 
     def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
         """Tag queries in force that name any of these tags in its interval, by node id."""
@@ -216,11 +224,6 @@ class Image:
     def queues_by_topic(self, topics: Iterable[str]) -> dict[str, QueueRow]:
         """Queue rows by topic."""
         return self._picked(QueueRow, topics)
-
-    def bindings_of(self, node_ids: Iterable[str]) -> tuple[QueueRow, ...]:
-        """Current shared queues of these nodes, by binding."""
-        bindings = sorted({each for node_id in node_ids for each in self._indexes.shared_of.of(node_id)})
-        return tuple(self._current(bindings).values())
 
     def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
         """What is provisioning and pending under this claim, by topic and by key."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dagmanager.engine.ports import Known, LookupKeys, TagAsk, TaggedQueue
-from dagmanager.engine.rows import Binding, LineageKey, OutboxRow, QueueRow, SentinelRow
+from dagmanager.engine.ports import Known, LookupKeys, Place, TagAsk, TaggedQueue
+from dagmanager.engine.rows import Binding, LineageKey, NodeRow, OutboxRow, QueueRow, SentinelRow
 from dagmanager.graph import neo4j_reads as reads
 from dagmanager.graph.neo4j_keys import binding_key, clipped, holder_key, lineage_key, tag_key
 from dagmanager.graph.neo4j_properties import decoded
@@ -69,6 +69,20 @@ def _tagged_queues(found: Sequence[tuple[str, bytes]]) -> tuple[TaggedQueue, ...
         TaggedQueue(topic, node.global_, node.tags) for (topic, _), node in zip(found, nodes, strict=True)
     )
     return tuple(sorted(queues, key=lambda each: each.topic))
+
+
+def places(run: Run, node_ids: Iterable[str]) -> dict[str, Place]:
+    """Node rows with their tags in force and their current shared queues."""
+    found = run(reads.PLACES, {"ids": sorted({clipped(each) for each in node_ids})})
+    rows: list[NodeRow] = decoded(each["node"] for each in found)
+    return {
+        row.key: Place(row, tuple(sorted(each["tags"])), tuple(_by_binding(decoded(each["queues"]))))
+        for row, each in zip(rows, found, strict=True)
+    }
+
+
+def _by_binding(queues: Iterable[QueueRow]) -> Iterable[QueueRow]:
+    return (row for _, row in sorted(current(queues).items()))
 
 
 def waiting_events(run: Run, limit: int) -> tuple[OutboxRow, ...]:

@@ -88,12 +88,17 @@ CONTENT_REFERENCED: Final[LiteralString] = """
 RETURN EXISTS { MATCH (s:VersionSentinel {content: $p.digest, ref_namespace: $p.namespace}) } AS referenced
 """
 
-TAGS_IN_FORCE: Final[LiteralString] = """
+PLACES: Final[LiteralString] = """
 UNWIND $p.ids AS id
-MATCH (n:ComputeNode {node_id: id})<-[m:CONTAINS]-(c:DagContent)
-WHERE EXISTS { (c)<-[:OF]-(:VersionSentinel {state: 'active'}) }
-UNWIND m.tags AS tag
-RETURN id, collect(DISTINCT tag) AS tags
+MATCH (n:ComputeNode {node_id: id}) WHERE n.row IS NOT NULL
+RETURN n.row AS node,
+  COLLECT {
+    MATCH (n)<-[m:CONTAINS]-(c:DagContent)
+    WHERE EXISTS { (c)<-[:OF]-(:VersionSentinel {state: 'active'}) }
+    UNWIND m.tags AS tag
+    RETURN DISTINCT tag
+  } AS tags,
+  COLLECT { MATCH (n)-[:EMITS]->(q:Queue) WHERE q.safe = '' RETURN q.row } AS queues
 """
 
 TAG_QUERIES: Final[LiteralString] = """
@@ -125,12 +130,6 @@ MATCH (q:Queue) WHERE q.topic > $p.topic AND q.row IS NOT NULL
 RETURN q.row AS row ORDER BY q.topic LIMIT $p.limit
 """
 
-BINDINGS_OF: Final[LiteralString] = """
-UNWIND $p.ids AS id
-MATCH (n:ComputeNode {node_id: id})-[:EMITS]->(q:Queue) WHERE q.safe = ''
-RETURN collect(q.row) AS rows
-"""
-
 CLAIMS: Final[LiteralString] = """
 RETURN
   COLLECT { MATCH (q:Queue {open_claim: $p.claim}) RETURN q.row } AS queues,
@@ -152,8 +151,7 @@ EVERYDAY: Final[tuple[LiteralString, ...]] = (
     CONTENTS,
     CLAIMS,
     QUEUES_BY_TOPIC,
-    TAGS_IN_FORCE,
-    BINDINGS_OF,
+    PLACES,
     NODES,
     TAKEN_NAMES,
     BASE_NAMES_TAKEN,

@@ -11,7 +11,7 @@ from typing import Any, Final, LiteralString
 
 import msgspec
 
-from dagmanager.engine.ports import Known, Locks, LookupKeys, TagAsk, TaggedQueue
+from dagmanager.engine.ports import Known, Locks, LookupKeys, Place, TagAsk, TaggedQueue
 from dagmanager.engine.recent import Recent
 from dagmanager.engine.rows import (
     ContentRow,
@@ -30,7 +30,7 @@ from dagmanager.errors import ConstraintError
 from dagmanager.graph import neo4j_reads as reads
 from dagmanager.graph import neo4j_writes as writes
 from dagmanager.graph.lock_order import LockOrder
-from dagmanager.graph.neo4j_answers import current, known, tagged, waiting_events
+from dagmanager.graph.neo4j_answers import known, places, tagged, waiting_events
 from dagmanager.graph.neo4j_keys import (
     clipped,
     lineage_key,
@@ -176,12 +176,11 @@ class Neo4jTransaction:
         keys = {"digest": clipped(digest), "namespace": namespace}
         return bool(self._run(reads.CONTENT_REFERENCED, keys)[0]["referenced"])
 
-    def tags_in_force(self, node_ids: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
-        """Tags over active contents, for the nodes that have some there."""
-        by_key = {clipped(each): each for each in node_ids}
-        self._order.must_hold_nodes(by_key.values())
-        found = self._run(reads.TAGS_IN_FORCE, {"ids": sorted(by_key)})
-        return {by_key[row["id"]]: tuple(sorted(row["tags"])) for row in found}
+    def places(self, node_ids: Iterable[str]) -> Mapping[str, Place]:
+        """Node rows with their tags in force and their current shared queues."""
+        wanted = tuple(node_ids)
+        self._order.must_hold_nodes(wanted)
+        return places(self._run, wanted)
 
     def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
         """Registered tag queries, by node id."""
@@ -206,12 +205,6 @@ class Neo4jTransaction:
             return {}
         found = self._run(reads.QUEUES_BY_TOPIC, {"topics": wanted})
         return {row.topic: row for row in decoded(found[0]["rows"])}
-
-    def bindings_of(self, node_ids: Iterable[str]) -> tuple[QueueRow, ...]:
-        """Current shared queues of these nodes, by binding."""
-        ids = sorted({clipped(each) for each in node_ids})
-        rows = current(decoded(self._run(reads.BINDINGS_OF, {"ids": ids})[0]["rows"]))
-        return tuple(row for _, row in sorted(rows.items()))
 
     def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
         """What is provisioning and pending under this claim."""

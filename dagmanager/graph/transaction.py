@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from dagmanager.engine.ports import Known, Locks, LookupKeys, TagAsk, TaggedQueue, Transaction
+from dagmanager.engine.ports import Known, Locks, LookupKeys, Place, TagAsk, TaggedQueue, Transaction
 from dagmanager.engine.rows import (
     ContentRow,
     CounterRow,
@@ -98,12 +98,12 @@ class ImageTransaction:
         """Whether a referencing sentinel of the namespace is of this content."""
         return self._image.content_referenced(digest, namespace)
 
-    def tags_in_force(self, node_ids: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
-        """Tags over active contents, for the nodes that are in one."""
+    def places(self, node_ids: Iterable[str]) -> Mapping[str, Place]:
+        """Node rows with their tags in force and their current shared queues."""
         wanted = tuple(node_ids)
         image = self._image
         self._order.must_hold_nodes(wanted)
-        return image.tags_in_force(wanted)
+        return image.places(wanted)
 
     def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
         """Registered tag queries, by node id."""
@@ -120,10 +120,6 @@ class ImageTransaction:
     def queues_by_topic(self, topics: Iterable[str]) -> Mapping[str, QueueRow]:
         """Queue rows by topic."""
         return self._image.queues_by_topic(topics)
-
-    def bindings_of(self, node_ids: Iterable[str]) -> tuple[QueueRow, ...]:
-        """Current shared queues of these nodes, by binding."""
-        return self._image.bindings_of(node_ids)
 
     def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
         """What is provisioning and pending under this claim."""

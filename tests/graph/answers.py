@@ -6,7 +6,7 @@ from typing import Any
 
 from dagmanager.engine.ports import Graph, Known, LookupKeys, Transaction
 from dagmanager.engine.rows import Binding, HolderKey, LineageKey, SentinelKey, TagSetKey, fold
-from tests.graph.builders import referenced, tags_in_force
+from tests.graph.builders import places, referenced
 
 NODES = ("n1", "n2", "n3", "n4")
 NAMESPACES = ("", "w.live")
@@ -44,14 +44,13 @@ def answers_of(tx: Transaction) -> dict[str, Any]:
         "base_names_taken": tx.base_names_taken([fold(name) for name in BASE_NAMES]),
         "referenced": [referenced(tx, namespace, NODES) for namespace in NAMESPACES],
         "content_referenced": [tx.content_referenced(c, n) for c in CONTENTS for n in NAMESPACES],
-        "tags_in_force": [tags_in_force(tx, NODES).get(node_id, ()) for node_id in NODES],
+        "places": places(tx, NODES),
         "tag_queries": [
             tx.tag_queries((tag, i) for tag in tags) for tags in (*_singles(), TAGS) for i in INTERVALS
         ],
         "tag_revision": [tx.tag_revisions([key])[key] for key in TAG_SETS],
         "nodes": dict(tx.nodes(NODES)),
         "queues_by_topic": dict(tx.queues_by_topic(TOPICS)),
-        "bindings_of": tx.bindings_of(NODES),
         "claims": [tx.claims(claim) for claim in CLAIMS],
         "holders_of": [tx.holders_of(key) for key in SENTINELS],
         "waiting_events": [tx.waiting_events(limit) for limit in (0, 2, 1000)],

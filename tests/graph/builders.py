@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from dagmanager.dag.model import TagQuery
-from dagmanager.engine.ports import Graph, Known, Locks, LookupKeys, Transaction
+from dagmanager.engine.ports import Graph, Known, Locks, LookupKeys, Place, Transaction
 from dagmanager.engine.rows import (
     Binding,
     ContentRow,
@@ -157,9 +157,14 @@ def referenced(tx: Transaction, namespace: str, node_ids: Sequence[str]) -> froz
     return tx.referenced(namespace, node_ids)
 
 
-def tags_in_force(tx: Transaction, node_ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+def places(tx: Transaction, node_ids: Sequence[str]) -> dict[str, Place]:
     tx.lock(Locks(nodes=tuple(sorted(node_ids))))
-    return tx.tags_in_force(node_ids)
+    return dict(tx.places(node_ids))
+
+
+def tags_in_force(tx: Transaction, node_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Of those that have some."""
+    return {node_id: place.tags for node_id, place in places(tx, node_ids).items() if place.tags}
 
 
 def store(graph: Graph, *rows: Row) -> None:

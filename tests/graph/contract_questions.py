@@ -32,6 +32,7 @@ from tests.graph.builders import (
     lineage_row,
     node,
     outcome,
+    places,
     queue,
     referenced,
     remove,
@@ -162,6 +163,9 @@ class KnownContract:
     def test_current_shared_queues_of_nodes_in_every_namespace(self, graph: Graph) -> None:
         store(
             graph,
+            node("n1"),
+            node("n2"),
+            node("n3"),
             queue("b", "n1", state=QueueState.DROPPED),
             queue("b_v2", "n1", incarnation=2),
             queue("w.b", "n1", "w", state=QueueState.CONDEMNED),
@@ -169,8 +173,10 @@ class KnownContract:
             queue("c", "n2"),
             queue("d", "n3"),
         )
-        found = graph.transact(lambda tx: tx.bindings_of(["n2", "n1", "n4"]))
-        assert [row.topic for row in found] == ["b_v2", "w.b", "c"]
+        found = graph.transact(lambda tx: places(tx, ["n2", "n1", "n4"]))
+        topics = {each: [row.topic for row in place.queues] for each, place in found.items()}
+        assert topics == {"n1": ["b_v2", "w.b"], "n2": ["c"]}
+        assert found["n1"].node == node("n1")
 
     def test_counters_and_revisions_start_at_zero(self, graph: Graph) -> None:
         key = TagSetKey(("t1", "t2"), 60)
@@ -255,7 +261,7 @@ class ReferencesContract:
             assert not graph.transact(lambda tx: tags_in_force(tx, ["n1"])).get("n1")
 
     def test_a_content_that_comes_after_its_sentinels_is_counted_once_for_each(self, graph: Graph) -> None:
-        store(graph, sentinel("c1", "l1"), sentinel("c1", "l2"))
+        store(graph, node("n1"), sentinel("c1", "l1"), sentinel("c1", "l2"))
         store(graph, content("c1", ("n1", ("t1",))))
         store(graph, sentinel("c1", "l1", state=SentinelState.SUPERSEDED))
         assert graph.transact(lambda tx: referenced(tx, "", ["n1"])) == {"n1"}
@@ -285,6 +291,8 @@ class TagsContract:
     def test_tags_in_force_are_the_sorted_union(self, graph: Graph) -> None:
         store(
             graph,
+            node("n1"),
+            node("n2"),
             content("c1", ("n1", ("t3", "t1")), ("n2", ())),
             content("c2", ("n1", ("t1", "t2"))),
             content("c3", ("n1", ("t4",))),

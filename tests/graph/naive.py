@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dagmanager.engine.hold import hold_in
-from dagmanager.engine.ports import Hold, Known, Locks, LookupKeys, Pulse, TagAsk, TaggedQueue, Transaction
+from dagmanager.engine.ports import (
+    Hold,
+    Known,
+    Locks,
+    LookupKeys,
+    Place,
+    Pulse,
+    TagAsk,
+    TaggedQueue,
+    Transaction,
+)
 from dagmanager.engine.rows import (
     GONE,
     REFERENCING,
@@ -157,12 +167,18 @@ class NaiveGraph:
             for row in self.of(SentinelRow)
         )
 
-    def tags_in_force(self, node_ids: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
-        active = list(self.members([SentinelState.ACTIVE]))
+    def places(self, node_ids: Iterable[str]) -> Mapping[str, Place]:
         return {
-            node_id: tuple(sorted({tag for each in active if each.node_id == node_id for tag in each.tags}))
-            for node_id in node_ids
+            each: Place(row, self.tags(each), self.queues(each)) for each, row in self.nodes(node_ids).items()
         }
+
+    def tags(self, node_id: str) -> tuple[str, ...]:
+        active = self.members([SentinelState.ACTIVE])
+        return tuple(sorted({tag for each in active if each.node_id == node_id for tag in each.tags}))
+
+    def queues(self, node_id: str) -> tuple[QueueRow, ...]:
+        bindings = {row.binding for row in self.of(QueueRow) if row.binding.node_id == node_id}
+        return tuple(row for each in sorted(bindings) if not each.safe and (row := self.current(each)))
 
     def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
         active = {member.node_id for member in self.members([SentinelState.ACTIVE])}
@@ -187,11 +203,6 @@ class NaiveGraph:
     def queues_by_topic(self, topics: Iterable[str]) -> Mapping[str, QueueRow]:
         wanted = set(topics)
         return {row.key: row for row in self.of(QueueRow) if row.key in wanted}
-
-    def bindings_of(self, node_ids: Iterable[str]) -> tuple[QueueRow, ...]:
-        wanted = set(node_ids)
-        bindings = {row.binding for row in self.of(QueueRow) if row.binding.node_id in wanted}
-        return tuple(row for each in sorted(bindings) if not each.safe and (row := self.current(each)))
 
     def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
         queues = [
