@@ -144,7 +144,7 @@ MATCH (s:VersionSentinel {key: $p.key})<-[:HOLDS]-(h:Holder) RETURN collect(h.ro
 # For an audit, never for a decision: the only statement that looks at everything.
 ALL_ROWS: Final[LiteralString] = "MATCH (x) WHERE x.row IS NOT NULL RETURN x.row AS row"
 
-# What nearly every submission and every poll asks.
+# What nearly every submission and every poll asks; with locks in the same statement: `neo4j_writes.EVERYDAY`.
 EVERYDAY: Final[tuple[LiteralString, ...]] = (
     PULSE,
     KNOWN,
@@ -152,15 +152,11 @@ EVERYDAY: Final[tuple[LiteralString, ...]] = (
     CLAIMS,
     QUEUES_BY_TOPIC,
     PLACES,
-    NODES,
     TAKEN_NAMES,
     BASE_NAMES_TAKEN,
     CONTENT_REFERENCED,
     REFERENCED,
-    TAG_QUERIES,
-    TAG_REVISIONS,
     TAGGED,
     COUNTERS,
-    WAITING_EVENTS,
     OVERDUE_CLAIMS,
 )

@@ -41,14 +41,6 @@ from dagmanager.graph.neo4j_keys import (
 from dagmanager.graph.neo4j_properties import decoded
 
 EPOCH: Final = "epoch"
-LOCK_KINDS: Final = (
-    "lock_lineages",
-    "lock_nodes",
-    "lock_counters",
-    "lock_tags",
-    "lock_tag_sets",
-    "lock_single",
-)
 # Contents by digest: written once, they never change. One that another process removed may still be here: whoever
 # asks for a content knows it from a version, and a content stays as long as a version is of it.
 Contents = Recent[str, ContentRow]
@@ -59,7 +51,7 @@ def _kinds(locks: dict[str, list[Any]]) -> list[str]:
 
 
 def _no_locks() -> dict[str, list[Any]]:
-    return {name: [] for name in LOCK_KINDS}
+    return {kind: [] for kind in writes.LOCKS}
 
 
 class Neo4jTransaction:

@@ -32,7 +32,7 @@ _ORDER: Final[dict[type[Any], int]] = {NodeRow: 0, QueueRow: 1}
 
 # A write to a node locks it until the transaction ends, whatever is written. Removing a property that
 # is not there would not. What rivals decide under is locked on the very node that they write.
-_LOCK: Final[dict[str, LiteralString]] = {
+LOCKS: Final[dict[str, LiteralString]] = {
     "lock_lineages": "CALL () { UNWIND $p.lock_lineages AS k MERGE (x:Lineage {key: k}) SET x.lock = true }\n",
     "lock_nodes": "CALL () { UNWIND $p.lock_nodes AS k MERGE (x:ComputeNode {node_id: k}) SET x.lock = true }\n",
     "lock_counters": "CALL () { UNWIND $p.lock_counters AS k MERGE (x:Counter {key: k}) SET x.lock = true }\n",
@@ -58,7 +58,7 @@ def locking(kinds: Iterable[str], question: LiteralString = "") -> LiteralString
     """
     wanted = set(kinds)
     locks: LiteralString = ""
-    for kind, lock in _LOCK.items():
+    for kind, lock in LOCKS.items():
         if kind in wanted:
             locks += lock
     covered = _LOCKED_VALUES if wanted.intersection({"lock_counters", "lock_tag_sets"}) else _LOCKED

@@ -141,13 +141,13 @@ def statements() -> dict[str, LiteralString]:
     found: dict[str, LiteralString] = {}
     for module in (reads, writes):
         for name, value in vars(module).items():
-            if isinstance(value, dict) and name.isupper() and name not in {"_OTHERS", "_LOCK", "_ORDER"}:
+            if isinstance(value, dict) and name.isupper() and name not in {"_OTHERS", "LOCKS", "_ORDER"}:
                 found |= {f"{name} {kind.__name__}": text for kind, text in value.items()}
             elif isinstance(value, str) and name.isupper():
                 found[name] = value
                 if module is reads:  # in a transaction a question may come with its locks
-                    found[f"locked {name}"] = writes.locking(writes._LOCK, value)
-    return found | {f"only {kind}": writes.locking([kind]) for kind in writes._LOCK}
+                    found[f"locked {name}"] = writes.locking(writes.LOCKS, value)
+    return found | {f"only {kind}": writes.locking([kind]) for kind in writes.LOCKS}
 
 
 STATEMENTS = statements()
