@@ -75,6 +75,9 @@ _CONSUMER: Final[Mapping[str, Any]] = {
 _PRODUCER: Final[Mapping[str, Any]] = {
     # The topic's own limit decides what is too large.
     "message.max.bytes": 64 * 1024 * 1024,
+    # A broker refuses a whole batch that is larger than one record of the topic may be: 1 MB by default, more than
+    # an admin log takes. What is larger than this goes alone.
+    "batch.size": 64 * 1024,
     "queue.buffering.max.kbytes": 128 * 1024,
     # As Java's and most other clients place keys.
     "partitioner": "murmur2_random",

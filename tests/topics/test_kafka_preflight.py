@@ -8,13 +8,14 @@ from confluent_kafka.admin import AdminClient
 
 from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.kafka.admin import KafkaAdmin
-from dagmanager.kafka.options import KafkaAddress
+from dagmanager.kafka.options import KafkaAddress, producer_options
 from dagmanager.settings.table import Settings
 from dagmanager.topics.kafka_preflight import OwnTopic, Shape, check_topics, own_topics
 from tests.kafka.topics import NOWHERE, make
 
 DAY_MS = 86_400_000
 MIB = 1024 * 1024
+TOPIC_SETTINGS = [name for name in Settings.__struct_fields__ if name.endswith("_topic")]
 
 
 def submissions(topic: str) -> OwnTopic:
@@ -91,12 +92,11 @@ def test_senders_clocks_are_warned_of(admin: KafkaAdmin, kafka_admin: AdminClien
 def test_every_topic_that_a_setting_names_has_a_shape_and_empty_ones_are_left_out(
     admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
-    named = [name for name in Settings.__struct_fields__ if name.endswith("_topic")]
-    wanted = own_topics({name: topic_prefix + name for name in named}, 8 * MIB)
-    assert [own.setting for own in wanted] == named
-    assert own_topics(dict.fromkeys(named, ""), 8 * MIB) == ()
+    wanted = own_topics({name: topic_prefix + name for name in TOPIC_SETTINGS}, 8 * MIB)
+    assert [own.setting for own in wanted] == TOPIC_SETTINGS
+    assert own_topics(dict.fromkeys(TOPIC_SETTINGS, ""), 8 * MIB) == ()
     made = check_topics(admin, wanted, replication=1, create=True)
-    assert len(made.created) == len(named)
+    assert len(made.created) == len(TOPIC_SETTINGS)
     assert check_topics(admin, wanted, replication=1, create=False).warnings == ()
 
 
@@ -126,3 +126,10 @@ def test_to_be_turned_away_is_no_outage(kafka: str) -> None:
     admin = KafkaAdmin(KafkaAddress(kafka, options, request_s=2.0))
     with pytest.raises(SettingsError, match="check the credentials"):
         check_topics(admin, [submissions("t")], replication=1, create=True)
+
+
+def test_a_batch_of_the_wire_fits_into_each_of_them() -> None:
+    """Else the broker refuses it whole, and all that is in it goes one by one: a second for a thousand."""
+    own = own_topics({name: name for name in TOPIC_SETTINGS}, 8 * MIB)
+    batch = producer_options(KafkaAddress("k:1"))["batch.size"]
+    assert [each.topic for each in own if each.shape.value_bytes < batch] == []
