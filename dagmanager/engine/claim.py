@@ -15,7 +15,7 @@ from dagmanager.dag.model import Submission
 from dagmanager.engine.activate import activate_claimed, sentinels_of
 from dagmanager.engine.amend import mended
 from dagmanager.engine.claim_rows import ClaimOptions, Decision, NodeWrites, node_writes
-from dagmanager.engine.claim_versions import VersionStep, content_row, version_rows
+from dagmanager.engine.claim_versions import Versioned, VersionStep, content_row, version_rows
 from dagmanager.engine.classify import bindings, classify
 from dagmanager.engine.known_nodes import KnownNodes, Rows, with_kept
 from dagmanager.engine.lease import take_locked
@@ -258,7 +258,7 @@ def _record(tx: Transaction, decision: Decision, change: VersionChange | None) -
     if change is not None and not isinstance(change, AddHolder | Resend):
         rows.extend(_unless_written(taken_up(known, keys_of(submission).bindings), rows))
     tx.put(rows)
-    moved = _versions(tx, decision, change, writes)
+    versioned = _versions(tx, decision, change, writes)
     outcome = outcome_of(submission, plan, writes.topics, known, change.warnings if change else ())
     stored = known.outcomes.get(each)
     if stored is not None:
@@ -267,7 +267,7 @@ def _record(tx: Transaction, decision: Decision, change: VersionChange | None) -
     if stored is not None:
         tx.put([msgspec.structs.replace(row, waits=writes.await_) for row in tx.claims(each)[1]])
     if not writes.provision:
-        activate_claimed(tx, *tx.claims(each), {}, moved)
+        _activate(tx, decision, versioned)
     if writes.raises_epoch:
         tx.raise_epoch()
     return Claimed(outcome, writes.provision, writes.await_, activated=not writes.provision)
@@ -275,12 +275,22 @@ def _record(tx: Transaction, decision: Decision, change: VersionChange | None) -
 
 def _versions(
     tx: Transaction, decision: Decision, change: VersionChange | None, writes: NodeWrites
-) -> set[str]:
-    """Put the lineage's rows; the nodes whose place in an active content changed at once."""
+) -> Versioned:
+    """Put the lineage's rows."""
     if change is None or isinstance(change, Resend):
-        return set()
+        return Versioned()
     step = VersionStep(version_request(decision.submission), change, writes.introduced, writes.await_)
     return version_rows(tx, decision, step)
+
+
+def _activate(tx: Transaction, decision: Decision, versioned: Versioned) -> None:
+    """At once, since nothing has to be provisioned. Only a claim of before may have more than was just put."""
+    each, moved = decision.claim_id, set(versioned.moved)
+    if each in decision.known.outcomes:
+        activate_claimed(tx, *tx.claims(each), {}, moved)
+        return
+    pending = [row for row in versioned.sentinels if row.claim_id == each]
+    activate_claimed(tx, (), pending, {}, moved, {lineage_of(decision.submission): versioned.sentinels})
 
 
 def _unless_written(found: list[QueueRow], rows: list[Row]) -> list[QueueRow]:

@@ -44,8 +44,17 @@ class VersionStep(msgspec.Struct, frozen=True):
     waits: tuple[str, ...] = ()
 
 
-def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> set[str]:
-    """Put the rows; the nodes whose place in an active content changed at once (weights, promotions)."""
+class Versioned(msgspec.Struct, frozen=True):
+    """What a step did: nodes `moved` into or out of an active content at once (weights, promotions), and the
+    lineage's sentinels as they are now.
+    """
+
+    moved: frozenset[str] = frozenset()
+    sentinels: tuple[SentinelRow, ...] = ()
+
+
+def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> Versioned:
+    """Put the rows."""
     submission, options = decision.submission, decision.options
     request, change = step.request, step.change
     sentinels = decision.known.sentinels.get(request.key, ())
@@ -81,9 +90,10 @@ def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> set[
         ]
     )
     if isinstance(change, ChangeWeight):
-        return settle(tx, request.key, tuple(before.values()), tuple(rows), now_ms)
+        return Versioned(frozenset(settle(tx, request.key, tuple(before.values()), tuple(rows), now_ms)))
     tx.put(rows)
-    return set()
+    after = {**before, **{row.key: row for row in rows}}
+    return Versioned(sentinels=tuple(row for _, row in sorted(after.items())))
 
 
 def _told(change: VersionChange) -> SentinelKey:

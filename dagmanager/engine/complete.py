@@ -141,7 +141,7 @@ class Completion:
 
     def _log(self, open_: Mapping[str, Rows], report: Provisioned) -> None:
         """Every creation is in the admin log before it counts (R3)."""
-        now_ms = self.graph.known(LookupKeys()).now_ms
+        now_ms = self.graph.pulse(()).now_ms
         self.admin_log.append(
             [
                 AdminEntry(
