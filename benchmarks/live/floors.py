@@ -2,6 +2,10 @@
 
 `claim` writes a node and a queue for each in one transaction, `create` and `describe` ask the broker for
 the topics until each has a leader, `activate` marks the queues in another transaction.
+
+`BESIDE` are bare calls for what else must be written of new nodes (decisions 2, 3, 5, 7; R3): `mark` says that a
+topic is about to be asked for, `log` tells the admin log, `content` holds the nodes, `tags` puts each node under
+its tag, `events` announces each list of queues.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, LiteralString
 
 import neo4j
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -30,10 +34,30 @@ CREATE (n)-[:EMITS]->(q)
 _ACTIVATE: Final[LiteralString] = """
 UNWIND $topics AS t MATCH (q:BareQueue {topic: t}) SET q.state = 'active', q.topic_id = t
 """
+_MARK: Final[LiteralString] = "UNWIND $topics AS t MATCH (q:BareQueue {topic: t}) SET q.begun = true"
+_CONTENT: Final[LiteralString] = """
+CREATE (c:BareContent {digest: $mark})
+WITH c UNWIND $rows AS r
+MATCH (n:BareNode {node_id: r.id})
+CREATE (c)-[:CONTAINS {name: r.topic, position: 0, schema_hash: r.id}]->(n)
+"""
+_TAGS: Final[LiteralString] = """
+UNWIND $rows AS r
+MATCH (n:BareNode {node_id: r.id}) SET n += r.p CREATE (n)-[:TAGGED]->(:BareTag {key: r.id})
+"""
+_EVENTS: Final[LiteralString] = """
+UNWIND $lists AS k CREATE (:BareTagSet {key: k, revision: 1}) CREATE (:BareEvent {key: k, row: $row})
+"""
 _FORGET: Final[LiteralString] = """
 UNWIND $rows AS r
-MATCH (n:BareNode {node_id: r.id})-[:EMITS]->(q:BareQueue) DETACH DELETE n, q
+MATCH (n:BareNode {node_id: r.id})-[:EMITS]->(q:BareQueue)
+OPTIONAL MATCH (n)-[:TAGGED]->(t) DETACH DELETE n, q, t
 """
+_FORGET_MORE: Final[LiteralString] = """
+MATCH (x:BareContent|BareTagSet|BareEvent) DELETE x
+"""
+BESIDE: Final = ("mark_ms", "log_ms", "content_ms", "tags_ms", "events_ms")
+ROW: Final = bytes(400)
 RETENTION: Final = {"retention.ms": "604800000"}
 
 
@@ -42,26 +66,34 @@ class Floors:
 
     def __init__(self, kafka: str, bolt: str) -> None:
         self._admin = AdminClient({"bootstrap.servers": kafka, "log_level": 2})
+        self._producer = Producer({"bootstrap.servers": kafka, "acks": "all", "enable.idempotence": True})
         self._driver = neo4j.GraphDatabase.driver(bolt)
         for constraint in _CONSTRAINTS:
             self._driver.execute_query(constraint)
 
-    def measure(self, partitions: Sequence[int]) -> dict[str, float]:
-        """Milliseconds of each call, for a new node with a topic of so many partitions each."""
+    def measure(self, partitions: Sequence[int], lists: int, log_topic: str) -> dict[str, float]:
+        """Milliseconds of each call, for a new node with a topic of so many partitions each, behind so many tags."""
         mark = uuid.uuid4().hex[:8]
-        body = {"row": bytes(400), "state": "provisioning", "node_type": "ProcessingNode", "interval": 60}
+        body = {"row": ROW, "state": "provisioning", "node_type": "ProcessingNode", "interval": 60}
         rows: list[dict[str, Any]] = [
             {"id": f"floor:{mark}:{each}", "topic": f"floor-{mark}-{each}", "p": body}
             for each in range(len(partitions))
         ]
         topics = [row["topic"] for row in rows]
+        keys = [f"{mark}:{each}" for each in range(lists)]
         taken = {
             "claim_ms": timed(lambda: self._run(_CLAIM, rows=rows)),
+            "content_ms": timed(lambda: self._run(_CONTENT, rows=rows, mark=mark)),
+            "mark_ms": timed(lambda: self._run(_MARK, topics=topics)),
             "create_ms": timed(lambda: self._create(dict(zip(topics, partitions, strict=True)))),
             "describe_ms": timed(lambda: self._describe(topics)),
+            "log_ms": timed(lambda: self._log(log_topic, topics)),
             "activate_ms": timed(lambda: self._run(_ACTIVATE, topics=topics)),
+            "tags_ms": timed(lambda: self._run(_TAGS, rows=rows)),
+            "events_ms": timed(lambda: self._run(_EVENTS, lists=keys, row=ROW)),
         }
         self._run(_FORGET, rows=rows)
+        self._run(_FORGET_MORE)
         for done in self._admin.delete_topics(topics, operation_timeout=30, request_timeout=30).values():
             done.result()
         return taken
@@ -78,6 +110,11 @@ class Floors:
         wanted = [NewTopic(topic, count, 1, config=RETENTION) for topic, count in topics.items()]
         for done in self._admin.create_topics(wanted, operation_timeout=30, request_timeout=30).values():
             done.result()
+
+    def _log(self, topic: str, created: list[str]) -> None:
+        for each in created:
+            self._producer.produce(topic, ROW, each.encode())
+        self._producer.flush()
 
     def _describe(self, topics: list[str]) -> None:
         missing = topics
