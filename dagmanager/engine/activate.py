@@ -15,7 +15,14 @@ from dagmanager.engine.announce import Changed, announce
 from dagmanager.engine.events import Moment, Scope, sentinel_weight_updated
 from dagmanager.engine.lease import must_own
 from dagmanager.engine.ports import Locks, LookupKeys, Transaction
-from dagmanager.engine.references import content_nodes, moved_nodes, set_free, unsettled_nodes
+from dagmanager.engine.references import (
+    Shift,
+    content_nodes,
+    moved_nodes,
+    set_free,
+    together,
+    unsettled_nodes,
+)
 from dagmanager.engine.rows import (
     REFERENCING,
     CounterRow,
@@ -48,7 +55,7 @@ def activate(tx: Transaction, claim_id: str, topic_ids: Mapping[str, str], owner
         return False
     must_own(claim_id, queues, sentinels, owner)
     ready = [row for row in queues if row.topic in topic_ids]
-    activate_claimed(tx, ready, sentinels, topic_ids, set(), versions)
+    activate_claimed(tx, ready, sentinels, topic_ids, {}, versions)
     return True
 
 
@@ -57,7 +64,7 @@ def activate_claimed(
     queues: Iterable[QueueRow],
     sentinels: Iterable[SentinelRow],
     topic_ids: Mapping[str, str],
-    moved: set[str],
+    moved: Mapping[str, Shift],
     versions: Mapping[LineageKey, tuple[SentinelRow, ...]] = MappingProxyType({}),
 ) -> None:
     """The same inside a transaction that holds the locks already (nothing had to be provisioned).
@@ -65,7 +72,7 @@ def activate_claimed(
     `moved` are nodes whose place in an active content has changed before, in this transaction; `versions`
     what is known of the lineages already.
     """
-    known = dict(versions)
+    known, shifts = dict(versions), [moved]
     now_ms = tx.now_ms()
     fresh = [
         msgspec.structs.replace(
@@ -79,10 +86,10 @@ def activate_claimed(
             continue
         lineage = LineageKey(pending.key.lineage, pending.key.namespace)
         before = known.pop(lineage, None) or sentinels_of(tx, lineage)
-        moved |= settle(tx, lineage, before, activate_sentinel(pending, before, now_ms), now_ms)
-    moved |= {row.binding.node_id for row in fresh}
-    if moved:
-        changes, asked = _changes(tx, moved, {row.topic for row in fresh})
+        shifts.append(settle(tx, lineage, before, activate_sentinel(pending, before, now_ms), now_ms))
+    every = together([*shifts, {row.binding.node_id: Shift() for row in fresh}])
+    if every:
+        changes, asked = _changes(tx, every, {row.topic for row in fresh})
         tx.put(announce(tx, changes, asked, now_ms))
 
 
@@ -98,7 +105,7 @@ def settle(
     before: tuple[SentinelRow, ...],
     after: tuple[SentinelRow, ...],
     now_ms: int,
-) -> set[str]:
+) -> dict[str, Shift]:
     """Put the lineage's changed sentinels with their weight events, and free what nobody references.
 
     Answers the nodes whose place in an active content changed.
@@ -127,7 +134,7 @@ def settle(
     if lost:
         gone = content_nodes(tx, lost).difference(content_nodes(tx, staying))
         tx.put(set_free(tx, gone, lineage.namespace, now_ms))
-    return set(moved_nodes(tx, before, now))
+    return moved_nodes(tx, before, now)
 
 
 def _counter(row: SentinelRow) -> str:
@@ -150,7 +157,7 @@ def sentinels_of(tx: Transaction, lineage: LineageKey) -> tuple[SentinelRow, ...
 
 
 def _changes(
-    tx: Transaction, node_ids: Iterable[str], fresh: set[str]
+    tx: Transaction, shifts: Mapping[str, Shift], fresh: set[str]
 ) -> tuple[list[Changed], frozenset[tuple[str, int]]]:
     """Bring the nodes' tags up to date; what changed for whom, one entry per queue.
 
@@ -159,8 +166,10 @@ def _changes(
     changes: list[Changed] = []
     rows: list[NodeRow] = []
     asked: set[tuple[str, int]] = set()
-    for node_id, place in sorted(tx.places(sorted(node_ids)).items()):
-        row, after = place.node, place.tags
+    # What is gained is in force; only for what is lost the graph is asked, since it looks at every content.
+    found = tx.places({node_id: sorted(shift.lost) for node_id, shift in sorted(shifts.items())})
+    for node_id, place in sorted(found.items()):
+        row, after = place.node, shifts[node_id].after(place.node.tags, place.kept)
         if after != row.tags:
             rows.append(msgspec.structs.replace(row, tags=after))
         if row.tag_query is not None:

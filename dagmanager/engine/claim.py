@@ -285,7 +285,7 @@ def _versions(
 
 def _activate(tx: Transaction, decision: Decision, versioned: Versioned) -> None:
     """At once, since nothing has to be provisioned. Only a claim of before may have more than was just put."""
-    each, moved = decision.claim_id, set(versioned.moved)
+    each, moved = decision.claim_id, versioned.moved
     if each in decision.known.outcomes:
         activate_claimed(tx, *tx.claims(each), {}, moved)
         return
@@ -341,7 +341,7 @@ def _replay(
         topic for topic in stored.topics if known.outcome_queues[topic].state is QueueState.PROVISIONING
     }
     if ours and not mine:
-        activate_claimed(tx, mine, ours, {}, set())
+        activate_claimed(tx, mine, ours, {}, {})
     joined = tuple(sorted(rivals - {row.topic for row in mine}))
     return Claimed(answer, mine, joined, activated=not mine, replayed=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec.structs import replace
 
@@ -12,6 +14,7 @@ from dagmanager.engine.held import held_before
 from dagmanager.engine.moves import count_move
 from dagmanager.engine.policy import Policy
 from dagmanager.engine.ports import Transaction
+from dagmanager.engine.references import Shift
 from dagmanager.engine.rows import (
     ContentRow,
     HolderKey,
@@ -49,7 +52,7 @@ class Versioned(msgspec.Struct, frozen=True):
     lineage's sentinels as they are now.
     """
 
-    moved: frozenset[str] = frozenset()
+    moved: Mapping[str, Shift] = {}
     sentinels: tuple[SentinelRow, ...] = ()
 
 
@@ -90,7 +93,7 @@ def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> Vers
         ]
     )
     if isinstance(change, ChangeWeight):
-        return Versioned(frozenset(settle(tx, request.key, tuple(before.values()), tuple(rows), now_ms)))
+        return Versioned(settle(tx, request.key, tuple(before.values()), tuple(rows), now_ms))
     tx.put(rows)
     after = {**before, **{row.key: row for row in rows}}
     return Versioned(sentinels=tuple(row for _, row in sorted(after.items())))

@@ -143,11 +143,12 @@ class TagAsk(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A node with its `tags` in force (the sorted union over contents that an active sentinel is of) and its
-    current (highest incarnation) `queues` in every namespace, by binding, safe ones excluded."""
+    """A node, which of the tags that were asked about are `kept` (a content that an active sentinel is of gives
+    it the tag), and its current (highest incarnation) `queues` in every namespace, by binding, safe ones
+    excluded."""
 
     node: NodeRow
-    tags: tuple[str, ...]
+    kept: frozenset[str]
     queues: tuple[QueueRow, ...]
 
 
@@ -190,8 +191,12 @@ class Transaction(GraphReader, Protocol):
         """Whether any pending, active or parked sentinel of the namespace is of this content."""
         ...
 
-    def places(self, node_ids: Iterable[str]) -> Mapping[str, Place]:
-        """What is to be known of these nodes when their tags or queues change, in one reading; by id."""
+    def places(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, Place]:
+        """What is to be known of these nodes when their tags or queues change, in one reading; by id.
+
+        Beside each node the tags that may be its no longer: a tag that nothing keeps costs a look at every
+        content that ever had the node, so ask for no others.
+        """
         ...
 
     def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:

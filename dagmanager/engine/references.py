@@ -6,7 +6,7 @@ contains its node, or a node that depends on it. Only the first reference and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -50,12 +50,39 @@ def unsettled_nodes(
     return every.difference(node_id for node_id, _ in alike)
 
 
+class Shift(msgspec.Struct, frozen=True):
+    """Tags that active versions no longer give a node, or newly do. None of both: it came or went without tags,
+    or has a new queue."""
+
+    gained: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
+
+    def after(self, tags: Iterable[str], kept: Iterable[str]) -> tuple[str, ...]:
+        """Its tags in force: those before, and what came; of what was lost here only what others keep."""
+        return tuple(sorted(self.gained.union(tags).difference(self.lost.difference(kept))))
+
+
 def moved_nodes(
     tx: Transaction, before: Iterable[SentinelRow], after: Iterable[SentinelRow]
-) -> frozenset[str]:
+) -> dict[str, Shift]:
     """The nodes that a lineage's active versions hold otherwise after a change: come, gone, or with other tags."""
     old, new = (_in_force(tx, rows) for rows in (before, after))
-    return frozenset(each for each in old.keys() | new.keys() if old.get(each) != new.get(each))
+    none = frozenset[str]()
+    return {
+        each: Shift(new.get(each, none) - old.get(each, none), old.get(each, none) - new.get(each, none))
+        for each in old.keys() | new.keys()
+        if old.get(each) != new.get(each)
+    }
+
+
+def together(shifts: Iterable[Mapping[str, Shift]]) -> dict[str, Shift]:
+    """Several changes of one transaction as one."""
+    found: dict[str, Shift] = {}
+    for each in shifts:
+        for node_id, shift in each.items():
+            other = found.get(node_id, Shift())
+            found[node_id] = Shift(other.gained | shift.gained, other.lost | shift.lost)
+    return found
 
 
 def _places(content: ContentRow) -> dict[str, tuple[str, ...] | None]:

@@ -191,15 +191,16 @@ class Image:
         """Whether a referencing sentinel of the namespace is of this content."""
         return namespace in self._indexes.references.of(digest)
 
-    def places(self, node_ids: Iterable[str]) -> dict[str, Place]:
-        """Node rows with their tags over active contents and their current shared queues."""
-        found = self._picked(NodeRow, node_ids)
+    def places(self, asked: Mapping[str, Iterable[str]]) -> dict[str, Place]:
+        """Node rows with the tags that active contents give them and their current shared queues."""
+        found = self._picked(NodeRow, asked)
         return {
-            node_id: Place(row, self._tags(node_id), self._queues(node_id)) for node_id, row in found.items()
+            node_id: Place(row, self._tags(node_id).intersection(asked[node_id]), self._queues(node_id))
+            for node_id, row in found.items()
         }
 
-    def _tags(self, node_id: str) -> tuple[str, ...]:
-        return tuple(sorted(set[str]().union(*self._indexes.tags_in_force.of(node_id))))
+    def _tags(self, node_id: str) -> frozenset[str]:
+        return frozenset[str]().union(*self._indexes.tags_in_force.of(node_id))
 
     def _queues(self, node_id: str) -> tuple[QueueRow, ...]:
         return tuple(self._current(sorted(self._indexes.shared_of.of(node_id))).values())

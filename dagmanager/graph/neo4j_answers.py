@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dagmanager.engine.ports import Known, LookupKeys, Place, TagAsk, TaggedQueue
@@ -71,12 +71,13 @@ def _tagged_queues(found: Sequence[tuple[str, bytes]]) -> tuple[TaggedQueue, ...
     return tuple(sorted(queues, key=lambda each: each.topic))
 
 
-def places(run: Run, node_ids: Iterable[str]) -> dict[str, Place]:
-    """Node rows with their tags in force and their current shared queues."""
-    found = run(reads.PLACES, {"ids": sorted({clipped(each) for each in node_ids})})
+def places(run: Run, asked: Mapping[str, Iterable[str]]) -> dict[str, Place]:
+    """Node rows with what is in force of their tags and their current shared queues."""
+    given = [{"id": clipped(node_id), "tags": list(tags)} for node_id, tags in sorted(asked.items())]
+    found = run(reads.PLACES, {"doubtful": given})
     rows: list[NodeRow] = decoded(each["node"] for each in found)
     return {
-        row.key: Place(row, tuple(sorted(each["tags"])), tuple(_by_binding(decoded(each["queues"]))))
+        row.key: Place(row, frozenset(each["kept"]), tuple(_by_binding(decoded(each["queues"]))))
         for row, each in zip(rows, found, strict=True)
     }
 

@@ -89,15 +89,17 @@ RETURN EXISTS { MATCH (s:VersionSentinel {content: $p.digest, ref_namespace: $p.
 """
 
 PLACES: Final[LiteralString] = """
-UNWIND $p.ids AS id
-MATCH (n:ComputeNode {node_id: id}) WHERE n.row IS NOT NULL
+UNWIND $p.doubtful AS a
+MATCH (n:ComputeNode {node_id: a.id}) WHERE n.row IS NOT NULL
 RETURN n.row AS node,
   COLLECT {
-    MATCH (n)<-[m:CONTAINS]-(c:DagContent)
-    WHERE EXISTS { (c)<-[:OF]-(:VersionSentinel {state: 'active'}) }
-    UNWIND m.tags AS tag
-    RETURN DISTINCT tag
-  } AS tags,
+    UNWIND a.tags AS tag
+    WITH tag WHERE EXISTS {
+      MATCH (n)<-[m:CONTAINS]-(c:DagContent)
+      WHERE tag IN m.tags AND EXISTS { (c)<-[:OF]-(:VersionSentinel {state: 'active'}) }
+    }
+    RETURN tag
+  } AS kept,
   COLLECT { MATCH (n)-[:EMITS]->(q:Queue) WHERE q.safe = '' RETURN q.row } AS queues
 """
 

@@ -168,11 +168,10 @@ class Neo4jTransaction:
         keys = {"digest": clipped(digest), "namespace": namespace}
         return bool(self._run(reads.CONTENT_REFERENCED, keys)[0]["referenced"])
 
-    def places(self, node_ids: Iterable[str]) -> Mapping[str, Place]:
-        """Node rows with their tags in force and their current shared queues."""
-        wanted = tuple(node_ids)
-        self._order.must_hold_nodes(wanted)
-        return places(self._run, wanted)
+    def places(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, Place]:
+        """Node rows with what is in force of their tags and their current shared queues."""
+        self._order.must_hold_nodes(asked)
+        return places(self._run, asked)
 
     def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
         """Registered tag queries, by node id."""

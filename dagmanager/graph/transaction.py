@@ -98,12 +98,11 @@ class ImageTransaction:
         """Whether a referencing sentinel of the namespace is of this content."""
         return self._image.content_referenced(digest, namespace)
 
-    def places(self, node_ids: Iterable[str]) -> Mapping[str, Place]:
-        """Node rows with their tags in force and their current shared queues."""
-        wanted = tuple(node_ids)
+    def places(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, Place]:
+        """Node rows with what is in force of their tags and their current shared queues."""
         image = self._image
-        self._order.must_hold_nodes(wanted)
-        return image.places(wanted)
+        self._order.must_hold_nodes(asked)
+        return image.places(asked)
 
     def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
         """Registered tag queries, by node id."""

@@ -20,6 +20,7 @@ from dagmanager.engine.claim import claim_id
 from dagmanager.engine.journey import Answer
 from dagmanager.engine.outcome import outcome_digest
 from dagmanager.engine.rows import (
+    ContentRow,
     CounterRow,
     HolderRow,
     LineageRow,
@@ -190,8 +191,9 @@ def test_a_history_keeps_the_invariants_of_versions_and_references(seed: int) ->
             node_id, namespace = queue.binding.node_id, queue.binding.namespace
             held = stores.graph.transact(lambda tx: referenced(tx, namespace, [node_id]))  # noqa: B023 - run at once
             assert free == (not held), queue
+    tags = {tag for row in stores.rows(ContentRow) for each in row.members for tag in each.tags}
     for row in stores.rows(NodeRow):
-        in_force = stores.graph.transact(lambda tx: tags_in_force(tx, [row.node_id]))  # noqa: B023 - run at once
+        in_force = stores.graph.transact(lambda tx: tags_in_force(tx, [row.node_id], tags))  # noqa: B023 - run at once
         assert row.tags == in_force.get(row.node_id, ()), row.name
 
 

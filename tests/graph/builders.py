@@ -31,6 +31,7 @@ from dagmanager.engine.rows import (
 )
 from dagmanager.graph.lock_order import lock_of
 
+TAGS = ("t1", "t2", "t3", "t4")
 SPEC = TopicSpec(partitions=1, replication=1, retention_ms=86_400_000)
 
 
@@ -157,14 +158,17 @@ def referenced(tx: Transaction, namespace: str, node_ids: Sequence[str]) -> froz
     return tx.referenced(namespace, node_ids)
 
 
-def places(tx: Transaction, node_ids: Sequence[str]) -> dict[str, Place]:
+def places(tx: Transaction, node_ids: Sequence[str], tags: Iterable[str] = TAGS) -> dict[str, Place]:
     tx.lock(Locks(nodes=tuple(sorted(node_ids))))
-    return dict(tx.places(node_ids))
+    return dict(tx.places(dict.fromkeys(node_ids, tuple(tags))))
 
 
-def tags_in_force(tx: Transaction, node_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Of those that have some."""
-    return {node_id: place.tags for node_id, place in places(tx, node_ids).items() if place.tags}
+def tags_in_force(
+    tx: Transaction, node_ids: Sequence[str], tags: Iterable[str] = TAGS
+) -> dict[str, tuple[str, ...]]:
+    """Among these tags, of nodes that have some."""
+    found = places(tx, node_ids, tags)
+    return {node_id: tuple(sorted(place.kept)) for node_id, place in found.items() if place.kept}
 
 
 def store(graph: Graph, *rows: Row) -> None:

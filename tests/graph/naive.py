@@ -167,14 +167,15 @@ class NaiveGraph:
             for row in self.of(SentinelRow)
         )
 
-    def places(self, node_ids: Iterable[str]) -> Mapping[str, Place]:
+    def places(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, Place]:
         return {
-            each: Place(row, self.tags(each), self.queues(each)) for each, row in self.nodes(node_ids).items()
+            each: Place(row, self.tags(each).intersection(asked[each]), self.queues(each))
+            for each, row in self.nodes(asked).items()
         }
 
-    def tags(self, node_id: str) -> tuple[str, ...]:
+    def tags(self, node_id: str) -> frozenset[str]:
         active = self.members([SentinelState.ACTIVE])
-        return tuple(sorted({tag for each in active if each.node_id == node_id for tag in each.tags}))
+        return frozenset(tag for each in active if each.node_id == node_id for tag in each.tags)
 
     def queues(self, node_id: str) -> tuple[QueueRow, ...]:
         bindings = {row.binding for row in self.of(QueueRow) if row.binding.node_id == node_id}

@@ -126,6 +126,7 @@ KEYS: Mapping[str, Any] = {
     "namespace": NAMESPACE,
     "safe": [True],
     "asked": [{"at": n, "keys": [tag_key(f"t{n}", 60)], "need": 1, "namespace": NAMESPACE} for n in range(4)],
+    "doubtful": [{"id": f"n{n}", "tags": ["t0", "t1", "gone"]} for n in TOUCHED],
     "limit": 10,
 }
 LABELS = {
@@ -254,6 +255,30 @@ def test_a_tag_query_begins_at_its_tags_whatever_must_match(session: neo4j.Sessi
             len(found)
             == {1: len({*range(0, COUNT, 40), *range(0, COUNT, 30)}), 2: len(range(0, COUNT, 120))}[need]
         )
+
+
+SHARE: LiteralString = """
+MATCH (n:ComputeNode {node_id: 'n100'})
+UNWIND range(1, $p.count) AS k
+CREATE (s:VersionSentinel {key: 'shared' + k, state: 'active', ref_namespace: $p.namespace})
+CREATE (s)-[:OF]->(c:DagContent {digest: 'shared' + k})
+CREATE (c)-[:CONTAINS {tags: ['kept']}]->(n)
+"""
+
+
+def test_a_node_that_very_many_share_costs_no_more(session: neo4j.Session) -> None:
+    """What came is known, and a tag that others keep is found at the first of them."""
+    given = {"doubtful": [{"id": "n100", "tags": ["kept"]}]}
+    referenced = {"ids": ["n100"], "namespace": NAMESPACE}
+    with session.begin_transaction() as tx:
+        tx.run(SHARE, p={"count": 2_000, "namespace": NAMESPACE})
+        for statement, asked in ((reads.PLACES, given), (reads.REFERENCED, referenced)):
+            plan = tx.run("PROFILE " + statement, p=asked).consume().profile
+            assert plan is not None
+            assert hits(plan) < 200, statement
+        [place] = tx.run(reads.PLACES, p=given)
+        assert place["kept"] == ["kept"]
+        tx.rollback()
 
 
 def test_the_outbox_is_read_in_its_index_order(session: neo4j.Session) -> None:
