@@ -25,7 +25,7 @@ VOLUME /var/lib/qmtl
 STOPSIGNAL SIGTERM
 # Settings by environment or a mounted file; see `qmtl config sample`.
 # The run touches its heartbeat at every poll (claim_poll_seconds, 5 s).
-HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, sys, time; sys.exit(time.time() - os.stat('/var/lib/qmtl/heartbeat').st_mtime > 60)"]
 ENTRYPOINT ["qmtl"]
 CMD ["service", "dagmanager", "run", "--heartbeat", "/var/lib/qmtl/heartbeat"]

@@ -26,7 +26,7 @@ from flows.attempt_files import FILE as ATTEMPTS
 from flows.attempt_files import counted
 from flows.failures import explained
 from flows.polling import poll
-from flows.recovery import StartFile, prepared
+from flows.recovery import Reading, StartFile, prepared
 from flows.stop import Stop
 from flows.submissions import Kept, build, topic_ends
 from operators.attempts import ATTEMPTS_MAX, Suspect
@@ -100,7 +100,7 @@ def _run(life: Life, stopping: Stop) -> None:
     # In the words of flows.runner, so that it goes on from this folder.
     read_from = f"topic {settings.submissions_topic}"
     with (
-        prepared(folder, flow, read_from) as recovery,
+        prepared(folder, flow, Reading(read_from)) as recovery,
         counted(kept.attempts, folder),
         poll(assembled.engine, settings.claim_poll_seconds, stopping),
     ):

@@ -165,11 +165,25 @@ def _named(settings: Settings, fields: tuple[str, ...]) -> dict[str, str]:
     return {setting: getattr(settings, setting) for setting in fields}
 
 
+def most_replicas(settings: Settings) -> int:
+    """What the most careful type of queue asks for."""
+    return max(shape.replication_factor for shape in settings.topic_shapes.values())
+
+
 def _checked(
     admin: KafkaAdmin, names: Mapping[str, str], settings: Settings, *, create: bool
 ) -> tuple[str, ...]:
     """The topics that were made."""
     verdict = check_topics(admin, own_topics(names, settings.submission_bytes_max), REPLICAS, create)
+    short = most_replicas(settings) - verdict.brokers
+    if settings.profile == "prod" and short > 0 and set(names) & set(FLOW_TOPICS):
+        logger.warning(
+            "kafka_dsn: %d brokers are up, and queues ask for %d replicas (topic_shapes): every new node is refused "
+            "(topic_refused) until there are %d more",
+            verdict.brokers,
+            most_replicas(settings),
+            short,
+        )
     for topic in verdict.created:
         logger.info("kafka: made topic %s", topic)
     for warning in verdict.warnings:

@@ -121,7 +121,11 @@ class PrometheusObserver:
         """A submitted tag query and how many queues it resolves to; the id is its spec's hash (M7)."""
         self._resolved.observe(queues)
         logger.info(
-            "tag query resolved",
+            "tag query %s (%s of %s) resolved to %d queues",
+            node_id,
+            query.match_mode,
+            ", ".join(query.tags),
+            queues,
             extra={
                 "node_id": node_id,
                 "tags": query.tags,

@@ -85,7 +85,8 @@ def _known(cause: BaseException, recovery: Path | None) -> DagManagerError | Non
 def _of_bytewax(text: str, recovery: Path) -> DagManagerError | None:
     if _OTHER_PART in text:
         return SettingsError(
-            f"recovery folder {recovery} belongs to a run with another --submissions: give a folder of its own"
+            f"recovery folder {recovery} belongs to a run that read other submissions, or other "
+            "partitions: give a folder of its own"
         )
     found = _SQLITE.search(text)
     if found is None:

@@ -125,12 +125,17 @@ class Heartbeat:
 
     def __call__(self) -> None:
         """Write it in one piece. It goes on during an outage: a restart would not end that."""
-        fresh = self._path.with_name(f".{self._path.name}.new")
+        fresh = written_first(self._path)
         try:
             fresh.write_text(self._standing() + "\n", encoding="utf-8")
             fresh.replace(self._path)
         except OSError as error:
             logger.warning("the heartbeat cannot be written: %s", error)
+
+
+def written_first(path: Path) -> Path:
+    """Where a heartbeat is written before it takes the place of the last one."""
+    return path.with_name(f".{path.name}.new")
 
 
 def _unheard() -> None:

@@ -20,8 +20,9 @@ import msgspec
 from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 
-from dagmanager.errors import SettingsError
+from dagmanager.errors import InputLostError, SettingsError
 from flows.failures import damaged, explained, of_sqlite, of_system
+from operators.topic_watch import other_topic
 
 logger = logging.getLogger("dagmanager.flow")
 
@@ -37,11 +38,21 @@ _STATEFUL: Final = frozenset({"input", "stateful_batch", "output"})
 
 
 class Steps(msgspec.Struct, frozen=True):
-    """The content of `flow.json`."""
+    """The content of `flow.json`; of a topic also its id, and which parts of it this run reads."""
 
     flow_id: str
     stateful_steps: tuple[str, ...]
-    submissions: str = ""  # older releases did not note it
+    submissions: str = ""  # older releases did not note it, nor what follows
+    topic_id: str = ""
+    parts: tuple[str, ...] = ()
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What a run reads: its `submissions` in words, and of a topic the id and our parts."""
+
+    submissions: str
+    topic_id: str = ""
+    parts: tuple[str, ...] = ()
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -91,23 +102,27 @@ def check_store(folder: Path, store: str) -> None:
         raise SettingsError(msg)
 
 
+NOTHING: Final = Reading("")
+
+
 def step_ids(flow: Dataflow) -> tuple[str, ...]:
     """Every step id, nested ones included, in order."""
     return tuple(step.step_id for step in _walk(flow))
 
 
-def stateful_steps(flow: Dataflow, submissions: str = "") -> Steps:
+def stateful_steps(flow: Dataflow, reading: Reading = NOTHING) -> Steps:
     """The steps whose state Bytewax finds by id."""
     found = tuple(step.step_id for step in _walk(flow) if type(step).__name__ in _STATEFUL)
-    return Steps(flow.flow_id, found, submissions)
+    return Steps(flow.flow_id, found, reading.submissions, reading.topic_id, reading.parts)
 
 
 @contextmanager
-def prepared(folder: Path, flow: Dataflow, submissions: str) -> Iterator[RecoveryConfig]:
+def prepared(folder: Path, flow: Dataflow, reading: Reading) -> Iterator[RecoveryConfig]:
     """The recovery store in `folder`, made when it is not there, and ours alone within the block.
 
     `SettingsError` when others can read or write it, when another run uses it, when it is damaged, or
-    when it belongs to a flow with other steps or submissions; `UnavailableError` when the disk is full.
+    when it belongs to a flow with other steps or submissions; `InputLostError` when the topic is another one of
+    that name; `UnavailableError` when the disk is full.
     """
     with named_errors(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -118,7 +133,7 @@ def prepared(folder: Path, flow: Dataflow, submissions: str) -> Iterator[Recover
         lock = _locked(folder)
     try:
         with named_errors(folder):
-            _prepare(folder, stateful_steps(flow, submissions))
+            _prepare(folder, stateful_steps(flow, reading))
         yield RecoveryConfig(str(folder))
     finally:
         os.close(lock)
@@ -213,9 +228,24 @@ def _check_steps(path: Path, now: Steps) -> None:
                 f"not {now.submissions}: give a folder of its own"
             )
             raise SettingsError(msg)
+        _check_topic(path.parent, stored, now)
         if stored == now:
             return
     write_durably(path, msgspec.json.encode(now))
+
+
+def _check_topic(folder: Path, stored: Steps, now: Steps) -> None:
+    """Before Bytewax meets a part that this run does not have: it would panic, and could not tell why."""
+    if stored.topic_id and stored.topic_id != now.topic_id:
+        raise InputLostError(
+            other_topic(now.submissions.removeprefix("topic "), stored.topic_id, now.topic_id)
+        )
+    if left_out := sorted(set(stored.parts).difference(now.parts)):
+        msg = (
+            f"recovery folder {folder} knows how far {', '.join(left_out)} was read, which this run would leave out: a "
+            "folder goes with its `--partitions` (or `--index` and `--of`); another share needs a new one"
+        )
+        raise SettingsError(msg)
 
 
 def write_durably(path: Path, line: bytes) -> None:

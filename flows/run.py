@@ -23,8 +23,9 @@ def main(argv: list[str] | None = None) -> int:
     stopping = Stop()
     _drain_on_signals(stopping)
     given = _parser().parse_args(argv)
-    # Bytewax prints a panic of its own beside our error; at least without its stack.
-    os.environ.setdefault("RUST_BACKTRACE", "0")
+    # Bytewax prints a panic of its own beside our error; at least without its stack, unless all of it is asked for.
+    if os.environ.get("RUST_BACKTRACE") != "full":
+        os.environ["RUST_BACKTRACE"] = "0"
     # Imported here: it takes half a second, in which a signal would kill instead of drain.
     from dagmanager.errors import DagManagerError, SettingsError
     from flows.runner import run

@@ -22,8 +22,8 @@ from dagmanager.settings.source import load
 from dagmanager.settings.table import Settings
 from flows.attempt_files import counted
 from flows.failures import explained
-from flows.polling import Heartbeat, poll
-from flows.recovery import StartFile, check_store, prepared
+from flows.polling import Heartbeat, poll, written_first
+from flows.recovery import Reading, StartFile, check_store, prepared
 from flows.stop import Stop
 from flows.submissions import Kept, from_files, from_topics
 from flows.tally import Tally
@@ -31,6 +31,7 @@ from operators.submission_files import absolute
 
 WORKERS_MAX = 64
 EPOCH_SECONDS_MAX = 3_600
+IDLE_SECONDS = 3_600.0
 logger = logging.getLogger("dagmanager.flow")
 
 
@@ -82,6 +83,9 @@ def _share(given: argparse.Namespace) -> str:
         raise SettingsError(msg)
     if given.index is None:
         return ""
+    if not 0 <= given.index < given.of:
+        msg = f"--index {given.index} --of {given.of}: an index goes from 0 to one below --of"
+        raise SettingsError(msg)
     if given.partitions is not None:
         msg = "--partitions and --index both say what to read: give one"
         raise SettingsError(msg)
@@ -105,14 +109,14 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop) -> None:
     unsaid = Unsaid(given.world or "", given.domain or "")
     reader = Reader(msgspec.structs.replace(assembled.read_options, unsaid=unsaid), assembled.observer)
     kept = Kept(StartFile(folder) if folder else None)
-    flow, read_from = _flow(assembled, settings, stopping, reader, kept)
+    flow, reading = _flow(assembled, settings, stopping, reader, kept)
     tally = Tally(assembled.observer)
     reader.observer = assembled.engine.observer = tally
     if stopping.is_set():
         logger.info("stopped before anything was read")
         return
     with (
-        prepared(folder, flow, read_from) if folder else nullcontext() as recovery,
+        prepared(folder, flow, reading) if folder else nullcontext() as recovery,
         counted(kept.attempts, folder) if folder else nullcontext(),
         poll(
             assembled.engine,
@@ -121,22 +125,30 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop) -> None:
             Heartbeat(heartbeat, tally.standing) if heartbeat else None,
         ),
     ):
-        cli_main(
-            flow,
-            workers_per_process=given.workers,
-            epoch_interval=timedelta(seconds=given.epoch_seconds),
-            recovery_config=recovery,
-        )
+        if assembled.broker is not None and not reading.parts:
+            _idle(settings, stopping)
+        else:
+            cli_main(
+                flow,
+                workers_per_process=given.workers,
+                epoch_interval=timedelta(seconds=given.epoch_seconds),
+                recovery_config=recovery,
+            )
     _tell(given, settings, reader, tally, stopping)
 
 
 def _heartbeat(given: str | None) -> Path | None:
-    """A file that cannot be touched would let a health check fail for no visible reason."""
+    """A file that cannot be written would let a health check fail for no visible reason.
+
+    It is not there (or as old as it was) until the flow is up: whoever looks at it waits for that.
+    """
     if not given:
         return None
     path = Path(given)
+    fresh = written_first(path)
     try:
-        path.touch()
+        fresh.touch()
+        fresh.unlink()
     except OSError as error:
         msg = f"--heartbeat {path} cannot be written: {error.strerror}"
         raise SettingsError(msg) from error
@@ -149,18 +161,35 @@ def _flow(
     stopping: Stop,
     reader: Reader,
     kept: Kept,
-) -> tuple[Dataflow, str]:
-    """The dataflow, and what it reads in the words of the recovery folder."""
+) -> tuple[Dataflow, Reading]:
+    """The dataflow, and what it reads. A share that is none is found here: Bytewax would panic over it."""
     broker = assembled.broker
     if broker is None:
         path, results = settings.submissions_path, Path(settings.results_path)
-        return from_files(assembled, path, results, stopping, reader, kept), absolute(path)
+        return from_files(assembled, path, results, stopping, reader, kept), Reading(absolute(path))
     if kept.start is None:
         logger.warning("no --recovery: each start reads %s from its first record", settings.submissions_topic)
     flow, source = from_topics(assembled, broker, stopping, reader, kept)
     if isinstance(assembled.observer, PrometheusObserver):
         assembled.observer.registry.register(ProgressCollector(source.progress))
-    return flow, f"topic {settings.submissions_topic}"
+    parts = tuple(source.list_parts())
+    numbers = ", ".join(part.rpartition("/")[2] for part in parts)
+    logger.info(
+        "reading topic %s, partitions %s; profile %s", settings.submissions_topic, numbers, settings.profile
+    )
+    return flow, Reading(f"topic {settings.submissions_topic}", source.topic_id, parts)
+
+
+def _idle(settings: Settings, stopping: Stop) -> None:
+    """A share without partitions: the poll works, and a supervisor sees no end that it would have to mend."""
+    logger.warning(
+        "submissions_partitions: %s is a share without partitions of topic %s: nothing to read, until the topic has "
+        "more of them and this run is started again",
+        settings.submissions_partitions,
+        settings.submissions_topic,
+    )
+    while not stopping.wait(IDLE_SECONDS):
+        pass
 
 
 def _tell(

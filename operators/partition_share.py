@@ -37,8 +37,12 @@ class PartitionShare(msgspec.Struct, frozen=True):
         chosen: set[int] = set()
         for each in text.split(","):
             first, _, last = each.partition("-")
+            if last and int(last) < int(first):
+                raise SettingsError(
+                    f"submissions_partitions: {each} runs backwards: the smaller number comes first"
+                )
             chosen.update(range(int(first), int(last or first) + 1))
-        if not chosen or max(chosen) >= partitions:
+        if max(chosen) >= partitions:
             msg = f"submissions_partitions: {self.text} is not in topic {topic}, which has {partitions} partitions"
             raise SettingsError(msg)
         return sorted(chosen)

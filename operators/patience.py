@@ -43,19 +43,27 @@ class Patience:
         try:
             while True:
                 try:
-                    return call()
+                    result = call()
                 except UnavailableError as away:
                     if self.stopping():
                         raise
+                    # Once: an outage may last for days of tries, and the reason is in the heartbeat's text, too.
+                    logger.log(
+                        logging.DEBUG if waiting else logging.WARNING,
+                        "%s: waiting for a store (%s), next try in %.2f s",
+                        self.step,
+                        away,
+                        pause_s,
+                    )
                     if not waiting:
                         waiting = True
                         self.tell(self.step, str(away))
-                    logger.warning(
-                        "%s: waiting for a store (%s), next try in %.2f s", self.step, away, pause_s
-                    )
                     self.sleep(pause_s)
                     pause_s = min(pause_s * 2, LONGEST_S)
+                else:
+                    if waiting:
+                        logger.info("%s: the store is back", self.step)
+                    return result
         finally:
             if waiting:
                 self.tell(self.step, "")
-                logger.info("%s: the store is back", self.step)

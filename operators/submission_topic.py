@@ -171,6 +171,11 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
         # By thread: each worker has its own.
         self._inboxes: dict[int, PartitionInbox] = {}
 
+    @property
+    def topic_id(self) -> str:
+        """Of the topic as it is read; asks a broker the first time."""
+        return self._topic().topic_id
+
     def list_parts(self) -> list[str]:
         """One for each partition of our share."""
         return [self._part(number) for number in self._at.share.of(self._topic().partitions, self._at.topic)]

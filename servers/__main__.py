@@ -33,7 +33,11 @@ def end(_number: int, _frame: FrameType | None) -> None:
 
 def run(launch: Launch) -> None:
     """Both servers, on fresh data that is gone afterwards."""
-    signal.signal(signal.SIGTERM, end)
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # a shell that starts us in the background has SIGINT ignored
+        signal.signal(number, end)
     with OwnedFolder() as folder:
         kafka = KafkaServer(folder.path / "kafka", launch=launch)
         neo4j = Neo4jServer(folder.path / "neo4j", launch=launch)

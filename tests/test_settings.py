@@ -104,6 +104,17 @@ def test_strict_refuses_typos_and_names_the_nearest() -> None:
     assert finding.place() == "s.yml:2:3"
 
 
+def test_options_of_the_client_library_may_be_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "s.yml"
+    path.write_text("kafka_options: {socket.timeout.ms: 30000, socket.nagle.disable: true, client.id: me}\n")
+    settings, _ = load(str(path), {})
+    assert settings.kafka_options == {
+        "socket.timeout.ms": "30000",
+        "socket.nagle.disable": "true",
+        "client.id": "me",
+    }
+
+
 def test_variables_of_others_are_left_alone() -> None:
     assert codes("", DAGMANAGER_SERVICE_HOST="x", DAGMANAGER_CONFIG="y", DAGMANAGER_PORT_8001_TCP="z") == []
     assert [code for _, code, _ in codes("", DAGMANAGER_GRPC_PRT="1")] == ["unknown_field"]

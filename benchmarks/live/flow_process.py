@@ -28,7 +28,7 @@ from dagmanager.dag.model import Record
 from dagmanager.kafka.records import Delivery, Outgoing
 from dagmanager.settings.source import load
 from flows.polling import poll
-from flows.recovery import prepared
+from flows.recovery import Reading, prepared
 from flows.stop import Stop
 from flows.submissions import from_topics
 from operators import submission_topic
@@ -137,7 +137,7 @@ def main(config: str, recovery: str, laps: str, alive: str) -> None:
     with Path(laps).open("w", encoding="utf-8") as kept:
         engine, flow = clocked(config, Clock(kept), stopping)
         with (
-            prepared(Path(recovery), flow, "benchmark") as place,
+            prepared(Path(recovery), flow, Reading("benchmark")) as place,
             poll(engine, 5.0, stopping, Path(alive).touch),
         ):
             cli_main(flow, epoch_interval=EPOCH, recovery_config=place)

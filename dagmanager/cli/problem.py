@@ -31,7 +31,7 @@ exit codes:
   1  refused: the input does not hold (see `explain-error CODE`)
   2  usage: arguments, settings or a file that cannot be read
   3  differs, where `--exit-code` asks
-  4  a server is away
+  4  a server or a store is away, or a disk is full
   70 a fault of this program, 130 interrupted, 141 the reader of a pipe went away"""
 
 # Besides errors.ErrorCode: what can go wrong before there is a submission.
@@ -86,7 +86,8 @@ class Report(NamedTuple):
 
     def as_text(self, prefix: str) -> str:
         """For people: message, place, the text with a caret, what to do. `prefix` names the program."""
-        lines = [f"error[{self.code}]: {visible(self.message)}"]
+        told, *more = self.message.splitlines() or [""]
+        lines = [f"error[{self.code}]: {visible(told)}", *(f"  {visible(each)}" for each in more)]
         if self.file:
             lines.append(
                 f"  --> {visible(self.place())}{'  ' + visible(self.pointer) if self.pointer else ''}"

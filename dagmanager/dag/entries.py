@@ -19,6 +19,8 @@ from dagmanager.errors import ErrorCode, Rejection
 
 # Texts read in one go: few enough that they stay in the processor's cache from reading to node.
 BATCH: Final = 128
+# A node's position, the node as submitted, the names of what it lacks.
+Missing = tuple[int, dict[str, Any], list[str]]
 
 
 class Entries(msgspec.Struct):
@@ -41,7 +43,7 @@ def read_entries(
 ) -> Entries | Rejection | tuple[int, JsonProblem]:
     """Every entry of `nodes`; the first JSON problem with its entry, else all wrong and missing fields.
 
-    `depth_max` is what is left for one entry. Wrong values go before missing ones.
+    `depth_max` is what is left for one entry. Wrong values go before missing ones, which are told with them.
     """
     nodes = memo.known(raws)
     reader = _Reader(Entries(nodes, [], []), [], [])
@@ -53,7 +55,7 @@ def read_entries(
     except _Broken as broken:
         return broken.position, broken.problem
     if reader.wrongs:
-        return _all_wrong(reader.wrongs)
+        return _all_wrong(reader.wrongs, reader.missing)
     return _all_missing(reader.missing) if reader.missing else reader.entries
 
 
@@ -62,7 +64,7 @@ class _Reader(msgspec.Struct):
 
     entries: Entries
     wrongs: list[Rejection]
-    missing: list[tuple[int, dict[str, Any], list[str]]]
+    missing: list[Missing]
 
     def read(self, positions: list[int], texts: list[bytes], depth_max: int) -> None:
         trees = parse_many(texts, depth_max)
@@ -87,10 +89,15 @@ class _Reader(msgspec.Struct):
             node = read_node(tree)
         except FieldError as found:
             self.wrongs.append(_placed(found.rejection, position, tree))
+            self._look_for_missing(position, tree)
             return None
         if not (node.node_id and node.node_type and node.code_hash and node.schema_compat_id):
-            self.missing.append((position, tree, missing_fields(tree)))
+            self._look_for_missing(position, tree)
         return node
+
+    def _look_for_missing(self, position: int, tree: dict[str, Any]) -> None:
+        if names := missing_fields(tree):
+            self.missing.append((position, tree, names))
 
 
 def _placed(found: Rejection, position: int, tree: dict[str, Any]) -> Rejection:
@@ -106,20 +113,38 @@ def _placed(found: Rejection, position: int, tree: dict[str, Any]) -> Rejection:
     )
 
 
-def _all_wrong(found: list[Rejection]) -> Rejection:
-    """The first wrong value, the others (first 100 in all) in `details`."""
+def _all_wrong(found: list[Rejection], missing: list[Missing]) -> Rejection:
+    """The first wrong value; the others, and then what is missing, in `details` (of the first 100 nodes each)."""
     first = found[0]
-    details = tuple(
+    details: list[dict[str, Any]] = [
         {"code": each.code.value, "field": each.field, "node_id": each.node_id, "message": each.message}
         for each in found[:DETAILS_MAX]
-    )
+    ]
+    details += ({"code": ErrorCode.MISSING_FIELDS.value, **each} for each in _absent(missing))
     more = f" ({len(found)} nodes with wrong values in all)" if len(found) > 1 else ""
-    return msgspec.structs.replace(first, message=first.message + more, details=details)
+    if missing:
+        more += f" ({_lacking(missing)} required fields, see the details)"
+    return msgspec.structs.replace(first, message=first.message + more, details=tuple(details))
 
 
-def _all_missing(found: list[tuple[int, dict[str, Any], list[str]]]) -> Rejection:
+def _all_missing(found: list[Missing]) -> Rejection:
     """`missing_fields`: one detail per node and field, for the first 100 nodes."""
-    details: list[dict[str, Any]] = [
+    details = _absent(found)
+    first = details[0]
+    near = misspelt(found[0][1], first["missing"])
+    hint = f" (did you mean `{first['missing']}` where it says `{near[:SHOWN_MAX]}`?)" if near else ""
+    message = f"{_lacking(found)} required fields; the first is {first['field']}{hint}"
+    return Rejection(
+        ErrorCode.MISSING_FIELDS, message, first["field"], first["node_id"], details=tuple(details)
+    )
+
+
+def _lacking(found: list[Missing]) -> str:
+    return "1 node lacks" if len(found) == 1 else f"{len(found)} nodes lack"
+
+
+def _absent(found: list[Missing]) -> list[dict[str, Any]]:
+    return [
         {
             "field": f"/nodes/{position}/{name}",
             "missing": name,
@@ -130,11 +155,3 @@ def _all_missing(found: list[tuple[int, dict[str, Any], list[str]]]) -> Rejectio
         for position, tree, names in found[:DETAILS_MAX]
         for name in names
     ]
-    first = details[0]
-    counted = "1 node lacks" if len(found) == 1 else f"{len(found)} nodes lack"
-    near = misspelt(found[0][1], first["missing"])
-    hint = f" (did you mean `{first['missing']}` where it says `{near[:SHOWN_MAX]}`?)" if near else ""
-    message = f"{counted} required fields; the first is {first['field']}{hint}"
-    return Rejection(
-        ErrorCode.MISSING_FIELDS, message, first["field"], first["node_id"], details=tuple(details)
-    )

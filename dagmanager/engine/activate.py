@@ -138,8 +138,9 @@ def settle(
 
 
 def _counter(row: SentinelRow) -> str:
-    """One counter per id that clients see: several versions share that id, and so one stream of events."""
-    return f"weights:{row.sentinel_id}{_scope(row).text()}"
+    """One counter per id that clients see: versions and worlds share that id, and a client tells the events of one id
+    apart by their etag, which names no world."""
+    return f"weights:{row.sentinel_id}"
 
 
 def _weight_event(row: SentinelRow, now_ms: int) -> Row:

@@ -139,12 +139,12 @@ def sentinel_weight_updated(
 ) -> OutboxRow:
     """A sentinel's traffic weight. Key: the id that clients see (`<strategy_id>-sentinel`).
 
-    One id may live in several worlds, each with its own revisions: the world is part of the
-    idempotency key, while the etag keeps the contract's form.
+    One id may live in several worlds, which count its revisions together: the etag keeps the contract's form, which
+    names no world, and a Gateway that remembers one etag per id must not take one world's weight for another's.
     """
     ratio = min(max(float(weight), 0.0), 1.0) + 0.0
     named = f"{sentinel_id}:{version_label}:{ratio:.6f}:{moment.revision}"
-    idempotency_key = f"sentinel_weight_updated:{named}{scope.text()}"
+    idempotency_key = f"sentinel_weight_updated:{named}"
     payload: dict[str, Any] = {
         "type": "SentinelWeightUpdated",
         "sentinel_id": sentinel_id,

@@ -396,5 +396,5 @@ def _rolled_back(known: Iterable[SentinelRow]) -> tuple[Notice, ...]:
 
 def _too_many(key: SentinelKey, others: list[SentinelKey]) -> Rejection:
     names = " and ".join(f"{each.version} (revision {each.revision})" for each in sorted(others))
-    message = f"{names} are in force, two at most may be: promote one with weight 1 (`sentinel weight --set`)"
+    message = f"{names} are in force, two at most may be: submit one of them again with weight 1 first"
     return Rejection(ErrorCode.TOO_MANY_VERSIONS, message, field="weight", got=key.version)

@@ -66,6 +66,7 @@ _TAKEN_KEY: Final = re.compile(r"property `\w+` = '(.*)'", re.DOTALL)
 # Not retryable by its class, but it only says that the server ended a waiting transaction.
 _ENDED: Final = "Neo.ClientError.Transaction.LockClientStopped"
 # What we said, or the values in it, is at fault; not the server, its disk or our rights.
+_NO_DATABASE: Final = "Neo.ClientError.Database.DatabaseNotFound"
 _STATEMENT: Final = "Neo.ClientError.Statement."
 # Two processes that make the schema at once: the other one's constraint is there now, or what looked
 # like a plain index in its place was the beginning of it.
@@ -127,6 +128,9 @@ def check_address(uri: str) -> None:
         parts, usable = urlsplit(""), False
     if parts.username is not None:
         msg = "the Neo4j address holds a user or a password: give them apart from it"
+        raise SettingsError(msg)
+    if usable and parts.path.strip("/"):
+        msg = f"the Neo4j address names {parts.path.strip('/')!r} behind the port: a database is chosen by `neo4j_database`"
         raise SettingsError(msg)
     if not usable:
         shown = uri.rpartition("@")[2]
@@ -331,6 +335,8 @@ class Neo4jGraph:
             if error.is_retryable() or error.code in {_ENDED, *_MADE_MEANWHILE, *_TIMED_OUT}:
                 raise _AgainError(error.message or "") from error
             msg = f"neo4j at {self._server.uri}: {error.code}: {error.message}"
+            if error.code == _NO_DATABASE:
+                raise SettingsError(f"neo4j_database: {error.message}") from error
             refused = (error.code or "").startswith(_STATEMENT)
             raise (StoreRefusedError if refused else DagManagerError)(msg) from error
         except DriverError as error:

@@ -126,7 +126,7 @@ def check(session: neo4j.Session) -> None:
     if missing := survey(session, STATEMENTS).missing:
         msg = (
             f"the database lacks {len(missing)} constraints or indexes of this release, the first is"
-            f" {missing[0].name}: run `dagmanager neo4j-init`"
+            f" {missing[0].name}: run `dagmanager init`"
         )
         raise SettingsError(msg)
     _check_version(session, oldest=VERSION)
@@ -166,7 +166,7 @@ def _check_version(session: neo4j.Session, oldest: int = 0) -> None:
         msg = f"the database has schema version {found}, this release knows {VERSION}: use the newer release"
         raise SettingsError(msg)
     if found < oldest:
-        msg = f"the database has schema version {found}, this release needs {oldest}: run `dagmanager neo4j-init`"
+        msg = f"the database has schema version {found}, this release needs {oldest}: run `dagmanager init`"
         raise SettingsError(msg)
 
 

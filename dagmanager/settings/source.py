@@ -300,12 +300,21 @@ def _convert(row: Field, value: Any, *, from_text: bool) -> Any:
     """The value as the field's type; raises ValueError that names the field and never shows a secret."""
     if from_text and typing.get_origin(bare_type(row.type)) in (tuple, Mapping):
         value = _table_or_list(value, row)
+    if bare_type(row.type) == Mapping[str, str] and isinstance(value, dict):
+        value = {key: _as_text(each) for key, each in value.items()}
     try:
         return msgspec.convert(value, row.type, strict=not from_text)
     except msgspec.ValidationError as error:
         words = f"`{row.name}` must be {row.kind}"
         got = "" if row.about.secret else f", not {_short(value)}"
         raise ValueError(f"{words}{got} ({str(error)[0].lower()}{str(error)[1:]})") from error
+
+
+def _as_text(value: Any) -> Any:
+    """Options of a client library are texts to it, and numbers to whoever writes them: `30000`, `true`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _table_or_list(text: str, row: Field) -> Any:

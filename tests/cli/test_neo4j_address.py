@@ -60,6 +60,7 @@ def test_a_server_never_shows_its_password() -> None:
         (["--uri", "localhost:7687"], "is no Neo4j address"),
         (["--uri", "http://localhost:7474"], "is no Neo4j address"),
         (["--uri", "bolt://localhost:99999"], "is no Neo4j address"),
+        (["--uri", "bolt://localhost:7687/quant"], "chosen by `neo4j_database`"),
         (["--uri", "bolt://me:geheim@localhost:7687"], "holds a user or a password"),
         (["--uri", "bolt://h:1", "--password", "a", "--password-file", "b"], "not allowed with"),
         (["--uri", "bolt://h:1", "--password-file", "no-such-file"], "no-such-file"),

@@ -258,6 +258,22 @@ def test_missing_fields_are_told_together_for_all_nodes() -> None:
     assert found.details[3]["field"] == "/nodes/1/node_id"
 
 
+def test_what_is_missing_is_told_with_what_is_wrong() -> None:
+    wrong, bare = {"node_id": "blake3:00", "node_type": "Node"}, {"node_type": "X"}
+    found = made.refused(made.request(made.dag(wrong, bare)))
+    assert (found.code, found.field) == (ErrorCode.INVALID_FIELD, "/nodes/0/node_id")
+    assert found.message.endswith("(2 nodes lack required fields, see the details)")
+    assert [each["field"] for each in found.details] == [
+        "/nodes/0/node_id",
+        "/nodes/0/code_hash",
+        "/nodes/0/schema_compat_id",
+        "/nodes/1/node_id",
+        "/nodes/1/code_hash",
+        "/nodes/1/schema_compat_id",
+    ]
+    assert [each["code"] for each in found.details] == ["invalid_field", *["missing_fields"] * 5]
+
+
 def test_a_misspelt_field_is_named_where_the_right_one_is_missing() -> None:
     bad = {name: value for name, value in NODE.items() if name != "code_hash"}
     found = made.refused(made.request(made.dag(bad | {"code_hsh": "c", "schema_hash": "s"})))

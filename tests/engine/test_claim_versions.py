@@ -87,6 +87,16 @@ def test_one_strategy_id_announces_every_weight_of_all_its_versions() -> None:
     assert len(set(etags)) == len(etags)
 
 
+def test_one_strategy_id_in_two_worlds_announces_no_weight_twice() -> None:
+    """A Gateway drops what has the etag that it heard last, and an etag names no world."""
+    stores = Stores()
+    works = engine(stores)
+    for position, world in enumerate(("w1", "w2")):
+        works.submit([submission([PRICE], world=world, position=position)])
+    etags = [each["etag"] for each in payloads(stores) if "weight" in each]
+    assert [etag.rpartition(":")[2] for etag in etags] == ["1", "2"]
+
+
 def test_a_third_version_is_refused_and_writes_nothing() -> None:
     stores = Stores()
     works = engine(stores)

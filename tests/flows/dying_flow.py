@@ -17,7 +17,7 @@ from dagmanager.connect import connect_broker, connect_graph
 from dagmanager.engine.ports import CreateResult, TopicConfig, TopicInfo, Topics
 from dagmanager.engine.rows import TopicSpec
 from dagmanager.settings.source import load
-from flows.recovery import prepared
+from flows.recovery import Reading, prepared
 from flows.stop import Stop
 from flows.submissions import from_topics
 
@@ -50,7 +50,7 @@ def main(moment: str, recovery: str) -> None:
     topics = DeadlyTopics(broker.topics, moment)
     parts = embedded(settings, graph, topics, broker.events, broker.admin_log)
     flow, _ = from_topics(replace(parts, broker=broker), broker, Stop())
-    with prepared(Path(recovery), flow, f"topic {settings.submissions_topic}") as config:
+    with prepared(Path(recovery), flow, Reading(f"topic {settings.submissions_topic}")) as config:
         cli_main(flow, epoch_interval=timedelta(seconds=0.5), recovery_config=config)
 
 

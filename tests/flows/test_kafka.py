@@ -27,7 +27,7 @@ from dagmanager.topics.kafka_admin_log import KafkaAdminLog
 from dagmanager.topics.kafka_events import KafkaEvents
 from dagmanager.topics.kafka_preflight import check_topics, own_topics
 from examples.submissions import first_submissions, second_version
-from flows.recovery import prepared
+from flows.recovery import Reading, prepared
 from flows.submissions import Sinks, build
 from operators.messages import told
 from operators.submission_topic import SubmissionsAt, SubmissionTopic
@@ -94,7 +94,7 @@ class Site:
             QueueEventsSink(assembled.engine.publish),
         )
         flow = build(assembled, source, sinks, patience)
-        with prepared(recovery, flow, self.submissions) as config:
+        with prepared(recovery, flow, Reading(self.submissions)) as config:
             run_main(flow, epoch_interval=timedelta(0), recovery_config=config)
 
     def values(self, setting: str) -> list[bytes]:

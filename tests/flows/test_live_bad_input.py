@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,7 +188,7 @@ def test_in_prod_what_is_missing_is_refused_with_the_command_that_makes_it(
         neo4j_schema.create(session)
     assert code == 2
     assert "the database lacks 1 constraints or indexes" in said
-    assert "run `dagmanager neo4j-init`" in said
+    assert "run `dagmanager init`" in said
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -212,3 +213,42 @@ def test_a_record_on_a_topic_that_kills_three_times_is_buried_with_its_offset(
     assert letter.value() == in_world(submission(14), site)
     assert (told["source-topic"], told["source-partition"]) == (site.topic("submissions_topic"), "5")
     assert (told["source-offset"], told["attempts"]) == ("4", "3")
+
+
+def test_a_share_is_looked_at_before_bytewax_could_panic_over_it(site: LiveSite) -> None:
+    answer_one(site)
+    for options, words in (
+        (["--partitions", "3-1"], "3-1 runs backwards"),
+        (["--partitions", "100"], "is not in topic"),
+        (["--index", "1", "--of", "1"], "an index goes from 0"),
+        (["--index", "-1", "--of", "2"], "an index goes from 0"),
+    ):
+        code, said = site.refused(*options)
+        assert (code, words in said) == (2, True), said
+
+
+def test_a_share_without_partitions_waits_and_says_so(site: LiveSite, kafka_admin: AdminClient) -> None:
+    make(kafka_admin, site.topic("submissions_topic"), 1)
+    idle = site.begin("--index", "1", "--of", "2")
+    until(lambda: site.is_up() and "is a share without partitions of topic" in site.log())
+    time.sleep(1)
+    assert idle.poll() is None, "an end would look like work that is done"
+    idle.send_signal(signal.SIGTERM)
+    assert idle.wait(TIMEOUT_S) == 0
+
+
+def test_a_recovery_folder_goes_with_its_share_and_its_topic(
+    site: LiveSite, kafka_admin: AdminClient
+) -> None:
+    topic = site.topic("submissions_topic")
+    make(kafka_admin, topic, 2, max_message_bytes=str(10 * 1024 * 1024))
+    answer_one(site)
+    code, said = site.refused("--index", "0", "--of", "2")
+    assert code == 2
+    assert f"knows how far {topic}/1 was read, which this run would leave out" in said
+    kafka_admin.delete_topics([topic])[topic].result()
+    until(lambda: topic not in kafka_admin.list_topics(timeout=10).topics)
+    make(kafka_admin, topic, 1, max_message_bytes=str(10 * 1024 * 1024))
+    code, said = site.refused()
+    assert code == 1
+    assert f"topic {topic} was deleted and made again" in said

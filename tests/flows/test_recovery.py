@@ -18,7 +18,7 @@ from bytewax.testing import run_main
 
 from dagmanager.errors import SettingsError
 from flows.failures import explained
-from flows.recovery import START_FILE, STEPS_FILE, Start, StartFile, prepared
+from flows.recovery import START_FILE, STEPS_FILE, Reading, Start, StartFile, prepared
 from tests.flows.strategies import node
 from tests.flows.test_doors import ROOT, environment, lines, run
 from tests.flows.test_step_ids import flow
@@ -169,7 +169,7 @@ def test_a_recovery_folder_that_cannot_serve_is_refused_in_one_line(
             case "start":
                 (recovery / START_FILE).write_bytes(b"{")
             case _:
-                stack.enter_context(prepared(recovery, flow(), str(folder / "in.jsonl")))
+                stack.enter_context(prepared(recovery, flow(), Reading(str(folder / "in.jsonl"))))
         done = run(folder, "flows.run", *options)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
@@ -186,7 +186,7 @@ def test_a_folder_of_an_older_release_with_other_submissions_is_refused_too(fold
     options = ["--recovery", str(folder / "r"), "--submissions", str(folder / "other.jsonl")]
     done = run(folder, "flows.run", *options)
     assert done.returncode == 2, done.stderr
-    assert "belongs to a run with another --submissions" in done.stderr
+    assert "belongs to a run that read other submissions" in done.stderr
     assert "Traceback" not in done.stderr
 
 

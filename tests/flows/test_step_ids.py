@@ -8,7 +8,7 @@ import pytest
 from bytewax.dataflow import Dataflow
 
 from dagmanager.errors import SettingsError
-from flows.recovery import STEPS_FILE, prepared, stateful_steps, step_ids
+from flows.recovery import STEPS_FILE, Reading, prepared, stateful_steps, step_ids
 from flows.submissions import build
 from tests.engine.crashing import Fuse
 from tests.flows.crashing import ListSource, World, impatient
@@ -71,7 +71,7 @@ def test_what_keeps_state_is_known() -> None:
 
 
 def prepare(folder: Path, submissions: str = "/in") -> None:
-    with prepared(folder, flow(), submissions):
+    with prepared(folder, flow(), Reading(submissions)):
         pass
 
 

@@ -21,7 +21,7 @@ from dagmanager.dag.model import Record
 from dagmanager.engine.journey import Message
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
-from flows.recovery import prepared
+from flows.recovery import Reading, prepared
 from flows.stop import Stop
 from operators.patience import Patience
 from operators.submission_topic import SubmissionsAt, SubmissionTopic
@@ -66,7 +66,7 @@ def main(servers: str, source: str, target: str, kind: str, recovery: str) -> No
     stopping = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     flow = build(servers, source, target, kind, stopping)
-    with prepared(Path(recovery), flow, source) as config:
+    with prepared(Path(recovery), flow, Reading(source)) as config:
         cli_main(flow, epoch_interval=EPOCH, recovery_config=config)
 
 
