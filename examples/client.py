@@ -115,6 +115,8 @@ class Listener:
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,  # nobody goes on where this one stops
                 "fetch.wait.max.ms": 50,
+                # A topic that is made after this began would be found after five minutes.
+                "topic.metadata.refresh.interval.ms": 2_000,
                 "log_level": 2,
             }
         )
