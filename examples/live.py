@@ -269,6 +269,7 @@ def _start(view: View, kafka: KafkaServer, neo4j: Neo4jServer) -> Flow:
     view.say(
         f"  flow   reads dagmanager.submissions  after {time.monotonic() - began:.1f} s; Ctrl-C ends all of it"
     )
+    view.say("  the first answers take seconds: a database that has just started plans each statement once")
     return flow
 
 

@@ -25,7 +25,7 @@ class View:
 
     def say(self, text: str, style: str = "") -> None:
         """One line, at once, also into a pipe."""
-        self.console.print(escape(text), style=style or None, soft_wrap=True)
+        self.console.print(escape(text.rstrip()), style=style or None, soft_wrap=True)
         self.console.file.flush()
 
     def head(self) -> None:
