@@ -65,8 +65,8 @@ LOST_TRIES: Final = 3
 _TAKEN_KEY: Final = re.compile(r"property `\w+` = '(.*)'", re.DOTALL)
 # Not retryable by its class, but it only says that the server ended a waiting transaction.
 _ENDED: Final = "Neo.ClientError.Transaction.LockClientStopped"
-# What we said, or the values in it, is at fault; not the server, its disk or our rights.
 _NO_DATABASE: Final = "Neo.ClientError.Database.DatabaseNotFound"
+# What we said, or the values in it, is at fault; not the server, its disk or our rights.
 _STATEMENT: Final = "Neo.ClientError.Statement."
 # Two processes that make the schema at once: the other one's constraint is there now, or what looked
 # like a plain index in its place was the beginning of it.
