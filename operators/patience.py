@@ -47,6 +47,8 @@ class Patience:
                 except UnavailableError as away:
                     if self.stopping():
                         raise
+                    if not waiting:
+                        self.tell(self.step, str(away))  # first: from then on a kill is nobody's fault
                     # Once: an outage may last for days of tries, and the reason is in the heartbeat's text, too.
                     logger.log(
                         logging.DEBUG if waiting else logging.WARNING,
@@ -55,9 +57,7 @@ class Patience:
                         away,
                         pause_s,
                     )
-                    if not waiting:
-                        waiting = True
-                        self.tell(self.step, str(away))
+                    waiting = True
                     self.sleep(pause_s)
                     pause_s = min(pause_s * 2, LONGEST_S)
                 else:

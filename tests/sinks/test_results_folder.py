@@ -46,7 +46,7 @@ def test_a_run_on_a_full_disk_waits_and_ends_with_4_when_it_is_stopped(folder: P
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "next try in 0.50 s" in line:
+            if "waiting for a store" in line:
                 break
         process.send_signal(signal.SIGTERM)
         rest = process.stderr.read()
