@@ -95,7 +95,7 @@ def test_the_export_of_somebody_elses_index_is_exact(session: neo4j.Session) -> 
 @pytest.mark.parametrize("statement", ["DROP INDEX queue_binding", "DROP CONSTRAINT kafka_topic"])
 def test_a_missing_index_is_named_with_the_way_out(session: neo4j.Session, statement: str) -> None:
     session.run(neo4j.Query(statement)).consume()
-    with pytest.raises(SettingsError, match=rf"{statement.rsplit(maxsplit=1)[-1]}.*neo4j-init"):
+    with pytest.raises(SettingsError, match=rf"{statement.rsplit(maxsplit=1)[-1]}.*dagmanager init"):
         check(session)
 
 
@@ -111,7 +111,7 @@ def test_a_newer_version_is_refused_and_left_alone(session: neo4j.Session) -> No
 
 def test_an_older_version_is_told_to_be_brought_up(session: neo4j.Session) -> None:
     session.run("MATCH (v:DagManagerSchema) SET v.version = $older", older=VERSION - 1).consume()
-    with pytest.raises(SettingsError, match="neo4j-init"):
+    with pytest.raises(SettingsError, match="dagmanager init"):
         check(session)
     create(session)
     check(session)
