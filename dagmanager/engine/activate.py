@@ -7,14 +7,16 @@ events are brought up to date. It checks that the claim is still ours.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
 from dagmanager.engine.announce import Changed, announce
 from dagmanager.engine.events import Moment, Scope, sentinel_weight_updated
-from dagmanager.engine.lease import must_own
-from dagmanager.engine.ports import Locks, LookupKeys, Transaction
+from dagmanager.engine.lease import locks_of, must_own
+from dagmanager.engine.ports import Graph, Locks, LookupKeys, Transaction
 from dagmanager.engine.references import (
     Shift,
     content_nodes,
@@ -36,27 +38,46 @@ from dagmanager.engine.rows import (
 )
 from dagmanager.engine.versions import activate as activate_sentinel
 
+NOTHING: Final = Locks()
 
-def activate(tx: Transaction, claim_id: str, topic_ids: Mapping[str, str], owner: str) -> bool:
-    """Activate a claim whose topics were all verified; False when there was nothing left to do.
 
-    `topic_ids` maps each topic to the broker's id. Raises `ClaimLostError` when another process took
-    the claim over.
+def activate_in(
+    graph: Graph, claim_id: str, topic_ids: Mapping[str, str], owner: str, expected: Locks = NOTHING
+) -> frozenset[str]:
+    """Activate a claim whose topics were verified; the topics that came to life by this.
+
+    `topic_ids` maps each topic to the broker's id; `expected` saves a look at what must be locked. Raises
+    `ClaimLostError` when another process took the claim over.
     """
-    queues, sentinels = tx.claims(claim_id)
-    lineages = tuple(sorted({LineageKey(row.key.lineage, row.key.namespace) for row in sentinels}))
-    tx.lock(Locks(lineages=lineages))
-    versions = {each: sentinels_of(tx, each) for each in lineages}
-    touched = {row.binding.node_id for row in queues}
-    touched.update(*(unsettled_nodes(tx, rows) for rows in versions.values()))
-    tx.lock(Locks(nodes=tuple(sorted(touched))))
-    queues, sentinels = tx.claims(claim_id)
-    if not queues and not sentinels:
-        return False
-    must_own(claim_id, queues, sentinels, owner)
-    ready = [row for row in queues if row.topic in topic_ids]
-    activate_claimed(tx, ready, sentinels, topic_ids, {}, versions)
-    return True
+    while True:
+        work = partial(activate, claim_id=claim_id, topic_ids=topic_ids, owner=owner, locks=expected)
+        result = graph.transact(work)
+        if not isinstance(result, Locks):
+            return result
+        expected = result
+
+
+def activate(
+    tx: Transaction, claim_id: str, topic_ids: Mapping[str, str], owner: str, locks: Locks
+) -> frozenset[str] | Locks:
+    """Once under these locks. Answers what to lock instead when the claim changes more than they cover: the
+    caller runs the transaction again with those.
+    """
+    tx.lock(locks)
+    claim = tx.claims(claim_id)
+    needed = locks_of(claim)
+    touched = set(needed.nodes).union(*(unsettled_nodes(tx, rows) for rows in claim.versions.values()))
+    if not touched.issubset(locks.nodes) or not set(needed.lineages).issubset(locks.lineages):
+        return Locks(
+            lineages=tuple(sorted({*needed.lineages, *locks.lineages})),
+            nodes=tuple(sorted(touched.union(locks.nodes))),
+        )
+    if not claim.queues and not claim.sentinels:
+        return frozenset()
+    must_own(claim_id, claim, owner)
+    ready = [row for row in claim.queues if row.topic in topic_ids]
+    activate_claimed(tx, ready, claim.sentinels, topic_ids, {}, claim.versions)
+    return frozenset(row.topic for row in ready)
 
 
 def activate_claimed(
@@ -111,7 +132,7 @@ def settle(
     Answers the nodes whose place in an active content changed.
     """
     old = {row.key: row for row in before}
-    counters = {_counter(row) for row in after if row.weight != old[row.key].weight}
+    counters = {weight_counter(row) for row in after if row.weight != old[row.key].weight}
     tx.lock(Locks(counters=tuple(sorted(counters))))
     revisions = dict(tx.counters(counters)) if counters else {}
     rows: list[Row] = []
@@ -121,8 +142,8 @@ def settle(
         if row.state is not SentinelState.PENDING:  # it may have been superseded before its time
             changed = msgspec.structs.replace(row, claim_id="", owner="", lease_until_ms=0, waits=())
         if row.weight != was.weight:
-            revisions[_counter(row)] += 1
-            changed = msgspec.structs.replace(changed, weight_revision=revisions[_counter(row)])
+            revisions[weight_counter(row)] += 1
+            changed = msgspec.structs.replace(changed, weight_revision=revisions[weight_counter(row)])
             rows.append(_weight_event(changed, now_ms))
         rows.append(changed)
     rows.extend(CounterRow(name, revision) for name, revision in sorted(revisions.items()))
@@ -137,7 +158,7 @@ def settle(
     return moved_nodes(tx, before, now)
 
 
-def _counter(row: SentinelRow) -> str:
+def weight_counter(row: SentinelRow) -> str:
     """One counter per id that clients see: versions and worlds share that id, and a client tells the events of one id
     apart by their etag, which names no world."""
     return f"weights:{row.sentinel_id}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from dagmanager.engine.lease import must_own, owners_of
+from dagmanager.engine.lease import locks_of, must_own, owners_of
 from dagmanager.engine.naming import topic_name
 from dagmanager.engine.outcome import ActionCounts, Outcome, count_actions, decode, encode
 from dagmanager.engine.plan import Plan
@@ -15,7 +15,6 @@ from dagmanager.engine.ports import Locks, LookupKeys, Transaction
 from dagmanager.engine.references import content_nodes, set_free
 from dagmanager.engine.rows import (
     GONE,
-    LineageKey,
     OutcomeRow,
     QueueRow,
     QueueState,
@@ -35,18 +34,17 @@ def rename(
     create for us meanwhile is ours. The old rows stay as failed tombstones (their names are never used
     again); the stored outcome is rewritten. Answers all queues that the claim still has to provision.
     """
-    queues, _ = tx.claims(claim_id)
-    tx.lock(Locks(nodes=tuple(sorted({row.binding.node_id for row in queues}))))
-    queues, sentinels = tx.claims(claim_id)
-    must_own(claim_id, queues, sentinels, owner)
+    tx.lock(msgspec.structs.replace(locks_of(tx.claims(claim_id)), lineages=()))
+    claim = tx.claims(claim_id)
+    must_own(claim_id, claim, owner)
     moved: dict[str, str] = {}
-    for row in queues:
+    for row in claim.queues:
         if row.topic not in foreign or row.begun is not begun:
             continue
         node = tx.nodes([row.binding.node_id])[row.binding.node_id]
         number = row.incarnation + 1
         name = topic_name(node.base_name, row.binding.namespace, number, row.binding.safe)
-        while tx.taken_names([fold(name)]):
+        while tx.taken([fold(name)]).topics:
             number += 1
             name = topic_name(node.base_name, row.binding.namespace, number, row.binding.safe)
         moved[row.topic] = name
@@ -56,7 +54,7 @@ def rename(
     stored = tx.known(LookupKeys(outcomes=frozenset({claim_id}))).outcomes.get(claim_id)
     if stored is not None and stored.body:
         tx.put([_renamed(stored, moved)])
-    return tx.claims(claim_id)[0]
+    return tx.claims(claim_id).queues
 
 
 def _renamed(stored: OutcomeRow, moved: Mapping[str, str]) -> OutcomeRow:
@@ -106,18 +104,18 @@ def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: st
     The lineage keeps its version. What the claim created or took up otherwise stays and is free again,
     unless somebody else has taken it up; the next submission makes new incarnations.
     """
-    queues, sentinels = tx.claims(claim_id)
-    lineages = tuple(sorted({LineageKey(row.key.lineage, row.key.namespace) for row in sentinels}))
-    tx.lock(Locks(lineages=lineages))
-    freed = {(row.binding.namespace, row.binding.node_id) for row in queues if not row.binding.safe}
-    for row in sentinels:
+    claim = tx.claims(claim_id)
+    locks = locks_of(claim)
+    tx.lock(Locks(lineages=locks.lineages))
+    freed = {(row.binding.namespace, row.binding.node_id) for row in claim.queues if not row.binding.safe}
+    for row in claim.sentinels:
         freed.update((row.key.namespace, each) for each in content_nodes(tx, [row.content]))
-    tx.lock(Locks(nodes=tuple(sorted({each for _, each in freed}.union(r.binding.node_id for r in queues)))))
-    queues, sentinels = tx.claims(claim_id)
-    must_own(claim_id, queues, sentinels, owner)
+    tx.lock(Locks(nodes=tuple(sorted({each for _, each in freed}.union(locks.nodes)))))
+    claim = tx.claims(claim_id)
+    must_own(claim_id, claim, owner)
     now_ms = tx.now_ms()
-    tx.put([_failed(row) for row in queues if row.topic in refused])
-    for sentinel in sentinels:
+    tx.put([_failed(row) for row in claim.queues if row.topic in refused])
+    for sentinel in claim.sentinels:
         tx.put([_released(sentinel)])
         # Who held a version that will never be in force holds nothing.
         tx.delete(tx.holders_of(sentinel.key))
@@ -136,8 +134,8 @@ def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: st
 
 def give_up(tx: Transaction, claim_id: str, owner: str) -> Rejection | None:
     """Refuse what is left of a claim whose joined queue failed while nobody was there to decide again."""
-    _, sentinels = tx.claims(claim_id)
-    joined = tx.queues_by_topic({topic for row in sentinels for topic in row.waits})
+    pending = tx.claims(claim_id).sentinels
+    joined = tx.queues_by_topic({topic for row in pending for topic in row.waits})
     gone = {
         topic: f"the queue it joined is {row.state.value}"
         for topic, row in joined.items()
@@ -168,14 +166,14 @@ def begin(
     tx.lock(Locks(nodes=tuple(sorted(locked))))
     ours: dict[str, tuple[QueueRow, ...]] = {}
     for each in claims:
-        queues, sentinels = tx.claims(each)
-        if owners_of(queues, sentinels) <= {owner}:
+        claim = tx.claims(each)
+        if owners_of(claim) <= {owner}:
             begun = [
                 msgspec.structs.replace(row, begun=True)
-                for row in queues
+                for row in claim.queues
                 if row.topic in checked and row.binding.node_id in locked
             ]
             tx.put(begun)
             by_topic = {row.topic: row for row in begun}
-            ours[each] = tuple(by_topic.get(row.topic, row) for row in queues)
+            ours[each] = tuple(by_topic.get(row.topic, row) for row in claim.queues)
     return ours

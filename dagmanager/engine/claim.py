@@ -12,7 +12,7 @@ from functools import partial
 import msgspec
 
 from dagmanager.dag.model import Submission
-from dagmanager.engine.activate import activate_claimed, sentinels_of
+from dagmanager.engine.activate import NOTHING, activate_claimed
 from dagmanager.engine.amend import mended
 from dagmanager.engine.claim_rows import ClaimOptions, Decision, NodeWrites, node_writes
 from dagmanager.engine.claim_versions import Versioned, VersionStep, content_row, version_rows
@@ -51,6 +51,7 @@ class Claimed(msgspec.Struct, frozen=True):
     """What the transaction decided. `provision` are our queues to create, `await_` rivals' to wait for.
 
     `activated`: nothing had to be provisioned, all is done. `replayed`: the answer was stored before.
+    `locks`: what activation will have to lock, as far as is known here.
     """
 
     outcome: Outcome
@@ -58,6 +59,7 @@ class Claimed(msgspec.Struct, frozen=True):
     await_: tuple[str, ...] = ()
     activated: bool = False
     replayed: bool = False
+    locks: Locks = NOTHING
 
 
 def claim_id(submission: Submission) -> str:
@@ -178,7 +180,9 @@ def claim(
     more = wanted - touched
     if more:
         return touched | more
-    return _record(tx, Decision(submission, known, plan, claim_id(submission), options), change)
+    claimed = _record(tx, Decision(submission, known, plan, claim_id(submission), options), change)
+    lineages = () if context.safe_mode else (lineage_of(submission),)
+    return msgspec.structs.replace(claimed, locks=Locks(lineages=lineages, nodes=tuple(sorted(touched))))
 
 
 def _standing(
@@ -265,7 +269,8 @@ def _record(tx: Transaction, decision: Decision, change: VersionChange | None) -
         outcome = mended(stored, outcome, plan, _failed_untold(stored, known))
     tx.put(_outcome_rows(decision, change, outcome))
     if stored is not None:
-        tx.put([msgspec.structs.replace(row, waits=writes.await_) for row in tx.claims(each)[1]])
+        pending = tx.claims(each).sentinels
+        tx.put([msgspec.structs.replace(row, waits=writes.await_) for row in pending])
     if not writes.provision:
         _activate(tx, decision, versioned)
     if writes.raises_epoch:
@@ -287,7 +292,8 @@ def _activate(tx: Transaction, decision: Decision, versioned: Versioned) -> None
     """At once, since nothing has to be provisioned. Only a claim of before may have more than was just put."""
     each, moved = decision.claim_id, versioned.moved
     if each in decision.known.outcomes:
-        activate_claimed(tx, *tx.claims(each), {}, moved)
+        claim = tx.claims(each)
+        activate_claimed(tx, claim.queues, claim.sentinels, {}, moved, claim.versions)
         return
     pending = [row for row in versioned.sentinels if row.claim_id == each]
     activate_claimed(tx, (), pending, {}, moved, {lineage_of(decision.submission): versioned.sentinels})
@@ -317,10 +323,9 @@ def _outcome_rows(decision: Decision, change: VersionChange | None, outcome: Out
 
 def _replayed_nodes(tx: Transaction, submission: Submission) -> frozenset[str]:
     """The nodes that finishing what a replay left behind writes to."""
-    queues, sentinels = tx.claims(claim_id(submission))
-    lineages = {LineageKey(row.key.lineage, row.key.namespace) for row in sentinels}
-    unsettled = frozenset().union(*(unsettled_nodes(tx, sentinels_of(tx, each)) for each in lineages))
-    return unsettled.union(row.binding.node_id for row in queues)
+    claim = tx.claims(claim_id(submission))
+    unsettled = frozenset().union(*(unsettled_nodes(tx, rows) for rows in claim.versions.values()))
+    return unsettled.union(row.binding.node_id for row in claim.queues)
 
 
 def _replay(
@@ -333,10 +338,8 @@ def _replay(
     gone = [topic for topic in stored.topics if _is_gone(known.outcome_queues.get(topic))]
     if gone:
         return expired(gone[0])
-    queues, sentinels = tx.claims(claim_id(submission))
-    mine, ours = take_locked(
-        tx, queues, sentinels, options.owner, options.policy.lease_ms, only_overdue=False
-    )
+    claim = tx.claims(claim_id(submission))
+    mine, ours = take_locked(tx, claim, options.owner, options.policy.lease_ms, only_overdue=False)
     rivals = {
         topic for topic in stored.topics if known.outcome_queues[topic].state is QueueState.PROVISIONING
     }

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from dagmanager.dag.model import Node, Submission
 from dagmanager.engine.inherit import inherited_ttls
-from dagmanager.engine.naming import choose_base_names, topic_name
+from dagmanager.engine.naming import choose_base_names, choose_topics
 from dagmanager.engine.plan import Action, BufferNode, CreateNode, IsolateNode, Plan, Reason, SchemaEffect
 from dagmanager.engine.policy import Policy
-from dagmanager.engine.ports import Known, Locks, Transaction
+from dagmanager.engine.ports import Known, Locks, Taken, Transaction
 from dagmanager.engine.rows import Binding, NodeRow, QueueRow, QueueState, Row, SchemaSeen, fold
 
 
@@ -50,11 +50,11 @@ def node_writes(tx: Transaction, decision: Decision) -> NodeWrites:
     if plan.plain:
         topics = {a.binding: a.topic for a in plan.actions}
         return NodeWrites((), topics, (), (), (), raises_epoch=False)
-    nodes = _node_rows(tx, decision)
     new = [a for a in plan.actions if _needs_queue(a)]
     mine = [known.queues[a.binding] for a in plan.actions if _is_ours_already(a)]
-    names = _topic_names(tx, new, nodes)
-    queues = {a.binding: _queue_row(a, names[a.binding], nodes[a.node.node_id], decision) for a in new}
+    names = _names(tx, decision, new)
+    nodes = _node_rows(decision, names.base_names)
+    queues = {a.binding: _queue_row(a, names.topics[a.binding], nodes[a.node.node_id], decision) for a in new}
     queues |= _inheriting(tx, decision, queues)
     changed = [row for node_id, row in nodes.items() if known.nodes.get(node_id) != row]
     joined = (a.topic for a in plan.actions if _waits_for_rival(a, known))
@@ -102,10 +102,36 @@ def _changes_answers(action: Action, known: Known) -> bool:
             return False
 
 
-def _node_rows(tx: Transaction, decision: Decision) -> dict[str, NodeRow]:
+class _Names(msgspec.Struct, frozen=True):
+    base_names: Mapping[str, str]
+    topics: Mapping[Binding, tuple[str, int]]
+
+
+def _names(tx: Transaction, decision: Decision, new: Sequence[Action]) -> _Names:
+    """Base names of unknown nodes and topics of `new` queues, chosen until the graph says that all are free.
+
+    What it says is taken is never tried again.
+    """
+    known = decision.known
+    unknown = [a.node for a in decision.plan.actions if a.node.node_id not in known.nodes]
+    taken = Taken()
+    while unknown or new:
+        names = choose_base_names(unknown, decision.submission.hashed.dag.version, taken.base_names)
+        bases = {node_id: row.base_name for node_id, row in known.nodes.items()} | names
+        topics = choose_topics(
+            {a.binding: (bases[a.node.node_id], _incarnation(a)) for a in new}, taken.topics
+        )
+        folded = sorted(fold(topic) for topic, _ in topics.values())
+        found = tx.taken(folded, sorted(map(fold, names.values())))
+        if not found.topics and not found.base_names:
+            tx.lock(Locks(names=tuple(folded)))
+            return _Names(names, topics)
+        taken = Taken(taken.topics | found.topics, taken.base_names | found.base_names)
+    return _Names({}, {})
+
+
+def _node_rows(decision: Decision, names: Mapping[str, str]) -> dict[str, NodeRow]:
     submission, known, plan = decision.submission, decision.known, decision.plan
-    unknown = [a.node for a in plan.actions if a.node.node_id not in known.nodes]
-    names = _base_names(tx, unknown, submission.hashed.dag.version) if unknown else {}
     at_ms = min(submission.at_ms, known.now_ms)
     rows: dict[str, NodeRow] = {}
     for action in plan.actions:
@@ -167,18 +193,6 @@ def _current(row: NodeRow, schema_hash: str, at_ms: int) -> NodeRow:
     )
 
 
-def _base_names(tx: Transaction, nodes: list[Node], version: str) -> dict[str, str]:
-    """Choose until the graph says that none is taken; what it says is taken is never tried again."""
-    taken: set[str] = set()
-    while True:
-        chosen = choose_base_names(nodes, version, frozenset(taken))
-        folded = sorted(fold(name) for name in chosen.values())
-        found = tx.base_names_taken(folded)
-        if not found:
-            return chosen
-        taken.update(found)
-
-
 def _needs_queue(action: Action) -> bool:
     match action:
         case CreateNode(topic="") | IsolateNode(topic=""):
@@ -219,25 +233,6 @@ def _queue_row(action: Action, name: tuple[str, int], node: NodeRow, decision: D
         world_id=context.world_id,
         execution_domain=context.execution_domain,
     )
-
-
-def _topic_names(
-    tx: Transaction, wanted: Iterable[Action], nodes: Mapping[str, NodeRow]
-) -> dict[Binding, tuple[str, int]]:
-    """A topic that nobody has or ever had, per binding: the incarnation grows until it is free."""
-    waiting = {a.binding: (nodes[a.node.node_id].base_name, _incarnation(a)) for a in wanted}
-    free: dict[Binding, tuple[str, int]] = {}
-    while waiting:
-        tried = {b: (topic_name(base, b.namespace, n, b.safe), n) for b, (base, n) in waiting.items()}
-        taken = set(tx.taken_names(sorted(fold(topic) for topic, _ in tried.values())))
-        taken.update(fold(topic) for topic, _ in free.values())
-        for binding, found in sorted(tried.items()):
-            if fold(found[0]) not in taken:
-                free[binding] = found
-                taken.add(fold(found[0]))
-        waiting = {b: (base, n + 1) for b, (base, n) in waiting.items() if b not in free}
-    tx.lock(Locks(names=tuple(sorted(fold(topic) for topic, _ in free.values()))))
-    return free
 
 
 def _incarnation(action: Action) -> int:

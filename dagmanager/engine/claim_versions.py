@@ -8,12 +8,12 @@ import msgspec
 from msgspec.structs import replace
 
 from dagmanager.dag.model import Submission
-from dagmanager.engine.activate import settle
+from dagmanager.engine.activate import settle, weight_counter
 from dagmanager.engine.claim_rows import Decision
 from dagmanager.engine.held import held_before
-from dagmanager.engine.moves import count_move
+from dagmanager.engine.moves import count_move, counter_of
 from dagmanager.engine.policy import Policy
-from dagmanager.engine.ports import Transaction
+from dagmanager.engine.ports import Locks, Transaction
 from dagmanager.engine.references import Shift
 from dagmanager.engine.rows import (
     ContentRow,
@@ -79,6 +79,10 @@ def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> Vers
     if isinstance(change, AddHolder):
         rows = _seen(change, rows, options.policy, now_ms)
     if holder is not None:
+        # In one go with what `settle` may count.
+        tx.lock(
+            Locks(counters=tuple(sorted({counter_of(key), *map(weight_counter, (*before.values(), *rows))})))
+        )
         count_move(tx, key)
     tx.put(
         [

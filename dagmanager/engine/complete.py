@@ -10,21 +10,30 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
 from dagmanager.dag.model import Submission
-from dagmanager.engine.activate import activate
+from dagmanager.engine.activate import NOTHING, activate_in
 from dagmanager.engine.amend import begin, give_up, refuse, rename
 from dagmanager.engine.claim import Claimed, claim_id, claim_in
 from dagmanager.engine.claim_rows import ClaimOptions
 from dagmanager.engine.journey import Answer
 from dagmanager.engine.lease import renew, take
 from dagmanager.engine.outcome import Outcome, decode
-from dagmanager.engine.ports import AdminEntry, AdminLog, Graph, LookupKeys, Topics, Transaction
+from dagmanager.engine.ports import AdminEntry, AdminLog, Graph, Locks, LookupKeys, Topics, Transaction
 from dagmanager.engine.provision import Provisioned, foreign_before, provision
 from dagmanager.engine.rows import GONE, QueueRow, QueueState
 from dagmanager.errors import ClaimLostError, Rejection
 
 WAIT_S = 0.020
 Rows = tuple[QueueRow, ...]
+
+
+class Open(msgspec.Struct, frozen=True):
+    """What a claim still has to provision, and what its activation will lock, as far as is known."""
+
+    queues: Rows
+    locks: Locks = NOTHING
 
 
 @dataclass(frozen=True)
@@ -39,21 +48,23 @@ class Completion:
 
     def finish(self, items: Sequence[tuple[Submission, Claimed | Answer]]) -> list[Answer]:
         """Bring every claim to its end; the answers in the order given."""
-        lost = self.bring_up(
+        done = self.bring_up(
             {
-                claim_id(submission): one.provision
+                claim_id(submission): Open(one.provision, one.locks)
                 for submission, one in items
                 if isinstance(one, Claimed) and one.provision
             }
         )
-        return [self._answer(each, one, lost=claim_id(each) in lost) for each, one in items]
+        return [self._answer(each, one, done.get(claim_id(each))) for each, one in items]
 
-    def bring_up(self, claims: Mapping[str, Rows]) -> frozenset[str]:
+    def bring_up(self, claims: Mapping[str, Open]) -> Mapping[str, frozenset[str]]:
         """Provision all topics of these claims in one request, log them, activate claim by claim.
 
-        Answers the claims that somebody else took over meanwhile: whoever did finishes them.
+        Answers what of each claim came to life by this. A claim that is not among them was refused, or somebody
+        else took it over meanwhile: whoever did finishes it.
         """
-        open_ = dict(claims)
+        open_ = {each: claim.queues for each, claim in claims.items()}
+        locks = {each: claim.locks for each, claim in claims.items()}
         while open_:
             foreign = frozenset(foreign_before(self.topics, _all(open_)))
             if foreign:
@@ -70,9 +81,8 @@ class Completion:
             if report.foreign:
                 self._rename(open_, frozenset(report.foreign), begun=True)
                 continue
-            open_ = self._activate(open_, report)
-            break
-        return frozenset(claims).difference(open_)
+            return self._activate(open_, report, locks)
+        return {}
 
     def finish_overdue(self, limit: int = 100) -> int:
         """Take over claims whose lease is over and finish them; how many (the 5 s poll)."""
@@ -120,24 +130,22 @@ class Completion:
                 work = partial(refuse, claim_id=each, refused=refused, owner=self.options.owner)
                 try:
                     self.graph.transact(work)
-                    self._activate({each: rows}, report)
+                    self._activate({each: rows}, report, {})
                 except ClaimLostError:
                     pass
                 del open_[each]
 
-    def _activate(self, open_: Mapping[str, Rows], report: Provisioned) -> dict[str, Rows]:
-        """Answers the claims that were ours to the end."""
+    def _activate(
+        self, open_: Mapping[str, Rows], report: Provisioned, locks: Mapping[str, Locks]
+    ) -> dict[str, frozenset[str]]:
+        """Answers what came to life of the claims that were ours to the end."""
         self._log(open_, report)
         ids = {topic: info.topic_id for topic, info in report.ready.items()}
-        ours: dict[str, Rows] = {}
-        for each, rows in open_.items():
-            work = partial(activate, claim_id=each, topic_ids=ids, owner=self.options.owner)
-            try:
-                self.graph.transact(work)
-            except ClaimLostError:
-                continue
-            ours[each] = rows
-        return ours
+        done: dict[str, frozenset[str]] = {}
+        for each in open_:
+            with suppress(ClaimLostError):
+                done[each] = activate_in(self.graph, each, ids, self.options.owner, locks.get(each, NOTHING))
+        return done
 
     def _log(self, open_: Mapping[str, Rows], report: Provisioned) -> None:
         """Every creation is in the admin log before it counts (R3)."""
@@ -160,16 +168,19 @@ class Completion:
             ]
         )
 
-    def _answer(self, submission: Submission, one: Claimed | Answer, *, lost: bool) -> Answer:
-        """What is told once every queue named is there.
+    def _answer(self, submission: Submission, one: Claimed | Answer, done: frozenset[str] | None) -> Answer:
+        """What is told once every queue named is there; `done` is what came to life of its claim.
 
-        Of a claim that was `lost` the new owner may still change the names: read again after the wait.
+        Of a claim that was lost the new owner may still change the names: read again after the wait.
         """
         if isinstance(one, Answer):
             return one
         replayed = one.replayed
         while True:
-            result = self._stored(submission, one) if one.provision else one.outcome
+            lost = bool(one.provision) and done is None
+            decided = frozenset(row.topic for row in one.provision)
+            # All that was decided came to life under its name, by our hands: nothing was decided again meanwhile.
+            result = one.outcome if decided == (done or frozenset()) else self._stored(submission, one)
             if isinstance(result, Rejection):
                 return Answer(submission, result, replayed)
             up = self._await(result.topics if lost else one.await_)
@@ -184,13 +195,12 @@ class Completion:
             if isinstance(again, Rejection):
                 return Answer(submission, again, replayed)
             one, each = again, claim_id(submission)
-            lost = bool(one.provision) and each in self.bring_up({each: one.provision})
+            done = self.bring_up({each: Open(one.provision, one.locks)}).get(each)
 
     def _put_in_force(self, each: str) -> None:
         """The version that waited for queues which others were provisioning."""
-        work = partial(activate, claim_id=each, topic_ids={}, owner=self.options.owner)
         with suppress(ClaimLostError):  # whoever took it over puts it in force
-            self.graph.transact(work)
+            activate_in(self.graph, each, {}, self.options.owner)
 
     def _stored(self, submission: Submission, one: Claimed) -> Outcome | Rejection:
         """The outcome as it stands now: names may have been chosen again."""
@@ -225,7 +235,7 @@ class Completion:
         )
         if not queues and not sentinels:
             return 0
-        self.bring_up({each: queues})
+        self.bring_up({each: Open(queues)})
         self._give_up(each)
         return 1
 

@@ -8,7 +8,7 @@ rules. Uniqueness is always on the folded name (`rows.fold`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import count
 from typing import Final
@@ -17,7 +17,7 @@ import orjson
 from blake3 import blake3
 
 from dagmanager.dag.model import ComputeContext, Node
-from dagmanager.engine.rows import fold
+from dagmanager.engine.rows import Binding, fold
 
 MAX_TOPIC: Final = 249
 """Kafka's limit on a topic name."""
@@ -71,6 +71,25 @@ def choose_base_names(
             if folded not in used and folded not in taken:
                 used.add(folded)
                 chosen[node.node_id] = name
+                break
+    return chosen
+
+
+def choose_topics(
+    wanted: Mapping[Binding, tuple[str, int]], taken: AbstractSet[str]
+) -> dict[Binding, tuple[str, int]]:
+    """A topic and its incarnation per binding, unique (folded) among themselves and against `taken` (folded).
+
+    `wanted` is each binding's base name and the first incarnation to try; it grows until the name is free.
+    """
+    used = set(taken)
+    chosen: dict[Binding, tuple[str, int]] = {}
+    for binding, (base, first) in sorted(wanted.items()):
+        for number in count(first):
+            name = topic_name(base, binding.namespace, number, binding.safe)
+            if fold(name) not in used:
+                used.add(fold(name))
+                chosen[binding] = name, number
                 break
     return chosen
 

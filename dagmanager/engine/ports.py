@@ -152,6 +152,22 @@ class Place(msgspec.Struct, frozen=True):
     queues: tuple[QueueRow, ...]
 
 
+class Taken(msgspec.Struct, frozen=True):
+    """Folded names that are not free."""
+
+    topics: frozenset[str] = frozenset()
+    base_names: frozenset[str] = frozenset()
+
+
+class OpenClaim(msgspec.Struct, frozen=True):
+    """What of a claim is not active yet: provisioning `queues` by topic, pending `sentinels` by key, and beside
+    them all `versions` of their lineages."""
+
+    queues: tuple[QueueRow, ...] = ()
+    sentinels: tuple[SentinelRow, ...] = ()
+    versions: Mapping[LineageKey, tuple[SentinelRow, ...]] = {}
+
+
 class Transaction(GraphReader, Protocol):
     """One atomic piece of work: sees its own writes; all of it is kept, or nothing."""
 
@@ -172,12 +188,9 @@ class Transaction(GraphReader, Protocol):
         """Contents by digest."""
         ...
 
-    def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
-        """Which of these folded names any queue row has or ever had (tombstones included)."""
-        ...
-
-    def base_names_taken(self, folded: Iterable[str]) -> frozenset[str]:
-        """Which of these folded base names belong to a node."""
+    def taken(self, topics: Iterable[str], base_names: Iterable[str] = ()) -> Taken:
+        """Which of these folded topic names any queue row has or ever had (tombstones included), and which of
+        these folded base names belong to a node."""
         ...
 
     def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
@@ -216,8 +229,8 @@ class Transaction(GraphReader, Protocol):
         """Queue rows by topic."""
         ...
 
-    def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
-        """Provisioning queues and pending sentinels with this claim id."""
+    def claims(self, claim_id: str) -> OpenClaim:
+        """What is provisioning and pending under this claim id."""
         ...
 
     def holders_of(self, sentinel: SentinelKey) -> tuple[HolderRow, ...]:

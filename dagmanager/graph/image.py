@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any, TypeVar, cast
 
-from dagmanager.engine.ports import Known, LookupKeys, Place, Pulse, TaggedQueue
+from dagmanager.engine.ports import Known, LookupKeys, OpenClaim, Place, Pulse, TaggedQueue, Taken
 from dagmanager.engine.rows import (
     Binding,
     ContentRow,
@@ -170,13 +170,12 @@ class Image:
         """Contents by digest."""
         return self._picked(ContentRow, digests)
 
-    def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
-        """Folded names that a queue row has."""
-        return frozenset(name for name in folded if name in self._indexes.topics)
-
-    def base_names_taken(self, folded: Iterable[str]) -> frozenset[str]:
-        """Folded base names that a node has."""
-        return frozenset(name for name in folded if name in self._indexes.base_names)
+    def taken(self, topics: Iterable[str], base_names: Iterable[str]) -> Taken:
+        """Folded names that a queue row has, and those that a node has."""
+        return Taken(
+            frozenset(name for name in topics if name in self._indexes.topics),
+            frozenset(name for name in base_names if name in self._indexes.base_names),
+        )
 
     def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
         """Nodes in a referencing content of this namespace, or a direct dependency of one there."""
@@ -226,12 +225,15 @@ class Image:
         """Queue rows by topic."""
         return self._picked(QueueRow, topics)
 
-    def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
+    def claims(self, claim_id: str) -> OpenClaim:
         """What is provisioning and pending under this claim, by topic and by key."""
         queues, sentinels = self.table(QueueRow), self.table(SentinelRow)
-        return (
+        pending = sorted(self._indexes.claimed_sentinels.of(claim_id))
+        lineages = {LineageKey(key.lineage, key.namespace) for key in pending}
+        return OpenClaim(
             tuple(queues[topic] for topic in sorted(self._indexes.claimed_queues.of(claim_id))),
-            tuple(sentinels[key] for key in sorted(self._indexes.claimed_sentinels.of(claim_id))),
+            tuple(sentinels[key] for key in pending),
+            {each: self._sentinels(each) for each in sorted(lineages)},
         )
 
     def holders_of(self, sentinel: RowKey) -> tuple[HolderRow, ...]:

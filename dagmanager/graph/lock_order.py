@@ -34,18 +34,20 @@ class LockOrder:
         self._held: set[tuple[int, Any]] = set()
         self._last: tuple[int, Any] | None = None
 
-    def lock(self, locks: Locks) -> None:
-        """Note these locks. `AssertionError` when one comes before what is held already.
+    def lock(self, locks: Locks) -> Locks:
+        """Note these locks; those that were not held. `AssertionError` when one comes before what is held already.
 
         A lock that is held already is no new one, whenever it is asked for again.
         """
+        new: dict[str, Any] = {}
         for place, kind in enumerate(KINDS):
             wanted = getattr(locks, kind)
             keys = ((True,) if wanted else ()) if isinstance(wanted, bool) else wanted
             if any(earlier > later for earlier, later in pairwise(keys)):
                 _refuse(f"{kind} are locked sorted, not as {keys}")
-            for key in keys:
-                self._take(place, key)
+            taken = tuple(key for key in keys if self._take(place, key))
+            new[kind] = bool(taken) if isinstance(wanted, bool) else taken
+        return Locks(**new)
 
     def lock_epoch(self) -> None:
         """The same for the epoch, which whoever raises it locks."""
@@ -69,14 +71,15 @@ class LockOrder:
             if (place, each) not in self._held:
                 _refuse(f"a decision reads what references {each!r} without its lock")
 
-    def _take(self, place: int, key: Any) -> None:
+    def _take(self, place: int, key: Any) -> bool:
         if (place, key) in self._held:
-            return
+            return False
         if self._last is not None and (place, key) < self._last:
             last_place, last_key = self._last
             _refuse(f"{KINDS[place]} {key!r} is locked after {KINDS[last_place]} {last_key!r}")
         self._held.add((place, key))
         self._last = (place, key)
+        return True
 
 
 def lock_of(row: Row) -> tuple[tuple[str, Any], ...] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dagmanager.engine.ports import Known, LookupKeys, Place, TagAsk, TaggedQueue
+from dagmanager.engine.ports import Known, LookupKeys, OpenClaim, Place, TagAsk, TaggedQueue
 from dagmanager.engine.rows import Binding, LineageKey, NodeRow, OutboxRow, QueueRow, SentinelRow
 from dagmanager.graph import neo4j_reads as reads
 from dagmanager.graph.neo4j_keys import binding_key, clipped, holder_key, lineage_key, tag_key
@@ -27,17 +27,11 @@ def known(run: Run, keys: LookupKeys) -> Known:
             "safe": [True] if any(each.safe for each in bindings) else [],  # counted only then
         },
     )[0]
-    sentinels: dict[LineageKey, list[SentinelRow]] = {}
-    for row in decoded(found["sentinels"]):
-        sentinels.setdefault(LineageKey(row.key.lineage, row.key.namespace), []).append(row)
     return Known(
         nodes={row.key: row for row in decoded(found["nodes"])},
         queues=current(decoded(found["queues"])),
         lineages={row.key: row for row in decoded(found["lineages"])},
-        sentinels={
-            key: tuple(sorted(rows, key=lambda row: (row.key.version, row.key.revision)))
-            for key, rows in sentinels.items()
-        },
+        sentinels=_by_lineage(decoded(found["sentinels"])),
         holders={row.key: row for row in decoded(found["holders"])},
         outcomes={row.key: row for row in decoded(found["outcomes"])},
         outcome_queues={row.key: row for row in decoded(found["outcome_queues"])},
@@ -45,6 +39,28 @@ def known(run: Run, keys: LookupKeys) -> Known:
         safe_topics=found["safe_topics"],
         now_ms=found["now"],
     )
+
+
+def _by_lineage(sentinels: Iterable[SentinelRow]) -> dict[LineageKey, tuple[SentinelRow, ...]]:
+    found: dict[LineageKey, list[SentinelRow]] = {}
+    for row in sentinels:
+        found.setdefault(LineageKey(row.key.lineage, row.key.namespace), []).append(row)
+    return {
+        key: tuple(sorted(rows, key=lambda row: (row.key.version, row.key.revision)))
+        for key, rows in found.items()
+    }
+
+
+def open_claim(run: Run, claim_id: str) -> tuple[OpenClaim, int]:
+    """What is provisioning and pending under this claim, and the server's clock."""
+    found = run(reads.CLAIMS, {"claim": clipped(claim_id)})[0]
+    queues: list[QueueRow] = decoded(found["queues"])
+    sentinels: list[SentinelRow] = decoded(found["sentinels"])
+    return OpenClaim(
+        tuple(sorted(queues, key=lambda row: row.topic)),
+        tuple(sorted(sentinels, key=lambda row: row.key)),
+        _by_lineage(decoded(found["versions"])),
+    ), found["now"]
 
 
 def tagged(run: Run, asked: Sequence[TagAsk]) -> tuple[tuple[TaggedQueue, ...], ...]:

@@ -67,12 +67,10 @@ CONTENTS: Final[LiteralString] = (
     "UNWIND $p.digests AS k MATCH (c:DagContent {digest: k}) RETURN collect(c.row) AS rows"
 )
 
-TAKEN_NAMES: Final[LiteralString] = """
-UNWIND $p.folded AS k MATCH (q:Queue {topic_folded: k}) RETURN collect(k) AS names
-"""
-
-BASE_NAMES_TAKEN: Final[LiteralString] = """
-UNWIND $p.folded AS k MATCH (n:ComputeNode {base_folded: k}) RETURN collect(k) AS names
+TAKEN: Final[LiteralString] = """
+RETURN
+  COLLECT { UNWIND $p.topics AS k MATCH (q:Queue {topic_folded: k}) RETURN k } AS topics,
+  COLLECT { UNWIND $p.base_names AS k MATCH (n:ComputeNode {base_folded: k}) RETURN k } AS base_names
 """
 
 REFERENCED: Final[LiteralString] = """
@@ -136,6 +134,11 @@ CLAIMS: Final[LiteralString] = """
 RETURN
   COLLECT { MATCH (q:Queue {open_claim: $p.claim}) RETURN q.row } AS queues,
   COLLECT { MATCH (s:VersionSentinel {open_claim: $p.claim}) RETURN s.row } AS sentinels,
+  COLLECT {
+    MATCH (s:VersionSentinel {open_claim: $p.claim})
+    WITH DISTINCT s.lineage_key AS lineage
+    MATCH (v:VersionSentinel {lineage_key: lineage}) RETURN v.row
+  } AS versions,
   datetime.realtime().epochMillis AS now
 """
 
@@ -154,8 +157,7 @@ EVERYDAY: Final[tuple[LiteralString, ...]] = (
     CLAIMS,
     QUEUES_BY_TOPIC,
     PLACES,
-    TAKEN_NAMES,
-    BASE_NAMES_TAKEN,
+    TAKEN,
     CONTENT_REFERENCED,
     REFERENCED,
     TAGGED,

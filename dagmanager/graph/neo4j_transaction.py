@@ -11,7 +11,7 @@ from typing import Any, Final, LiteralString
 
 import msgspec
 
-from dagmanager.engine.ports import Known, Locks, LookupKeys, Place, TagAsk, TaggedQueue
+from dagmanager.engine.ports import Known, Locks, LookupKeys, OpenClaim, Place, TagAsk, TaggedQueue, Taken
 from dagmanager.engine.recent import Recent
 from dagmanager.engine.rows import (
     ContentRow,
@@ -22,7 +22,6 @@ from dagmanager.engine.rows import (
     QueueRow,
     Row,
     SentinelKey,
-    SentinelRow,
     TagSetKey,
     TagSetRow,
 )
@@ -30,7 +29,7 @@ from dagmanager.errors import ConstraintError
 from dagmanager.graph import neo4j_reads as reads
 from dagmanager.graph import neo4j_writes as writes
 from dagmanager.graph.lock_order import LockOrder
-from dagmanager.graph.neo4j_answers import known, places, tagged, waiting_events
+from dagmanager.graph.neo4j_answers import known, open_claim, places, tagged, waiting_events
 from dagmanager.graph.neo4j_keys import (
     clipped,
     lineage_key,
@@ -106,7 +105,7 @@ class Neo4jTransaction:
     def lock(self, locks: Locks) -> None:
         """Wait for these; names need none, since their constraints decide."""
         self._must_be_open()
-        self._order.lock(locks)
+        locks = self._order.lock(locks)
         wanted: dict[str, list[Any]] = {
             "lock_lineages": [lineage_key(each) for each in locks.lineages],
             "lock_nodes": [clipped(each) for each in locks.nodes],
@@ -148,13 +147,11 @@ class Neo4jTransaction:
                 found[row.digest] = row
         return found | {digest: row for digest, row in own.items() if row is not None}
 
-    def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
-        """Folded topic names that are or were in use."""
-        return frozenset(self._run(reads.TAKEN_NAMES, {"folded": sorted(folded)})[0]["names"])
-
-    def base_names_taken(self, folded: Iterable[str]) -> frozenset[str]:
-        """Folded base names that belong to a node."""
-        return frozenset(self._run(reads.BASE_NAMES_TAKEN, {"folded": sorted(folded)})[0]["names"])
+    def taken(self, topics: Iterable[str], base_names: Iterable[str] = ()) -> Taken:
+        """Folded names that are, or were, in use."""
+        asked = {"topics": sorted(topics), "base_names": sorted(base_names)}
+        found = self._run(reads.TAKEN, asked)[0]
+        return Taken(frozenset(found["topics"]), frozenset(found["base_names"]))
 
     def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
         """Nodes in, or a dependency in, a referencing content."""
@@ -197,16 +194,11 @@ class Neo4jTransaction:
         found = self._run(reads.QUEUES_BY_TOPIC, {"topics": wanted})
         return {row.topic: row for row in decoded(found[0]["rows"])}
 
-    def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
+    def claims(self, claim_id: str) -> OpenClaim:
         """What is provisioning and pending under this claim."""
-        found = self._run(reads.CLAIMS, {"claim": clipped(claim_id)})[0]
-        self._now_ms = self._now_ms or found["now"]
-        queues: list[QueueRow] = decoded(found["queues"])
-        sentinels: list[SentinelRow] = decoded(found["sentinels"])
-        return (
-            tuple(sorted(queues, key=lambda row: row.topic)),
-            tuple(sorted(sentinels, key=lambda row: row.key)),
-        )
+        found, now_ms = open_claim(self._run, claim_id)
+        self._now_ms = self._now_ms or now_ms
+        return found
 
     def holders_of(self, sentinel: SentinelKey) -> tuple[HolderRow, ...]:
         """Who holds this sentinel, by key."""

@@ -28,7 +28,6 @@ from dagmanager.graph.neo4j_reads import CLAIMS, KNOWN, TAG_QUERIES, WAITING_EVE
 
 Run = Callable[[LiteralString, Properties], list[Any]]
 CHUNK: Final = 2_000
-_ORDER: Final[dict[type[Any], int]] = {NodeRow: 0, QueueRow: 1}
 
 # A write to a node locks it until the transaction ends, whatever is written. Removing a property that
 # is not there would not. What rivals decide under is locked on the very node that they write.
@@ -89,22 +88,38 @@ WITH c SET c.value = coalesce(c.value, 0) + 1
 RETURN c.value AS value
 """
 
-# What a node links to is nearly always written once: then in one statement with it, else told to whoever asks.
-_PUT_NODES: Final[LiteralString] = """
-UNWIND $p.put_nodes AS r
-MERGE (n:ComputeNode {node_id: r.key})
-WITH n, r, n.links AS links, n.tag_links AS tag_links
-SET n += r.p
-FOREACH (_ IN CASE WHEN links IS NULL THEN [true] ELSE [] END |
-  FOREACH (id IN r.dependencies | MERGE (d:ComputeNode {node_id: id}) CREATE (n)-[:DEPENDS_ON]->(d))
-  FOREACH (key IN r.asks | CREATE (n)-[:ASKS]->(:QueryOf {key: key}))
-  FOREACH (a IN r.artifacts | MERGE (x:Artifact {key: a.key}) SET x += a.p CREATE (x)-[:USED_BY]->(n)))
-FOREACH (_ IN CASE WHEN tag_links IS NULL THEN [true] ELSE [] END |
-  FOREACH (key IN r.tagged | CREATE (n)-[:TAGGED]->(:TagOf {key: key})))
-WITH r, links IS NOT NULL AND links <> coalesce(r.p.links, '') AS relink,
-     tag_links IS NOT NULL AND tag_links <> coalesce(r.p.tag_links, '') AS retag
-WHERE relink OR retag
-RETURN r.key AS key, relink, retag
+# What a node links to is nearly always written once: then in one statement with it, else told to whoever asks. Queues
+# come after the nodes whose interval they take.
+_PUT_NODES_AND_QUEUES: Final[LiteralString] = """
+CALL () {
+  UNWIND $p.put_nodes AS r
+  MERGE (n:ComputeNode {node_id: r.key})
+  WITH n, r, n.links AS links, n.tag_links AS tag_links
+  SET n += r.p
+  FOREACH (_ IN CASE WHEN links IS NULL THEN [true] ELSE [] END |
+    FOREACH (id IN r.dependencies | MERGE (d:ComputeNode {node_id: id}) CREATE (n)-[:DEPENDS_ON]->(d))
+    FOREACH (key IN r.asks | CREATE (n)-[:ASKS]->(:QueryOf {key: key}))
+    FOREACH (a IN r.artifacts | MERGE (x:Artifact {key: a.key}) SET x += a.p CREATE (x)-[:USED_BY]->(n)))
+  FOREACH (_ IN CASE WHEN tag_links IS NULL THEN [true] ELSE [] END |
+    FOREACH (key IN r.tagged | CREATE (n)-[:TAGGED]->(:TagOf {key: key})))
+  WITH r, links IS NOT NULL AND links <> coalesce(r.p.links, '') AS relink,
+       tag_links IS NOT NULL AND tag_links <> coalesce(r.p.tag_links, '') AS retag
+  WHERE relink OR retag
+  RETURN collect({key: r.key, relink: relink, retag: retag}) AS changed
+}
+CALL () {
+  UNWIND $p.put_queues AS r
+  MERGE (q:Queue {topic: r.key})
+  WITH q, r, q.binding AS before
+  SET q += r.p
+  FOREACH (_ IN CASE WHEN before IS NULL THEN [true] ELSE [] END |
+    MERGE (n:ComputeNode {node_id: r.node_id})
+    CREATE (n)-[:EMITS]->(q)
+    SET q.interval = n.interval)
+  WITH r, before WHERE before <> r.p.binding
+  RETURN collect(r.p.topic_folded) AS taken
+}
+RETURN changed, taken
 """
 _UNLINK_NODES: Final[LiteralString] = """
 UNWIND $p.keys AS k MATCH (n:ComputeNode {node_id: k})
@@ -124,18 +139,6 @@ UNWIND $p.keys AS k MATCH (n:ComputeNode {node_id: k})-[:TAGGED]->(t:TagOf) DETA
 _TAG: Final[LiteralString] = """
 UNWIND $p.rows AS r MATCH (n:ComputeNode {node_id: r.key})
 UNWIND r.tagged AS key CREATE (n)-[:TAGGED]->(:TagOf {key: key})
-"""
-_PUT_QUEUES: Final[LiteralString] = """
-UNWIND $p.put_queues AS r
-MERGE (q:Queue {topic: r.key})
-WITH q, r, q.binding AS before
-SET q += r.p
-FOREACH (_ IN CASE WHEN before IS NULL THEN [true] ELSE [] END |
-  MERGE (n:ComputeNode {node_id: r.node_id})
-  CREATE (n)-[:EMITS]->(q)
-  SET q.interval = n.interval)
-WITH r, before WHERE before <> r.p.binding
-RETURN r.p.topic_folded AS taken ORDER BY taken
 """
 # One round trip for all that no constraint can refuse; a kind without rows costs nothing.
 _PUT_OTHERS: Final[LiteralString] = """
@@ -229,8 +232,7 @@ EVERYDAY: Final[tuple[LiteralString, ...]] = (
     locking(["lock_tags"], TAG_QUERIES),
     locking(["lock_single"], WAITING_EVENTS),
     HOLD,
-    _PUT_NODES,
-    _PUT_QUEUES,
+    _PUT_NODES_AND_QUEUES,
     _PUT_OTHERS,
     _DELETE[OutboxRow],
 )
@@ -242,15 +244,14 @@ def put(run: Run, rows: Sequence[Row]) -> None:
     `ConstraintError` for a name that another row has, and for a topic of another binding.
     """
     others: dict[str, list[Properties]] = {}
-    for kind, chunk in sorted(_by_kind(rows), key=lambda each: _ORDER.get(each[0], len(_ORDER))):
-        made = [parameters(row) for row in chunk]
-        if kind is NodeRow:
-            _put_nodes(run, made)
-        elif kind is QueueRow:
-            for row in run(_PUT_QUEUES, {"put_queues": made}):
-                raise ConstraintError(row["taken"])
-        else:
-            others.setdefault(_OTHERS[kind], []).extend(made)
+    named: dict[type[Any], list[Properties]] = {NodeRow: [], QueueRow: []}
+    for row in rows:
+        kind = type(row)
+        (named[kind] if kind in named else others.setdefault(_OTHERS[kind], [])).append(parameters(row))
+    nodes, queues = named.values()
+    for start in range(0, len(nodes) + len(queues), CHUNK):
+        behind = slice(max(start - len(nodes), 0), max(start + CHUNK - len(nodes), 0))
+        _put_nodes_and_queues(run, nodes[start : start + CHUNK], queues[behind])
     if others:
         run(_PUT_OTHERS, {key: others.get(key, []) for key in _OTHERS.values()})
 
@@ -261,11 +262,13 @@ def delete(run: Run, rows: Sequence[Row]) -> None:
         run(_DELETE[kind], {"keys": [key_of(row) for row in chunk]})
 
 
-def _put_nodes(run: Run, made: list[Properties]) -> None:
-    found = run(_PUT_NODES, {"put_nodes": made})
-    by_key = {one["key"]: one for one in made}
+def _put_nodes_and_queues(run: Run, nodes: list[Properties], queues: list[Properties]) -> None:
+    found = run(_PUT_NODES_AND_QUEUES, {"put_nodes": nodes, "put_queues": queues})[0]
+    if found["taken"]:
+        raise ConstraintError(min(found["taken"]))
+    by_key = {one["key"]: one for one in nodes}
     for which, undo, redo in (("relink", _UNLINK_NODES, _LINK_NODES), ("retag", _UNTAG, _TAG)):
-        if keys := [row["key"] for row in found if row[which]]:
+        if keys := [each["key"] for each in found["changed"] if each[which]]:
             run(undo, {"keys": keys})
             run(redo, {"rows": [by_key[key] for key in keys]})
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from dagmanager.engine.ports import Known, Locks, LookupKeys, Place, TagAsk, TaggedQueue, Transaction
+from dagmanager.engine.ports import (
+    Known,
+    Locks,
+    LookupKeys,
+    OpenClaim,
+    Place,
+    TagAsk,
+    TaggedQueue,
+    Taken,
+    Transaction,
+)
 from dagmanager.engine.rows import (
     ContentRow,
     CounterRow,
@@ -15,7 +25,6 @@ from dagmanager.engine.rows import (
     QueueRow,
     Row,
     SentinelKey,
-    SentinelRow,
     TagSetKey,
 )
 from dagmanager.errors import ConstraintError
@@ -79,13 +88,9 @@ class ImageTransaction:
         """Contents by digest."""
         return self._image.contents(digests)
 
-    def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
-        """Folded topic names that are or were in use."""
-        return self._image.taken_names(folded)
-
-    def base_names_taken(self, folded: Iterable[str]) -> frozenset[str]:
-        """Folded base names that belong to a node."""
-        return self._image.base_names_taken(folded)
+    def taken(self, topics: Iterable[str], base_names: Iterable[str] = ()) -> Taken:
+        """Folded names that are, or were, in use."""
+        return self._image.taken(topics, base_names)
 
     def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
         """Nodes in, or a dependency in, a referencing content."""
@@ -120,7 +125,7 @@ class ImageTransaction:
         """Queue rows by topic."""
         return self._image.queues_by_topic(topics)
 
-    def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
+    def claims(self, claim_id: str) -> OpenClaim:
         """What is provisioning and pending under this claim."""
         return self._image.claims(claim_id)
 

@@ -40,8 +40,7 @@ def answers_of(tx: Transaction) -> dict[str, Any]:
     return {
         "known": known_as_json(tx.known(EVERYTHING)),
         "contents": [tx.contents([digest]).get(digest) for digest in CONTENTS],
-        "taken_names": tx.taken_names([fold(topic) for topic in TOPICS]),
-        "base_names_taken": tx.base_names_taken([fold(name) for name in BASE_NAMES]),
+        "taken": tx.taken([fold(topic) for topic in TOPICS], [fold(name) for name in BASE_NAMES]),
         "referenced": [referenced(tx, namespace, NODES) for namespace in NAMESPACES],
         "content_referenced": [tx.content_referenced(c, n) for c in CONTENTS for n in NAMESPACES],
         "places": places(tx, NODES),

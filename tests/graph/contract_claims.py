@@ -5,8 +5,9 @@ Runs unchanged on a server, like `contract`.
 
 from __future__ import annotations
 
-from dagmanager.engine.ports import Graph
+from dagmanager.engine.ports import Graph, OpenClaim
 from dagmanager.engine.rows import (
+    LineageKey,
     OutboxState,
     QueueState,
     SentinelKey,
@@ -36,14 +37,17 @@ class ClaimsContract:
             queue("d", "n3", claim_id="k1"),
             queue("e", "n4", state=QueueState.PROVISIONING, claim_id="k2"),
             sentinel("c1", "l3", claim_id="k1"),
+            older := sentinel("c2", "l2", version="v0"),
         )
-        assert graph.transact(lambda tx: tx.claims("k1")) == (tuple(mine), tuple(pending))
-        assert graph.transact(lambda tx: tx.claims("k3")) == ((), ())
+        first, second = pending
+        versions = {LineageKey("l1", ""): (first,), LineageKey("l2", ""): (older, second)}
+        assert graph.transact(lambda tx: tx.claims("k1")) == OpenClaim(tuple(mine), tuple(pending), versions)
+        assert graph.transact(lambda tx: tx.claims("k3")) == OpenClaim()
 
     def test_an_activated_claim_is_over(self, graph: Graph) -> None:
         store(graph, queue("b", state=QueueState.PROVISIONING, claim_id="k1", lease_until_ms=1))
         store(graph, queue("b", state=QueueState.ACTIVE))
-        assert graph.transact(lambda tx: tx.claims("k1")) == ((), ())
+        assert graph.transact(lambda tx: tx.claims("k1")) == OpenClaim()
         assert graph.overdue_claims(10) == ()
 
     def test_overdue_claims_oldest_first(self, graph: Graph) -> None:

@@ -136,7 +136,7 @@ class ConstraintContract:
     def test_no_topic_name_is_ever_free_again(self, graph: Graph, state: QueueState) -> None:
         store(graph, queue("b.x", "n1"))
         store(graph, queue("b.x", "n1", state=state), queue("b_v2", "n1", incarnation=2))
-        assert graph.transact(lambda tx: tx.taken_names(["b_x", "b_v2", "c"])) == {"b_x", "b_v2"}
+        assert graph.transact(lambda tx: tx.taken(["b_x", "b_v2", "c"])).topics == {"b_x", "b_v2"}
         with pytest.raises(ConstraintError):
             store(graph, queue("b_x", "n2"))
 
@@ -144,7 +144,7 @@ class ConstraintContract:
         store(graph, node("n1", base_name="one"))
         remove(graph, node("n1", base_name="one"))
         store(graph, node("n2", base_name="One"))
-        assert graph.transact(lambda tx: tx.base_names_taken(["one", "two"])) == {"one"}
+        assert graph.transact(lambda tx: tx.taken((), ["one", "two"])).base_names == {"one"}
 
     def test_a_name_may_pass_from_one_node_to_another(self, graph: Graph, rival: Graph) -> None:
         store(graph, node("n1", base_name="one"), node("n2", base_name="two"))
@@ -189,11 +189,11 @@ class RivalsContract:
         def choose(number: int) -> str:
             def work(tx: Transaction) -> str:
                 n = 1
-                while tx.taken_names([fold(f"B.x_v{n}")]):
+                while tx.taken([fold(f"B.x_v{n}")]).topics:
                     n += 1
                 topic = f"B.x_v{n}" if number % 3 else f"b_x_v{n}"
                 tx.lock(Locks(nodes=(f"n{number}",), names=(fold(topic),)))
-                if tx.taken_names([fold(topic)]):
+                if tx.taken([fold(topic)]).topics:
                     raise ConstraintError(fold(topic))
                 tx.put([queue(topic, f"n{number}")])
                 return topic
@@ -208,7 +208,7 @@ class RivalsContract:
         def choose(number: int) -> str:
             def work(tx: Transaction) -> str:
                 n = 1
-                while tx.base_names_taken([f"one_{n}"]):
+                while tx.taken((), [f"one_{n}"]).base_names:
                     n += 1
                 put(tx, [node(f"n{number}", base_name=f"one_{n}")])
                 return f"one_{n}"

@@ -11,10 +11,12 @@ from dagmanager.engine.ports import (
     Known,
     Locks,
     LookupKeys,
+    OpenClaim,
     Place,
     Pulse,
     TagAsk,
     TaggedQueue,
+    Taken,
     Transaction,
 )
 from dagmanager.engine.rows import (
@@ -142,11 +144,11 @@ class NaiveGraph:
         wanted = set(digests)
         return {row.digest: row for row in self.of(ContentRow) if row.digest in wanted}
 
-    def taken_names(self, folded: Iterable[str]) -> frozenset[str]:
-        return frozenset(folded) & {fold(row.topic) for row in self.of(QueueRow)}
-
-    def base_names_taken(self, folded: Iterable[str]) -> frozenset[str]:
-        return frozenset(folded) & {fold(row.base_name) for row in self.of(NodeRow)}
+    def taken(self, topics: Iterable[str], base_names: Iterable[str] = ()) -> Taken:
+        return Taken(
+            frozenset(topics) & {fold(row.topic) for row in self.of(QueueRow)},
+            frozenset(base_names) & {fold(row.base_name) for row in self.of(NodeRow)},
+        )
 
     def members(self, states: Iterable[SentinelState], namespace: str | None = None) -> Iterator[Any]:
         wanted = {
@@ -205,14 +207,19 @@ class NaiveGraph:
         wanted = set(topics)
         return {row.key: row for row in self.of(QueueRow) if row.key in wanted}
 
-    def claims(self, claim_id: str) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
+    def claims(self, claim_id: str) -> OpenClaim:
         queues = [
             r for r in self.of(QueueRow) if r.claim_id == claim_id and r.state is QueueState.PROVISIONING
         ]
         pending = [
             r for r in self.of(SentinelRow) if r.claim_id == claim_id and r.state is SentinelState.PENDING
         ]
-        return tuple(sorted(queues, key=lambda r: r.topic)), tuple(sorted(pending, key=lambda r: r.key))
+        lineages = frozenset(LineageKey(row.key.lineage, row.key.namespace) for row in pending)
+        return OpenClaim(
+            tuple(sorted(queues, key=lambda r: r.topic)),
+            tuple(sorted(pending, key=lambda r: r.key)),
+            self.known(LookupKeys(lineages=lineages)).sentinels,
+        )
 
     def holders_of(self, sentinel: SentinelKey) -> tuple[HolderRow, ...]:
         found = [row for row in self.of(HolderRow) if row.sentinel == sentinel]

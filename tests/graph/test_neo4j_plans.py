@@ -105,7 +105,7 @@ KEYS: Mapping[str, Any] = {
     "holders": [holder_key(HolderKey(f"s{n}", NAMESPACE)) for n in TOUCHED],
     "outcomes": [f"k{n}" for n in TOUCHED],
     "topics": [f"topic{n}" for n in TOUCHED],
-    "folded": [f"topic{n}" for n in TOUCHED],
+    "base_names": [f"base-n{n}" for n in TOUCHED],
     "counters": [f"published:{n}" for n in TOUCHED],
     "lock_lineages": [lineage_key(LineageKey(f"l{n}", NAMESPACE)) for n in TOUCHED],
     "lock_nodes": [f"n{n}" for n in TOUCHED],
@@ -142,7 +142,7 @@ def statements() -> dict[str, LiteralString]:
     found: dict[str, LiteralString] = {}
     for module in (reads, writes):
         for name, value in vars(module).items():
-            if isinstance(value, dict) and name.isupper() and name not in {"_OTHERS", "LOCKS", "_ORDER"}:
+            if isinstance(value, dict) and name.isupper() and name not in {"_OTHERS", "LOCKS"}:
                 found |= {f"{name} {kind.__name__}": text for kind, text in value.items()}
             elif isinstance(value, str) and name.isupper():
                 found[name] = value
@@ -222,7 +222,7 @@ def test_every_statement_is_found() -> None:
         "TAGGED",
         "locked KNOWN",
         "only lock_nodes",
-        "_PUT_NODES",
+        "_PUT_NODES_AND_QUEUES",
         "_PUT_OTHERS",
         "_DELETE NodeRow",
     } <= (STATEMENTS.keys())
