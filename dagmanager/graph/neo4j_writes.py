@@ -229,6 +229,7 @@ EVERYDAY: Final[tuple[LiteralString, ...]] = (
     locking(["lock_lineages"], KNOWN),
     locking(["lock_nodes"], KNOWN),
     locking(["lock_nodes"], CLAIMS),
+    locking(["lock_lineages", "lock_nodes"], CLAIMS),
     locking(["lock_tags"], TAG_QUERIES),
     locking(["lock_single"], WAITING_EVENTS),
     HOLD,
