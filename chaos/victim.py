@@ -91,7 +91,11 @@ def _run(life: Life, stopping: Stop) -> None:
         msg = "the settings name no Kafka"
         raise TypeError(msg)
     points = {settings.diffs_topic: "emit", settings.dead_letters_topic: "bury"}
-    broker = replace(broker, producer=WatchedDelivery(broker.producer, fuse, points))
+    broker = replace(
+        broker,
+        answers=WatchedDelivery(broker.answers, fuse, points),
+        producer=WatchedDelivery(broker.producer, fuse, points),
+    )
     assembled = replace(assembled, engine=watched(assembled.engine, fuse), broker=broker)
     kept = Kept(StartFile(folder))
     ends = topic_ends(assembled.engine, broker, stopping, kept)

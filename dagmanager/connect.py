@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from dagmanager.engine.chunks import MAX_BYTES
 from dagmanager.engine.ports import AdminLog, EventSink, Topics
 from dagmanager.errors import SettingsError
 from dagmanager.graph.neo4j import Neo4jGraph, Server, connect
@@ -43,9 +44,13 @@ def unheard(_: str) -> None:
 
 @dataclass(frozen=True)
 class Broker:
-    """What the flow needs of Kafka; `names` maps a setting to the topic it names."""
+    """What the flow needs of Kafka; `names` maps a setting to the topic it names.
+
+    `answers` takes all chunks of an answer over the wire at once; `producer` what else is written.
+    """
 
     address: KafkaAddress
+    answers: Delivery
     producer: Delivery
     topics: Topics
     events: EventSink
@@ -89,6 +94,7 @@ def connect_broker(settings: Settings, *, create: bool, dropped: Callable[[str],
     _checked(admin, names, settings, create=create)
     return Broker(
         address,
+        KafkaProducer(address, batch_bytes=MAX_BYTES),
         producer,
         KafkaTopics(admin),
         _events(settings, create=create, dropped=dropped),

@@ -160,7 +160,7 @@ def topic_ends(engine: Engine, broker: Broker, stopping: Stop, kept: Kept) -> To
     names, patience = broker.names, _patience(engine, stopping, kept)
     at = SubmissionsAt(broker.address, names["submissions_topic"], PartitionShare(broker.partitions))
     sinks = Sinks(
-        diff_chunk_topic(names["diffs_topic"], broker.producer, patience.in_step(DIFFS)),
+        diff_chunk_topic(names["diffs_topic"], broker.answers, patience.in_step(DIFFS)),
         dead_letter_topic(names["dead_letters_topic"], broker.producer, patience.in_step(DEAD_LETTERS)),
         _events(engine, patience, kept),
     )

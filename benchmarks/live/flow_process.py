@@ -89,14 +89,12 @@ class Clocked:
 class ClockedDelivery:
     """The producer as the diff sink sees it."""
 
-    def __init__(self, inner: Delivery, clock: Clock, topic: str) -> None:
-        self._inner, self._clock, self._topic = inner, clock, topic
+    def __init__(self, inner: Delivery, clock: Clock) -> None:
+        self._inner, self._clock = inner, clock
 
     def deliver(self, records: Sequence[Outgoing]) -> tuple[int, ...]:
-        """All others pass by."""
-        if records and records[0].topic == self._topic:
-            return self._clock.leave(records, lambda: self._inner.deliver(records))
-        return self._inner.deliver(records)
+        """A write stops the clock."""
+        return self._clock.leave(records, lambda: self._inner.deliver(records))
 
 
 def clocked(config: str, clock: Clock, stopping: Stop) -> tuple[Any, Dataflow]:
@@ -109,8 +107,8 @@ def clocked(config: str, clock: Clock, stopping: Stop) -> tuple[Any, Dataflow]:
         raise TypeError(msg)
     graph, topics = Clocked(engine.graph, clock, "graph_ms"), Clocked(engine.topics, clock, "topics_ms")
     engine = replace(engine, graph=graph, topics=topics)
-    producer: Any = ClockedDelivery(broker.producer, clock, settings.diffs_topic)
-    assembled = replace(assembled, engine=engine, broker=replace(broker, producer=producer))
+    answers = ClockedDelivery(broker.answers, clock)
+    assembled = replace(assembled, engine=engine, broker=replace(broker, answers=answers))
     assert assembled.broker is not None
     watch_reads(clock)
     return engine, from_topics(assembled, assembled.broker, stopping)[0]

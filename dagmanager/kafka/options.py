@@ -75,13 +75,13 @@ _CONSUMER: Final[Mapping[str, Any]] = {
 _PRODUCER: Final[Mapping[str, Any]] = {
     # The topic's own limit decides what is too large.
     "message.max.bytes": 64 * 1024 * 1024,
-    # A broker refuses a whole batch that is larger than one record of the topic may be: 1 MB by default, more than
-    # an admin log takes. What is larger than this goes alone.
-    "batch.size": 64 * 1024,
     "queue.buffering.max.kbytes": 128 * 1024,
     # As Java's and most other clients place keys.
     "partitioner": "murmur2_random",
 }
+# A broker refuses a whole batch that is larger than one record of the topic may be: 1 MB by default, more than
+# an admin log takes. What is larger than this goes alone.
+BATCH_BYTES: Final = 64 * 1024
 
 
 class KafkaAddress(msgspec.Struct, frozen=True):
@@ -114,10 +114,11 @@ def consumer_options(address: KafkaAddress) -> dict[str, Any]:
     return _joined(address, _CONSUMER, (*reading, "allow.auto.create.topics"))
 
 
-def producer_options(address: KafkaAddress) -> dict[str, Any]:
+def producer_options(address: KafkaAddress, batch_bytes: int = BATCH_BYTES) -> dict[str, Any]:
     """For deliveries that are checked; see `KafkaProducer`."""
     delivery_ms = int(address.delivery_s * MILLISECONDS)
     limits = {
+        "batch.size": batch_bytes,
         # Beyond our own time limit: that one takes back all that waits together, so that of two
         # records the first cannot be given up while the second still goes out.
         "message.timeout.ms": 2 * delivery_ms,

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.answers import TOO_LARGE, Heard
-from dagmanager.kafka.options import KafkaAddress, client, producer_options
+from dagmanager.kafka.options import BATCH_BYTES, KafkaAddress, client, producer_options
 from dagmanager.kafka.records import Outgoing
 
 _POLL_S: Final = 0.05
@@ -21,9 +21,13 @@ Failures = dict[int, KafkaError]
 class KafkaProducer:
     """One client of the library, made anew after a failure. Safe between threads, one delivery at a time."""
 
-    def __init__(self, address: KafkaAddress) -> None:
-        """Connects in the background. `SettingsError` for options that the library does not take."""
+    def __init__(self, address: KafkaAddress, batch_bytes: int = BATCH_BYTES) -> None:
+        """Connects in the background. `SettingsError` for options that the library does not take.
+
+        `batch_bytes` go over the wire at once; every topic written to must take records as large.
+        """
         self.address = address
+        self._batch_bytes = batch_bytes
         self._heard = Heard(address)
         self._lock = threading.Lock()
         self._client: Producer | None = self._connected()
@@ -106,7 +110,7 @@ class KafkaProducer:
         return self._heard.unavailable(f"writing to topic {topic}")
 
     def _connected(self) -> Producer:
-        options = {**producer_options(self.address), "error_cb": self._heard}
+        options = {**producer_options(self.address, self._batch_bytes), "error_cb": self._heard}
         return client(Producer, options, self.address.setting)
 
 

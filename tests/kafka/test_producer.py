@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import orjson
 import pytest
 from confluent_kafka.admin import AdminClient
 
@@ -88,6 +90,24 @@ def test_many_small_ones_are_not_too_large_together(
     records = numbered(topic, 20, size=150)
     assert KafkaProducer(KafkaAddress(kafka)).deliver(records) == ()
     assert values(kafka, topic)[-20:] == [record.value for record in records]
+
+
+def test_what_fits_goes_over_the_wire_at_once(kafka: str, topic: str) -> None:
+    told: list[str] = []
+    # The library's own count of requests, told while it is at work.
+    options: dict[str, Any] = {"statistics.interval.ms": "50", "stats_cb": told.append}
+    producer = KafkaProducer(KafkaAddress(kafka, options), batch_bytes=900_000)
+
+    def requests() -> int:
+        """Up to now; what waited in the client is heard with the next delivery, one request more."""
+        told.clear()
+        time.sleep(0.3)
+        producer.deliver(numbered(topic, 1))
+        return sum(each["req"].get("Produce", 0) for each in orjson.loads(told[0])["brokers"].values())
+
+    before = requests()
+    producer.deliver(numbered(topic, 10, size=21_000))
+    assert requests() - before == 2
 
 
 def test_a_missing_topic_is_unavailable_and_never_made(

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from dagmanager.engine.chunks import MAX_BYTES
 from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.kafka.admin import KafkaAdmin
-from dagmanager.kafka.options import KafkaAddress, producer_options
+from dagmanager.kafka.options import BATCH_BYTES, KafkaAddress
 from dagmanager.settings.table import Settings
 from dagmanager.topics.kafka_preflight import OwnTopic, Shape, check_topics, own_topics
 from tests.kafka.topics import NOWHERE, make
@@ -131,5 +132,6 @@ def test_to_be_turned_away_is_no_outage(kafka: str) -> None:
 def test_a_batch_of_the_wire_fits_into_each_of_them() -> None:
     """Else the broker refuses it whole, and all that is in it goes one by one: a second for a thousand."""
     own = own_topics({name: name for name in TOPIC_SETTINGS}, 8 * MIB)
-    batch = producer_options(KafkaAddress("k:1"))["batch.size"]
-    assert [each.topic for each in own if each.shape.value_bytes < batch] == []
+    assert [each.topic for each in own if each.shape.value_bytes < BATCH_BYTES] == []
+    [diffs] = own_topics({"diffs_topic": "diffs_topic"}, 8 * MIB)
+    assert diffs.shape.value_bytes >= MAX_BYTES
