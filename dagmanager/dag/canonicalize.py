@@ -76,7 +76,7 @@ def _canonicalize(
         dag_context=context,
         external=external,
         fresh=tuple(at for at, node in enumerate(nodes) if node.node_id in fresh_ids) if fresh_ids else (),
-        warnings=tuple([unknown] if unknown else []) + tuple(notices) + unresolved,
+        warnings=tuple([unknown] if unknown else []) + _emptiness(nodes) + tuple(notices) + unresolved,
         unproven=tuple(entries.unproven),
         sentinel_positions=tuple(position for position, _ in entries.sentinels),
     )
@@ -171,6 +171,13 @@ def _united(submitted: list[Any], entries: Entries) -> tuple[list[Node], list[st
         sentinels = [position for position, _ in entries.sentinels]
         raise FieldError(mismatch(united.impostors, pointers(ids, sentinels)))
     return united.nodes, ids, united.notices
+
+
+def _emptiness(nodes: list[Node]) -> tuple[Notice, ...]:
+    """A version of nothing is a version: it replaces the one in force and frees its queues."""
+    if nodes:
+        return ()
+    return (Notice("empty_dag", "the DAG has no compute nodes: this version reads and writes no queue"),)
 
 
 def _refuse_cycle(nodes: list[Node]) -> None:

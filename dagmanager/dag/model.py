@@ -70,7 +70,7 @@ class Notice(msgspec.Struct, frozen=True):
     """Something the submitter should learn although nothing is refused.
 
     Codes: `unresolved_dependencies`, `same_id_different_tags`, `lineage_unknown`, `unkeyed_record`,
-    `rolled_back_content`, ... Each has a page of `explain-error`.
+    `rolled_back_content`, `empty_dag`, ... Each has a page of `explain-error`.
     """
 
     code: str

@@ -137,6 +137,13 @@ def test_lineage_is_the_name_given_else_the_strategy(
     assert [notice.code for notice in found.warnings] == ([] if known else ["lineage_unknown"])
 
 
+@pytest.mark.parametrize("entries", [(), ({"node_type": "VersionSentinel", "version": "v2"},)])
+def test_a_dag_without_compute_nodes_is_a_version_that_is_warned_of(
+    entries: tuple[dict[str, Any], ...],
+) -> None:
+    assert [notice.code for notice in canonical(dag(*entries), "momentum").warnings] == ["empty_dag"]
+
+
 def test_where_the_lineage_is_found_is_a_setting() -> None:
     envelope = made.enveloped(request(dag(A, meta={"name": "b"}, project={"id": "p"})))
     found = canonicalize(envelope, NodeMemo(), made.LIMITS, ("project.id", "meta.name"))
