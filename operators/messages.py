@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import bytewax.operators as op
@@ -18,7 +18,9 @@ from dagmanager.engine.chunks import (
     rejected_record,
     result_headers,
 )
+from dagmanager.engine.encoded_items import EncodedItems, KnownItems, encode_items
 from dagmanager.engine.journey import Answer, Message, Refused
+from dagmanager.engine.outcome import Outcome
 from dagmanager.errors import Rejection
 from operators.attempts import Attempts, origin_of
 
@@ -30,7 +32,12 @@ def diff_messages(
     step_id: str, up: KeyedStream[Answer | Refused], attempts: Attempts
 ) -> KeyedStream[Message]:
     """One message per chunk, or one `rejected` record."""
-    return op.flat_map_value("flat_map", up, attempts.each("diff_messages", told, origin_of))
+    known = KnownItems()
+
+    def tell(item: Answer | Refused) -> Iterable[Message]:
+        return told(item, known.encode)
+
+    return op.flat_map_value("flat_map", up, attempts.each("diff_messages", tell, origin_of))
 
 
 @operator
@@ -39,14 +46,18 @@ def dead_letters(step_id: str, up: KeyedStream[Answer | Refused], attempts: Atte
     return op.flat_map_value("flat_map", up, attempts.each("dead_letter_messages", buried, origin_of))
 
 
-def told(item: Answer | Refused) -> Iterable[Message]:
+def told(
+    item: Answer | Refused, encode: Callable[[Outcome], EncodedItems] = encode_items
+) -> Iterable[Message]:
     """What whoever waits for this submission gets; nothing when nobody can be named."""
     if isinstance(item, Refused):
         value = rejected_record(item.rejection, item.strategy_id, item.world_id, "")
         return [Message(item.strategy_id, value, origin=item.record.origin)]
     submission, result = item.submission, item.result
     headers = result_headers(submission.submission_id, submission.submission_digest)
-    values = [_refusal(submission, result)] if isinstance(result, Rejection) else chunks(result)
+    values = (
+        [_refusal(submission, result)] if isinstance(result, Rejection) else chunks(result, encode(result))
+    )
     return [Message(submission.strategy_id, value, headers, origin_of(item)) for value in values]
 
 

@@ -14,35 +14,34 @@ import orjson
 from blake3 import blake3
 
 from dagmanager.dag.model import Notice, Origin
-from dagmanager.engine.outcome import BufferInstruction, Outcome, outcome_digest, sentinel_id
+from dagmanager.engine.encoded_items import MAX_ITEMS, EncodedItems, body, encode_items
+from dagmanager.engine.outcome import Items, Outcome, outcome_digest, sentinel_id
 from dagmanager.errors import Rejection
 
-MAX_ITEMS: Final = 100
 MAX_BYTES: Final = 900_000
 MAX_WARNINGS: Final = 100
 WARNING_BYTES: Final = 250_000
-TAG_BYTES: Final = 100_000
 DEAD_LETTER_BYTES: Final = 64 * 1024
 HEADER_BYTES: Final = 64 * 1024
 
 Headers = tuple[tuple[str, bytes], ...]
-_Item = tuple[str, str] | BufferInstruction
 
 
-def chunks(outcome: Outcome) -> tuple[bytes, ...]:
+def chunks(outcome: Outcome, known: EncodedItems | None = None) -> tuple[bytes, ...]:
     """The records of one answer, in order; an outcome without items still gives one.
 
-    `warnings` (the first 100) and `warnings_total` stand on chunk 0 only; `crc32` is the whole DAG's
+    `known` are its items where they were encoded before. `warnings` (the first 100) and `warnings_total` stand on chunk 0 only; `crc32` is the whole DAG's
     on every chunk; `outcome_digest` marks the chunks of one answer.
     """
-    head = orjson.dumps(_head(outcome))[1:-1]
+    encoded = known or encode_items(outcome)
+    head = orjson.dumps(_head(outcome, encoded))[1:-1]
     notes = b',"warnings":%b,"warnings_total":%d' % (_warnings(outcome.warnings), len(outcome.warnings))
     room = MAX_BYTES - len(head) - len(notes) - 64
-    bodies = tuple(_bodies(outcome, room)) or (_body(()),)
+    bodies = _fitting(outcome, encoded.bodies, room) or (body(()),)
     total = len(bodies)
     return tuple(
-        b'%b,%b,"chunk":%d,"chunks":%d%b}' % (body, head, index, total, b"" if index else notes)
-        for index, body in enumerate(bodies)
+        b'%b,%b,"chunk":%d,"chunks":%d%b}' % (each, head, index, total, b"" if index else notes)
+        for index, each in enumerate(bodies)
     )
 
 
@@ -132,7 +131,7 @@ def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return parts[0] | {"queue_map": queue_map, "buffer_nodes": buffer_nodes}
 
 
-def _head(outcome: Outcome) -> dict[str, Any]:
+def _head(outcome: Outcome, encoded: EncodedItems) -> dict[str, Any]:
     """What every chunk repeats, by the proto's names where it has them."""
     return {
         "sentinel_id": outcome.sentinel_id,
@@ -142,7 +141,7 @@ def _head(outcome: Outcome) -> dict[str, Any]:
         "world_id": outcome.world_id,
         "submission_id": outcome.submission_id,
         "submission_digest": outcome.submission_digest,
-        "outcome_digest": outcome_digest(outcome),
+        "outcome_digest": outcome_digest(outcome, encoded.digest),
         "status": "ok",
         "dry_run": outcome.dry_run,
         "safe_mode": outcome.safe_mode,
@@ -155,61 +154,24 @@ def _head(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _bodies(outcome: Outcome, room: int) -> Iterable[bytes]:
-    items: tuple[_Item, ...] = (*outcome.items, *outcome.buffers)
-    for start in range(0, len(items), MAX_ITEMS):
-        yield from _within(items[start : start + MAX_ITEMS], room)
+def _fitting(outcome: Outcome, bodies: tuple[bytes, ...], room: int) -> tuple[bytes, ...]:
+    """The bodies, those that are too large as several."""
+    if all(len(each) <= room for each in bodies):
+        return bodies
+    items: Items = (*outcome.items, *outcome.buffers)
+    starts = range(0, len(items), MAX_ITEMS)
+    return tuple(each for start in starts for each in _within(items[start : start + MAX_ITEMS], room))
 
 
-def _within(items: tuple[_Item, ...], room: int) -> Iterable[bytes]:
+def _within(items: Items, room: int) -> Iterable[bytes]:
     """One body, or halves of it when it is too large; a single item always goes."""
-    body = _body(items)
-    if len(body) <= room or len(items) == 1:
-        yield body
+    whole = body(items)
+    if len(whole) <= room or len(items) == 1:
+        yield whole
         return
     half = len(items) // 2
     yield from _within(items[:half], room)
     yield from _within(items[half:], room)
-
-
-def _body(items: tuple[_Item, ...]) -> bytes:
-    """`{"queue_map":{…},"buffer_nodes":[…]` without the closing brace."""
-    queue_map: dict[str, str] = {}
-    buffers: list[dict[str, Any]] = []
-    for item in items:
-        if isinstance(item, BufferInstruction):
-            buffers.append(_buffer(item))
-        else:
-            queue_map[item[0]] = item[1]
-    return orjson.dumps({"queue_map": queue_map, "buffer_nodes": buffers})[:-1]
-
-
-def _buffer(item: BufferInstruction) -> dict[str, Any]:
-    return {
-        "node_id": item.node_id,
-        "node_type": item.node_type,
-        "code_hash": item.code_hash,
-        "schema_hash": item.schema_hash,
-        "interval": item.interval,
-        "period": item.period,
-        "tags": _bounded_tags(item.tags),
-        "lag": item.lag,
-        "schema_compat_id": item.schema_compat_id,
-    }
-
-
-def _bounded_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
-    """As many tags as one entry may carry: the rest stays in the graph, the entry fits in a chunk."""
-    if sum(map(len, tags)) * 6 <= TAG_BYTES:  # no character takes more than six bytes of JSON
-        return tags
-    kept: list[str] = []
-    left = TAG_BYTES
-    for tag in tags:
-        left -= len(orjson.dumps(tag)) + 1
-        if left < 0:
-            break
-        kept.append(tag)
-    return tuple(kept)
 
 
 def _warnings(notices: tuple[Notice, ...]) -> bytes:

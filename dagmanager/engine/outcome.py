@@ -30,6 +30,10 @@ class BufferInstruction(msgspec.Struct, frozen=True, gc=False):
     schema_compat_id: str
 
 
+Item = tuple[str, str] | BufferInstruction
+Items = tuple[Item, ...]
+
+
 class ActionCounts(msgspec.Struct, frozen=True):
     """How many nodes were created, reused (joined ones included), buffered, isolated."""
 
@@ -91,13 +95,21 @@ def decode(body: bytes) -> Outcome | Rejection:
     return answer.rejection if isinstance(answer, _Refused) else answer
 
 
-def outcome_digest(answer: Outcome | Rejection) -> str:
+def outcome_digest(answer: Outcome | Rejection, items: bytes = b"") -> str:
     """BLAKE3 over all that a client is told, but for the submission id, which is an address.
 
-    So the same answer through another door, or to a replay, has the same digest.
+    So the same answer through another door, or to a replay, has the same digest. `items` is its `items_digest`
+    where that is known: it stands for the items, behind all else.
     """
-    told = answer if isinstance(answer, Rejection) else msgspec.structs.replace(answer, submission_id="")
-    return "blake3:" + blake3(encode(told)).hexdigest()
+    if isinstance(answer, Rejection):
+        return "blake3:" + blake3(encode(answer)).hexdigest()
+    head = msgspec.structs.replace(answer, submission_id="", items=(), buffers=())
+    return "blake3:" + blake3(encode(head) + (items or items_digest(answer))).hexdigest()
+
+
+def items_digest(outcome: Outcome) -> bytes:
+    """BLAKE3 over queues and buffer instructions, 32 bytes."""
+    return blake3(_encoder.encode((outcome.items, outcome.buffers))).digest()
 
 
 def buffer_instruction(node: Node, lag: int) -> BufferInstruction:
