@@ -1,4 +1,8 @@
-"""The rate at which lag begins to grow: how fast a backlog is answered, by one process and by two."""
+"""The rate at which lag begins to grow: how fast a backlog is answered, by one process and by two.
+
+Broker, database and client share the machine with them. Where that leaves a second process nothing, `shares` tells
+what it would do elsewhere: each process then has a small share of a core, and two have twice as much.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from contextlib import ExitStack, closing
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from benchmarks.live.quota import limited
 from benchmarks.live.site import FlowProcess, Site, processor_seconds
 from benchmarks.live.strategies import Strategies
 from benchmarks.live.traffic import Route
@@ -16,13 +21,20 @@ RECORDS: Final = 3_000
 WARM: Final = 500
 PROCESSES: Final = (1, 2)
 GOAL: Final = 1.8
+# Two of these leave broker and client alone on a machine of two cores.
+SHARE: Final = 0.12
+SHARED_RECORDS: Final = 1_500
 
 
 class Backlog(NamedTuple):
-    """Submissions a second, and the cores that broker, database, flow and client were busy on meanwhile."""
+    """Submissions a second, and the cores that broker, database, flow and client were busy on meanwhile.
+
+    `is_free`: no flow was limited, although that was asked for.
+    """
 
     rate: float
     cores: dict[str, float]
+    is_free: bool = False
 
 
 def measure(place: Site, size: int, seed: int, kind: str = "unchanged") -> dict[str, Any]:
@@ -40,11 +52,26 @@ def measure(place: Site, size: int, seed: int, kind: str = "unchanged") -> dict[
         "cores": {count: each.cores for count, each in found.items()},
         "ratio": round(two.rate / one.rate, 2),
         "possible": round(machine / sum(one.cores.values()), 2),
+        "shares": _shares(place, size, kind, seed),
     }
 
 
-def _backlog(place: Site, size: int, kind: str, count: int, seed: int) -> Backlog:
-    flow = f"saturated-{size}-{count}-{seed}"
+def _shares(place: Site, size: int, kind: str, seed: int) -> dict[str, Any] | None:
+    """The same with a share of a core for each process; None where the kernel does not let us."""
+    found = {str(count): _backlog(place, size, kind, count, seed, SHARE) for count in PROCESSES}
+    one, two = found.values()
+    if one.is_free or two.is_free:
+        return None
+    return {
+        "share": SHARE,
+        "per_second": {count: each.rate for count, each in found.items()},
+        "cores": {count: each.cores for count, each in found.items()},
+        "ratio": round(two.rate / one.rate, 2),
+    }
+
+
+def _backlog(place: Site, size: int, kind: str, count: int, seed: int, share: float = 0.0) -> Backlog:
+    flow = f"saturated-{size}-{count}-{seed}{'-shares' if share else ''}"
     topics = place.settings(flow)
     strategies = Strategies(size, 16, seed=50 + 10 * seed + count)
     with ExitStack() as stack:
@@ -61,11 +88,13 @@ def _backlog(place: Site, size: int, kind: str, count: int, seed: int) -> Backlo
             "flow": [each.pid for each in flows],
             "client": [os.getpid()],
         }
+        is_limited = not share or stack.enter_context(limited([each.pid for each in flows], share))
+        records = SHARED_RECORDS if share else RECORDS
         before = _processor(pids)
-        seconds = route.backlog(islice(stream, RECORDS))
+        seconds = route.backlog(islice(stream, records))
         after = _processor(pids)
     cores = {name: round((after[name] - before[name]) / seconds, 2) for name in pids}
-    return Backlog(round(RECORDS / seconds, 1), cores)
+    return Backlog(round(records / seconds, 1), cores, not is_limited)
 
 
 def _processor(pids: Mapping[str, Iterable[int | None]]) -> dict[str, float]:
@@ -76,12 +105,21 @@ def _processor(pids: Mapping[str, Iterable[int | None]]) -> dict[str, float]:
 
 def line(size: str, found: dict[str, Any]) -> str:
     """For people."""
-    rates = ", ".join(
+    busy = ", ".join(f"{name} {each}" for name, each in found["cores"]["1"].items())
+    shares = found["shares"]
+    elsewhere = (
+        f"; with {shares['share']} of a core for each {_rates(shares)}: {shares['ratio']} x"
+        if shares
+        else "; shares of a core were not tried: the kernel lets us make no control groups"
+    )
+    return (
+        f"{size:>5} nodes {found['kind']}, saturated: {_rates(found)}: {found['ratio']} x (goal {GOAL}); with one process"
+        f" these cores are busy: {busy}, so that {found['possible']} x is possible here{elsewhere}"
+    )
+
+
+def _rates(found: dict[str, Any]) -> str:
+    return ", ".join(
         f"{count} process{'es' if count != '1' else ''} {rate}/s"
         for count, rate in found["per_second"].items()
-    )
-    busy = ", ".join(f"{name} {each}" for name, each in found["cores"]["1"].items())
-    return (
-        f"{size:>5} nodes {found['kind']}, saturated: {rates}: {found['ratio']} x (goal {GOAL}); with one process"
-        f" these cores are busy: {busy}, so that {found['possible']} x is possible here"
     )
