@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from chaos.evidence import Announced, TagSet, tag_set_of
 from chaos.findings import Fault, Finding
+from dagmanager.engine.rows import SentinelRow
+
+WEIGHT_SLACK: Final = 1e-6
+
+
+class Version(NamedTuple):
+    """What a weight is of: contents under one label share it."""
+
+    sentinel_id: str
+    version: str
+    scope: str
 
 
 def announcement_faults(
-    events: Sequence[Announced], tagged: Mapping[TagSet, tuple[str, ...]]
+    events: Sequence[Announced],
+    tagged: Mapping[TagSet, tuple[str, ...]],
+    weights: Mapping[Version, float],
 ) -> Iterable[Finding]:
     """An id means one content; each stream only goes on, may repeat its last event, and ends with what is true."""
     contents: dict[str, bytes] = {}
     newest: dict[str, int] = {}
     last: dict[str, Mapping[str, Any]] = {}
+    weighed: dict[Version, float] = {}
     for event in events:
         envelope = orjson.loads(event.value)
         data = envelope["data"]
@@ -32,6 +47,9 @@ def announcement_faults(
             yield Finding(Fault.BACKWARDS, f"{envelope['id']} after revision {newest[stream]}")
         newest[stream] = max(newest.get(stream, 0), data["revision"])
         last[stream] = data
+        if data["type"] == "SentinelWeightUpdated":
+            weighed[Version(data["sentinel_id"], data["sentinel_version"], _scope(data))] = data["weight"]
+    yield from _weight_faults(last.values(), weighed, weights)
     for stream, data in last.items():
         if data["revision"] != newest[stream]:
             yield Finding(Fault.BACKWARDS, f"{stream} ends with {data['revision']}, not {newest[stream]}")
@@ -40,6 +58,31 @@ def announcement_faults(
             told = {each["queue"] for each in data["queues"]}
             if told != set(tagged[about]):
                 yield Finding(Fault.CONTRADICTED, f"{about}: {sorted(told ^ set(tagged[about]))}")
+
+
+def _weight_faults(
+    last: Iterable[Mapping[str, Any]], weighed: Mapping[Version, float], weights: Mapping[Version, float]
+) -> Iterable[Finding]:
+    """Each version ends with its weight; and whoever keeps an id's last word alone is left with one in force."""
+    for version in sorted(weights.keys() | weighed.keys()):
+        told, true = weighed.get(version, 0.0), weights.get(version, 0.0)
+        if abs(told - true) > WEIGHT_SLACK:
+            yield Finding(Fault.OTHER_WEIGHT, f"{version}: told {told}, it is {true}")
+    in_force = {(each.sentinel_id, each.scope) for each, weight in weights.items() if weight}
+    for data in last:
+        is_end = data["type"] == "SentinelWeightUpdated" and not data["weight"]
+        if is_end and (data["sentinel_id"], _scope(data)) in in_force:
+            yield Finding(Fault.OTHER_WEIGHT, f"{data['sentinel_id']}: 0.0 is its last word")
+
+
+def weights_of(rows: Iterable[object]) -> dict[Version, float]:
+    """What the graph says."""
+    found: dict[Version, float] = defaultdict(float)
+    for row in rows:
+        if isinstance(row, SentinelRow):
+            place = (row.world_id, row.execution_domain) if row.key.namespace else ("", "")
+            found[Version(row.sentinel_id, row.key.version, ":".join(place))] += row.weight
+    return dict(found)
 
 
 def repeats(events: Sequence[Announced]) -> tuple[int, int]:
@@ -60,9 +103,13 @@ def repeats(events: Sequence[Announced]) -> tuple[int, int]:
 
 def stream_of(data: Mapping[str, Any]) -> str:
     """What a newer event outdates; empty for a partial list, which nothing outdates."""
-    scope = f"{data.get('world_id', '')}:{data.get('execution_domain', '')}"
+    scope = _scope(data)
     if data["type"] == "SentinelWeightUpdated":
         return f"sw:{data['sentinel_id']}:{scope}"
     if data["type"] == "QueueUpdated" and data["tags"]:
         return f"q:{','.join(data['tags'])}:{data['interval']}:{data['match_mode']}:{scope}"
     return ""
+
+
+def _scope(data: Mapping[str, Any]) -> str:
+    return f"{data.get('world_id', '')}:{data.get('execution_domain', '')}"

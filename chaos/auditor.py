@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from chaos.announcements import announcement_faults, repeats
+from chaos.announcements import WEIGHT_SLACK, announcement_faults, repeats, weights_of
 from chaos.evidence import Evidence
 from chaos.findings import Fault, Finding
 from chaos.relations import contradictions
@@ -27,7 +27,6 @@ from dagmanager.engine.rows import (
 from dagmanager.errors import ErrorCode
 
 LIVING: Final = frozenset({QueueState.PROVISIONING, QueueState.ACTIVE})
-WEIGHT_SLACK: Final = 1e-6
 
 
 class Asked(NamedTuple):
@@ -81,7 +80,7 @@ def audited(evidence: Evidence, reader: Reader) -> Report:
         *_wrong_answers(evidence, given, told),
         *_wrong_topics(evidence),
         *_wrong_rows(evidence),
-        *announcement_faults(evidence.events, evidence.tagged or {}),
+        *announcement_faults(evidence.events, evidence.tagged or {}, weights_of(evidence.rows)),
         *_wrong_relations(evidence),
         *_set_aside(evidence),
     )

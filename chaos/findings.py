@@ -25,6 +25,7 @@ class Fault(StrEnum):
     BACKWARDS = "events that went backwards"
     TWO_CONTENTS = "event ids with two contents"
     CONTRADICTED = "announced queues that the graph contradicts"
+    OTHER_WEIGHT = "announced weights that the graph contradicts"
     SHOWN = "rows that the database's relationships contradict"
     QUARANTINED = "records set aside although no process died over them three times"
     UNREACHED = "kills planned at a point that no life came to"

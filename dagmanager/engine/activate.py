@@ -136,7 +136,8 @@ def settle(
     tx.lock(Locks(counters=tuple(sorted(counters))))
     revisions = dict(tx.counters(counters)) if counters else {}
     rows: list[Row] = []
-    for row in after:
+    # Who gains is told last: versions may share the id that clients see, and who has the last word on it is in force.
+    for row in sorted(after, key=lambda row: row.weight - old[row.key].weight):
         was = old[row.key]
         changed = row
         if row.state is not SentinelState.PENDING:  # it may have been superseded before its time

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import orjson
@@ -225,7 +226,29 @@ def test_weights_that_do_not_sum_to_one_are_found(evidence: Evidence) -> None:
     )
     assert isinstance(sentinel, SentinelRow)
     heavy = msgspec.structs.replace(sentinel, weight=sentinel.weight + 0.5)
-    assert found(with_row(evidence, sentinel, heavy)) == {Fault.WEIGHTS}
+    assert found(with_row(evidence, sentinel, heavy)) == {Fault.WEIGHTS, Fault.OTHER_WEIGHT}
+
+
+def weight_events(evidence: Evidence) -> list[tuple[Announced, dict[str, Any]]]:
+    told = [(each, orjson.loads(each.value)["data"]) for each in evidence.events]
+    return [(each, data) for each, data in told if data["type"] == "SentinelWeightUpdated"]
+
+
+def test_a_weight_that_was_told_and_is_not_so_is_found(evidence: Evidence) -> None:
+    event, _ = next(each for each in reversed(weight_events(evidence)) if each[1]["weight"] == 1.0)
+    other = Announced(event.topic, event.key, event.value.replace(b'"weight":1.0', b'"weight":0.5'))
+    events = [other if each is event else each for each in evidence.events]
+    assert found(replace(evidence, events=events)) == {Fault.OTHER_WEIGHT}
+
+
+def test_a_last_word_of_nothing_while_a_version_is_in_force_is_found(evidence: Evidence) -> None:
+    last = {data["sentinel_id"]: (event, data) for event, data in weight_events(evidence)}
+    event, data = next(each for each in last.values() if each[1]["weight"] == 1.0)
+    told = orjson.loads(event.value)
+    told["id"] += "-more"
+    told["data"] = data | {"weight": 0.0, "sentinel_version": "gone", "revision": data["revision"] + 1}
+    more = Announced(event.topic, event.key, orjson.dumps(told))
+    assert found(replace(evidence, events=[*evidence.events, more])) == {Fault.OTHER_WEIGHT}
 
 
 def test_an_event_that_still_waits_is_found(evidence: Evidence) -> None:

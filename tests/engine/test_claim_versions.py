@@ -87,6 +87,20 @@ def test_one_strategy_id_announces_every_weight_of_all_its_versions() -> None:
     assert len(set(etags)) == len(etags)
 
 
+@pytest.mark.parametrize("second", ["v1", "v2"])
+def test_who_is_in_force_has_the_last_word(second: str) -> None:
+    """Versions of one strategy id share what clients see: whoever goes by the newest event must not turn it off."""
+    stores = Stores()
+    works = engine(stores)
+    works.submit([submission([PRICE])])
+    works.submit([submission([PRICE, MEAN], version=second, position=1)])
+    assert weight_events(stores)[-2:] == [("v1", 0.0), (second, 1.0)]
+    works.submit([submission([PRICE], position=2)])
+    assert weight_events(stores)[-2:] == [(second, 0.0), ("v1", 1.0)]
+    revisions = [each["revision"] for each in payloads(stores) if "weight" in each]
+    assert revisions == sorted(revisions)
+
+
 def test_one_strategy_id_in_two_worlds_announces_no_weight_twice() -> None:
     """A Gateway drops what has the etag that it heard last, and an etag names no world."""
     stores = Stores()
