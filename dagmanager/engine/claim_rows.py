@@ -12,7 +12,7 @@ from dagmanager.engine.naming import choose_base_names, choose_topics
 from dagmanager.engine.plan import Action, BufferNode, CreateNode, IsolateNode, Plan, Reason, SchemaEffect
 from dagmanager.engine.policy import Policy
 from dagmanager.engine.ports import Known, Locks, Taken, Transaction
-from dagmanager.engine.rows import Binding, NodeRow, QueueRow, QueueState, Row, SchemaSeen, fold
+from dagmanager.engine.rows import GONE, Binding, NodeRow, QueueRow, QueueState, Row, SchemaSeen, fold
 
 
 class ClaimOptions(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ def node_writes(tx: Transaction, decision: Decision) -> NodeWrites:
     new = [a for a in plan.actions if _needs_queue(a)]
     mine = [known.queues[a.binding] for a in plan.actions if _is_ours_already(a)]
     names = _names(tx, decision, new)
-    nodes = _node_rows(decision, names.base_names)
+    nodes = _node_rows(decision, names.base_names, _running_elsewhere(tx, decision))
     queues = {a.binding: _queue_row(a, names.topics[a.binding], nodes[a.node.node_id], decision) for a in new}
     queues |= _inheriting(tx, decision, queues)
     changed = [row for node_id, row in nodes.items() if known.nodes.get(node_id) != row]
@@ -97,7 +97,7 @@ def _changes_answers(action: Action, known: Known) -> bool:
         case BufferNode(schema=SchemaEffect.BECOMES_CURRENT):
             return True
         case CreateNode(node=node):
-            return bool(node.schema_hash) and node.schema_hash != row.schema_hash
+            return _is_other_schema(node, row)
         case _:
             return False
 
@@ -130,7 +130,33 @@ def _names(tx: Transaction, decision: Decision, new: Sequence[Action]) -> _Names
     return _Names({}, {})
 
 
-def _node_rows(decision: Decision, names: Mapping[str, str]) -> dict[str, NodeRow]:
+def _running_elsewhere(tx: Transaction, decision: Decision) -> frozenset[str]:
+    """Nodes whose new queue brings another schema than the one that their queues in other namespaces carry."""
+    known = decision.known.nodes
+    changing = {
+        action.node.node_id: action.binding
+        for action in decision.plan.actions
+        if isinstance(action, CreateNode) and _is_other_schema(action.node, known.get(action.node.node_id))
+    }
+    if not changing:
+        return frozenset()
+    found = tx.places(dict.fromkeys(sorted(changing), ()))
+    return frozenset(
+        node_id
+        for node_id, place in found.items()
+        if any(queue.state not in GONE and queue.binding != changing[node_id] for queue in place.queues)
+    )
+
+
+def _is_other_schema(node: Node, row: NodeRow | None) -> bool:
+    return (
+        row is not None
+        and "" not in (node.schema_hash, row.schema_hash)
+        and node.schema_hash != row.schema_hash
+    )
+
+
+def _node_rows(decision: Decision, names: Mapping[str, str], elsewhere: frozenset[str]) -> dict[str, NodeRow]:
     submission, known, plan = decision.submission, decision.known, decision.plan
     at_ms = min(submission.at_ms, known.now_ms)
     rows: dict[str, NodeRow] = {}
@@ -140,7 +166,10 @@ def _node_rows(decision: Decision, names: Mapping[str, str]) -> dict[str, NodeRo
         if row is None:
             row = _new_node(node, names[node.node_id], known.now_ms, decision.options.policy)
             row = msgspec.structs.replace(row, safe_only=isinstance(action, IsolateNode))
-        rows[node.node_id] = _with_schema(row, action, at_ms)
+        row = _with_schema(row, action, at_ms)
+        if node.node_id in elsewhere:
+            row = msgspec.structs.replace(row, buffering_since_ms=at_ms)
+        rows[node.node_id] = row
     return rows
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from dagmanager.engine.rows import (
-    NodeRow,
-    TagSetRow,
-)
+from dagmanager.engine.ports import Locks, Transaction
+from dagmanager.engine.rows import NodeRow, QueueRow, QueueState, TagSetRow
 from tests.engine.builders import (
     START_MS,
     Stores,
@@ -74,6 +73,39 @@ def test_a_changed_schema_buffers_for_everybody_and_is_remembered() -> None:
     (old,) = works.submit([submission([PRICE], position=2, strategy="s3", lineage="c")])
     assert told(old).actions.buffer == 1
     assert stores.rows(NodeRow)[0] == row
+
+
+def test_a_queue_in_another_world_with_another_schema_buffers_for_those_there_are() -> None:
+    stores = Stores()
+    works = engine(stores)
+    changed = PRICE | {"schema_hash": "h2"}
+    works.submit([submission([PRICE], world="w1")])
+    (created,) = works.submit([submission([changed], world="w2", position=1, strategy="s2", lineage="b")])
+    assert (told(created).actions.create, told(created).buffers) == (1, ())
+    assert stores.graph.epoch() == 1
+    for position, (nodes, world) in enumerate([(changed, "w1"), (PRICE, "w1"), (changed, "w2")], 2):
+        (answer,) = works.submit(
+            [submission([nodes], world=world, position=position, strategy=f"s{position}", lineage="c")]
+        )
+        assert told(answer).actions.buffer == 1
+
+
+def test_a_queue_that_takes_the_place_of_a_lost_one_adopts_its_schema() -> None:
+    stores = Stores()
+    works = engine(stores)
+    works.submit([submission([PRICE])])
+    (queue,) = stores.rows(QueueRow)
+
+    def lose(tx: Transaction) -> None:
+        tx.lock(Locks(nodes=(queue.binding.node_id,)))
+        tx.put([replace(queue, state=QueueState.LOST)])
+
+    stores.graph.transact(lose)
+    changed = PRICE | {"schema_hash": "h2"}
+    (answer,) = works.submit([submission([changed], version="v2", position=1)])
+    assert told(answer).actions.create == 1
+    (row,) = stores.rows(NodeRow)
+    assert (row.schema_hash, row.buffering_since_ms) == ("h2", None)
 
 
 def test_tags_are_the_union_over_the_active_contents() -> None:
