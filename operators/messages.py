@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import bytewax.operators as op
+import msgspec
 from bytewax.dataflow import operator
 from bytewax.operators import KeyedStream
 
@@ -25,6 +26,7 @@ from dagmanager.errors import Rejection
 from operators.attempts import Attempts, origin_of
 
 LETTER_BYTES: Final = Limits().bytes_max
+TOLD_IN_FULL: Final = 20
 
 
 @operator
@@ -51,8 +53,10 @@ def told(
 ) -> Iterable[Message]:
     """What whoever waits for this submission gets; nothing when nobody can be named."""
     if isinstance(item, Refused):
-        value = rejected_record(item.rejection, item.strategy_id, item.world_id, "")
-        return [Message(item.strategy_id, value, origin=item.record.origin)]
+        who, why, origin = item.strategy_id, item.rejection, item.record.origin
+        if len(item.worlds) > TOLD_IN_FULL:  # all of them leave at once; the dead letter has the details
+            why = msgspec.structs.replace(why, details=())
+        return [Message(who, rejected_record(why, who, world, ""), origin=origin) for world in item.worlds]
     submission, result = item.submission, item.result
     headers = result_headers(submission.submission_id, submission.submission_digest)
     values = (

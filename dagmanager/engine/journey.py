@@ -17,13 +17,14 @@ class Refused(msgspec.Struct, frozen=True):
     """A record that is no good submission: it travels on as a value, so that order is kept.
 
     `attempts`: how often it was tried; more than once only when the process died at it. `withheld`: its
-    letter comes without its bytes, because burying them is what kills.
+    letter comes without its bytes, because burying them is what kills. `worlds`: who of the record's worlds is
+    refused by this, and told so; one without a name while nobody knows them.
     """
 
     record: Record
     strategy_id: str
     rejection: Rejection
-    world_id: str = ""
+    worlds: tuple[str, ...] = ("",)
     attempts: int = 1
     withheld: bool = False
 

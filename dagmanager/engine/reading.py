@@ -129,7 +129,7 @@ class Reader:
             return Digested(record, envelope_or, known.dag, digest, known)
         dag = canonicalize(envelope_or, memory.memo, options.limits, options.lineage_fields)
         if isinstance(dag, Rejection):
-            return self._refused(record, envelope_or.strategy_id, dag)
+            return self._refused(record, envelope_or.strategy_id, dag, envelope_or.worlds)
         return Digested(record, envelope_or, dag, digest, dag_digest=dag_digest)
 
     def hash(self, item: Canonicalized | Refused) -> tuple[Submission | Refused, ...]:
@@ -143,7 +143,7 @@ class Reader:
         hashed = self._proven(item)
         self.observer.hashed((self._timer() - began) * 1_000)
         if isinstance(hashed, Rejection):
-            return (self._refused(record, envelope.strategy_id, hashed),)
+            return (self._refused(record, envelope.strategy_id, hashed, envelope.worlds),)
         found = submissions(
             envelope,
             hashed,
@@ -156,15 +156,17 @@ class Reader:
         with self._counting:
             self._isolated += isolated
         return tuple(
-            self._refused(record, envelope.strategy_id, one, world)
+            self._refused(record, envelope.strategy_id, one, (world,))
             if isinstance(one, Rejection)
             else msgspec.structs.replace(one, record=record)
             for one, world in zip(found, envelope.worlds, strict=True)
         )
 
-    def _refused(self, record: Record, strategy_id: str, why: Rejection, world: str = "") -> Refused:
+    def _refused(
+        self, record: Record, strategy_id: str, why: Rejection, worlds: tuple[str, ...] = ("",)
+    ) -> Refused:
         self.observe(why)
-        return Refused(record, strategy_id, why, world)
+        return Refused(record, strategy_id, why, worlds)
 
     def observe(self, why: Rejection) -> None:
         """Count a refusal that was decided before, or without, the engine."""
