@@ -17,7 +17,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
-DELIVERED_SECONDS = 30.0
+DELIVERED_SECONDS = 10.0
 REMEMBERED = 10_000
 DIFFS = "dagmanager.diffs"
 DEAD_LETTERS = "dagmanager.dead-letters"
@@ -175,7 +175,14 @@ def main(arguments: list[str]) -> int:
         return 2
     servers, file = arguments
     strategy_id = f"example-{uuid.uuid4()}"
-    Submitter(servers).submit(strategy_id, json.loads(Path(file).read_bytes()), Context())
+    try:
+        Submitter(servers).submit(strategy_id, json.loads(Path(file).read_bytes()), Context())
+    except (OSError, ValueError) as wrong:
+        print(f"{file} holds no DAG: {wrong}", file=sys.stderr)
+        return 2
+    except KafkaException as wrong:
+        print(f"{servers} took no submission: {wrong.args[0].str()}", file=sys.stderr)
+        return 4
     for heard in Listener(servers):
         if heard.kind == "answer" and heard.content["strategy_id"] == strategy_id:
             print(json.dumps(heard.content, indent=1))

@@ -53,7 +53,7 @@ def _settings(given: argparse.Namespace) -> Settings:
     settings, findings = load(given.config, os.environ)
     empty = [finding.field or "" for finding in findings if finding.code == "empty_field"]
     if empty:
-        logger.info("embedded, or off, is what has no server: %s", ", ".join(empty))
+        logger.info("no server is named by %s: what needs one is embedded here, or off", ", ".join(empty))
     for finding in findings:
         if finding.code != "empty_field":
             logger.warning("%s", finding.message)
@@ -202,8 +202,8 @@ def _tell(
     logger.info("%s; answers in %s", tally.summary(), where)
     if reader.isolated:
         logger.warning(
-            "%d of them ran isolated (safe mode): they named no execution domain, or a backtest without "
-            "as_of; --domain speaks for those that name none",
+            "%d of them ran isolated (safe mode): they named no execution domain, or a backtest without as_of, or "
+            "their Gateway said so; --domain speaks for those that name none",
             reader.isolated,
         )
     how = (

@@ -29,7 +29,8 @@ class Tally:
         refused = ", ".join(f"{count} {code}" for code, count in sorted(answers.items()))
         why = f" ({refused})" if refused else ""
         total = fine + sum(answers.values())
-        return f"{total} submissions answered: {fine} ok, {total - fine} refused{why}"
+        submissions = "submission" if total == 1 else "submissions"
+        return f"{total} {submissions} answered: {fine} ok, {total - fine} refused{why}"
 
     def standing(self) -> str:
         """`ok`, or one line for each worker that waits: `waiting: upsert: Kafka at … is away`."""

@@ -1,16 +1,23 @@
-"""`python -m servers fetch` has the jars ready; `python -m servers run` starts both until Ctrl-C."""
+"""`python -m servers fetch` has the jars ready; `python -m servers run` starts both until Ctrl-C.
+
+`python -m servers run FILE` writes their addresses there, as settings; ports are others each time.
+"""
 
 from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
+from typing import Final
 
 from servers import archive, jars
 from servers.folders import OwnedFolder
 from servers.kafka import KafkaServer
 from servers.launch import HOW_TO_GET, JavaLaunch, Launch, chosen_launch, in_ci
 from servers.neo4j import Neo4jServer
+
+WRITTEN: Final = "# python -m servers run: the servers of a trial"
 
 
 def say(line: str) -> None:
@@ -31,7 +38,7 @@ def end(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def run(launch: Launch) -> None:
+def run(launch: Launch, settings: Path | None) -> None:
     """Both servers, on fresh data that is gone afterwards."""
     for number in (
         signal.SIGTERM,
@@ -46,6 +53,10 @@ def run(launch: Launch) -> None:
                 begun.wait()
             say(f"kafka {kafka.address}")
             say(f"neo4j {neo4j.address}")
+            if settings is not None:
+                settings.write_text(settings_of(kafka.address, neo4j.address))
+                say(f"{settings} names both")
+            say("Ctrl-C ends both, and their data is gone")
             signal.pause()
         except KeyboardInterrupt:
             pass
@@ -54,17 +65,34 @@ def run(launch: Launch) -> None:
             kafka.kill()
 
 
+def settings_of(kafka: str, neo4j: str) -> str:
+    """What a flow on them is told."""
+    return f"{WRITTEN}\nkafka_dsn: {kafka}\ncontrolbus_dsn: {kafka}\nneo4j_dsn: {neo4j}\n"
+
+
+def is_ours(file: Path) -> bool:
+    """Whether it may be written: nobody else's settings are lost."""
+    return not file.exists() or file.read_text("utf-8", "replace").startswith(WRITTEN)
+
+
 def main(arguments: list[str]) -> int:
     """The exit code: 2 for a wrong command, 1 in CI without a way to run servers."""
-    commands = {"fetch": fetch, "run": run}
-    if len(arguments) != 1 or arguments[0] not in commands:
+    command, *files = arguments or [""]
+    if command not in {"fetch", "run"} or len(files) > (command == "run"):
         print(__doc__, file=sys.stderr)
+        return 2
+    settings = Path(files[0]) if files else None
+    if settings is not None and not is_ours(settings):
+        print(f"{settings} is there, and was not written by us: name another file", file=sys.stderr)
         return 2
     launch = chosen_launch()
     if launch is None:
         say(f"NO REAL SERVERS, live tests cannot run: {HOW_TO_GET}. See docs/servers.md.")
-        return int(in_ci() or arguments[0] == "run")
-    commands[arguments[0]](launch)
+        return int(in_ci() or command == "run")
+    if command == "fetch":
+        fetch(launch)
+    else:
+        run(launch, settings)
     return 0
 
 

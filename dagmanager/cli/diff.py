@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     settings, findings = load(args.config, os.environ, offline=True)
     for finding in findings:
         note(f"warning: {finding.message}")
+    if settings.neo4j_dsn and args.store is None:
+        note("note: the graph at neo4j_dsn is not asked: only the files given are compared")
     found = _decide(_request(args, settings.submission_bytes_max), settings)
     if args.json:
         write_json(found, indent=2)

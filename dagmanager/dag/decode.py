@@ -48,6 +48,10 @@ def decode(record: Record, limits: Limits) -> Envelope | Foreign | Rejection:
 
 def _decode(record: Record, limits: Limits) -> Envelope | Foreign:
     value = record.value
+    if not value:
+        raise refused(
+            "", "the record has no bytes: a tombstone, or an empty value", code=ErrorCode.INVALID_JSON
+        )
     if len(value) > limits.bytes_max:
         message = f"the record has {len(value)} bytes, the limit is {limits.bytes_max}"
         raise refused("", message, str(limits.bytes_max), str(len(value)), ErrorCode.TOO_LARGE)

@@ -63,19 +63,21 @@ def _submission(
         warnings=(
             *envelope.warnings,
             *dag.warnings,
-            *_unknown_domain(context.execution_domain),
+            *_unknown_domain(context),
             *_respelled(context, dag.meta_namespace),
         ),
     )
 
 
-def _unknown_domain(domain: str) -> tuple[Notice, ...]:
-    """An unknown domain stays as given (contract), but a misspelt one gets topics of its own: say so."""
+def _unknown_domain(context: ComputeContext) -> tuple[Notice, ...]:
+    """An unknown domain stays as given (contract), but a misspelt one may get topics of its own: say so."""
+    domain = context.execution_domain
     if domain in KNOWN_DOMAINS:
         return ()
-    message = (
-        f"{domain[:80]!r} is none of {', '.join(KNOWN_DOMAINS)}: it is taken as it is, with topics of its own"
+    topics = (
+        "with topics of its own" if context.namespace else "and shares its topics, for it has no namespace"
     )
+    message = f"{domain[:80]!r} is none of {', '.join(KNOWN_DOMAINS)}: it is taken as it is, {topics}"
     return (Notice("unknown_domain", message),)
 
 

@@ -1,0 +1,37 @@
+"""The door of the servers for a trial: its words, and the settings that it writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dagmanager.settings.source import load
+from servers.__main__ import is_ours, main, settings_of
+
+
+@pytest.mark.parametrize("words", [[], ["walk"], ["fetch", "file"], ["run", "a", "b"]])
+def test_other_words_are_a_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert "python -m servers run FILE" in capsys.readouterr().err
+
+
+def test_what_is_written_names_the_servers_to_a_flow(tmp_path: Path) -> None:
+    file = tmp_path / "dagmanager.yml"
+    assert is_ours(file)
+    file.write_text(settings_of("127.0.0.1:1", "bolt://127.0.0.1:2"))
+    settings, findings = load(str(file), {})
+    assert (settings.kafka_dsn, settings.controlbus_dsn) == ("127.0.0.1:1", "127.0.0.1:1")
+    assert settings.neo4j_dsn == "bolt://127.0.0.1:2"
+    assert findings == ()
+    assert is_ours(file), "the next trial has other ports"
+
+
+def test_settings_of_somebody_else_are_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "dagmanager.yml"
+    file.write_text("profile: prod\n")
+    assert main(["run", str(file)]) == 2
+    assert "was not written by us" in capsys.readouterr().err
+    assert file.read_text() == "profile: prod\n"
