@@ -64,7 +64,9 @@ def _weight_faults(
     last: Iterable[Mapping[str, Any]], weighed: Mapping[Version, float], weights: Mapping[Version, float]
 ) -> Iterable[Finding]:
     """Each version ends with its weight; and whoever keeps an id's last word alone is left with one in force."""
-    for version in sorted(weights.keys() | weighed.keys()):
+    judged = {(each.sentinel_id, each.scope) for each in weights}
+    heard = {each for each in weighed if (each.sentinel_id, each.scope) in judged}
+    for version in sorted(weights.keys() | heard):
         told, true = weighed.get(version, 0.0), weights.get(version, 0.0)
         if abs(told - true) > WEIGHT_SLACK:
             yield Finding(Fault.OTHER_WEIGHT, f"{version}: told {told}, it is {true}")
@@ -76,13 +78,20 @@ def _weight_faults(
 
 
 def weights_of(rows: Iterable[object]) -> dict[Version, float]:
-    """What the graph says."""
+    """What the graph says, of ids whose strategy was of one lineage only: events of others tell no lineage."""
+    sentinels = [row for row in rows if isinstance(row, SentinelRow)]
+    lineages: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in sentinels:
+        lineages[row.sentinel_id, _scope_of(row)].add(row.key.lineage)
     found: dict[Version, float] = defaultdict(float)
-    for row in rows:
-        if isinstance(row, SentinelRow):
-            place = (row.world_id, row.execution_domain) if row.key.namespace else ("", "")
-            found[Version(row.sentinel_id, row.key.version, ":".join(place))] += row.weight
+    for row in sentinels:
+        if len(lineages[row.sentinel_id, _scope_of(row)]) == 1:
+            found[Version(row.sentinel_id, row.key.version, _scope_of(row))] += row.weight
     return dict(found)
+
+
+def _scope_of(row: SentinelRow) -> str:
+    return f"{row.world_id}:{row.execution_domain}" if row.key.namespace else ":"
 
 
 def repeats(events: Sequence[Announced]) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import msgspec
 import orjson
 import pytest
 
+from chaos.announcements import weights_of
 from chaos.auditor import Report, audited
 from chaos.evidence import Announced, Evidence, Letter, TagSet
 from chaos.findings import Fault
@@ -230,12 +231,21 @@ def test_weights_that_do_not_sum_to_one_are_found(evidence: Evidence) -> None:
 
 
 def weight_events(evidence: Evidence) -> list[tuple[Announced, dict[str, Any]]]:
+    """Of strategies that were of one lineage only."""
+    judged = {each.sentinel_id for each in weights_of(evidence.rows)}
     told = [(each, orjson.loads(each.value)["data"]) for each in evidence.events]
-    return [(each, data) for each, data in told if data["type"] == "SentinelWeightUpdated"]
+    return [(each, data) for each, data in told if data.get("sentinel_id") in judged]
 
 
 def test_a_weight_that_was_told_and_is_not_so_is_found(evidence: Evidence) -> None:
-    event, _ = next(each for each in reversed(weight_events(evidence)) if each[1]["weight"] == 1.0)
+    in_force = {
+        (each.sentinel_id, each.version) for each, weight in weights_of(evidence.rows).items() if weight == 1
+    }
+    *_, event = (
+        event
+        for event, data in weight_events(evidence)
+        if data["weight"] == 1.0 and (data["sentinel_id"], data["sentinel_version"]) in in_force
+    )
     other = Announced(event.topic, event.key, event.value.replace(b'"weight":1.0', b'"weight":0.5'))
     events = [other if each is event else each for each in evidence.events]
     assert found(replace(evidence, events=events)) == {Fault.OTHER_WEIGHT}

@@ -13,6 +13,7 @@ from tests.engine.builders import (
     START_MS,
     Stores,
     engine,
+    node,
     submission,
     tag_query,
     told,
@@ -106,6 +107,34 @@ def test_a_queue_that_takes_the_place_of_a_lost_one_adopts_its_schema() -> None:
     assert told(answer).actions.create == 1
     (row,) = stores.rows(NodeRow)
     assert (row.schema_hash, row.buffering_since_ms) == ("h2", None)
+
+
+def test_many_sets_with_long_lists_are_announced_as_far_as_every_queue_is_in_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Exchange and symbol as tags: each of N nodes has a set of its own with all N queues in it."""
+    monkeypatch.setattr("dagmanager.engine.announce.OWN_LISTS_MAX", 60)
+    stores = Stores()
+    works = engine(stores)
+    nodes = [node(f"n{number}", tags=["binance", f"s{number:02}"]) for number in range(20)]
+    alone = node("alone", tags=["kraken"])
+    query = tag_query("all of binance", ["binance", "s00"])
+    works.submit([submission([query], strategy="q", lineage="q")])
+    before = len(queue_events(stores))
+    works.submit([submission([*nodes, alone], position=1)])
+    events = queue_events(stores)[before:]
+    lists = {tuple(each["tags"]): [one["queue"] for one in each["queues"]] for each in events}
+    topics = {name: row.topic for name, row in by_name(stores).items()}
+    assert sum(map(len, lists.values())) < 20 * 20 / 2
+    assert {topic for queues in lists.values() for topic in queues} == set(topics.values()) - {
+        topics["all of binance"]
+    }
+    assert lists["kraken",] == [topics["alone"]]
+    every = sorted(topic for name, topic in topics.items() if name.startswith("n"))
+    assert lists["binance", "s00"] == every, "what a query asks for is always told"
+    assert all(queues == every for tags, queues in lists.items() if tags[0] == "binance"), (
+        "and each list is whole"
+    )
 
 
 def test_tags_are_the_union_over_the_active_contents() -> None:
