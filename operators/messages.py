@@ -10,7 +10,7 @@ import msgspec
 from bytewax.dataflow import operator
 from bytewax.operators import KeyedStream
 
-from dagmanager.dag.limits import Limits
+from dagmanager.dag.limits import TEXT_BYTES_MAX, Limits
 from dagmanager.dag.model import Record, Submission
 from dagmanager.engine.chunks import (
     chunks,
@@ -51,7 +51,7 @@ def dead_letters(step_id: str, up: KeyedStream[Answer | Refused], attempts: Atte
 def told(
     item: Answer | Refused, encode: Callable[[Outcome], EncodedItems] = encode_items
 ) -> Iterable[Message]:
-    """What whoever waits for this submission gets; nothing when nobody can be named."""
+    """What whoever waits for this submission gets; records without a key when nobody can be named."""
     if isinstance(item, Refused):
         who, why, origin = item.strategy_id, item.rejection, item.record.origin
         if len(item.worlds) > TOLD_IN_FULL:  # all of them leave at once; the dead letter has the details
@@ -79,10 +79,11 @@ def buried(item: Answer | Refused) -> Iterable[Message]:
 def _letter(
     record: Record, rejection: Rejection, attempts: int = 1, bytes_max: int = LETTER_BYTES
 ) -> Message:
-    key = (record.key or b"").decode("utf-8", "replace")
+    # A key of any length would make a record that no topic takes, however much its value is cut.
+    key = record.key if record.key and len(record.key) <= TEXT_BYTES_MAX else b""
     headers = dead_letter_headers(rejection, record.origin, attempts, record.value, bytes_max)
     value = dead_letter_value(record.value, bytes_max) if bytes_max else b""
-    return Message(key, value, headers, record.origin)
+    return Message(key.decode("utf-8", "replace"), value, headers, record.origin)
 
 
 def _refusal(submission: Submission, rejection: Rejection) -> bytes:

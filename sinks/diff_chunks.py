@@ -19,7 +19,8 @@ def diff_chunk_file(results: Path, patiently: Patiently) -> JsonLinesSink:
 
 
 def diff_chunk_topic(topic: str, delivery: Delivery, patiently: Patiently) -> KafkaRecordsSink:
-    """One record per chunk, keyed by strategy. A chunk has 900 kB at most, so none is ever too large."""
+    """One record per chunk, keyed by strategy. A chunk has 900 kB at most, so none is too large
+    for a topic that was checked at the start."""
     return KafkaRecordsSink(Destination(topic, delivery, patiently))
 
 

@@ -34,7 +34,7 @@ class Destination:
 
 
 class KafkaRecordsPartition(StatefulSinkPartition[Message, None]):
-    """Delivers each batch whole."""
+    """Delivers each batch whole; what its topic does not take yet is tried again alone."""
 
     def __init__(self, destination: Destination) -> None:
         """Nothing is open: the producer is the process'."""
@@ -43,19 +43,21 @@ class KafkaRecordsPartition(StatefulSinkPartition[Message, None]):
     def write_batch(self, values: list[Message]) -> None:
         """Acknowledged before it returns; waits while the broker is away, `UnavailableError` only when the
         run is stopped then: the epoch stays open, and its records come again."""
-        self._to.patiently(lambda: self._deliver(values))
+        left = list(values)
+        self._to.patiently(lambda: self._deliver(left))
 
     def snapshot(self) -> None:
         """Nothing of its own: what was written is on the topic."""
 
-    def _deliver(self, messages: Sequence[Message]) -> Positions:
-        large = self._sent(messages)
-        if large and self._to.shorter is not None:
-            large = self._sent([self._to.shorter(messages[position]) for position in large])
-        if large:
+    def _deliver(self, left: list[Message]) -> None:
+        """Deliver, and keep in `left` what is too large: the next try must not repeat its neighbours."""
+        left[:] = [left[position] for position in self._sent(left)]
+        if left and self._to.shorter is not None:
+            large = self._sent([self._to.shorter(message) for message in left])
+            left[:] = [left[position] for position in large]
+        if left:
             msg = f"topic {self._to.topic} takes no records of this size: raise its max.message.bytes"
             raise UnavailableError(msg)
-        return large
 
     def _sent(self, messages: Sequence[Message]) -> Positions:
         return self._to.delivery.deliver([self._outgoing(message) for message in messages])

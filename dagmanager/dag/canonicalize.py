@@ -10,7 +10,16 @@ from dagmanager.dag.context import namespace_text
 from dagmanager.dag.duplicates import unite
 from dagmanager.dag.entries import Entries, read_entries
 from dagmanager.dag.exact_json import is_utf8, items, members, not_an_object, parse, split_nodes
-from dagmanager.dag.findings import DETAILS_MAX, FieldError, escaped, object_at, refused, text_at, wrong
+from dagmanager.dag.findings import (
+    DETAILS_MAX,
+    FieldError,
+    bounded,
+    escaped,
+    object_at,
+    refused,
+    text_at,
+    wrong,
+)
 from dagmanager.dag.given import given_context
 from dagmanager.dag.hashing import mismatch, node_id, pointers
 from dagmanager.dag.json_scan import JsonProblem, scan
@@ -53,10 +62,8 @@ def _canonicalize(
     version, weight = version_label(sentinels, head, meta), traffic_weight(sentinels)
     lineage, unknown = lineage_of(head, lineage_fields, envelope.strategy_id)
     context = _dag_context(head, meta)
-    namespace, domain = (
-        namespace_text(meta.get("topic_namespace")),
-        text_at(meta, "execution_domain", "/meta"),
-    )
+    namespace = namespace_text(meta.get("topic_namespace"))
+    domain = bounded(text_at(meta, "execution_domain", "/meta") or "", "/meta/execution_domain")
     commit_hash = text_at(head, "commit_hash", "") or text_at(meta, "commit_hash", "/meta") or ""
     text_at(head, "schema_version", "")
 
@@ -72,7 +79,7 @@ def _canonicalize(
         lineage=lineage,
         commit_hash=commit_hash,
         meta_namespace=namespace,
-        meta_domain=(domain or "").strip() or None,
+        meta_domain=domain.strip() or None,
         dag_context=context,
         external=external,
         fresh=tuple(at for at, node in enumerate(nodes) if node.node_id in fresh_ids) if fresh_ids else (),

@@ -19,7 +19,7 @@ from dagmanager.dag.exact_json import (
     parse_many,
     repeated_key_problem,
 )
-from dagmanager.dag.findings import FieldError, escaped, object_at, refused, text_at, wrong
+from dagmanager.dag.findings import FieldError, bounded, escaped, object_at, refused, text_at, wrong
 from dagmanager.dag.given import context_text, given_context
 from dagmanager.dag.json_scan import JsonProblem, scan
 from dagmanager.dag.limits import Limits
@@ -164,7 +164,7 @@ def _strategy_id(value: Any, pointer: str) -> str:
         raise refused(pointer, f"{pointer}: a strategy_id is required", code=ErrorCode.MISSING_FIELDS)
     if not isinstance(value, str) or not value.strip():
         raise wrong(pointer, "text that is not blank", value)
-    return value
+    return bounded(value, pointer)
 
 
 def _dag(raw: bytes | None, fields: dict[str, Any], pointer: str, limits: Limits) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from dagmanager.dag.limits import SHORT_TEXT, TEXT_BYTES_MAX
 from dagmanager.errors import ErrorCode, Rejection
 
 DETAILS_MAX: Final = 100
@@ -58,6 +59,14 @@ def text_at(fields: dict[str, Any], name: str, pointer: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise wrong(f"{pointer}/{name}", "text", value)
+
+
+def bounded(text: str, pointer: str) -> str:
+    """The text, unless it has more bytes than one that travels in every record may have."""
+    if len(text) > SHORT_TEXT and (size := len(text.encode())) > TEXT_BYTES_MAX:
+        message = f"{pointer}: the text has {size} bytes, the limit is {TEXT_BYTES_MAX}"
+        raise refused(pointer, message, str(TEXT_BYTES_MAX), str(size), ErrorCode.TOO_LARGE)
+    return text
 
 
 def flag_at(fields: dict[str, Any], name: str, pointer: str) -> bool:

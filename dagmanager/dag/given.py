@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dagmanager.dag.compute_key import SEPARATOR
-from dagmanager.dag.findings import flag_at, refused, text_at
+from dagmanager.dag.findings import bounded, flag_at, refused, text_at
 from dagmanager.dag.model import GivenContext
 
 
@@ -28,14 +28,17 @@ def given_context(fields: dict[str, Any], pointer: str) -> GivenContext:
 
 
 def context_text(fields: dict[str, Any], name: str, pointer: str) -> str | None:
-    """Text or nothing. The separator of ComputeKeys inside would let two contexts share a key: refused."""
+    """Text of a bounded size, or nothing. The separator of ComputeKeys inside would let two contexts share a
+    key: refused."""
     value = text_at(fields, name, pointer)
-    if value is not None and SEPARATOR in value:
-        place = f"{pointer}/{name}"
+    if value is None:
+        return None
+    place = f"{pointer}/{name}"
+    if SEPARATOR in value:
         raise refused(
             place,
             f"{place}: the control character 0x1F is not allowed",
             "text without 0x1F",
             repr(value)[:80],
         )
-    return value
+    return bounded(value, place)

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+# UTF-8 bytes of a text that every record of an answer repeats: with all of them a record still fits into its
+# topic. No setting: the topics are made for it.
+TEXT_BYTES_MAX: Final = 4_096
+# A character has four bytes at most: only a longer text needs to be encoded to know its size.
+SHORT_TEXT: Final = TEXT_BYTES_MAX // 4
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from dagmanager.dag.limits import SHORT_TEXT
 from dagmanager.dag.model import Node
 from dagmanager.dag.node_fields import ID_PREFIX, INT32_MAX
 from dagmanager.dag.params import INT64_MAX, TAG_QUERY, is_dropped
@@ -56,6 +57,8 @@ def read_columns(trees: Sequence[Any]) -> list[Node] | None:
         *rows, strict=True
     )
     if not all(_all_of(str, column) for column in (ids, types, codes, schemas, hashes, names)):
+        return None
+    if max(map(len, chain(types, codes, schemas, hashes))) > SHORT_TEXT:
         return None
     if TAG_QUERY in types or SENTINEL in types or not (all(types) and all(codes) and _are_ids(ids)):
         return None

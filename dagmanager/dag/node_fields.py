@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from dagmanager.dag.findings import flag_at, refused, text_at, wrong
+from dagmanager.dag.findings import bounded, flag_at, refused, text_at, wrong
+from dagmanager.dag.limits import SHORT_TEXT
 from dagmanager.dag.model import Artifact, Node
 from dagmanager.dag.params import (
     INT64_MAX,
@@ -70,6 +71,10 @@ def read_node(fields: dict[str, Any]) -> Node:
     if not (type(node_type) is type(code_hash) is type(schema_hash) is type(name) is str):
         node_type, code_hash = _text(fields, "node_type"), _text(fields, "code_hash")
         schema_hash, name = _text(fields, "schema_hash"), _text(fields, "name")
+    if len(node_type) + len(code_hash) + len(schema_hash) > SHORT_TEXT:
+        bounded(node_type, "/node_type")
+        bounded(code_hash, "/code_hash")
+        bounded(schema_hash, "/schema_hash")
     interval, period = get("interval"), get("period")
     if type(interval) is not int or not 0 <= interval <= INT64_MAX:
         interval = _whole(interval, "/interval", INT64_MAX)
@@ -178,10 +183,10 @@ def _check_ids(ids: Any, pointer: str) -> None:
 
 def _schema_compat_id(fields: dict[str, Any]) -> str:
     """`schema_compat_id`, trimmed; the legacy `schema_id` when empty; both must agree (M2)."""
-    current = _text(fields, "schema_compat_id").strip()
+    current = bounded(_text(fields, "schema_compat_id"), "/schema_compat_id").strip()
     if "schema_id" not in fields:
         return current
-    legacy = _text(fields, "schema_id").strip()
+    legacy = bounded(_text(fields, "schema_id"), "/schema_id").strip()
     if current and legacy and current != legacy:
         message = f"schema_compat_id {current!r} and schema_id {legacy!r} differ: send one of them"
         raise refused("/schema_compat_id", message, legacy, current, ErrorCode.SCHEMA_ID_CONFLICT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from dagmanager.dag.findings import wrong
+from dagmanager.dag.findings import bounded, wrong
 
 SENTINEL: Final = "VersionSentinel"
 DEFAULT_LABEL: Final = "v1"
@@ -30,7 +30,7 @@ def version_label(
 ) -> str:
     """The first label given: by a sentinel entry, the DAG, its meta; else `v1`.
 
-    `sentinels` are pairs of pointer and entry. Raises `FieldError` on a label that is no text or number.
+    `sentinels` are pairs of pointer and entry. Raises `FieldError` on a label that is no text or number, or too long.
     """
     places: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         (pointer, entry, _SENTINEL_LABELS) for pointer, entry in sentinels
@@ -44,7 +44,8 @@ def version_label(
                 continue
             if isinstance(value, bool) or not isinstance(value, str | int | float):
                 raise wrong(f"{pointer}/{name}", "text or a number", value)
-            if found is None and str(value).strip():
+            text = bounded(str(value), f"{pointer}/{name}")
+            if found is None and text.strip():
                 found = value
     return clean_label(found)
 

@@ -17,7 +17,7 @@ from blake3 import blake3
 from dagmanager.dag.canonicalize import canonicalize
 from dagmanager.dag.decode import decode
 from dagmanager.dag.hashing import hash_dag
-from dagmanager.dag.limits import Limits
+from dagmanager.dag.limits import TEXT_BYTES_MAX, Limits
 from dagmanager.dag.model import Envelope, Foreign, GivenContext, HashedDag, Record, Submission
 from dagmanager.dag.node_memo import NodeMemo
 from dagmanager.dag.submission import submissions
@@ -219,6 +219,9 @@ def says_domain(item: Canonicalized) -> bool:
 
 
 def strategy_of(record: Record) -> str:
-    """Who to answer when the record itself cannot be read: its key, else nobody (`''`)."""
-    key = (record.key or b"").decode("utf-8", "replace")
-    return key.removeprefix("ingest:")
+    """Who to answer when the record itself cannot be read: its key, else nobody (`''`).
+
+    A key that is longer than a strategy id may be names nobody.
+    """
+    named = (record.key or b"").removeprefix(b"ingest:")
+    return named.decode("utf-8", "replace") if len(named) <= TEXT_BYTES_MAX else ""

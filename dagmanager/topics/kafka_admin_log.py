@@ -25,7 +25,8 @@ class KafkaAdminLog:
         records = [
             Outgoing(self._topic, entry.topic.encode(), msgspec.json.encode(entry)) for entry in entries
         ]
-        if self._producer.deliver(records):
-            # A kilobyte at most: the topic's limit is wrong, and no creation may count without its line.
-            msg = f"topic {self._topic} takes no record of a kilobyte: raise its max.message.bytes"
+        if large := self._producer.deliver(records):
+            # The topic's limit is wrong, and no creation may count without its line.
+            size = max(len(records[at].key or b"") + len(records[at].value) for at in large)
+            msg = f"topic {self._topic} takes no record of {size} bytes: raise its max.message.bytes"
             raise UnavailableError(msg)

@@ -26,6 +26,8 @@ WEEK_MS: Final = 7 * DAY_MS
 SPREAD: Final = 8
 # What a record holds beside its value: key, headers, and the batch around it.
 ENVELOPE_BYTES: Final = 128 * 1024
+# The same of a chunk, whose key is bounded. Kafka's own default still has room for both.
+CHUNK_ENVELOPE_BYTES: Final = 32 * 1024
 _MESSAGE_BYTES: Final = "max.message.bytes"
 _RETENTION: Final = "retention.ms"
 _POLICY: Final = "cleanup.policy"
@@ -68,7 +70,7 @@ def own_topics(names: Mapping[str, str], submission_bytes: int) -> tuple[OwnTopi
         "submissions_topic": Shape(
             submission_bytes, WEEK_MS, kept_ms_min=DAY_MS, partitions=SPREAD, broker_time=True
         ),
-        "diffs_topic": Shape(MAX_BYTES, WEEK_MS, partitions=SPREAD),
+        "diffs_topic": Shape(MAX_BYTES + CHUNK_ENVELOPE_BYTES, WEEK_MS, partitions=SPREAD),
         # A letter that does not fit is cut, so that less is enough.
         "dead_letters_topic": Shape(DEAD_LETTER_BYTES, 30 * DAY_MS, made_bytes=submission_bytes),
         "admin_log_topic": Shape(DEAD_LETTER_BYTES, _FOR_EVER),

@@ -37,7 +37,7 @@ DROPPED = [
 CONTEXT = ["world_id", "execution_domain", "as_of", "partition", "dataset_fingerprint", "downgrade_reason"]
 
 
-BYTES_MAX, NODES_MAX, WORLDS_MAX = 8 * 1024 * 1024, 20_000, 1_000
+BYTES_MAX, NODES_MAX, WORLDS_MAX, TEXT_BYTES_MAX = 8 * 1024 * 1024, 20_000, 1_000, 4_096
 
 
 INT64, INT32 = 2**63 - 1, 2**31 - 1
@@ -58,6 +58,12 @@ def text_of(fields: dict[str, Any], name: str) -> str:
     return value or ""
 
 
+def short(text: object) -> None:
+    """What every record of an answer repeats has a limit."""
+    if len(str(text).encode()) > TEXT_BYTES_MAX:
+        refuse("too_large", "text")
+
+
 def whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -65,6 +71,7 @@ def whole(value: Any) -> bool:
 def context_of(fields: dict[str, Any]) -> dict[str, Any]:
     for name in CONTEXT:
         need("\x1f" not in text_of(fields, name), name)
+        short(text_of(fields, name))
     for name in ("safe_mode", "downgraded"):
         need(fields.get(name) is None or isinstance(fields[name], bool), name)
     return fields
@@ -102,6 +109,7 @@ def split(value: bytes) -> tuple[str, dict[str, Any], Any]:
     if strategy_id in (None, ""):
         refuse("missing_fields", "strategy_id")
     need(isinstance(strategy_id, str) and bool(strategy_id.strip()), "strategy_id")
+    short(strategy_id)
     for name, member in fields.items():
         if name != "dag":
             shallow(member, DEPTH_MAX - 1)
@@ -134,6 +142,7 @@ def worlds_of(fields: dict[str, Any]) -> None:
         refuse("too_large", "worlds")
     for world in [*(worlds or []), fields.get("world_id")]:
         need(world is None or (isinstance(world, str) and "\x1f" not in world), world)
+        short(world or "")
 
 
 def cleaned(value: Any) -> Any:
@@ -216,6 +225,8 @@ def query_of(node: dict[str, Any]) -> str:
 def preimage_of(node: dict[str, Any]) -> str:
     for name in ("schema_hash", "name", "compute_key"):
         text_of(node, name)
+    for name in ("node_type", "code_hash", "schema_hash", "schema_compat_id", "schema_id"):
+        short(text_of(node, name))
     for name in ("params", "config"):
         need(node.get(name) is None or isinstance(node[name], dict), name)
     for name in ("inputs", "dependencies"):
@@ -270,6 +281,7 @@ def head_of(dag: dict[str, Any], sentinels: list[dict[str, Any]]) -> None:
             label = fields.get(name)
             plain = isinstance(label, str | int | float) and not isinstance(label, bool | LongInteger)
             need(label is None or plain, name)
+            short(label)
     for fields in sentinels:
         for name in ("traffic_weight", "sentinel_weight", "weight"):
             weight = fields.get(name)
@@ -288,7 +300,7 @@ def head_of(dag: dict[str, Any], sentinels: list[dict[str, Any]]) -> None:
     namespace = meta.get("topic_namespace")
     need(namespace is None or isinstance(namespace, str | dict), namespace)
     need(not isinstance(namespace, LongInteger), namespace)
-    text_of(meta, "execution_domain")
+    short(text_of(meta, "execution_domain"))
     if not text_of(dag, "commit_hash"):
         text_of(meta, "commit_hash")
     text_of(dag, "schema_version")

@@ -12,7 +12,8 @@ from dagmanager.dag.exact_json import SCAN_MAX
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Record
 from dagmanager.errors import ErrorCode, Rejection
-from tests.dag import made
+from tests.dag import made, naive
+from tests.dag.naive_json import Refused
 
 NODE = made.node()
 TEXT_DAG = json.dumps(made.dag(NODE, made.node(period=9))).encode()
@@ -233,6 +234,95 @@ def test_size_number_of_nodes_and_worlds_are_bounded() -> None:
     assert made.refused(record, Limits(nodes_max=1)).field == "/nodes"
     assert made.refused(record, Limits(worlds_max=2)).field == "/world_ids"
     made.accepted(record, Limits(nodes_max=2, worlds_max=3))
+
+
+LONG = "x" * 4_097
+WIDE = "é" * 2_049  # as many characters as are fine, of too many bytes
+AT_LIMIT = ["x" * 4_096, "é" * 2_048]
+SENTINEL = {"node_type": "VersionSentinel"}
+
+
+def of_context(text: str, pointer: str) -> list[tuple[dict[str, Any], dict[str, Any], str]]:
+    return [
+        ({"compute_context": {name: text}}, {}, f"{pointer}/compute_context/{name}")
+        for name in ("world_id", "execution_domain", "as_of", "partition", "dataset_fingerprint")
+    ]
+
+
+def repeated(text: str) -> list[tuple[dict[str, Any], dict[str, Any], str]]:
+    """Fields of the DAG and of the record around it, each with such a text in a place that travels."""
+    given = [field for field, _, _ in of_context(text, "")]
+    return [
+        ({}, {"strategy_id": text}, "/strategy_id"),
+        ({}, {"world_ids": ["w", text]}, "/world_ids/1"),
+        *(({}, each["compute_context"], f"/{next(iter(each['compute_context']))}") for each in given),
+        ({}, {"downgrade_reason": text}, "/downgrade_reason"),
+        *of_context(text, ""),
+        *(({"meta": each}, {}, f"/meta{pointer}") for each, _, pointer in of_context(text, "")),
+        ({"meta": {"execution_domain": text}}, {}, "/meta/execution_domain"),
+        *(({name: text}, {}, f"/{name}") for name in ("version", "strategy_version")),
+        ({"version": "v1", "meta": {"build_version": text}}, {}, "/meta/build_version"),
+        ({"meta": {"version": text}}, {}, "/meta/version"),
+        ({"nodes": [SENTINEL | {"version": text}]}, {}, "/nodes/0/version"),
+    ]
+
+
+@pytest.mark.parametrize("text", [LONG, WIDE, "x" * 1_000_000])
+def test_a_text_that_every_record_repeats_is_bounded(text: str) -> None:
+    for tree, fields, pointer in repeated(text):
+        record = made.request(made.dag(NODE) | tree, **fields)
+        found = made.refused(record)
+        size = len(text.encode())
+        assert (found.code, found.field, found.got) == (ErrorCode.TOO_LARGE, pointer, str(size)), pointer
+        assert found.message == f"{pointer}: the text has {size} bytes, the limit is 4096"
+        with pytest.raises(Refused):
+            naive.journey(record.value)
+
+
+@pytest.mark.parametrize("text", AT_LIMIT)
+def test_a_text_of_4096_bytes_is_the_longest_that_is_accepted(text: str) -> None:
+    for tree, fields, _ in repeated(text):
+        record = made.request(made.dag(NODE) | tree, **fields)
+        made.accepted(record)
+        naive.journey(record.value)
+
+
+def test_a_version_number_is_bounded_like_a_text() -> None:
+    found = made.refused(made.request(made.dag(NODE, version=10**4_200)))
+    assert (found.code, found.field, found.got) == (ErrorCode.TOO_LARGE, "/version", "4201")
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["by columns", "node by node"])
+@pytest.mark.parametrize("field", ["node_type", "code_hash", "schema_hash", "schema_compat_id"])
+def test_the_texts_of_a_node_are_bounded_on_every_path(field: str, plain: bool) -> None:
+    other = {} if plain else {"global": True}
+    for text in (LONG, WIDE):
+        bad = made.node(code_hash="c2") | {field: text}
+        record = made.request(made.dag(NODE | other, bad))
+        found = made.refused(record)
+        assert (found.code, found.field) == (ErrorCode.TOO_LARGE, f"/nodes/1/{field}")
+        assert found.node_id == bad["node_id"]
+        assert f"the text has {len(text.encode())} bytes, the limit is 4096" in found.message
+        with pytest.raises(Refused):
+            naive.journey(record.value)
+    for text in AT_LIMIT:
+        made.accepted(made.request(made.dag(NODE | other, made.node(period=9, **{field: text}))))
+
+
+def test_the_older_name_of_a_schema_is_bounded_too() -> None:
+    bad = made.without(NODE, "schema_compat_id") | {"schema_id": LONG}
+    found = made.refused(made.request(made.dag(bad)))
+    assert (found.code, found.field) == (ErrorCode.TOO_LARGE, "/nodes/0/schema_id")
+
+
+@pytest.mark.parametrize("field", ["interval", "period"])
+@pytest.mark.parametrize("digits", [20, 4_000, 1_000_000])
+def test_a_number_of_any_length_is_no_interval(field: str, digits: int) -> None:
+    text = json.dumps(made.dag(NODE | {field: "N"})).encode()
+    for number in (b"9" * digits, b'"' + b"9" * digits + b'"'):
+        found = made.refused(made.raw_request(text.replace(b'"N"', number)))
+        assert (found.code, found.field) == (ErrorCode.INVALID_FIELD, f"/nodes/0/{field}")
+        assert len(found.message) < 300
 
 
 def test_depth_64_is_the_last_that_is_accepted() -> None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
-from dagmanager.engine.journey import Answer, Refused
+from dagmanager.dag.limits import Limits
+from dagmanager.dag.model import Origin, Record
+from dagmanager.engine.chunks import MAX_BYTES
+from dagmanager.engine.journey import Answer, Message, Refused
+from dagmanager.engine.outcome import Outcome
 from dagmanager.engine.reading import Reader, ReadOptions
 from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.topics.kafka_preflight import CHUNK_ENVELOPE_BYTES, own_topics
 from operators.attempts import Attempts
-from operators.messages import dead_letters, diff_messages
-from tests.engine.builders import engine, record, submission
+from operators.messages import buried, dead_letters, diff_messages, told
+from tests.engine.builders import engine, node, record, submission
 from tests.operators.passing import FEED, REFUSED, fresh, passed
 
 
@@ -36,6 +42,71 @@ def test_only_what_was_refused_is_buried_with_its_own_bytes() -> None:
     assert [each.value for each in found] == [REFUSED.record.value, late.submission.record.value]
     codes = [orjson.loads(dict(each.headers)["error"])["code"] for each in found]
     assert codes == ["invalid_json", "late"]
+
+
+def unreadable(key: bytes | None) -> tuple[Message, Message]:
+    """Answer and dead letter of a record that nobody can read."""
+    [item] = Reader(ReadOptions()).read(Record(b"{", Origin("subs", "id", 0, 1), key))
+    assert isinstance(item, Refused)
+    [answer], [letter] = told(item), buried(item)
+    return answer, letter
+
+
+@pytest.mark.parametrize("prefix", [b"", b"ingest:"])
+def test_a_key_longer_than_a_strategy_id_may_be_names_nobody(prefix: bytes) -> None:
+    answer, letter = unreadable(prefix + b"k" * 4_097)
+    record = orjson.loads(answer.value)
+    assert (answer.key, record["strategy_id"], record["sentinel_id"]) == ("", "", "")
+    assert (letter.key, letter.value) == ("", b"{")
+    assert unreadable(prefix + b"k" * 4_096)[0].key == "k" * 4_096
+
+
+def test_a_letter_has_its_key_as_long_as_that_is_no_burden() -> None:
+    assert [letter.key for _, letter in map(unreadable, (b"ingest:s", b"k" * 4_096, None))] == [
+        "ingest:s",
+        "k" * 4_096,
+        "",
+    ]
+    assert len(unreadable(b"\xff" * 4_096)[0].value) < 32 * 1024
+
+
+def test_a_record_with_a_huge_key_and_a_huge_text_costs_a_small_answer() -> None:
+    huge = "x" * 1_000_000
+    given = orjson.loads(record([FEED]).value) | {"strategy_id": huge, "world_id": huge}
+    [item] = Reader(ReadOptions()).read(
+        Record(orjson.dumps(given), Origin("subs", "id", 0, 1), huge.encode())
+    )
+    assert isinstance(item, Refused)
+    assert item.rejection.code is ErrorCode.TOO_LARGE
+    assert sum(len(each.value) + len(each.key) for each in told(item)) < 2_000
+
+
+def test_the_longest_texts_that_are_taken_fit_into_the_diffs_topic() -> None:
+    """Control characters have six bytes in JSON. Both versions, so that each node comes as an instruction too."""
+    [diffs] = own_topics({"diffs_topic": "d"}, Limits().bytes_max)
+    stores = fresh()
+    for position, digit in enumerate("\x01\x02"):
+        text = digit * 4_096
+        nodes = [
+            node(f"n{at}", code="\x01" * 4_096, node_type="\x01" * 4_096, interval=at) for at in range(20)
+        ]
+        one = submission(
+            [each | {"schema_hash": text} for each in nodes],
+            strategy="\x01" * 4_096,
+            version="x" * 4_096,
+            world="\x01" * 4_096,
+            domain="\x01" * 4_096,
+            as_of="\x01" * 4_096,
+            position=position,
+        )
+        [answer] = engine(stores).submit([one])
+        assert isinstance(answer.result, Outcome)
+        messages = list(told(answer))
+        assert len(answer.result.buffers) == (20 if position else 0)
+        headers = [len(name) + len(value) for name, value in messages[0].headers]
+        assert max(len(each.value) for each in messages) <= MAX_BYTES
+        assert max(len(each.key.encode()) for each in messages) + sum(headers) < CHUNK_ENVELOPE_BYTES
+    assert diffs.shape.value_bytes == MAX_BYTES + CHUNK_ENVELOPE_BYTES
 
 
 def test_each_world_is_told_of_a_refusal_and_one_letter_is_buried() -> None:

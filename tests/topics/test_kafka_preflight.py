@@ -82,6 +82,19 @@ def test_a_topic_that_is_not_as_it_must_be_is_refused_and_left_alone(
     assert admin.configs([topic]) == before
 
 
+def test_a_diffs_topic_must_take_a_whole_chunk_with_its_key_and_headers(
+    admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
+) -> None:
+    topic = make(kafka_admin, f"{topic_prefix}out", 1, max_message_bytes="900000")
+    with pytest.raises(SettingsError) as caught:
+        check_topics(admin, [diffs(topic)], replication=1, create=False)
+    assert str(caught.value) == (
+        f"diffs_topic: topic {topic} takes records of 900000 bytes, 932768 are needed: raise its max.message.bytes"
+    )
+    usual = make(kafka_admin, f"{topic_prefix}usual", 1, max_message_bytes="1048588")
+    check_topics(admin, [diffs(usual)], replication=1, create=False)
+
+
 def test_senders_clocks_are_warned_of(admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str) -> None:
     topic = make(kafka_admin, f"{topic_prefix}in", max_message_bytes=str(9 * MIB), retention_ms="-1")
     [warning] = check_topics(admin, [submissions(topic)], replication=1, create=False).warnings

@@ -100,7 +100,8 @@ def test_an_entry_that_cannot_be_kept_is_unavailable(
     kafka_admin: AdminClient, topic_prefix: str, producer: KafkaProducer
 ) -> None:
     topic = make(kafka_admin, f"{topic_prefix}log", max_message_bytes="100")
-    with pytest.raises(UnavailableError, match=r"raise its max\.message\.bytes"):
+    size = len(an_entry(1).topic) + len(msgspec.json.encode(an_entry(1)))
+    with pytest.raises(UnavailableError, match=f"no record of {size} bytes: raise its max.message.bytes"):
         KafkaAdminLog(producer, topic).append([an_entry(1)])
     nowhere = KafkaProducer(KafkaAddress(NOWHERE, delivery_s=2.0))
     with pytest.raises(UnavailableError):
