@@ -88,22 +88,32 @@ def _read_ahead(engine: Engine) -> None:
 def poll_once(engine: Engine) -> str:
     """One round; why it could not be done, empty when it was. A store that is away is tried again next time."""
     try:
-        finished = engine.finish_overdue()
         engine.publish()
     except DagManagerError as away:
         return str(away)
-    if finished:
-        logger.info("finished %d claims that others had left behind", finished)
-    return _watch(engine)
+    # Apart: a broker that answers badly keeps no event from leaving, and a claim that cannot be finished no watch.
+    watched, finished = _watch(engine), _finish(engine)
+    return watched or finished
 
 
 def _watch(engine: Engine) -> str:
-    """Apart from the rest, so that a broker that answers badly keeps no event from leaving."""
     try:
         if engine.find_lost():
             engine.publish()
     except DagManagerError as away:
         return str(away)
+    return ""
+
+
+def _finish(engine: Engine) -> str:
+    try:
+        finished = engine.finish_overdue()
+        if finished:
+            engine.publish()
+    except DagManagerError as away:
+        return str(away)
+    if finished:
+        logger.info("finished %d claims that others had left behind", finished)
     return ""
 
 

@@ -168,10 +168,10 @@ def claim(
         more = _replayed_nodes(tx, submission) - touched
         return touched | more if more else _replay(tx, submission, stored, known, options)
     if isinstance(change, Rejection):
-        return change
+        return _refused(tx, submission, known, change)
     plan = classify(submission, known, options.policy, claim_id(submission))
     if isinstance(plan, Rejection):
-        return plan
+        return _refused(tx, submission, known, plan)
     if isinstance(change, Resend) and _is_question(plan, change, stored):
         return _asked(submission, known, plan, change)
     wanted = frozenset(_changing(plan, known))
@@ -183,6 +183,14 @@ def claim(
     claimed = _record(tx, Decision(submission, known, plan, claim_id(submission), options), change)
     lineages = () if context.safe_mode else (lineage_of(submission),)
     return msgspec.structs.replace(claimed, locks=Locks(lineages=lineages, nodes=tuple(sorted(touched))))
+
+
+def _refused(tx: Transaction, submission: Submission, known: Known, why: Rejection) -> Rejection:
+    """Decided by the state of the graph, which may be another when the record is read again: a replay hears the same."""
+    each = claim_id(submission)
+    if each not in known.outcomes:
+        tx.put([OutcomeRow(each, encode(why), (), known.now_ms)])
+    return why
 
 
 def _standing(

@@ -147,6 +147,10 @@ class Stores:
     def all_rows(self) -> tuple[Row, ...]:
         return self.graph.rows()
 
+    def effects(self) -> tuple[Row, ...]:
+        """All but what was answered."""
+        return tuple(row for row in self.all_rows() if not isinstance(row, OutcomeRow))
+
     def queues(self) -> dict[str, QueueRow]:
         return {row.topic: row for row in self.rows(QueueRow)}
 

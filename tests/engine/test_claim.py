@@ -223,7 +223,7 @@ def test_strict_dependencies_refuse_what_the_graph_does_not_know_either() -> Non
     works = engine(stores, policy=msgspec.structs.replace(POLICY, strict_dependencies=True))
     (no,) = works.submit([submission([MEAN])])
     assert refused(no).code is ErrorCode.UNRESOLVED_DEPENDENCIES
-    assert stores.all_rows() == ()
+    assert stores.effects() == ()
     works.submit([submission([PRICE], lineage="beta", strategy="s2", position=1)])
     (yes,) = works.submit([submission([MEAN], position=2)])
     assert told(yes).warnings == ()

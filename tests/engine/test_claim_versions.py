@@ -36,10 +36,10 @@ def test_an_older_record_never_undoes_a_newer_one() -> None:
     stores = Stores()
     works = engine(stores)
     works.submit([submission([PRICE], at_ms=START_MS + 10)])
-    rows = stores.all_rows()
+    rows = stores.effects()
     (late,) = works.submit([submission([MEAN, PRICE], strategy="s2", at_ms=START_MS + 9, position=1)])
     assert refused(late).code is ErrorCode.LATE
-    assert stores.all_rows() == rows
+    assert stores.effects() == rows
 
 
 def test_an_older_record_of_the_content_in_force_is_welcome() -> None:
@@ -111,15 +111,33 @@ def test_one_strategy_id_in_two_worlds_announces_no_weight_twice() -> None:
     assert [etag.rpartition(":")[2] for etag in etags] == ["1", "2"]
 
 
-def test_a_third_version_is_refused_and_writes_nothing() -> None:
+def test_a_third_version_is_refused_and_changes_nothing() -> None:
     stores = Stores()
     works = engine(stores)
     works.submit([submission([PRICE])])
     works.submit([submission([PRICE, MEAN], version="v2", weight=0.1, position=1)])
-    rows = stores.all_rows()
+    rows = stores.effects()
     (third,) = works.submit([submission([OTHER], version="v3", weight=0.1, position=2)])
     assert refused(third).code is ErrorCode.TOO_MANY_VERSIONS
-    assert stores.all_rows() == rows
+    assert stores.effects() == rows
+
+
+def test_a_refusal_is_told_again_although_the_reason_is_gone() -> None:
+    """The answer was given and its dead letter lies there: a replay must not put the version in force after all."""
+    stores = Stores()
+    works = engine(stores)
+    works.submit([submission([PRICE])])
+    works.submit([submission([PRICE, MEAN], version="v2", weight=0.5, position=1)])
+    third = submission([OTHER], version="v3", weight=0.5, strategy="s3", position=2)
+    (first,) = works.submit([third])
+    works.submit([submission([PRICE, MEAN], version="v2", weight=1.0, position=3)])
+    in_force, topics = active(stores), set(stores.queues())
+    (again,) = works.submit([third])
+    assert refused(again) == refused(first)
+    assert refused(again).code is ErrorCode.TOO_MANY_VERSIONS
+    assert (active(stores), set(stores.queues())) == (in_force, topics)
+    (anew,) = works.submit([submission([OTHER], version="v3", weight=0.5, strategy="s3", position=4)])
+    assert told(anew).actions.create == 1, "sent again it is another submission"
 
 
 def test_the_next_revision_supersedes_the_previous_one() -> None:

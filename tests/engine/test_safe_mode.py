@@ -82,9 +82,9 @@ def test_safe_mode_has_a_limit() -> None:
     stores = Stores()
     works = engine(stores, policy=msgspec.structs.replace(POLICY, safe_mode_max_topics=2))
     works.submit([safe([PRICE, MEAN])])
-    rows = stores.all_rows()
+    rows = stores.effects()
     (full,) = works.submit([safe([OTHER], position=1)])
     assert refused(full).code is ErrorCode.RATE_LIMITED
-    assert stores.all_rows() == rows
+    assert stores.effects() == rows
     (repeat,) = works.submit([safe([PRICE, MEAN], position=2)])
     assert told(repeat).actions.isolate == 2
