@@ -68,7 +68,9 @@ def connect_graph(settings: Settings, *, create: bool) -> Neo4jGraph:
         settings.neo4j_user,
         settings.neo4j_password,
         settings.neo4j_database or None,
-        transaction_within_s=max(TRANSACTION_S, TRANSACTIONS_PER_DELIVERY * settings.controlbus_delivery_seconds),
+        transaction_within_s=max(
+            TRANSACTION_S, TRANSACTIONS_PER_DELIVERY * settings.controlbus_delivery_seconds
+        ),
     )
     graph = Neo4jGraph(connect(server), server)
     try:
