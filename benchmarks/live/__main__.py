@@ -19,6 +19,8 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,44 +70,56 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measured(place: Site, chosen: argparse.Namespace, seed: int = 0) -> dict[str, Any]:
-    """The parts asked for, on these servers as they are."""
-    found: dict[str, Any] = {"rate": chosen.rate, "kinds": chosen.kinds}
+def measured(place: Site, chosen: argparse.Namespace, parts: set[str], seed: int = 0) -> dict[str, Any]:
+    """These parts, on these servers as they are. A `seed` stands for a crowd, which leaves room for small ones only."""
+    found: dict[str, Any] = {}
     with FlowProcess(place, f"steady{seed or ''}") as flow:
-        if "steady" in chosen.parts:
+        if "steady" in parts:
             found["steady"] = {}
-            for size in chosen.sizes:
+            for size in chosen.sizes[: 1 if seed else None]:
                 say(f"{size} nodes")
                 found["steady"][str(size)] = steady.Steady(place, flow, size, chosen, seed).measure(say)
-        if "new" in chosen.parts:
+        if "new" in parts:
             found["new"] = {}
             say("new nodes, warming up")
             new_nodes.warm_up(place, flow.name, 2 * chosen.warm, 500_000 + 100_000 * seed)
-            # Topics stay: a broker needs a file for each partition, and may be allowed 20,000.
-            for count in NEW[: 2 if seed or "crowd" in chosen.parts else 3]:
+            for count in NEW[: 2 if seed else 3]:
                 say(f"{count} new nodes")
                 found["new"][str(count)] = new_nodes.measure(
                     place, flow.name, count, chosen.rounds, 1_000 + 100 * seed
                 )
                 say(f"  {new_nodes.line(str(count), found['new'][str(count)])}")
-    if "saturation" in chosen.parts:
+    if "saturation" in parts:
         say("saturation")
         found["saturation"] = {str(size): saturation.measure(place, size, seed) for size in chosen.sizes[:1]}
     return found
 
 
+@contextmanager
+def servers() -> Iterator[Site]:
+    """Fresh ones, with the topic of the bare hop."""
+    with tempfile.TemporaryDirectory(prefix="dagmanager-bench-") as folder, site(Path(folder)) as place:
+        make_topic(place.kafka.address, HOP_TOPIC)
+        yield place
+
+
 def main() -> None:
     """Print the figures, for people or as JSON."""
     chosen = parsed()
-    with tempfile.TemporaryDirectory(prefix="dagmanager-bench-") as folder, site(Path(folder)) as place:
-        make_topic(place.kafka.address, HOP_TOPIC)
-        found = measured(place, chosen)
-        if "crowd" in chosen.parts:
+    found: dict[str, Any] = {"rate": chosen.rate, "kinds": chosen.kinds}
+    asked = set(chosen.parts)
+    # Topics stay: a broker needs files for each partition, and may be allowed 20,000. So servers of their own.
+    for parts in ({"steady"}, {"new"}, {"saturation"}):
+        if parts & asked:
+            with servers() as place:
+                found |= measured(place, chosen, parts)
+    if "crowd" in asked:
+        with servers() as place:
             say(f"{CROWD_NODES} nodes and {CROWD_TOPICS} topics of others")
             crowd.topics(place, CROWD_TOPICS)
             crowd.nodes(place, CROWD_NODES, live=CROWD_TOPICS)
             say("  they are there")
-            found["crowded"] = measured(place, chosen, seed=1)
+            found["crowded"] = {"kinds": chosen.kinds} | measured(place, chosen, asked, seed=1)
     print(json.dumps(found) if chosen.json else table(found))
 
 
