@@ -137,15 +137,15 @@ def _own_lists(tx: Transaction, changes: tuple[Changed, ...], registered: set[_S
     """
     bearers = _own(changes)
     sets = sorted(each for each in bearers.keys() - registered if each.key.tags)
-    asked = sorted({one for each in sets for one in _by_tag(each)})
-    found = dict(zip(asked, _lists(tx, asked).values(), strict=True))
-    sizes = {each: sum(len(found[one]) for one in _by_tag(each)) for each in sets}
+    parts = {each: _by_tag(each) for each in sets}
+    found = _lists(tx, sorted({one for ones in parts.values() for one in ones}))
+    sizes = {each: sum(len(found[one]) for one in ones) for each, ones in parts.items()}
     told: dict[_Set, Queues] = {}
     left, unheard = OWN_LISTS_MAX, {change.topic for change in changes}
     for each in sorted(sets, key=lambda each: (sizes[each], each)):
         if sizes[each] > left and unheard.isdisjoint(bearers[each]):
             continue
-        united = {queue.topic: queue for one in _by_tag(each) for queue in found[one]}
+        united = {queue.topic: queue for one in parts[each] for queue in found[one]}
         told[each] = tuple(queue for _, queue in sorted(united.items()))
         left -= len(united)
         unheard.difference_update(united, bearers[each])

@@ -14,7 +14,7 @@ import orjson
 from blake3 import blake3
 
 from dagmanager.dag.model import Notice, Origin
-from dagmanager.engine.encoded_items import MAX_ITEMS, EncodedItems, body, encode_items
+from dagmanager.engine.encoded_items import EncodedItems, body, encode_items, groups
 from dagmanager.engine.outcome import Items, Outcome, outcome_digest, sentinel_id
 from dagmanager.errors import Rejection
 
@@ -30,8 +30,9 @@ Headers = tuple[tuple[str, bytes], ...]
 def chunks(outcome: Outcome, known: EncodedItems | None = None) -> tuple[bytes, ...]:
     """The records of one answer, in order; an outcome without items still gives one.
 
-    `known` are its items where they were encoded before. `warnings` (the first 100) and `warnings_total` stand on chunk 0 only; `crc32` is the whole DAG's
-    on every chunk; `outcome_digest` marks the chunks of one answer.
+    `known` are its items where they were encoded before. `warnings` (the first 100) and `warnings_total`
+    stand on chunk 0 only; `crc32` is the whole DAG's on every chunk; `outcome_digest` marks the chunks of
+    one answer.
     """
     encoded = known or encode_items(outcome)
     head = orjson.dumps(_head(outcome, encoded))[1:-1]
@@ -158,9 +159,7 @@ def _fitting(outcome: Outcome, bodies: tuple[bytes, ...], room: int) -> tuple[by
     """The bodies, those that are too large as several."""
     if all(len(each) <= room for each in bodies):
         return bodies
-    items: Items = (*outcome.items, *outcome.buffers)
-    starts = range(0, len(items), MAX_ITEMS)
-    return tuple(each for start in starts for each in _within(items[start : start + MAX_ITEMS], room))
+    return tuple(each for items in groups(outcome) for each in _within(items, room))
 
 
 def _within(items: Items, room: int) -> Iterable[bytes]:

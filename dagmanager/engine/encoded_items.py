@@ -6,7 +6,7 @@ very same items, so that it is done once for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -31,11 +31,14 @@ class EncodedItems(msgspec.Struct, frozen=True):
 
 def encode_items(outcome: Outcome) -> EncodedItems:
     """Afresh."""
+    return EncodedItems(tuple(map(body, groups(outcome))), items_digest(outcome))
+
+
+def groups(outcome: Outcome) -> Iterator[Items]:
+    """The items of each chunk, in order."""
     items: Items = (*outcome.items, *outcome.buffers)
-    starts = range(0, len(items), MAX_ITEMS)
-    return EncodedItems(
-        tuple(body(items[start : start + MAX_ITEMS]) for start in starts), items_digest(outcome)
-    )
+    for start in range(0, len(items), MAX_ITEMS):
+        yield items[start : start + MAX_ITEMS]
 
 
 class KnownItems:
