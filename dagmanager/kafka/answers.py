@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Final
 
@@ -27,6 +28,11 @@ FORBIDDEN: Final = frozenset(
         KafkaError._AUTHENTICATION,
         KafkaError._SSL,
     }
+)
+# How the library words that a server took our connection and hung up before we were through with greeting
+# it. Which of its sentences it says depends on who closes first.
+CUT_SHORT: Final = re.compile(
+    r"SSL handshake failed|Disconnected.*in state (SSL_HANDSHAKE|APIVERSION_QUERY|AUTH_\w+)"
 )
 
 
@@ -73,5 +79,5 @@ class Heard:
         """Somebody took our connections, and had no word for us: of one refused or timed out, and of words
         that are refused, the library tells. A listener with TLS or SASL does that to whoever comes without."""
         return bool(self.reason()) and (
-            self._code == KafkaError._ALL_BROKERS_DOWN or "SSL handshake failed" in self._text
+            self._code == KafkaError._ALL_BROKERS_DOWN or CUT_SHORT.search(self._text) is not None
         )

@@ -33,6 +33,40 @@ def test_a_broker_that_hangs_up_without_a_word_may_be_of_another_protocol() -> N
     assert not heard.is_forbidden()
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener? "
+        "(after 1ms in state SSL_HANDSHAKE)",
+        "Disconnected: SSL connection closed by peer (after 1ms in state SSL_HANDSHAKE)",
+        "Disconnected: requesting ApiVersion: might be caused by incorrect security.protocol configuration "
+        "(after 2ms in state APIVERSION_QUERY, 4 identical error(s) suppressed)",
+        "Disconnected: hung up from peer in state AUTH_LEGACY (after 0ms in state AUTH_LEGACY)",
+    ],
+)
+def test_who_is_cut_short_while_greeting_is_told_so_in_whichever_sentence_the_library_says_it(
+    said: str,
+) -> None:
+    heard = Heard(ADDRESS)
+    heard(KafkaError(KafkaError._TRANSPORT, said))
+    assert HINT in str(heard.unavailable("asking"))
+    assert not heard.is_forbidden()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Connect to k:1 failed: Connection refused (after 0ms in state CONNECT)",
+        "Disconnected (after 600000ms in state UP)",
+        "Connection setup timed out in state APIVERSION_QUERY (after 30000ms in state APIVERSION_QUERY)",
+    ],
+)
+def test_who_was_never_taken_or_already_greeted_or_kept_waiting_was_not_cut_short(said: str) -> None:
+    heard = Heard(ADDRESS)
+    heard(KafkaError(KafkaError._TRANSPORT, said))
+    assert HINT not in str(heard.unavailable("asking"))
+
+
 def test_a_broker_that_is_away_is_just_that() -> None:
     heard = Heard(ADDRESS)
     heard(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
