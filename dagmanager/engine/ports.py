@@ -239,7 +239,7 @@ class Transaction(GraphReader, Protocol):
 
     def put(self, rows: Sequence[Row]) -> None:
         """Insert or replace by key; `ConstraintError` if a queue's folded topic or a node's folded
-        base name belongs to another row, or a topic to another binding, at the next question or the
+        base name belongs to another row, or a topic to another binding, at a later question or the
         end at the latest."""
         ...
 

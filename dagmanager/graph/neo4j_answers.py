@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from dagmanager.engine.ports import Known, LookupKeys, OpenClaim, Place, TagAsk, TaggedQueue
 from dagmanager.engine.rows import Binding, LineageKey, NodeRow, OutboxRow, QueueRow, SentinelRow
 from dagmanager.graph import neo4j_reads as reads
@@ -96,6 +98,17 @@ def places(run: Run, asked: Mapping[str, Iterable[str]]) -> dict[str, Place]:
         row.key: Place(row, frozenset(each["kept"]), tuple(_by_binding(decoded(each["queues"]))))
         for row, each in zip(rows, found, strict=True)
     }
+
+
+def with_queues(found: Mapping[str, Place], written: Iterable[QueueRow]) -> dict[str, Place]:
+    """The same as if these queues had been written before."""
+    told = dict(found)
+    for row in written:
+        place = told.get(row.binding.node_id)
+        if place is not None and not row.binding.safe:
+            others = [each for each in place.queues if each.topic != row.topic]
+            told[row.binding.node_id] = replace(place, queues=tuple(_by_binding([*others, row])))
+    return told
 
 
 def _by_binding(queues: Iterable[QueueRow]) -> Iterable[QueueRow]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import pytest
 
 from dagmanager.dag.model import TagQuery
-from dagmanager.engine.ports import Graph, LookupKeys, TagAsk, TaggedQueue
+from dagmanager.engine.ports import Graph, LookupKeys, Place, TagAsk, TaggedQueue, Transaction
 from dagmanager.engine.rows import (
     GONE,
     REFERENCING,
@@ -30,6 +31,7 @@ from tests.graph.builders import (
     holder,
     known_bindings,
     lineage_row,
+    locks_for,
     node,
     outcome,
     places,
@@ -40,6 +42,12 @@ from tests.graph.builders import (
     store,
     tags_in_force,
 )
+
+
+def written_then_places(tx: Transaction, rows: list[Row], tags: tuple[str, ...]) -> dict[str, Place]:
+    tx.lock(locks_for(rows, ["n1", "n2", "n4"]))
+    tx.put(rows)
+    return places(tx, ["n1", "n2", "n4"], tags)
 
 
 class KnownContract:
@@ -177,6 +185,37 @@ class KnownContract:
         topics = {each: [row.topic for row in place.queues] for each, place in found.items()}
         assert topics == {"n1": ["b_v2", "w.b"], "n2": ["c"]}
         assert found["n1"].node == node("n1")
+
+    @pytest.mark.parametrize("tags", [(), ("t1",)])
+    def test_queues_of_nodes_as_this_transaction_has_just_put_them(
+        self, graph: Graph, tags: tuple[str, ...]
+    ) -> None:
+        """Whether or not the store sends what was put before it answers."""
+        store(graph, node("n1"), queue("b", "n1"), queue("b_v2", "n1", incarnation=2))
+        written: list[Row] = [
+            queue("b", "n1", state=QueueState.DROPPED),
+            queue("b_v2", "n1", incarnation=2, state=QueueState.CONDEMNED),
+            queue("b_v3", "n1", incarnation=3),
+            queue("w.b", "n1", "w"),
+            queue("s", "n1", safe="s1"),
+            queue("d", "n3"),
+        ]
+        found = graph.transact(lambda tx: written_then_places(tx, written, tags))
+        expected = (queue("b_v3", "n1", incarnation=3), queue("w.b", "n1", "w"))
+        assert found == {"n1": Place(node("n1"), frozenset(), expected)}
+        assert graph.transact(lambda tx: places(tx, ["n1", "n2", "n4"], tags)) == found
+
+    @pytest.mark.parametrize("tags", [(), ("t1",)])
+    def test_nodes_as_this_transaction_has_just_put_them(self, graph: Graph, tags: tuple[str, ...]) -> None:
+        store(graph, node("n1"), queue("b", "n1"), queue("c", "n2"))
+        changed = msgspec.structs.replace(node("n1"), tags=("t1",))
+        written: list[Row] = [changed, node("n2"), node("n3"), queue("w.b", "n1", "w")]
+        found = graph.transact(lambda tx: written_then_places(tx, written, tags))
+        assert found == {
+            "n1": Place(changed, frozenset(), (queue("b", "n1"), queue("w.b", "n1", "w"))),
+            "n2": Place(node("n2"), frozenset(), (queue("c", "n2"),)),
+        }
+        assert graph.transact(lambda tx: places(tx, ["n1", "n2", "n4"], tags)) == found
 
     def test_counters_and_revisions_start_at_zero(self, graph: Graph) -> None:
         key = TagSetKey(("t1", "t2"), 60)
