@@ -32,6 +32,7 @@ from dagmanager.dag.node_memo import NodeMemo
 from dagmanager.dag.submission import submissions
 from dagmanager.engine.claim import keys_of
 from dagmanager.engine.claim_rows import ClaimOptions
+from dagmanager.engine.classify import bindings
 from dagmanager.engine.engine import Engine, plan
 from dagmanager.engine.journey import LookedUp, Planned
 from dagmanager.engine.policy import Policy
@@ -76,7 +77,8 @@ def known_of(record: Record, earlier: Record | None) -> Known:
         engine = Engine(graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog(), OPTIONS, lambda _: None)
         [answer] = engine.submit([to_submission(earlier, NodeMemo())])
         assert not isinstance(answer.result, Rejection), answer.result
-    return graph.known(keys_of(to_submission(record, NodeMemo())))
+    submission = to_submission(record, NodeMemo())
+    return graph.known(keys_of(submission, bindings(submission)))
 
 
 def node(position: int, dice: random.Random, dependencies: list[str], salt: int = 0) -> dict[str, Any]:

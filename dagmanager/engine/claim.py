@@ -77,12 +77,12 @@ def holder_key(submission: Submission) -> HolderKey:
     return HolderKey(submission.strategy_id, submission.context.namespace)
 
 
-def keys_of(submission: Submission) -> LookupKeys:
-    """Everything that deciding this submission reads."""
+def keys_of(submission: Submission, wanted: tuple[Binding, ...]) -> LookupKeys:
+    """Everything that deciding this submission reads; `wanted` are its `bindings`."""
     context = submission.context
     outside = [Binding(node_id, context.namespace) for node_id in submission.hashed.dag.external]
     return LookupKeys(
-        bindings=frozenset(bindings(submission)).union(outside),
+        bindings=frozenset(wanted).union(outside),
         lineages=frozenset() if context.safe_mode else frozenset({lineage_of(submission)}),
         holders=frozenset() if context.safe_mode else frozenset({holder_key(submission)}),
         outcomes=frozenset({claim_id(submission)}),
@@ -160,7 +160,8 @@ def claim(
     context = submission.context
     if not context.safe_mode:
         tx.lock(Locks(lineages=(lineage_of(submission),)))
-    keys = keys_of(submission)
+    wanted = bindings(submission)
+    keys = keys_of(submission, wanted)
     early = tx.known(msgspec.structs.replace(keys, bindings=frozenset()))
     change = version_change(submission, early)
     if isinstance(change, NewSentinel | Reinstate | ChangeWeight):
@@ -171,21 +172,21 @@ def claim(
     stored = known.outcomes.get(claim_id(submission))
     if stored is not None and not stored.body:
         # This very submission was accepted before, plainly: now it is a question.
-        return _question(submission, known, options)
+        return _question(submission, known, options, wanted)
     if stored is not None and not _failed_untold(stored, known):
         more = _replayed_nodes(tx, submission) - touched
         return touched | more if more else _replay(tx, submission, stored, known, options)
     if isinstance(change, Rejection):
         return _refused(tx, submission, known, change)
-    plan = classify(submission, known, options.policy, claim_id(submission))
+    plan = classify(submission, known, options.policy, claim_id(submission), wanted)
     if isinstance(plan, Rejection):
         return _refused(tx, submission, known, plan)
     if isinstance(change, Resend) and _is_question(plan, change, stored):
         return _asked(submission, known, plan, change)
-    wanted = frozenset(_changing(plan, known))
+    changing = frozenset(_changing(plan, known))
     if stored is not None:  # decided again: its version may be in force at the end of this
-        wanted |= _replayed_nodes(tx, submission)
-    more = wanted - touched
+        changing |= _replayed_nodes(tx, submission)
+    more = changing - touched
     if more:
         return touched | more
     claimed = _record(tx, Decision(submission, known, plan, claim_id(submission), options, free), change)
@@ -252,8 +253,10 @@ def _asked(
     return Claimed(outcome, await_=tuple(sorted(waits)), activated=True)
 
 
-def _question(submission: Submission, known: Known, options: ClaimOptions) -> Claimed | Rejection:
-    plan = classify(submission, known, options.policy, claim_id(submission))
+def _question(
+    submission: Submission, known: Known, options: ClaimOptions, wanted: tuple[Binding, ...]
+) -> Claimed | Rejection:
+    plan = classify(submission, known, options.policy, claim_id(submission), wanted)
     return plan if isinstance(plan, Rejection) else _asked(submission, known, plan, None)
 
 
@@ -276,7 +279,7 @@ def _record(tx: Transaction, decision: Decision, change: VersionChange | None) -
     writes = node_writes(tx, decision)
     rows: list[Row] = list(writes.rows)
     if change is not None and not isinstance(change, AddHolder | Resend):
-        rows.extend(_unless_written(taken_up(known, keys_of(submission).bindings), rows))
+        rows.extend(_unless_written(taken_up(known.queues.values()), rows))
     tx.put(rows)
     versioned = _versions(tx, decision, change, writes)
     outcome = outcome_of(submission, plan, writes.topics, known, change.warnings if change else ())

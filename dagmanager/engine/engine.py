@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from dagmanager.dag.model import Submission
 from dagmanager.engine.claim import Claimed, claim_id, claim_in, keys_of, version_change
 from dagmanager.engine.claim_rows import ClaimOptions, expected_topics
-from dagmanager.engine.classify import classify
+from dagmanager.engine.classify import bindings, classify
 from dagmanager.engine.complete import Completion
 from dagmanager.engine.dry_run import provisional_outcome
 from dagmanager.engine.journey import Answer, LookedUp, Planned
@@ -52,12 +52,13 @@ def lookup(
     nodes: KnownNodes | None = None,
 ) -> list[LookedUp]:
     """One query for the whole micro-batch (F3), after this `pulse`, for what is not among the `nodes` kept."""
-    keys = [keys_of(submission) for submission in batch]
-    bindings = frozenset[Binding]().union(*(each.bindings for each in keys))
-    kept = nodes.of(bindings, pulse.epoch) if nodes is not None and pulse is not None else {}
+    wanted = [bindings(submission) for submission in batch]
+    keys = list(map(keys_of, batch, wanted))
+    every = frozenset[Binding]().union(*(each.bindings for each in keys))
+    kept = nodes.of(every, pulse.epoch) if nodes is not None and pulse is not None else {}
     known = graph.known(
         LookupKeys(
-            bindings=bindings.difference(kept),
+            bindings=every.difference(kept),
             lineages=frozenset().union(*(each.lineages for each in keys)),
             holders=frozenset().union(*(each.holders for each in keys)),
             outcomes=frozenset().union(*(each.outcomes for each in keys)),
@@ -66,7 +67,10 @@ def lookup(
     if nodes is not None and pulse is not None:
         nodes.keep(known, pulse.epoch)
     known = with_kept(known, kept)
-    return [LookedUp(submission, known, generation, pulse) for submission in batch]
+    return [
+        LookedUp(submission, known, generation, pulse, wanted=each)
+        for submission, each in zip(batch, wanted, strict=True)
+    ]
 
 
 def plan(item: LookedUp, options: ClaimOptions) -> Planned:
@@ -74,7 +78,7 @@ def plan(item: LookedUp, options: ClaimOptions) -> Planned:
     submission, known = item.submission, item.known
     if item.recalled is not None:
         return Planned(submission, known, item.generation, _NO_PLAN, None, item.pulse, item.recalled)
-    decided = classify(submission, known, options.policy, claim_id(submission))
+    decided = classify(submission, known, options.policy, claim_id(submission), item.wanted)
     return Planned(submission, known, item.generation, decided, version_change(submission, known), item.pulse)
 
 

@@ -9,6 +9,7 @@ from dagmanager.engine.outcome import Outcome
 from dagmanager.engine.plan import Plan
 from dagmanager.engine.ports import Known, Pulse
 from dagmanager.engine.recall import Recalled
+from dagmanager.engine.rows import Binding
 from dagmanager.engine.versions import VersionChange
 from dagmanager.errors import Rejection
 
@@ -40,7 +41,7 @@ class Canonicalized(msgspec.Struct, frozen=True):
 class LookedUp(msgspec.Struct, frozen=True):
     """A submission with what the graph knew; `generation` tells whether this worker wrote since.
 
-    `pulse` was read before. Of a `recalled` answer nothing had to be looked up.
+    `pulse` was read before; `wanted` are the submission's bindings. Of a `recalled` answer nothing had to be looked up.
     """
 
     submission: Submission
@@ -48,6 +49,7 @@ class LookedUp(msgspec.Struct, frozen=True):
     generation: int
     pulse: Pulse | None = None
     recalled: Recalled | None = None
+    wanted: tuple[Binding, ...] | None = None
 
 
 class Planned(msgspec.Struct, frozen=True):

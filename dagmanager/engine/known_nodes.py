@@ -61,7 +61,9 @@ def with_kept(known: Known, kept: Mapping[Binding, Rows]) -> Known:
         return known
     nodes = {node.node_id: node for node, _ in kept.values()}
     queues = {binding: queue for binding, (_, queue) in kept.items()}
-    return msgspec.structs.replace(known, nodes={**nodes, **known.nodes}, queues={**queues, **known.queues})
+    nodes.update(known.nodes)
+    queues.update(known.queues)
+    return msgspec.structs.replace(known, nodes=nodes, queues=queues)
 
 
 def _runs_as_it_is(node: NodeRow, queue: QueueRow) -> bool:

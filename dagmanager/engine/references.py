@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from dagmanager.engine.ports import Known, LookupKeys, Transaction
+from dagmanager.engine.ports import LookupKeys, Transaction
 from dagmanager.engine.rows import (
     GONE,
     REFERENCING,
@@ -66,13 +66,19 @@ def moved_nodes(
     tx: Transaction, before: Iterable[SentinelRow], after: Iterable[SentinelRow]
 ) -> dict[str, Shift]:
     """The nodes that a lineage's active versions hold otherwise after a change: come, gone, or with other tags."""
-    old, new = (_in_force(tx, rows) for rows in (before, after))
-    none = frozenset[str]()
-    return {
-        each: Shift(new.get(each, none) - old.get(each, none), old.get(each, none) - new.get(each, none))
-        for each in old.keys() | new.keys()
-        if old.get(each) != new.get(each)
-    }
+    was, now = _active(before), _active(after)
+    if was == now:
+        return {}
+    contents = tx.contents(was | now)
+    old, new = (_tags([contents[each] for each in each_of if each in contents]) for each_of in (was, now))
+    moved = {each: Shift(lost=frozenset(tags)) for each, tags in old.items() if each not in new}
+    for node_id, tags in new.items():
+        other = old.get(node_id)
+        if other is None:
+            moved[node_id] = Shift(gained=frozenset(tags))
+        elif other != tags:
+            moved[node_id] = Shift(frozenset(tags).difference(other), frozenset(other).difference(tags))
+    return moved
 
 
 def together(shifts: Iterable[Mapping[str, Shift]]) -> dict[str, Shift]:
@@ -90,24 +96,28 @@ def _places(content: ContentRow) -> dict[str, tuple[str, ...] | None]:
     return dict.fromkeys(content.outside) | {member.node_id: member.tags for member in content.members}
 
 
-def _in_force(tx: Transaction, sentinels: Iterable[SentinelRow]) -> dict[str, frozenset[str]]:
-    """Members of the active contents with the union of their tags."""
-    found: dict[str, frozenset[str]] = {}
-    for content in tx.contents(
-        {row.content for row in sentinels if row.state is SentinelState.ACTIVE}
-    ).values():
-        for member in content.members:
-            found[member.node_id] = found.get(member.node_id, frozenset()).union(member.tags)
+def _active(sentinels: Iterable[SentinelRow]) -> frozenset[str]:
+    """The contents in force."""
+    return frozenset(row.content for row in sentinels if row.state is SentinelState.ACTIVE)
+
+
+def _tags(contents: Iterable[ContentRow]) -> dict[str, tuple[str, ...]]:
+    """Members of these contents with the sorted union of their tags."""
+    found: dict[str, tuple[str, ...]] = {}
+    for content in contents:
+        tags = {member.node_id: member.tags for member in content.members}
+        for node_id in found.keys() & tags.keys():
+            tags[node_id] = tuple(sorted({*found[node_id], *tags[node_id]}))
+        found.update(tags)
     return found
 
 
-def taken_up(known: Known, wanted: Iterable[Binding]) -> list[QueueRow]:
-    """Queue rows whose `unreferenced_ms` must be cleared because something references them again; tombstones stay."""
-    rows = (known.queues.get(binding) for binding in wanted)
+def taken_up(queues: Iterable[QueueRow]) -> list[QueueRow]:
+    """Those whose `unreferenced_ms` must be cleared because something references them again; tombstones stay."""
     return [
         msgspec.structs.replace(row, unreferenced_ms=None)
-        for row in rows
-        if row is not None and row.unreferenced_ms is not None and row.state not in GONE
+        for row in queues
+        if row.unreferenced_ms is not None and row.state not in GONE
     ]
 
 
