@@ -34,7 +34,9 @@ AWAY_PAUSE_MAX_S: Final = 2.0
 RANDOM_INSTANT_S: Final = (0.1, 2.5)
 # A process comes to these only with something that is new to the graph.
 NEWS: Final = frozenset(
-    place for name in ("claim", "create", "verify", "log", "activate", "publish") for place in POINTS[name]
+    place
+    for name in ("claim", "begin", "create", "verify", "log", "activate", "publish")
+    for place in POINTS[name]
 )
 LOOK_S: Final = 0.05
 KILLED: Final = -signal.SIGKILL

@@ -16,6 +16,7 @@ POINTS: Final[Mapping[str, tuple[str, ...]]] = {
     "source read": ("source read",),
     "lookup": ("lookup after",),
     "claim": ("claim", "claim inside", "claim after"),
+    "begin": ("begin inside", "begin after"),
     "create": ("create", "create after"),
     "verify": ("verify", "verify after"),
     "log": ("log", "log after"),

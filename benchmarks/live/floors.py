@@ -3,8 +3,8 @@
 `claim` writes a node and a queue for each in one transaction, `create` and `describe` ask the broker for
 the topics until each has a leader, `activate` marks the queues in another transaction.
 
-`BESIDE` are bare calls for what else must be done for new nodes (decisions 2, 3, 5, 7; R3): `look_up` asks the
-broker whether the names are free, `log` tells the admin log, `content` holds the nodes, `tags` puts each node under
+`BESIDE` are bare calls for what else must be written of new nodes (decisions 2, 3, 5, 7; R3): `mark` says that a
+topic is about to be asked for, `log` tells the admin log, `content` holds the nodes, `tags` puts each node under
 its tag, `events` announces each list of queues.
 """
 
@@ -34,6 +34,7 @@ CREATE (n)-[:EMITS]->(q)
 _ACTIVATE: Final[LiteralString] = """
 UNWIND $topics AS t MATCH (q:BareQueue {topic: t}) SET q.state = 'active', q.topic_id = t
 """
+_MARK: Final[LiteralString] = "UNWIND $topics AS t MATCH (q:BareQueue {topic: t}) SET q.begun = true"
 _CONTENT: Final[LiteralString] = """
 CREATE (c:BareContent {digest: $mark})
 WITH c UNWIND $rows AS r
@@ -55,7 +56,7 @@ OPTIONAL MATCH (n)-[:TAGGED]->(t) DETACH DELETE n, q, t
 _FORGET_MORE: Final[LiteralString] = """
 MATCH (x:BareContent|BareTagSet|BareEvent) DELETE x
 """
-BESIDE: Final = ("look_up_ms", "log_ms", "content_ms", "tags_ms", "events_ms")
+BESIDE: Final = ("mark_ms", "log_ms", "content_ms", "tags_ms", "events_ms")
 ROW: Final = bytes(400)
 RETENTION: Final = {"retention.ms": "604800000"}
 
@@ -81,9 +82,9 @@ class Floors:
         topics = [row["topic"] for row in rows]
         keys = [f"{mark}:{each}" for each in range(lists)]
         taken = {
-            "look_up_ms": timed(lambda: self._look_up(topics)),
             "claim_ms": timed(lambda: self._run(_CLAIM, rows=rows)),
             "content_ms": timed(lambda: self._run(_CONTENT, rows=rows, mark=mark)),
+            "mark_ms": timed(lambda: self._run(_MARK, topics=topics)),
             "create_ms": timed(lambda: self._create(dict(zip(topics, partitions, strict=True)))),
             "describe_ms": timed(lambda: self._describe(topics)),
             "log_ms": timed(lambda: self._log(log_topic, topics)),
@@ -104,10 +105,6 @@ class Floors:
     def _run(self, statement: LiteralString, **given: Any) -> None:
         with self._driver.session() as session:
             session.execute_write(lambda tx: tx.run(statement, **given).consume())
-
-    def _look_up(self, topics: list[str]) -> None:
-        for answer in self._admin.describe_topics(TopicCollection(topics), request_timeout=30).values():
-            answer.exception()  # each is unknown, which is what we hope for
 
     def _create(self, topics: dict[str, int]) -> None:
         wanted = [NewTopic(topic, count, 1, config=RETENTION) for topic, count in topics.items()]

@@ -121,20 +121,13 @@ def version_change(submission: Submission, known: Known) -> VersionChange | Reje
 
 
 def claim_in(
-    graph: Graph,
-    submission: Submission,
-    options: ClaimOptions,
-    nodes: KnownNodes | None = None,
-    free: frozenset[str] = frozenset(),
+    graph: Graph, submission: Submission, options: ClaimOptions, nodes: KnownNodes | None = None
 ) -> Claimed | Rejection:
-    """Run the claim until the nodes it must lock are the ones it locked; `nodes` need not be read again.
-
-    Queues whose name is among the `free` ones (no topic of the broker had it) are begun with their claim.
-    """
+    """Run the claim until the nodes it must lock are the ones it locked; `nodes` need not be read again."""
     touched: frozenset[str] = frozenset()
     nodes = nodes or KnownNodes()
     while True:
-        work = partial(claim, submission=submission, touched=touched, options=options, nodes=nodes, free=free)
+        work = partial(claim, submission=submission, touched=touched, options=options, nodes=nodes)
         result = graph.transact(work)
         if not isinstance(result, frozenset):
             return result
@@ -147,7 +140,6 @@ def claim(
     touched: frozenset[str],
     options: ClaimOptions,
     nodes: KnownNodes,
-    free: frozenset[str],
 ) -> Claimed | Rejection | frozenset[str]:
     """Decide and record. `touched` are the nodes that the caller expects to change.
 
@@ -189,7 +181,7 @@ def claim(
     more = changing - touched
     if more:
         return touched | more
-    claimed = _record(tx, Decision(submission, known, plan, claim_id(submission), options, free), change)
+    claimed = _record(tx, Decision(submission, known, plan, claim_id(submission), options), change)
     lineages = () if context.safe_mode else (lineage_of(submission),)
     return msgspec.structs.replace(claimed, locks=Locks(lineages=lineages, nodes=tuple(sorted(touched))))
 

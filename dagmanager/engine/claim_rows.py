@@ -24,17 +24,13 @@ class ClaimOptions(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """One submission inside its claim: what was known under the locks, and what was decided from it.
-
-    `free` are names that no topic had when the broker was asked, before the claim.
-    """
+    """One submission inside its claim: what was known under the locks, and what was decided from it."""
 
     submission: Submission
     known: Known
     plan: Plan
     claim_id: str
     options: ClaimOptions
-    free: frozenset[str] = frozenset()
 
 
 class NodeWrites(msgspec.Struct, frozen=True):
@@ -106,44 +102,32 @@ def _changes_answers(action: Action, known: Known) -> bool:
             return False
 
 
-def expected_topics(plan: Plan, known: Known, version: str) -> frozenset[str]:
-    """The names that the claim of this plan gives its new queues, unless the graph says that one is taken.
-
-    So that the broker can be asked about them before the claim, and for no second transaction (decisions 3).
-    """
-    new = [a for a in plan.actions if _needs_queue(a)]
-    if not new:
-        return frozenset()
-    return frozenset(topic for topic, _ in _choose(plan, new, known, version, Taken()).topics.values())
-
-
 class _Names(msgspec.Struct, frozen=True):
     base_names: Mapping[str, str]
     topics: Mapping[Binding, tuple[str, int]]
 
 
-def _choose(plan: Plan, new: Sequence[Action], known: Known, version: str, taken: Taken) -> _Names:
-    """Base names of unknown nodes and topics of `new` queues, none of them among those `taken`."""
-    unknown = [a.node for a in plan.actions if a.node.node_id not in known.nodes]
-    names = choose_base_names(unknown, version, taken.base_names)
-    bases = {node_id: row.base_name for node_id, row in known.nodes.items()} | names
-    wanted = {a.binding: (bases[a.node.node_id], _incarnation(a)) for a in new}
-    return _Names(names, choose_topics(wanted, taken.topics))
-
-
 def _names(tx: Transaction, decision: Decision, new: Sequence[Action]) -> _Names:
-    """Chosen until the graph says that all are free. What it says is taken is never tried again."""
-    version, taken = decision.submission.hashed.dag.version, Taken()
-    while True:
-        chosen = _choose(decision.plan, new, decision.known, version, taken)
-        if not chosen.base_names and not chosen.topics:
-            return chosen
-        folded = sorted(fold(topic) for topic, _ in chosen.topics.values())
-        found = tx.taken(folded, sorted(map(fold, chosen.base_names.values())))
+    """Base names of unknown nodes and topics of `new` queues, chosen until the graph says that all are free.
+
+    What it says is taken is never tried again.
+    """
+    known = decision.known
+    unknown = [a.node for a in decision.plan.actions if a.node.node_id not in known.nodes]
+    taken = Taken()
+    while unknown or new:
+        names = choose_base_names(unknown, decision.submission.hashed.dag.version, taken.base_names)
+        bases = {node_id: row.base_name for node_id, row in known.nodes.items()} | names
+        topics = choose_topics(
+            {a.binding: (bases[a.node.node_id], _incarnation(a)) for a in new}, taken.topics
+        )
+        folded = sorted(fold(topic) for topic, _ in topics.values())
+        found = tx.taken(folded, sorted(map(fold, names.values())))
         if not found.topics and not found.base_names:
             tx.lock(Locks(names=tuple(folded)))
-            return chosen
+            return _Names(names, topics)
         taken = Taken(taken.topics | found.topics, taken.base_names | found.base_names)
+    return _Names({}, {})
 
 
 def _running_elsewhere(tx: Transaction, decision: Decision) -> frozenset[str]:
@@ -274,7 +258,6 @@ def _queue_row(action: Action, name: tuple[str, int], node: NodeRow, decision: D
         claim_id=decision.claim_id,
         owner=options.owner,
         lease_until_ms=now_ms + policy.lease_ms,
-        begun=name[0] in decision.free,
         expires_ms=now_ms + policy.safe_retention_ms if safe else None,
         world_id=context.world_id,
         execution_domain=context.execution_domain,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.claim import Claimed, claim_id, claim_in, keys_of, version_change
-from dagmanager.engine.claim_rows import ClaimOptions, expected_topics
+from dagmanager.engine.claim_rows import ClaimOptions
 from dagmanager.engine.classify import bindings, classify
 from dagmanager.engine.complete import Completion
 from dagmanager.engine.dry_run import provisional_outcome
@@ -134,8 +134,7 @@ class Engine:
         claimed is found and finished.
         """
         with self._writing:
-            free = self._free_names(batch)
-            claimed = [self._claim(item, free) for item in batch]
+            claimed = [self._claim(item) for item in batch]
             completion = Completion(self.graph, self.topics, self.admin_log, self.options, self.sleep)
             results = completion.finish(
                 [(item.submission, one) for item, one in zip(batch, claimed, strict=True)]
@@ -206,21 +205,7 @@ class Engine:
         """The same if this process wrote anything since: what others left behind is for the poll."""
         return self.publish() if self._unpublished else 0
 
-    def _free_names(self, batch: Sequence[Planned]) -> frozenset[str]:
-        """Of the names that these plans will choose, those that no topic has: one look for all.
-
-        A plan that is made again, because one of before it wrote, may choose others: they are looked up after its claim.
-        """
-        names = frozenset[str]().union(
-            *(
-                expected_topics(item.plan, item.known, item.submission.hashed.dag.version)
-                for item in batch
-                if isinstance(item.plan, Plan) and not item.plan.plain and not item.submission.dry_run
-            )
-        )
-        return names.difference(self.topics.describe(sorted(names))) if names else names
-
-    def _claim(self, item: Planned, free: frozenset[str]) -> Claimed | Answer:
+    def _claim(self, item: Planned) -> Claimed | Answer:
         """Answer at once what needs no claim; claim the rest, each in one transaction."""
         if item.recalled is not None:
             answer = self._recalled(item.submission)
@@ -238,7 +223,7 @@ class Engine:
         if isinstance(decided, Plan) and decided.plain and isinstance(change, Resend) and not stored:
             outcome = outcome_of(submission, decided, {}, item.known, change.warnings)
             return Answer(submission, self._remembered(item, outcome))
-        result = claim_in(self.graph, submission, self.options, self.nodes, free)
+        result = claim_in(self.graph, submission, self.options, self.nodes)
         self._written()
         if not isinstance(result, Claimed):
             return Answer(submission, result)

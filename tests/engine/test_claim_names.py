@@ -6,11 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from chaos.ports import watched
-from dagmanager.engine.claim import Claimed, claim_in
-from dagmanager.engine.claim_rows import expected_topics
-from dagmanager.engine.journey import Planned
-from dagmanager.engine.plan import Plan
 from dagmanager.engine.ports import TopicInfo
 from dagmanager.engine.rows import (
     Binding,
@@ -23,17 +18,14 @@ from dagmanager.topics.memory import MemoryTopics
 from tests.engine.builders import (
     POLICY,
     START_MS,
-    Json,
     Stores,
     engine,
     node,
-    options,
     submission,
     told,
     topics_of,
 )
 from tests.engine.market import (
-    MEAN,
     PRICE,
 )
 
@@ -134,48 +126,3 @@ def test_who_takes_a_free_name_after_we_looked_keeps_it() -> None:
     assert ours == f"{made}_v2"
     assert stores.topics.describe([made])[made].partitions == 7
     assert stores.queues()[made].state is QueueState.FAILED
-
-
-def test_names_that_were_looked_up_before_their_claim_need_no_transaction_to_begin() -> None:
-    stores, passed = Stores(), list[str]()
-    watched(engine(stores), passed.append).upsert(planned(stores, [PRICE], [PRICE, MEAN]))
-    assert [point for point in passed if point in {"describe", "claim", "begin", "create"}] == [
-        "describe",
-        "claim",
-        "claim",
-        "create",
-    ]
-    assert all(row.begun for row in stores.rows(QueueRow))
-
-
-def test_a_name_that_another_topic_has_is_looked_up_again_and_begun_on_its_own() -> None:
-    stores, passed = Stores(), list[str]()
-    (plan,) = planned(stores, [PRICE])
-    (wanted,) = expected(plan)
-    stores.topics.create({wanted: TopicSpec(7, 1, 5)})
-    watched(engine(stores), passed.append).upsert([plan])
-    effects = [point for point in passed if point in {"describe", "claim", "begin", "create", "activate"}]
-    assert effects == ["describe", "claim", "describe", "describe", "begin", "create", "activate"]
-
-
-def test_only_names_that_were_looked_up_are_begun_with_their_claim() -> None:
-    stores, (plan,) = Stores(), planned(Stores(), [PRICE, MEAN])
-    free = frozenset(expected(plan)[:1])
-    claimed = claim_in(stores.graph, plan.submission, options(), free=free)
-    assert isinstance(claimed, Claimed)
-    assert {row.topic for row in claimed.provision if row.begun} == free
-    assert len(claimed.provision) == 2
-
-
-def expected(item: Planned) -> list[str]:
-    assert isinstance(item.plan, Plan)
-    return sorted(expected_topics(item.plan, item.known, "v1"))
-
-
-def planned(stores: Stores, *dags: Sequence[Json]) -> list[Planned]:
-    """Each DAG under a strategy of its own, as far as nothing is written."""
-    one = engine(stores)
-    batch = [
-        submission(nodes, strategy=f"s{at}", lineage=f"l{at}", position=at) for at, nodes in enumerate(dags)
-    ]
-    return [one.classify(item) for item in one.lookup(batch)]
