@@ -155,9 +155,13 @@ def _released(row: SentinelRow) -> SentinelRow:
 
 
 def begin(
-    tx: Transaction, claims: Mapping[str, Iterable[QueueRow]], checked: frozenset[str], owner: str
+    tx: Transaction,
+    claims: Mapping[str, Iterable[QueueRow]],
+    checked: frozenset[str],
+    owner: str,
+    lease_ms: int,
 ) -> dict[str, tuple[QueueRow, ...]]:
-    """Write down that we are about to ask the broker for these names (decisions 3).
+    """Write down that we are about to ask the broker for these names (decisions 3), and hold them anew.
 
     Only names that were `checked` (looked up and free). Answers the queues of each claim as they are
     now; claims that somebody else took over are left out: we may not ask for their topics any more.
@@ -169,7 +173,7 @@ def begin(
         claim = tx.claims(each)
         if owners_of(claim) <= {owner}:
             begun = [
-                msgspec.structs.replace(row, begun=True)
+                msgspec.structs.replace(row, begun=True, lease_until_ms=tx.now_ms() + lease_ms)
                 for row in claim.queues
                 if row.topic in checked and row.binding.node_id in locked
             ]

@@ -174,7 +174,7 @@ def claim(
     if isinstance(plan, Rejection):
         return _refused(tx, submission, known, plan)
     if isinstance(change, Resend) and _is_question(plan, change, stored):
-        return _asked(submission, known, plan, change)
+        return _asked(submission, known, plan, change) if stored is None else _never_up(tx, stored, known)
     changing = frozenset(_changing(plan, known))
     if stored is not None:  # decided again: its version may be in force at the end of this
         changing |= _replayed_nodes(tx, submission)
@@ -191,6 +191,19 @@ def _refused(tx: Transaction, submission: Submission, known: Known, why: Rejecti
     each = claim_id(submission)
     if each not in known.outcomes:
         tx.put([OutcomeRow(each, encode(why), (), known.now_ms)])
+    return why
+
+
+def _never_up(tx: Transaction, stored: OutcomeRow, known: Known) -> Rejection:
+    """Queues that its answer names failed before anybody was told, and its version is no more in force: for good,
+    whatever becomes of those queues, so that a replay hears the same."""
+    (topic, *_) = sorted(_failed_untold(stored, known))
+    why = Rejection(
+        ErrorCode.EXPIRED,
+        f"its queue {topic} never came up, and another version took the place of this one; submit it anew",
+        got=topic,
+    )
+    tx.put([msgspec.structs.replace(stored, body=encode(why), topics=())])
     return why
 
 

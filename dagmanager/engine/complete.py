@@ -72,7 +72,8 @@ class Completion:
                 continue
             checked = frozenset(row.topic for row in _all(open_))
             if not all(row.begun for row in _all(open_)):
-                work = partial(begin, claims=open_, checked=checked, owner=self.options.owner)
+                owner, lease_ms = self.options.owner, self.options.policy.lease_ms
+                work = partial(begin, claims=open_, checked=checked, owner=owner, lease_ms=lease_ms)
                 open_ = self.graph.transact(work)
                 if not all(row.begun for row in _all(open_)):
                     continue

@@ -7,8 +7,10 @@ claim → provision → log → activate → emit. A crash between any two leave
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.claim import Claimed, claim_id, claim_in, keys_of, version_change
@@ -42,6 +44,8 @@ from dagmanager.errors import Rejection
 
 _UNASKED = Known({}, {}, {}, {}, {}, {}, {}, 0, 0, 0)
 _NO_PLAN = Plan((), plain=True)
+# A third of a lease for claiming; the rest is for asking the broker.
+LEASE_PARTS: Final = 3
 
 
 def lookup(
@@ -86,7 +90,7 @@ def plan(item: LookedUp, options: ClaimOptions) -> Planned:
 class Engine:
     """Protocols and one worker's write generation; safe to call from several threads.
 
-    `watch` is there where the topics are a broker's, which others may change; one thread calls `find_lost`.
+    `sleep` and `timer` are in seconds. `watch` is there where the topics are a broker's, which others may change; one thread calls `find_lost`.
     """
 
     graph: Graph
@@ -95,6 +99,7 @@ class Engine:
     admin_log: AdminLog
     options: ClaimOptions
     sleep: Callable[[float], None]
+    timer: Callable[[], float] = time.monotonic
     generation: int = 0
     observer: Observer = field(default_factory=Unobserved)
     recall: Recall = field(default_factory=Recall)
@@ -134,15 +139,30 @@ class Engine:
         claimed is found and finished.
         """
         with self._writing:
-            claimed = [self._claim(item) for item in batch]
-            completion = Completion(self.graph, self.topics, self.admin_log, self.options, self.sleep)
-            results = completion.finish(
-                [(item.submission, one) for item, one in zip(batch, claimed, strict=True)]
-            )
-            self._unpublished |= any(isinstance(one, Claimed) for one in claimed)
+            results: list[Answer] = []
+            for group in self._claimed(batch):
+                self._unpublished |= any(isinstance(one, Claimed) for _, one in group)
+                completion = Completion(self.graph, self.topics, self.admin_log, self.options, self.sleep)
+                results += completion.finish(group)
             for answer in results:
                 self._observe(answer)
             return results
+
+    def _claimed(self, batch: Sequence[Planned]) -> Iterator[list[tuple[Submission, Claimed | Answer]]]:
+        """The batch in order, claimed, in groups that are to be finished before more is claimed.
+
+        All in one, unless claiming takes so long that the first leases would be over before their topics are
+        asked for: then others would take them over, and do the same work.
+        """
+        group: list[tuple[Submission, Claimed | Answer]] = []
+        oldest_s = self.timer()
+        for item in batch:
+            if group and (self.timer() - oldest_s) * 1_000 * LEASE_PARTS >= self.options.policy.lease_ms:
+                yield group
+                self._written()  # by finishing them, too
+                group, oldest_s = [], self.timer()
+            group.append((item.submission, self._claim(item)))
+        yield group
 
     def _observe(self, answer: Answer) -> None:
         """Count the answer; what a new tag query resolves to is told once, when it is new (M7)."""

@@ -67,7 +67,10 @@ def owners_of(claim: OpenClaim) -> set[str]:
 
 
 def must_own(claim_id: str, claim: OpenClaim, owner: str) -> None:
-    """`ClaimLostError` when any row of the claim has another owner by now."""
+    """`ClaimLostError` when any row of the claim has another owner by now, or none is open: another finished it."""
+    if not claim.queues and not claim.sentinels:
+        msg = f"claim {claim_id} is finished"
+        raise ClaimLostError(msg)
     strangers = sorted(owners_of(claim) - {owner})
     if strangers:
         msg = f"claim {claim_id} belongs to {', '.join(strangers)} now"

@@ -170,7 +170,9 @@ def engine(stores: Stores, owner: str = "one", policy: Policy = POLICY, **ports:
     topics: Topics = ports.get("topics", stores.topics)
     events: EventSink = ports.get("events", stores.events)
     log: AdminLog = ports.get("log", stores.log)
-    return Engine(graph, topics, events, log, options(owner, policy), ports.get("sleep", stores.clock.sleep))
+    clock = stores.clock
+    sleep = ports.get("sleep", clock.sleep)
+    return Engine(graph, topics, events, log, options(owner, policy), sleep, timer=lambda: clock() / 1_000)
 
 
 def completion(stores: Stores, owner: str) -> Completion:

@@ -6,24 +6,29 @@ are the same bytes, the stores as if nothing had happened, every event is out, n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import pytest
 
-from chaos.ports import WatchedGraph, WatchedTopics
+from chaos.ports import WatchedGraph, WatchedTopics, watched
 from dagmanager.engine.claim import Claimed, claim_id, claim_in
 from dagmanager.engine.complete import Completion, Open
 from dagmanager.engine.outcome import Outcome
+from dagmanager.engine.ports import CreateResult
 from dagmanager.engine.rows import (
     QueueState,
     SentinelRow,
     SentinelState,
+    TopicSpec,
 )
-from dagmanager.errors import Rejection
+from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.topics.memory import MemoryTopics
 from tests.engine.builders import (
     START_MS,
     Stores,
     engine,
+    node,
     options,
 )
 from tests.engine.crashing import (
@@ -197,6 +202,70 @@ def test_a_claim_in_foreign_hands_is_left_alone_at_every_stage(point: int) -> No
     assert (stores.all_rows(), stores.topics.names()) == (before, topics)
 
 
+class Interrupted(UnkindTopics):
+    """Each request for topics takes long enough that others look for overdue claims meanwhile."""
+
+    def __init__(self, stores: Stores, seconds: float, refuses: str = "") -> None:
+        super().__init__(stores.topics, refuses)
+        self.stores = stores
+        self.seconds = seconds
+        self.taken_over: list[int] = []
+
+    def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
+        self.stores.clock.sleep(self.seconds)
+        stores = self.stores
+        other = Completion(stores.graph, stores.topics, stores.log, options("other"), stores.clock.sleep)
+        self.taken_over.append(other.finish_overdue())
+        return super().create(specs)
+
+
+def test_who_lost_a_claim_that_is_finished_by_now_overwrites_no_answer() -> None:
+    """It was held up before its request, which the broker then refuses."""
+    stores = Stores()
+    broker = Interrupted(stores, seconds=11, refuses="_")
+    (answer,) = engine(stores, "slow", topics=broker).submit([FIRST])
+    assert broker.taken_over == [1]
+    assert isinstance(answer.result, Outcome)
+    assert_settled(stores)
+    (again,) = engine(stores, "third").submit([FIRST])
+    assert again.result == answer.result
+
+
+def test_a_lease_begins_anew_with_the_request_for_topics() -> None:
+    stores = Stores()
+    claimed = claim_in(stores.graph, FIRST, options("slow"))
+    assert isinstance(claimed, Claimed)
+    stores.clock.sleep(9)
+    broker = Interrupted(stores, seconds=9)
+    slow = Completion(stores.graph, broker, stores.log, options("slow"), stores.clock.sleep)
+    done = slow.bring_up({claim_id(FIRST): Open(claimed.provision, claimed.locks)})
+    assert broker.taken_over == [0]
+    assert done[claim_id(FIRST)] == {row.topic for row in claimed.provision}
+
+
+def test_what_takes_long_to_claim_is_finished_in_groups_before_its_leases_are_over() -> None:
+    stores = Stores()
+    passed: list[str] = []
+
+    def passing(point: str) -> None:
+        passed.append(point)
+        if point == "claim after":
+            stores.clock.sleep(1.5)
+
+    batch = [sub([node(str(at))], at, strategy=f"s{at}", lineage=f"l{at}") for at in range(7)]
+    answers_found = watched(engine(stores), passing).submit(batch)
+    assert [point for point in passed if point in {"claim", "create"}] == [
+        *["claim"] * 3,
+        "create",
+        *["claim"] * 3,
+        "create",
+        "claim",
+        "create",
+    ]
+    assert [each.submission for each in answers_found] == batch
+    assert_settled(stores)
+
+
 def test_our_own_leftovers_are_not_waited_for() -> None:
     """A batch that the broker's silence ended left claims of ours: the next one finishes them at once."""
     stores = Stores()
@@ -205,6 +274,23 @@ def test_our_own_leftovers_are_not_waited_for() -> None:
     assert isinstance(answer.result, Outcome)
     assert stores.clock.now_ms == START_MS
     assert_settled(stores)
+
+
+def test_who_was_superseded_while_a_joined_queue_failed_hears_the_same_ever_after() -> None:
+    """The queue that it had joined is refused, and is made later, for somebody else."""
+    stores = Stores()
+    engine(stores).submit([sub([PRICE], 0, lineage="pre", strategy="s0")])
+    broker = UnkindTopics(stores.topics, refuses="Risky")
+    joiner = sub([PRICE, RISK], 2, strategy="s2", version="v1")
+    batch = [sub([RISK], 1, lineage="other"), joiner, sub([PRICE], 3, strategy="s3", version="v2")]
+    _, told, _ = engine(stores, topics=broker).submit(batch)
+    assert isinstance(told.result, Rejection)
+    assert told.result.code is ErrorCode.EXPIRED
+    assert "never came up" in told.result.message
+    (again,) = engine(stores, "two", topics=broker).submit([joiner])
+    engine(stores, "three").submit([sub([RISK], 4, lineage="z", strategy="s9")])
+    (later,) = engine(stores, "four").submit([joiner])
+    assert told.result == again.result == later.result
 
 
 def test_no_version_is_in_force_before_the_queues_that_it_joined() -> None:
