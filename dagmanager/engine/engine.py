@@ -90,7 +90,8 @@ def plan(item: LookedUp, options: ClaimOptions) -> Planned:
 class Engine:
     """Protocols and one worker's write generation; safe to call from several threads.
 
-    `sleep` and `timer` are in seconds. `watch` is there where the topics are a broker's, which others may change; one thread calls `find_lost`.
+    `sleep` and `timer` are in seconds. `watch` is there where the topics are a broker's, which others may change;
+    one thread calls `find_lost`.
     """
 
     graph: Graph

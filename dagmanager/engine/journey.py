@@ -41,7 +41,8 @@ class Canonicalized(msgspec.Struct, frozen=True):
 class LookedUp(msgspec.Struct, frozen=True):
     """A submission with what the graph knew; `generation` tells whether this worker wrote since.
 
-    `pulse` was read before; `wanted` are the submission's bindings. Of a `recalled` answer nothing had to be looked up.
+    `pulse` was read before; `wanted` are the submission's bindings. Of a `recalled` answer nothing had to be
+    looked up.
     """
 
     submission: Submission
