@@ -142,9 +142,10 @@ class Engine:
         with self._writing:
             results: list[Answer] = []
             for group in self._claimed(batch):
-                self._unpublished |= any(isinstance(one, Claimed) for _, one in group)
                 completion = Completion(self.graph, self.topics, self.admin_log, self.options, self.sleep)
                 results += completion.finish(group)
+                # Finishing wrote more events; the poll may have emptied the outbox since they were claimed.
+                self._unpublished |= any(isinstance(one, Claimed) for _, one in group)
             for answer in results:
                 self._observe(answer)
             return results

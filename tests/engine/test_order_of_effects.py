@@ -266,6 +266,20 @@ def test_what_takes_long_to_claim_is_finished_in_groups_before_its_leases_are_ov
     assert_settled(stores)
 
 
+def test_events_leave_although_the_poll_emptied_the_outbox_between_claim_and_activation() -> None:
+    stores = Stores()
+    one = engine(stores)
+
+    def passing(point: str) -> None:
+        if point == "create":
+            assert live.publish() == 0
+
+    live = watched(one, passing)
+    live.submit([FIRST])
+    assert_settled(stores)
+    assert events(stores)
+
+
 def test_our_own_leftovers_are_not_waited_for() -> None:
     """A batch that the broker's silence ended left claims of ours: the next one finishes them at once."""
     stores = Stores()
