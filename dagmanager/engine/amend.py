@@ -172,8 +172,9 @@ def begin(
     for each in claims:
         claim = tx.claims(each)
         if owners_of(claim) <= {owner}:
+            lease_until_ms = tx.now_ms() + lease_ms
             begun = [
-                msgspec.structs.replace(row, begun=True, lease_until_ms=tx.now_ms() + lease_ms)
+                msgspec.structs.replace(row, begun=True, lease_until_ms=lease_until_ms)
                 for row in claim.queues
                 if row.topic in checked and row.binding.node_id in locked
             ]

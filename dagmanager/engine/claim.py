@@ -197,7 +197,7 @@ def _refused(tx: Transaction, submission: Submission, known: Known, why: Rejecti
 def _never_up(tx: Transaction, stored: OutcomeRow, known: Known) -> Rejection:
     """Queues that its answer names failed before anybody was told, and its version is no more in force: for good,
     whatever becomes of those queues, so that a replay hears the same."""
-    (topic, *_) = sorted(_failed_untold(stored, known))
+    topic = min(_failed_untold(stored, known))
     why = Rejection(
         ErrorCode.EXPIRED,
         f"its queue {topic} never came up, and another version took the place of this one; submit it anew",

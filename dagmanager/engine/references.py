@@ -70,7 +70,7 @@ def moved_nodes(
     if was == now:
         return {}
     contents = tx.contents(was | now)
-    old, new = (_tags([contents[each] for each in each_of if each in contents]) for each_of in (was, now))
+    old, new = (_tags(contents[each] for each in digests if each in contents) for digests in (was, now))
     moved = {each: Shift(lost=frozenset(tags)) for each, tags in old.items() if each not in new}
     for node_id, tags in new.items():
         other = old.get(node_id)

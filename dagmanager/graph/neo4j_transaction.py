@@ -172,10 +172,9 @@ class Neo4jTransaction:
         they are written in this transaction than after.
         """
         self._order.must_hold_nodes(asked)
+        # What keeps a tag may wait, too, and a node whose queues were there before it.
         if any(map(tuple, asked.values())) or any((NodeRow, each) in self._waiting for each in asked):
-            return places(
-                self._run, asked
-            )  # what keeps a tag may wait, and a node whose queues were there before it
+            return places(self._run, asked)
         queues = (row for row in self._waiting.values() if isinstance(row, QueueRow))
         return with_queues(places(self._ask, asked), queues)
 

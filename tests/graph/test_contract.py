@@ -8,8 +8,9 @@ from tests.graph.contract import AtomicityContract, IsolationContract, SnapshotC
 from tests.graph.contract_claims import ClaimsContract, OutboxContract
 from tests.graph.contract_hold import HoldContract, PulseContract
 from tests.graph.contract_locks import LockOrderContract
-from tests.graph.contract_questions import KnownContract, ReferencesContract, TagsContract
+from tests.graph.contract_questions import KnownContract, ReferencesContract
 from tests.graph.contract_rivals import ConstraintContract, RivalsContract
+from tests.graph.contract_tags import TagsContract
 from tests.graph.contract_warm_up import WarmUpContract
 
 embedded = pytest.mark.parametrize("handles", ["memory", "sqlite"], indirect=True)
