@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dagmanager.dag.model import Origin
 from flows.attempt_files import AttemptFiles
-from operators.attempts import Attempts
-from operators.patience import Patience
+from operators.poison_quarantine import PoisonQuarantine
+from operators.store_retry import RetryPolicy
 
 ROUNDS = 200
 BATCH = 64
@@ -27,10 +27,10 @@ def main() -> None:
     origins: list[Origin] = [
         Origin("submissions", "xN3cQ0Y6Rj2rH8m1", 3, position) for position in range(BATCH)
     ]
-    patience = Patience(time.sleep, lambda: True)
+    patience = RetryPolicy(time.sleep, lambda: True)
     with tempfile.TemporaryDirectory() as folder:
         for counting in (False, True):
-            attempts = Attempts()
+            attempts = PoisonQuarantine()
             if counting:
                 attempts.begin(AttemptFiles(Path(folder)))
             items = [attempts.each(step, lambda item: item, _origin) for step in ITEM_STEPS]

@@ -27,24 +27,18 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from bytewax.testing import run_main
 
 from benchmarks.pure import node, strategy
-from dagmanager.assembly import Assembled, embedded, now_ms
+from dagmanager.assembly import Assembled, assemble_over, now_ms
 from dagmanager.dag.model import Origin, Record, Submission
-from dagmanager.engine.journey import (
-    Answer,
-    Canonicalized,
-    LookedUp,
-    Message,
-    Planned,
-    Refused,
-)
-from dagmanager.engine.reading import Reader
-from dagmanager.graph.memory import MemoryGraph
+from dagmanager.engine.reader import Reader
+from dagmanager.engine.stages import Answer, Canonicalized, LookedUp, Planned, Refused
+from dagmanager.engine.wire.message import Message
+from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.settings.table import Settings
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from dagmanager.topics.memory import MemoryTopics
 from flows.submissions import Sinks, build
-from operators.patience import Patience
+from operators.store_retry import RetryPolicy
 
 T = TypeVar("T")
 STRATEGIES: Final = 16
@@ -233,7 +227,7 @@ def measure(size: int, rounds: int) -> dict[str, Any]:
     """p50 and p95 by kind, in milliseconds."""
     records, kinds = workload(size, rounds)
     watch = Watch(kinds)
-    parts = embedded(Settings(), MemoryGraph(now_ms), MemoryTopics(), MemoryEvents(), MemoryAdminLog())
+    parts = assemble_over(Settings(), MemoryGraph(now_ms), MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     watch_engine(parts, watch)
     reader = WatchedReader(parts.read_options)
     reader.watch = watch
@@ -241,7 +235,7 @@ def measure(size: int, rounds: int) -> dict[str, Any]:
         parts,
         Source(records, watch),
         Sinks(Sink(watch), Sink(None), Sink(None)),
-        Patience(time.sleep, lambda: True),
+        RetryPolicy(time.sleep, lambda: True),
         reader,
     )
     run_main(flow, epoch_interval=timedelta(seconds=1))

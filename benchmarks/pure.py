@@ -24,21 +24,21 @@ from typing import Any
 import orjson
 
 from dagmanager.dag.canonicalize import canonicalize, parse_node_json
-from dagmanager.dag.decode import decode
 from dagmanager.dag.hashing import hash_dag
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Envelope, Node, Origin, Record, Submission
-from dagmanager.dag.node_memo import NodeMemo
+from dagmanager.dag.nodes.node_memo import NodeMemo
+from dagmanager.dag.record.decode import decode
 from dagmanager.dag.submission import submissions
-from dagmanager.engine.claim import keys_of
-from dagmanager.engine.claim_rows import ClaimOptions
-from dagmanager.engine.classify import bindings
+from dagmanager.engine.decide.classify import bindings
+from dagmanager.engine.decide.submission_keys import keys_of
 from dagmanager.engine.engine import Engine, plan
-from dagmanager.engine.journey import LookedUp, Planned
-from dagmanager.engine.policy import Policy
-from dagmanager.engine.ports import Known
+from dagmanager.engine.model.graph_port import Known
+from dagmanager.engine.model.policy import Policy
+from dagmanager.engine.stages import LookedUp, Planned
+from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
 from dagmanager.errors import Rejection
-from dagmanager.graph.memory import MemoryGraph
+from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from dagmanager.topics.memory import MemoryTopics

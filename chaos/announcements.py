@@ -10,7 +10,7 @@ import orjson
 
 from chaos.evidence import Announced, TagSet, tag_set_of
 from chaos.findings import Fault, Finding
-from dagmanager.engine.rows import SentinelRow
+from dagmanager.engine.model.rows import SentinelRow
 
 WEIGHT_SLACK: Final = 1e-6
 

@@ -14,8 +14,7 @@ from chaos.evidence import Evidence
 from chaos.findings import Fault, Finding
 from chaos.relations import contradictions
 from dagmanager.dag.model import Submission
-from dagmanager.engine.reading import Reader
-from dagmanager.engine.rows import (
+from dagmanager.engine.model.rows import (
     Binding,
     LineageKey,
     OutboxRow,
@@ -24,6 +23,7 @@ from dagmanager.engine.rows import (
     SentinelRow,
     SentinelState,
 )
+from dagmanager.engine.reader import Reader
 from dagmanager.errors import ErrorCode
 
 LIVING: Final = frozenset({QueueState.PROVISIONING, QueueState.ACTIVE})

@@ -14,9 +14,9 @@ from neo4j import Driver
 
 from chaos.relations import Shown, shown
 from dagmanager.dag.model import Origin, Record
-from dagmanager.engine.ports import AdminEntry
-from dagmanager.engine.rows import Row
-from dagmanager.graph.neo4j import Neo4jGraph
+from dagmanager.engine.model.event_ports import AdminEntry
+from dagmanager.engine.model.rows import Row
+from dagmanager.graph.neo4j.graph import Neo4jGraph
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from servers.records import PATIENCE_S, records

@@ -13,9 +13,10 @@ from typing import Any, Final, TypeVar
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.ports import Graph, TopicInfo, Topics, Transaction
+from dagmanager.engine.model.graph_port import Graph, Transaction
+from dagmanager.engine.model.topics_port import TopicInfo, Topics
 from dagmanager.kafka.records import Delivery, Outgoing
-from operators.submission_topic import Keyed, State, SubmissionTopic
+from operators.sources.submission_topic import Keyed, State, SubmissionTopic
 
 T = TypeVar("T")
 # Hears a point, and may raise, or end the process.

@@ -13,7 +13,7 @@ from typing import Any, LiteralString
 
 import neo4j
 
-from dagmanager.engine.rows import (
+from dagmanager.engine.model.rows import (
     ContentRow,
     CounterRow,
     HolderRow,
@@ -25,7 +25,14 @@ from dagmanager.engine.rows import (
     TagSetRow,
     fold,
 )
-from dagmanager.graph.neo4j_keys import clipped, holder_key, lineage_key, sentinel_key, tag_key, tag_set_key
+from dagmanager.graph.neo4j.keys import (
+    clipped,
+    holder_key,
+    lineage_key,
+    sentinel_key,
+    tag_key,
+    tag_set_key,
+)
 
 Facts = Counter[tuple[Any, ...]]
 

@@ -30,9 +30,9 @@ from chaos.strategies import Sent, last_word, watcher
 from chaos.victim import Life, live, may_die
 from dagmanager.assembly import read_options_of
 from dagmanager.connect import EVENT_TOPICS, FLOW_TOPICS
-from dagmanager.engine.reading import Reader
-from dagmanager.engine.rows import QueueRow, QueueState, SentinelRow, SentinelState
-from dagmanager.graph.neo4j import Neo4jGraph, Server, connect
+from dagmanager.engine.model.rows import QueueRow, QueueState, SentinelRow, SentinelState
+from dagmanager.engine.reader import Reader
+from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
 from dagmanager.settings.table import Settings, TopicShape
 from servers.records import records
 

@@ -29,7 +29,7 @@ from flows.polling import poll
 from flows.recovery import Reading, StartFile, prepared
 from flows.stop import Stop
 from flows.submissions import Kept, build, topic_ends
-from operators.attempts import ATTEMPTS_MAX, Suspect
+from operators.poison_quarantine import ATTEMPTS_MAX, PoisonCandidate
 
 AWAY: Final = 4
 
@@ -76,7 +76,7 @@ def may_die(recovery: Path) -> bool:
     path = recovery / ATTEMPTS
     if not path.exists():
         return True
-    suspects = msgspec.json.decode(path.read_bytes(), type=list[Suspect])
+    suspects = msgspec.json.decode(path.read_bytes(), type=list[PoisonCandidate])
     return all(each.attempts < ATTEMPTS_MAX - 1 for each in suspects)
 
 

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dagmanager import disk
 from dagmanager.dag.limits import Limits
-from dagmanager.engine.claim_rows import ClaimOptions
+from dagmanager.disk import files
+from dagmanager.disk.sqlite_file import SqliteFile
+from dagmanager.engine.effects.lost_topics import LostTopicWatch
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.lost import TopicWatch
-from dagmanager.engine.observer import Observer, Unobserved
-from dagmanager.engine.policy import MIN_GRACE_MS, TOPICS, Collection, Policy
-from dagmanager.engine.ports import AdminLog, EventSink, Graph, Topics
-from dagmanager.engine.reading import Reader, ReadOptions
-from dagmanager.engine.rows import TopicSpec
-from dagmanager.graph.memory import MemoryGraph
-from dagmanager.graph.sqlite import SqliteGraph
-from dagmanager.graph.sqlite_file import SqliteFile
+from dagmanager.engine.model.event_ports import AdminLog, EventSink
+from dagmanager.engine.model.graph_port import Graph
+from dagmanager.engine.model.observer import Observer, Unobserved
+from dagmanager.engine.model.policy import MIN_GRACE_MS, TOPICS, Collection, Policy
+from dagmanager.engine.model.rows import TopicSpec
+from dagmanager.engine.model.topics_port import Topics
+from dagmanager.engine.reader import Reader, ReadOptions
+from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
+from dagmanager.graph.embedded.memory import MemoryGraph
+from dagmanager.graph.embedded.sqlite import SqliteGraph
 from dagmanager.settings.table import Settings
 from dagmanager.topics.admin_log import FileAdminLog
 from dagmanager.topics.events import FileEvents
@@ -76,16 +78,16 @@ def assemble(settings: Settings) -> Assembled:
         graph = connect_graph(settings, create=create)
     if settings.kafka_dsn:
         broker = connect_broker(settings, create=create, dropped=observer.event_dropped)
-        parts = embedded(settings, graph, broker.topics, broker.events, broker.admin_log, observer)
+        parts = assemble_over(settings, graph, broker.topics, broker.events, broker.admin_log, observer)
         # Only here: embedded topics die with the process or live in the graph's own file.
-        parts.engine.watch = TopicWatch(time.monotonic)
+        parts.engine.watch = LostTopicWatch(time.monotonic)
         return replace(parts, broker=broker)
     results = Path(settings.results_path)
     events, admin_log = FileEvents(results / EVENTS_FILE), FileAdminLog(results / ADMIN_LOG_FILE)
-    return embedded(settings, graph, topics, events, admin_log, observer)
+    return assemble_over(settings, graph, topics, events, admin_log, observer)
 
 
-def embedded(
+def assemble_over(
     settings: Settings,
     graph: Graph,
     topics: Topics,
@@ -141,7 +143,7 @@ def policy_of(settings: Settings) -> Policy:
 def _embedded_stores(settings: Settings) -> tuple[Graph, Topics]:
     if settings.memory_repo_path:
         path = Path(settings.memory_repo_path)
-        with disk.named_errors(path, "used as memory_repo_path"):
+        with files.named_errors(path, "used as memory_repo_path"):
             path.parent.mkdir(parents=True, exist_ok=True)
         file = SqliteFile(path)
         return SqliteGraph(file, now_ms), SqliteTopics(file)

@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from dagmanager.dag.model import TagQuery
-from dagmanager.engine.rows import QueueRow
+from dagmanager.engine.model.rows import QueueRow
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.kafka.progress import TopicProgress
 

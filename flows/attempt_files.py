@@ -21,7 +21,7 @@ import msgspec
 
 from dagmanager.dag.model import Origin
 from flows.recovery import named_errors, write_durably
-from operators.attempts import Attempts, Suspect
+from operators.poison_quarantine import PoisonCandidate, PoisonQuarantine
 
 FILE: Final = "attempts.json"
 HANDS: Final = "hand-*"
@@ -32,7 +32,7 @@ logger = logging.getLogger("dagmanager.flow")
 
 
 class MappedHand:
-    """See `operators.attempts.Hand`. One thread's."""
+    """See `operators.poison_quarantine.Hand`. One thread's."""
 
     def __init__(self, path: Path) -> None:
         """Make the file, empty."""
@@ -62,7 +62,7 @@ class MappedHand:
 
 
 class AttemptFiles:
-    """See `operators.attempts.Ledger`. For whoever holds the folder's lock."""
+    """See `operators.poison_quarantine.Ledger`. For whoever holds the folder's lock."""
 
     def __init__(self, folder: Path) -> None:
         """Nothing is read or made yet."""
@@ -70,7 +70,7 @@ class AttemptFiles:
         self._hands = 0
         self._lock = threading.Lock()
 
-    def suspects(self) -> tuple[Suspect, ...]:
+    def suspects(self) -> tuple[PoisonCandidate, ...]:
         """What was counted before, and one attempt more for each record that was in a hand at the end."""
         with named_errors(self._folder):
             found = {each.origin: each for each in self._kept()}
@@ -78,14 +78,14 @@ class AttemptFiles:
                 step, origins = _held(path.read_bytes())
                 for origin in Counter(origins):  # each once: one record may have been several submissions
                     before = found[origin].attempts if origin in found else 0
-                    found[origin] = Suspect(origin, before + 1, step)
+                    found[origin] = PoisonCandidate(origin, before + 1, step)
             counted = tuple(found.values())
             if counted:
                 self.keep(counted)
             self._forget_hands()
             return counted
 
-    def keep(self, suspects: Sequence[Suspect]) -> None:
+    def keep(self, suspects: Sequence[PoisonCandidate]) -> None:
         """These and no others; durable before it returns."""
         with named_errors(self._folder):
             write_durably(self._folder / FILE, msgspec.json.encode(suspects))
@@ -102,12 +102,12 @@ class AttemptFiles:
             self._forget_hands()
             (self._folder / FILE).unlink(missing_ok=True)
 
-    def _kept(self) -> list[Suspect]:
+    def _kept(self) -> list[PoisonCandidate]:
         path = self._folder / FILE
         if not path.exists():
             return []
         try:
-            return msgspec.json.decode(path.read_bytes(), type=list[Suspect])
+            return msgspec.json.decode(path.read_bytes(), type=list[PoisonCandidate])
         except msgspec.MsgspecError as error:
             logger.warning("%s is damaged (%s): attempts are counted anew", path, error)
             return []
@@ -127,7 +127,7 @@ def _held(content: bytes) -> _InHand:
 
 
 @contextmanager
-def counted(attempts: Attempts, folder: Path) -> Iterator[None]:
+def counted(attempts: PoisonQuarantine, folder: Path) -> Iterator[None]:
     """Attempts are counted in `folder` within the block, and forgotten when it ends well."""
     files = AttemptFiles(folder)
     attempts.begin(files)

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from dagmanager.dag.model import Origin
-from dagmanager.engine.journey import Message
-from operators.attempts import Attempts
+from dagmanager.engine.wire.message import Message
+from operators.poison_quarantine import PoisonQuarantine
 
 T = TypeVar("T")
 Part = StatefulSinkPartition[Message, Any]
@@ -18,7 +18,7 @@ Part = StatefulSinkPartition[Message, Any]
 class CountedPartition(StatefulSinkPartition[Message, Any]):
     """Another partition, with each batch in hand while it is written."""
 
-    def __init__(self, inner: Part, step: str, attempts: Attempts) -> None:
+    def __init__(self, inner: Part, step: str, attempts: PoisonQuarantine) -> None:
         """A wait within `inner` is told to `attempts` by its patience."""
         self._inner = inner
         self._write = attempts.batches(step, self._written, _origin_of, _once)
@@ -43,7 +43,9 @@ class CountedPartition(StatefulSinkPartition[Message, Any]):
 class CountedSink(FixedPartitionedSink[Message, Any]):
     """Another sink, whose partitions and their names it has."""
 
-    def __init__(self, inner: FixedPartitionedSink[Message, Any], step: str, attempts: Attempts) -> None:
+    def __init__(
+        self, inner: FixedPartitionedSink[Message, Any], step: str, attempts: PoisonQuarantine
+    ) -> None:
         """`step` is what a death is told with."""
         self._inner, self._step, self._attempts = inner, step, attempts
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from dagmanager.engine.caches.epoch_cache import AGE_S
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.pulses import AGE_S
 from dagmanager.errors import DagManagerError
 from flows.stop import Stop
 

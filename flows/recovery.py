@@ -22,7 +22,7 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 
 from dagmanager.errors import InputLostError, SettingsError
 from flows.failures import damaged, explained, of_sqlite, of_system
-from operators.topic_watch import other_topic
+from operators.sources.topic_identity import other_topic
 
 logger = logging.getLogger("dagmanager.flow")
 

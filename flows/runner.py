@@ -14,7 +14,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.run import cli_main
 
 from dagmanager.assembly import Assembled, assemble
-from dagmanager.engine.reading import Reader, Unsaid
+from dagmanager.engine.reader import Reader, Unsaid
 from dagmanager.errors import SettingsError
 from dagmanager.metrics import ProgressCollector, PrometheusObserver
 from dagmanager.settings.run_options import RUN_OPTIONS, RunOption
@@ -27,7 +27,7 @@ from flows.recovery import Reading, StartFile, check_store, prepared
 from flows.stop import Stop
 from flows.submissions import Kept, from_files, from_topics
 from flows.tally import Tally
-from operators.submission_files import absolute
+from operators.sources.submission_files import absolute
 
 WORKERS_MAX = 64
 EPOCH_SECONDS_MAX = 3_600

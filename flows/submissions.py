@@ -16,27 +16,27 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import FixedPartitionedSink, Sink
 
-from dagmanager import disk
 from dagmanager.assembly import ADMIN_LOG_FILE, EVENTS_FILE, Assembled, assemble, now_ms
 from dagmanager.dag.model import Record
+from dagmanager.disk import files
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.journey import Message
-from dagmanager.engine.reading import Reader
+from dagmanager.engine.reader import Reader
+from dagmanager.engine.wire.message import Message
 from dagmanager.settings.source import load
 from flows.counted_sinks import CountedSink
 from flows.stop import Stop
-from operators.attempts import Attempts, origin_of
-from operators.canonicalize import canonicalize
-from operators.classify import classify
-from operators.hashing import hash_ids
-from operators.lookup import lookup
-from operators.messages import dead_letters, diff_messages
-from operators.partition_share import PartitionShare
-from operators.patience import Patience
-from operators.remember import remember
-from operators.submission_files import RunStart, SubmissionFiles
-from operators.submission_topic import SubmissionsAt, SubmissionTopic
-from operators.upsert import upsert
+from operators.poison_quarantine import PoisonQuarantine, origin_of
+from operators.sources.partition_share import PartitionShare
+from operators.sources.submission_files import RunStart, SubmissionFiles
+from operators.sources.submission_topic import SubmissionsAt, SubmissionTopic
+from operators.steps.canonicalize import canonicalize
+from operators.steps.classify import classify
+from operators.steps.hashing import hash_ids
+from operators.steps.lookup import lookup
+from operators.steps.messages import dead_letters, diff_messages
+from operators.steps.remember import remember
+from operators.steps.upsert import upsert
+from operators.store_retry import RetryPolicy
 from sinks.dead_letters import FILE as DEAD_LETTERS_FILE
 from sinks.dead_letters import dead_letter_file, dead_letter_topic
 from sinks.diff_chunks import FILE as DIFFS_FILE
@@ -56,7 +56,7 @@ class Kept:
     """What a run knows of itself after a kill, in its recovery folder; without one, nothing."""
 
     start: RunStart | None = None
-    attempts: Attempts = field(default_factory=Attempts)
+    attempts: PoisonQuarantine = field(default_factory=PoisonQuarantine)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Sinks:
     dead_letters: FixedPartitionedSink[Message, Any]
     queue_events: Sink[tuple[str, None]]
 
-    def counted(self, attempts: Attempts) -> Sinks:
+    def counted(self, attempts: PoisonQuarantine) -> Sinks:
         """The same, with what they write counted as its record's attempt. Events answer no record: they
         leave the outbox, and would still be there after a quarantine."""
         return Sinks(
@@ -83,19 +83,19 @@ class TopicEnds:
 
     source: SubmissionTopic
     sinks: Sinks
-    patience: Patience
+    patience: RetryPolicy
 
 
 def build(
     assembled: Assembled,
     source: Source[tuple[str, Record]],
     sinks: Sinks,
-    patience: Patience,
+    patience: RetryPolicy,
     reader: Reader | None = None,
-    attempts: Attempts | None = None,
+    attempts: PoisonQuarantine | None = None,
 ) -> Dataflow:
     """The dataflow over these parts; reads nothing and starts nothing."""
-    attempts = attempts or Attempts()
+    attempts = attempts or PoisonQuarantine()
     engine, reader = assembled.engine, reader or assembled.reader()
     flow, sinks = Dataflow(FLOW_ID), sinks.counted(attempts)
     records = op.input("input", flow, source)
@@ -177,7 +177,7 @@ def flow() -> Dataflow:
     return from_files(assembled, settings.submissions_path, Path(settings.results_path), stopping)
 
 
-def _patience(engine: Engine, stopping: Stop, kept: Kept) -> Patience:
+def _patience(engine: Engine, stopping: Stop, kept: Kept) -> RetryPolicy:
     """Whoever observes the engine when a wait begins hears of it; a kill from then on is nobody's fault."""
 
     def tell(step: str, reason: str) -> None:
@@ -185,17 +185,17 @@ def _patience(engine: Engine, stopping: Stop, kept: Kept) -> Patience:
         if reason:
             kept.attempts.waits()
 
-    return Patience(stopping.wait, stopping.is_set, tell)
+    return RetryPolicy(stopping.wait, stopping.is_set, tell)
 
 
-def _events(engine: Engine, patience: Patience, kept: Kept) -> QueueEventsSink:
+def _events(engine: Engine, patience: RetryPolicy, kept: Kept) -> QueueEventsSink:
     waiting = patience.in_step("queue_events")
     return QueueEventsSink(lambda: waiting(engine.publish_own), kept.attempts.epoch_over)
 
 
 def _check(results: Path) -> None:
     """What cannot be written to is told before anything is read."""
-    with disk.named_errors(results, "used as results_path"):
+    with files.named_errors(results, "used as results_path"):
         results.mkdir(parents=True, exist_ok=True)
     for name, make in (
         (DIFFS_FILE, True),
@@ -203,4 +203,4 @@ def _check(results: Path) -> None:
         (EVENTS_FILE, False),
         (ADMIN_LOG_FILE, False),
     ):
-        disk.check(results / name, make=make)
+        files.check(results / name, make=make)

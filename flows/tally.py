@@ -6,8 +6,8 @@ import threading
 from collections import Counter
 
 from dagmanager.dag.model import TagQuery
-from dagmanager.engine.observer import Observer
-from dagmanager.engine.rows import QueueRow
+from dagmanager.engine.model.observer import Observer
+from dagmanager.engine.model.rows import QueueRow
 from dagmanager.errors import Rejection
 
 

@@ -1,1 +1,1 @@
-"""The engine's steps as stream operators, a few lines each; no decisions of their own."""
+"""The engine's steps as stream operators, a few lines each. No decisions of their own."""

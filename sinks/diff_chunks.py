@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from dagmanager.engine.journey import Message
+from dagmanager.engine.wire.message import Message
 from dagmanager.kafka.records import Delivery
 from sinks.json_lines import JsonLinesSink, Patiently
 from sinks.kafka_records import Destination, KafkaRecordsSink

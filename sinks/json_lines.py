@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
-from dagmanager import disk
-from dagmanager.engine.journey import Message
+from dagmanager.disk import files
+from dagmanager.engine.wire.message import Message
 
 # Calls again until the disk takes it; `UnavailableError` comes out only when the run is being stopped.
 Patiently = Callable[[Callable[[], object]], object]
@@ -47,21 +47,21 @@ class JsonLinesPartition(StatefulSinkPartition[Message, None]):
         os.close(self._file)
 
     def _open(self) -> None:
-        with disk.named_errors(self._path):
+        with files.named_errors(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = disk.opened(self._path)
+            self._file = files.opened(self._path)
             self._synced = os.fstat(self._file).st_size
 
     def _append(self, lines: bytes) -> None:
-        with disk.named_errors(self._path):
-            disk.append(self._file, lines, durable=False)
+        with files.named_errors(self._path):
+            files.append(self._file, lines, durable=False)
 
     def _sync(self) -> None:
-        with disk.named_errors(self._path):
+        with files.named_errors(self._path):
             if self._failed:
-                disk.write_again(self._path, self._synced)
+                files.write_again(self._path, self._synced)
             self._failed = True
-            disk.sync(self._file)
+            files.sync(self._file)
             self._failed = False
             self._synced = os.fstat(self._file).st_size
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
-from dagmanager.engine.journey import Message
+from dagmanager.engine.wire.message import Message
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.records import Delivery, Outgoing
 from sinks.json_lines import Patiently

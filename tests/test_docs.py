@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dagmanager.cli.arguments import Parser
-from dagmanager.cli.commands import DAGMANAGER, QMTL, Command, Group
-from dagmanager.cli.config_sample import reference
+from dagmanager.cli.commands.config_sample import reference
+from dagmanager.cli.framework.arguments import Parser
+from dagmanager.cli.framework.command_table import DAGMANAGER, QMTL, Command, Group
 from dagmanager.errors import STATUS, ErrorCode
 from dagmanager.settings.table import fields
 

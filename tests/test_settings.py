@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dagmanager.cli.config_sample import reference, sample
+from dagmanager.cli.commands.config_sample import reference, sample
 from dagmanager.errors import SettingsError
 from dagmanager.settings.source import SettingsSource, check, find_source, load, resolve
 from dagmanager.settings.table import RetentionPolicy, Settings, fields

@@ -9,8 +9,8 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from benchmarks.live.site import Site
-from dagmanager.engine.rows import Binding, NodeRow, QueueRow, QueueState, TopicSpec
-from dagmanager.graph.neo4j_properties import parameters
+from dagmanager.engine.model.rows import Binding, NodeRow, QueueRow, QueueState, TopicSpec
+from dagmanager.graph.neo4j.row_mapping import parameters
 
 BATCH: Final = 10_000
 TOPICS_AT_ONCE: Final = 500

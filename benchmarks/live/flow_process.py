@@ -31,7 +31,7 @@ from flows.polling import poll
 from flows.recovery import Reading, prepared
 from flows.stop import Stop
 from flows.submissions import from_topics
-from operators import submission_topic
+from operators.sources import submission_topic
 
 T = TypeVar("T")
 EPOCH = timedelta(seconds=0.5)

@@ -14,7 +14,7 @@ from benchmarks.live.site import HOP_TOPIC, Site
 from benchmarks.live.spread import spread
 from benchmarks.live.strategies import Node, Strategies
 from benchmarks.live.traffic import Route
-from dagmanager.engine.policy import Policy
+from dagmanager.engine.model.policy import Policy
 
 WARM: Final = 2
 WARM_NODES: Final = 10

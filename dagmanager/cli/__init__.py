@@ -1,1 +1,1 @@
-"""The door for people: one file per command; no decisions, and nothing heavy imported at start."""
+"""The door for people. No decisions, and nothing heavy is imported before a command is chosen."""

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, TextIO
 
-from dagmanager.cli.arguments import Parser
-from dagmanager.cli.commands import DAGMANAGER, QMTL, Command, Group
-from dagmanager.cli.output import meant, note, visible, write_json
-from dagmanager.cli.problem import EXIT_CODES_TEXT, CommandError, Exit, Report, usage
+from dagmanager.cli.framework.arguments import Parser
+from dagmanager.cli.framework.command_table import DAGMANAGER, QMTL, Command, Group
+from dagmanager.cli.framework.error_report import EXIT_CODES_TEXT, CommandError, Exit, Report, usage
+from dagmanager.cli.framework.output import meant, note, visible, write_json
 
 
 class Program(NamedTuple):
@@ -143,7 +143,7 @@ def _report_of(error: Exception) -> Report:
 
 
 def _painted(text: str) -> str:
-    from dagmanager.cli.output import is_decorated
+    from dagmanager.cli.framework.output import is_decorated
 
     head, colon, rest = text.partition(":")
     return f"\x1b[1;31m{head}{colon}\x1b[0m{rest}" if is_decorated(sys.stderr) else text

@@ -1,1 +1,1 @@
-"""What a DAG is: pure values and functions; no clock, no log, no client."""
+"""What a DAG is, from bytes to proven nodes. Pure: no clock, no log, no client, no store."""

@@ -6,11 +6,7 @@ from typing import Any
 
 import msgspec
 
-from dagmanager.dag.context import namespace_text
-from dagmanager.dag.duplicates import unite
-from dagmanager.dag.entries import Entries, read_entries
-from dagmanager.dag.exact_json import is_utf8, items, members, not_an_object, parse, split_nodes
-from dagmanager.dag.findings import (
+from dagmanager.dag.field_errors import (
     DETAILS_MAX,
     FieldError,
     bounded,
@@ -20,16 +16,20 @@ from dagmanager.dag.findings import (
     text_at,
     wrong,
 )
-from dagmanager.dag.given import given_context
 from dagmanager.dag.hashing import mismatch, node_id, pointers
-from dagmanager.dag.json_scan import JsonProblem, scan
+from dagmanager.dag.json.exact_json import is_utf8, items, members, not_an_object, parse, split_nodes
+from dagmanager.dag.json.json_scan import JsonProblem, scan
 from dagmanager.dag.limits import Limits
-from dagmanager.dag.lineage import lineage_of
 from dagmanager.dag.model import CanonicalDag, Envelope, GivenContext, Node, Notice
-from dagmanager.dag.node_fields import read_node
-from dagmanager.dag.node_memo import NodeMemo
-from dagmanager.dag.topology import find_cycle, outside
-from dagmanager.dag.version import traffic_weight, version_label
+from dagmanager.dag.nodes.duplicates import unite
+from dagmanager.dag.nodes.node_entries import Entries, read_entries
+from dagmanager.dag.nodes.node_fields import read_node
+from dagmanager.dag.nodes.node_memo import NodeMemo
+from dagmanager.dag.nodes.topology import find_cycle, outside
+from dagmanager.dag.nodes.version import traffic_weight, version_label
+from dagmanager.dag.record.context import namespace_text
+from dagmanager.dag.record.context_fields import given_context
+from dagmanager.dag.record.lineage import lineage_of
 from dagmanager.errors import ErrorCode, Rejection
 
 LINEAGE_FIELDS = ("meta.strategy_name", "meta.name")

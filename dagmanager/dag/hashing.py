@@ -9,11 +9,11 @@ from typing import Any, Final
 import msgspec
 from blake3 import blake3
 
-from dagmanager.dag.content import content_digest
-from dagmanager.dag.findings import DETAILS_MAX
+from dagmanager.dag.field_errors import DETAILS_MAX
 from dagmanager.dag.model import CanonicalDag, HashedDag, Node
-from dagmanager.dag.node_fields import ID_PREFIX
-from dagmanager.dag.node_memo import NodeMemo
+from dagmanager.dag.nodes.content import content_digest
+from dagmanager.dag.nodes.node_fields import ID_PREFIX
+from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.errors import ErrorCode, Rejection
 
 # How many collision rounds a submitted id is tried against.

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from dagmanager.dag.compute_key import compute_key
-from dagmanager.dag.content import submission_digest, submission_id
-from dagmanager.dag.context import KNOWN_DOMAINS, resolve_context
-from dagmanager.dag.findings import DETAILS_MAX
+from dagmanager.dag.field_errors import DETAILS_MAX
 from dagmanager.dag.model import ComputeContext, Envelope, HashedDag, Node, Notice, Origin, Submission
+from dagmanager.dag.nodes.content import submission_digest, submission_id
+from dagmanager.dag.record.compute_key import compute_key
+from dagmanager.dag.record.context import KNOWN_DOMAINS, resolve_context
 from dagmanager.errors import ErrorCode, Rejection
 
 # Upper case and dots are spelled in another way too, but worlds are told apart by more than that.

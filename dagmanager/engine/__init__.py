@@ -1,1 +1,4 @@
-"""What should happen to a DAG: pure decisions, the Protocols they need, and the thin shell that runs them; no client."""
+"""The engine: the five steps over real stores, in rooms from pure values to effects.
+
+No client library, no printing, no settings file.
+"""

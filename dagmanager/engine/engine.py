@@ -13,33 +13,27 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dagmanager.dag.model import Submission
-from dagmanager.engine.claim import Claimed, claim_id, claim_in, keys_of, version_change
-from dagmanager.engine.claim_rows import ClaimOptions
-from dagmanager.engine.classify import bindings, classify
-from dagmanager.engine.complete import Completion
-from dagmanager.engine.dry_run import provisional_outcome
-from dagmanager.engine.journey import Answer, LookedUp, Planned
-from dagmanager.engine.known_nodes import KnownNodes, with_kept
-from dagmanager.engine.lost import LOST_AT_ONCE, LostTopic, TopicWatch, declare_lost
-from dagmanager.engine.observer import Observer, Unobserved
-from dagmanager.engine.outcome import Outcome
-from dagmanager.engine.plan import Plan
-from dagmanager.engine.ports import (
-    AdminLog,
-    EventSink,
-    Graph,
-    GraphReader,
-    Known,
-    LookupKeys,
-    Pulse,
-    Topics,
-)
-from dagmanager.engine.publish import publish_waiting
-from dagmanager.engine.pulses import Pulses
-from dagmanager.engine.recall import Recall
-from dagmanager.engine.report import outcome_of
-from dagmanager.engine.rows import Binding
-from dagmanager.engine.versions import Resend
+from dagmanager.engine.caches.answer_cache import AnswerCache
+from dagmanager.engine.caches.epoch_cache import EpochCache
+from dagmanager.engine.caches.reusable_nodes import ReusableNodes, with_kept
+from dagmanager.engine.decide.build_outcome import outcome_of
+from dagmanager.engine.decide.classify import bindings, classify
+from dagmanager.engine.decide.dry_run import provisional_outcome
+from dagmanager.engine.decide.rollout import Resend
+from dagmanager.engine.decide.submission_keys import claim_id, keys_of, version_change
+from dagmanager.engine.effects.claim_completion import Completion
+from dagmanager.engine.effects.lost_topics import LOST_AT_ONCE, LostTopic, LostTopicWatch, declare_lost
+from dagmanager.engine.effects.outbox import publish_waiting
+from dagmanager.engine.model.event_ports import AdminLog, EventSink
+from dagmanager.engine.model.graph_port import EpochReading, Graph, GraphReader, Known, LookupKeys
+from dagmanager.engine.model.observer import Observer, Unobserved
+from dagmanager.engine.model.outcome import Outcome
+from dagmanager.engine.model.plan import Plan
+from dagmanager.engine.model.rows import Binding
+from dagmanager.engine.model.topics_port import Topics
+from dagmanager.engine.stages import Answer, LookedUp, Planned
+from dagmanager.engine.transactions.claim import Claimed, claim_in
+from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
 from dagmanager.errors import Rejection
 
 _UNASKED = Known({}, {}, {}, {}, {}, {}, {}, 0, 0, 0)
@@ -52,8 +46,8 @@ def lookup(
     graph: GraphReader,
     batch: Sequence[Submission],
     generation: int = 0,
-    pulse: Pulse | None = None,
-    nodes: KnownNodes | None = None,
+    pulse: EpochReading | None = None,
+    nodes: ReusableNodes | None = None,
 ) -> list[LookedUp]:
     """One query for the whole micro-batch (F3), after this `pulse`, for what is not among the `nodes` kept."""
     wanted = [bindings(submission) for submission in batch]
@@ -103,16 +97,16 @@ class Engine:
     timer: Callable[[], float] = time.monotonic
     generation: int = 0
     observer: Observer = field(default_factory=Unobserved)
-    recall: Recall = field(default_factory=Recall)
-    nodes: KnownNodes = field(default_factory=KnownNodes)
-    pulses: Pulses = field(init=False)
-    watch: TopicWatch | None = None
+    recall: AnswerCache = field(default_factory=AnswerCache)
+    nodes: ReusableNodes = field(default_factory=ReusableNodes)
+    pulses: EpochCache = field(init=False)
+    watch: LostTopicWatch | None = None
     _writing: threading.Lock = field(default_factory=threading.Lock)
     _unpublished: bool = True
 
     def __post_init__(self) -> None:
         """Pulses are this graph's."""
-        self.pulses = Pulses(self.graph)
+        self.pulses = EpochCache(self.graph)
 
     def lookup(self, batch: Sequence[Submission]) -> list[LookedUp]:
         """One read for the micro-batch, stamped with this worker's write generation.

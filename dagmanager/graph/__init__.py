@@ -1,1 +1,1 @@
-"""Where the graph is kept; knows no topics, no streams, and decides nothing."""
+"""Where the graph is kept, in memory, SQLite or Neo4j. Knows no topics and no streams, and decides nothing."""

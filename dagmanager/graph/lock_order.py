@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from dagmanager.engine.ports import Locks
-from dagmanager.engine.rows import (
+from dagmanager.engine.model.graph_port import Locks
+from dagmanager.engine.model.rows import (
     CounterRow,
     LineageKey,
     LineageRow,

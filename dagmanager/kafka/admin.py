@@ -16,11 +16,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, b
     TopicDescription,
 )
 
-from dagmanager.engine.ports import TopicInfo
+from dagmanager.engine.model.topics_port import TopicInfo
 from dagmanager.errors import UnavailableError
-from dagmanager.kafka.answers import ABSENT, Heard
+from dagmanager.kafka.client_errors import ABSENT, ConnectionErrors
 from dagmanager.kafka.options import KafkaAddress, admin_options, client
-from dagmanager.kafka.topic_ids import topic_id
+from dagmanager.kafka.topic_id_leak_workaround import topic_id
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ RECORDS_MAX: Final = 9_000
 _SLACK_S: Final = 5.0
 
 
-class Asked(msgspec.Struct, frozen=True):
+class AdminRequest(msgspec.Struct, frozen=True):
     """A topic to be created."""
 
     partitions: int
@@ -55,7 +55,7 @@ class KafkaAdmin:
         library does not take."""
         self.address = address
         self._chunk = chunk
-        self.heard = Heard(address)
+        self.heard = ConnectionErrors(address)
         options = {**admin_options(address), "error_cb": self.heard}
         self._client = client(AdminClient, options, address.setting)
         self._limits = {"request_timeout": address.request_s, "operation_timeout": address.request_s}
@@ -111,7 +111,7 @@ class KafkaAdmin:
                     raise self.heard.unavailable(f"reading the config of topic {resource.name}", told)
         return found
 
-    def create(self, wanted: Mapping[str, Asked]) -> dict[str, KafkaError | None]:
+    def create(self, wanted: Mapping[str, AdminRequest]) -> dict[str, KafkaError | None]:
         """Each one's answer, None when it was created. A name must not be empty."""
         answers: dict[str, KafkaError | None] = {}
         for chunk in creation_chunks(wanted, self._chunk):
@@ -165,7 +165,7 @@ def info(told: TopicDescription) -> TopicInfo:
     )
 
 
-def creation_chunks(wanted: Mapping[str, Asked], most: int = CHUNK) -> Iterator[list[str]]:
+def creation_chunks(wanted: Mapping[str, AdminRequest], most: int = CHUNK) -> Iterator[list[str]]:
     """Names in the order given, as many in one request as a controller takes."""
     chunk: list[str] = []
     records = 0

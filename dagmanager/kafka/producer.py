@@ -10,7 +10,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from dagmanager.errors import UnavailableError
-from dagmanager.kafka.answers import TOO_LARGE, Heard
+from dagmanager.kafka.client_errors import TOO_LARGE, ConnectionErrors
 from dagmanager.kafka.options import BATCH_BYTES, KafkaAddress, client, producer_options
 from dagmanager.kafka.records import Outgoing
 
@@ -28,7 +28,7 @@ class KafkaProducer:
         """
         self.address = address
         self._batch_bytes = batch_bytes
-        self._heard = Heard(address)
+        self._heard = ConnectionErrors(address)
         self._lock = threading.Lock()
         self._client: Producer | None = self._connected()
 

@@ -10,7 +10,7 @@ from typing import Final, Self, TypeVar
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from dagmanager.kafka.answers import Heard
+from dagmanager.kafka.client_errors import ConnectionErrors
 from dagmanager.kafka.options import KafkaAddress, client, consumer_options
 
 T = TypeVar("T")
@@ -18,7 +18,7 @@ _BATCH: Final = 1_000
 _POLL_S: Final = 0.1
 
 
-class Span(msgspec.Struct, frozen=True):
+class OffsetRange(msgspec.Struct, frozen=True):
     """One partition: the first offset that it still has, and the one that its next record will get."""
 
     partition: int
@@ -44,7 +44,7 @@ class WholeTopic:
         """Of a topic that is there, with so many partitions. May block, once for each of them."""
         self.topic = topic
         self._address = address
-        self._heard = Heard(address)
+        self._heard = ConnectionErrors(address)
         options = consumer_options(address) | {"enable.partition.eof": True, "error_cb": self._heard}
         self._consumer = client(Consumer, options)
         try:
@@ -94,14 +94,14 @@ class WholeTopic:
                 if error is not None or offset + 1 >= ends.get(partition, 0):
                     ends.pop(partition, None)
 
-    def _span(self, partition: int) -> Span:
+    def _span(self, partition: int) -> OffsetRange:
         place = TopicPartition(self.topic, partition)
         found = self._asked(
             lambda: self._consumer.get_watermark_offsets(place, timeout=self._address.request_s)
         )
         if found is None:
             raise self._heard.unavailable(f"asking for the ends of topic {self.topic}")
-        return Span(partition, *found)
+        return OffsetRange(partition, *found)
 
     def _asked(self, ask: Callable[[], T]) -> T:
         try:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from dagmanager.engine.history import ACTIONS
-from dagmanager.engine.ports import AdminEntry
+from dagmanager.engine.model.event_ports import AdminEntry
+from dagmanager.engine.wire.topic_history import ACTIONS
 from dagmanager.topics.json_lines import JsonLines
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from dagmanager.engine.rows import OutboxRow
+from dagmanager.engine.model.rows import OutboxRow
 from dagmanager.topics.json_lines import JsonLines
 
 

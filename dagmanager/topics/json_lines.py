@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from dagmanager import disk
+from dagmanager.disk import files
 
 _OWNER_ONLY: Final = 0o600
 
@@ -29,11 +29,11 @@ class JsonLines:
         if not values:
             return
         text = b"".join(msgspec.json.encode(value) + b"\n" for value in values)
-        with disk.named_errors(self._path, "appended to"):
+        with files.named_errors(self._path, "appended to"):
             is_new = not self._path.exists()
-            file = disk.opened(self._path, _OWNER_ONLY)
+            file = files.opened(self._path, _OWNER_ONLY)
             try:
-                disk.append(file, text, durable=True)
+                files.append(file, text, durable=True)
             finally:
                 os.close(file)
             if is_new:

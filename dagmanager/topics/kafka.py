@@ -7,11 +7,11 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
-from dagmanager.engine.ports import CreateResult, CreateStatus, TopicConfig, TopicInfo
-from dagmanager.engine.rows import TopicSpec
+from dagmanager.engine.model.rows import TopicSpec
+from dagmanager.engine.model.topics_port import CreateResult, CreateStatus, TopicConfig, TopicInfo
 from dagmanager.errors import SettingsError
-from dagmanager.kafka.admin import Asked, KafkaAdmin
-from dagmanager.kafka.answers import ABSENT, FORBIDDEN
+from dagmanager.kafka.admin import AdminRequest, KafkaAdmin
+from dagmanager.kafka.client_errors import ABSENT, FORBIDDEN
 from dagmanager.topics.rules import kept_ms, verdict
 
 RETENTION: Final = "retention.ms"
@@ -58,7 +58,7 @@ class KafkaTopics:
         """Bulk, idempotent; what no broker would take is not asked for."""
         results = {topic: _own_verdict(topic, spec) for topic, spec in specs.items()}
         wanted = {
-            topic: Asked(
+            topic: AdminRequest(
                 spec.partitions,
                 spec.replication,
                 {RETENTION: str(kept_ms(spec)), POLICY: spec.cleanup_policy},

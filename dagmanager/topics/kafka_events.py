@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from dagmanager.engine.rows import OutboxRow
+from dagmanager.engine.model.rows import OutboxRow
 from dagmanager.kafka.producer import KafkaProducer
 from dagmanager.kafka.records import Outgoing
 

@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 from confluent_kafka import KafkaError
 
-from dagmanager.engine.chunks import DEAD_LETTER_BYTES, MAX_BYTES
-from dagmanager.engine.ports import TopicInfo
+from dagmanager.engine.model.topics_port import TopicInfo
+from dagmanager.engine.wire.chunks import DEAD_LETTER_BYTES, MAX_BYTES
 from dagmanager.errors import SettingsError, UnavailableError
-from dagmanager.kafka.admin import Asked, KafkaAdmin
+from dagmanager.kafka.admin import AdminRequest, KafkaAdmin
 
 ASKED_AGAIN: Final = 3
 ASK_AGAIN_S: Final = 0.5
@@ -37,7 +37,7 @@ _FOR_EVER: Final = -1
 _NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"
 
 
-class Shape(msgspec.Struct, frozen=True):
+class TopicShape(msgspec.Struct, frozen=True):
     """How one of our own topics must be, and how it is made.
 
     It must take values of `value_bytes`, and is made for `made_bytes` where that is more. `retention_ms`
@@ -59,21 +59,21 @@ class OwnTopic(msgspec.Struct, frozen=True):
 
     setting: str
     topic: str
-    shape: Shape
+    shape: TopicShape
 
 
 def own_topics(names: Mapping[str, str], submission_bytes: int) -> tuple[OwnTopic, ...]:
     """Our topics by the settings that name them, in the order given; an empty name is left out."""
-    events = Shape(MAX_BYTES, WEEK_MS, made_bytes=submission_bytes, compactable=True)
+    events = TopicShape(MAX_BYTES, WEEK_MS, made_bytes=submission_bytes, compactable=True)
     shapes = {
         # Answers are stored for replays as long as records can come again: a day covers any outage.
-        "submissions_topic": Shape(
+        "submissions_topic": TopicShape(
             submission_bytes, WEEK_MS, kept_ms_min=DAY_MS, partitions=SPREAD, broker_time=True
         ),
-        "diffs_topic": Shape(MAX_BYTES + CHUNK_ENVELOPE_BYTES, WEEK_MS, partitions=SPREAD),
+        "diffs_topic": TopicShape(MAX_BYTES + CHUNK_ENVELOPE_BYTES, WEEK_MS, partitions=SPREAD),
         # A letter that does not fit is cut, so that less is enough.
-        "dead_letters_topic": Shape(DEAD_LETTER_BYTES, 30 * DAY_MS, made_bytes=submission_bytes),
-        "admin_log_topic": Shape(DEAD_LETTER_BYTES, _FOR_EVER),
+        "dead_letters_topic": TopicShape(DEAD_LETTER_BYTES, 30 * DAY_MS, made_bytes=submission_bytes),
+        "admin_log_topic": TopicShape(DEAD_LETTER_BYTES, _FOR_EVER),
         "controlbus_queue_topic": events,
         "controlbus_sentinel_topic": events,
     }
@@ -193,7 +193,7 @@ def _created(admin: KafkaAdmin, missing: Sequence[OwnTopic], replication: int) -
 _AWAY: Final = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT})
 
 
-def _asked(own: OwnTopic, replication: int) -> Asked:
+def _asked(own: OwnTopic, replication: int) -> AdminRequest:
     shape = own.shape
     config = {
         _RETENTION: str(max(shape.retention_ms, _FOR_EVER)),
@@ -204,7 +204,7 @@ def _asked(own: OwnTopic, replication: int) -> Asked:
         config[_TIME] = "LogAppendTime"
     if replication >= 3:
         config[_IN_SYNC] = "2"  # acknowledged means: on two brokers at least
-    return Asked(shape.partitions, replication, config)
+    return AdminRequest(shape.partitions, replication, config)
 
 
 def _is_missing(own: OwnTopic) -> str:

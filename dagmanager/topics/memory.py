@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
-from dagmanager.engine.ports import CreateResult, CreateStatus, TopicConfig, TopicInfo
-from dagmanager.engine.rows import TopicSpec
+from dagmanager.engine.model.rows import TopicSpec
+from dagmanager.engine.model.topics_port import CreateResult, CreateStatus, TopicConfig, TopicInfo
 from dagmanager.topics.rules import collision_key, kept_ms, verdict
 
 

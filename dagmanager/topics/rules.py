@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from dagmanager.engine.ports import CreateResult, CreateStatus
-from dagmanager.engine.rows import TopicSpec
+from dagmanager.engine.model.rows import TopicSpec
+from dagmanager.engine.model.topics_port import CreateResult, CreateStatus
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _POLICIES: Final = frozenset({"delete", "compact", "compact,delete", "delete,compact"})

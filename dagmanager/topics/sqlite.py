@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
-from dagmanager.engine.ports import CreateResult, CreateStatus, TopicConfig, TopicInfo
-from dagmanager.engine.rows import TopicSpec
+from dagmanager.engine.model.rows import TopicSpec
+from dagmanager.engine.model.topics_port import CreateResult, CreateStatus, TopicConfig, TopicInfo
 from dagmanager.topics.memory import random_id
 from dagmanager.topics.rules import collision_key, kept_ms, verdict
 

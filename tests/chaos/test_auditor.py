@@ -16,11 +16,10 @@ from chaos.evidence import Announced, Evidence, Letter, TagSet
 from chaos.findings import Fault
 from chaos.relations import Facts, Shown, meant
 from chaos.strategies import Market, watcher
-from dagmanager.assembly import embedded
+from dagmanager.assembly import assemble_over
 from dagmanager.dag.model import Origin, Record, Submission
-from dagmanager.engine.outcome import outcome_digest
-from dagmanager.engine.reading import Reader, ReadOptions
-from dagmanager.engine.rows import (
+from dagmanager.engine.model.outcome import outcome_digest
+from dagmanager.engine.model.rows import (
     OutboxRow,
     OutboxState,
     QueueRow,
@@ -29,13 +28,14 @@ from dagmanager.engine.rows import (
     SentinelRow,
     SentinelState,
 )
+from dagmanager.engine.reader import Reader, ReadOptions
 from dagmanager.errors import ErrorCode, Rejection
-from dagmanager.graph.memory import MemoryGraph
+from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.settings.table import Settings
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from dagmanager.topics.memory import MemoryTopics
-from operators.messages import buried, told
+from operators.steps.messages import buried, told
 
 RECORDS = 40
 AT_MS = 1_800_000_000_000
@@ -55,7 +55,7 @@ def lived() -> Evidence:
     """Everything that a flow without faults leaves behind, made by the real engine in memory."""
     graph, topics = MemoryGraph(lambda: AT_MS), MemoryTopics()
     events, log = MemoryEvents(), MemoryAdminLog()
-    assembled = embedded(Settings(), graph, topics, events, log)
+    assembled = assemble_over(Settings(), graph, topics, events, log)
     diffs: list[bytes] = []
     letters: list[Letter] = []
     for record in inputs():

@@ -13,7 +13,7 @@ from chaos.report import Kept, Round, Summary
 from chaos.victim import may_die
 from dagmanager.dag.model import Origin
 from flows.attempt_files import FILE as ATTEMPTS
-from operators.attempts import Suspect
+from operators.poison_quarantine import PoisonCandidate
 
 SEED = 7
 PLAN = "100 kills, 4 shares, faults"
@@ -79,6 +79,8 @@ def test_nobody_kills_over_a_record_that_one_more_death_would_set_aside(
     tmp_path: Path, attempts: list[int], free: bool
 ) -> None:
     assert may_die(tmp_path)
-    suspects = [Suspect(Origin("t", "id", 0, at), count, "upsert") for at, count in enumerate(attempts)]
+    suspects = [
+        PoisonCandidate(Origin("t", "id", 0, at), count, "upsert") for at, count in enumerate(attempts)
+    ]
     (tmp_path / ATTEMPTS).write_bytes(msgspec.json.encode(suspects))
     assert may_die(tmp_path) == free

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 from dagmanager.dag.canonicalize import canonicalize
-from dagmanager.dag.decode import decode
 from dagmanager.dag.hashing import hash_dag
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import CanonicalDag, Envelope, HashedDag, Origin, Record
-from dagmanager.dag.node_memo import NodeMemo
+from dagmanager.dag.nodes.node_memo import NodeMemo
+from dagmanager.dag.record.decode import decode
 from dagmanager.errors import Rejection
 from tests.dag import naive
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from dagmanager.dag.decode import decode
-from dagmanager.dag.exact_json import SCAN_MAX
+from dagmanager.dag.json.exact_json import SCAN_MAX
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Record
+from dagmanager.dag.record.decode import decode
 from dagmanager.errors import ErrorCode, Rejection
 from tests.dag import made, naive
 from tests.dag.naive_json import Refused

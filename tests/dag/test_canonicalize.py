@@ -9,7 +9,7 @@ import pytest
 from dagmanager.dag.canonicalize import canonicalize
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Artifact, CanonicalDag, TagQuery
-from dagmanager.dag.node_memo import NodeMemo
+from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.errors import ErrorCode
 from tests.dag import made
 from tests.dag.made import accepted, dag, node, refused, request

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dagmanager.dag.canonicalize import parse_node_json
 from dagmanager.dag.hashing import collision_id, node_id
 from dagmanager.dag.model import Node
-from dagmanager.dag.params import DROPPED_KEYS
+from dagmanager.dag.nodes.params import DROPPED_KEYS
 from tests.dag import made, naive
 from tests.dag.naive_json import Refused, exact
 

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from dagmanager.dag.compute_key import compute_key, message_key, partition_key
-from dagmanager.dag.content import content_digest, submission_id
 from dagmanager.dag.model import ComputeContext, Origin, Record, Submission
+from dagmanager.dag.nodes.content import content_digest, submission_id
+from dagmanager.dag.record.compute_key import compute_key, message_key, partition_key
 from dagmanager.dag.submission import submissions
 from dagmanager.errors import ErrorCode, Rejection
 from tests.dag import made

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from dagmanager.dag.canonicalize import parse_node_json
-from dagmanager.dag.compute_key import compute_key, partition_key
-from dagmanager.dag.context import (
+from dagmanager.dag.hashing import crc32
+from dagmanager.dag.model import Node
+from dagmanager.dag.nodes.version import clean_label
+from dagmanager.dag.record.compute_key import compute_key, partition_key
+from dagmanager.dag.record.context import (
     domain_of,
     namespace_text,
     namespaced,
@@ -18,9 +21,6 @@ from dagmanager.dag.context import (
     safe_domain,
     world_namespace,
 )
-from dagmanager.dag.hashing import crc32
-from dagmanager.dag.model import Node
-from dagmanager.dag.version import clean_label
 from tests.dag import made, naive
 
 ROOT = Path(__file__).resolve().parent.parent

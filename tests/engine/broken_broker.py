@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 
+from dagmanager.engine.effects.lost_topics import LostTopicWatch
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.lost import TopicWatch
-from dagmanager.engine.observer import Unobserved
-from dagmanager.engine.ports import CreateResult, TopicConfig, TopicInfo
-from dagmanager.engine.rows import QueueRow, QueueState, TopicSpec
+from dagmanager.engine.model.observer import Unobserved
+from dagmanager.engine.model.rows import QueueRow, QueueState, TopicSpec
+from dagmanager.engine.model.topics_port import CreateResult, TopicConfig, TopicInfo
 from dagmanager.errors import UnavailableError
 from dagmanager.topics.memory import MemoryTopics
 from tests.engine.builders import (
@@ -89,7 +89,7 @@ class World:
 
     def watching(self, owner: str = "one", **watch: Any) -> Engine:
         process = engine(self.stores, owner, topics=self.broker)
-        process.watch = TopicWatch(lambda: self.now_s, **watch)
+        process.watch = LostTopicWatch(lambda: self.now_s, **watch)
         process.observer = self.told
         return process
 

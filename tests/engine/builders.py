@@ -11,17 +11,19 @@ import orjson
 
 from dagmanager.dag.canonicalize import parse_node_json
 from dagmanager.dag.model import Node, Origin, Record, Submission
-from dagmanager.engine.claim_rows import ClaimOptions
-from dagmanager.engine.complete import Completion
+from dagmanager.engine.effects.claim_completion import Completion
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.journey import Answer
-from dagmanager.engine.outcome import Outcome
-from dagmanager.engine.policy import Policy
-from dagmanager.engine.ports import AdminLog, EventSink, Graph, Topics
-from dagmanager.engine.reading import Reader, ReadOptions
-from dagmanager.engine.rows import OutcomeRow, QueueRow, Row
+from dagmanager.engine.model.event_ports import AdminLog, EventSink
+from dagmanager.engine.model.graph_port import Graph
+from dagmanager.engine.model.outcome import Outcome
+from dagmanager.engine.model.policy import Policy
+from dagmanager.engine.model.rows import OutcomeRow, QueueRow, Row
+from dagmanager.engine.model.topics_port import Topics
+from dagmanager.engine.reader import Reader, ReadOptions
+from dagmanager.engine.stages import Answer
+from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
 from dagmanager.errors import Rejection
-from dagmanager.graph.memory import MemoryGraph
+from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from dagmanager.topics.memory import MemoryTopics

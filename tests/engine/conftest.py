@@ -6,7 +6,7 @@ import pytest
 
 from tests.engine.broken_broker import FIRST, World
 
-pytest.register_assert_rewrite("tests.engine.effects")
+pytest.register_assert_rewrite("tests.engine.crash_scenarios")
 
 
 @pytest.fixture

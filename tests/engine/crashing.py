@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dagmanager.engine.ports import CreateResult, CreateStatus, TopicConfig, TopicInfo, Topics
-from dagmanager.engine.rows import TopicSpec
+from dagmanager.engine.model.rows import TopicSpec
+from dagmanager.engine.model.topics_port import CreateResult, CreateStatus, TopicConfig, TopicInfo, Topics
 from dagmanager.errors import UnavailableError
 
 

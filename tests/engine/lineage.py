@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from dagmanager.engine.rows import (
-    HolderKey,
-    HolderRow,
-    LineageKey,
-    SentinelKey,
-    SentinelRow,
-    SentinelState,
-    Takeover,
-)
-from dagmanager.engine.versions import (
+from dagmanager.engine.decide.rollout import (
     AddHolder,
     ChangeWeight,
     Claim,
@@ -24,6 +15,15 @@ from dagmanager.engine.versions import (
     begin,
     effective,
     next_version,
+)
+from dagmanager.engine.model.rows import (
+    HolderKey,
+    HolderRow,
+    LineageKey,
+    SentinelKey,
+    SentinelRow,
+    SentinelState,
+    Takeover,
 )
 from dagmanager.errors import Rejection
 

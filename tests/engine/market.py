@@ -6,12 +6,7 @@ from typing import Any
 
 import orjson
 
-from dagmanager.engine.rows import (
-    NodeRow,
-    QueueRow,
-    SentinelRow,
-    SentinelState,
-)
+from dagmanager.engine.model.rows import NodeRow, QueueRow, SentinelRow, SentinelState
 from tests.engine.builders import (
     Stores,
     node,

@@ -16,10 +16,9 @@ import msgspec
 import pytest
 
 from dagmanager.dag.model import Submission
-from dagmanager.engine.claim import claim_id
-from dagmanager.engine.journey import Answer
-from dagmanager.engine.outcome import outcome_digest
-from dagmanager.engine.rows import (
+from dagmanager.engine.decide.submission_keys import claim_id
+from dagmanager.engine.model.outcome import outcome_digest
+from dagmanager.engine.model.rows import (
     ContentRow,
     CounterRow,
     HolderRow,
@@ -34,6 +33,7 @@ from dagmanager.engine.rows import (
     SentinelState,
     TagSetRow,
 )
+from dagmanager.engine.stages import Answer
 from tests.engine.builders import DAY_MS, START_MS, Clock, Json, Stores, engine, node, submission, tag_query
 from tests.graph.builders import referenced, tags_in_force
 

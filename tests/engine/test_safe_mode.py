@@ -6,12 +6,7 @@ from typing import Any
 
 import msgspec
 
-from dagmanager.engine.rows import (
-    HolderRow,
-    NodeRow,
-    QueueRow,
-    SentinelRow,
-)
+from dagmanager.engine.model.rows import HolderRow, NodeRow, QueueRow, SentinelRow
 from dagmanager.errors import ErrorCode
 from tests.engine.builders import (
     DAY_MS,

@@ -11,7 +11,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagmanager.engine.chunks import merge
+from dagmanager.engine.wire.chunks import merge
 from examples import client
 from examples.client import Chunks, Json
 

@@ -13,19 +13,19 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from chaos.ports import watched
-from dagmanager.assembly import Assembled, embedded
+from dagmanager.assembly import Assembled, assemble_over
 from dagmanager.dag.model import Record
-from dagmanager.engine.journey import Message
-from dagmanager.engine.ports import CreateResult
-from dagmanager.engine.publish import publish_waiting
-from dagmanager.engine.rows import TopicSpec
-from dagmanager.graph.memory import MemoryGraph
+from dagmanager.engine.effects.outbox import publish_waiting
+from dagmanager.engine.model.rows import TopicSpec
+from dagmanager.engine.model.topics_port import CreateResult
+from dagmanager.engine.wire.message import Message
+from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.settings.table import Settings
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from dagmanager.topics.memory import MemoryTopics
 from flows.submissions import Sinks
-from operators.patience import Patience
+from operators.store_retry import RetryPolicy
 from sinks.queue_events import QueueEventsSink
 from tests.engine.crashing import Fuse
 
@@ -80,11 +80,11 @@ class World:
     def assembled(self, fuse: Fuse) -> Assembled:
         """A new process over the same stores."""
         topics = OneByOne(self.topics, fuse)
-        found = embedded(Settings(), self.graph, topics, self.events, self.admin_log)
+        found = assemble_over(Settings(), self.graph, topics, self.events, self.admin_log)
         found.engine.sleep = self.clock.sleep
         return replace(found, engine=watched(found.engine, fuse))
 
-    def sinks(self, assembled: Assembled, fuse: Fuse, patience: Patience | None = None) -> Sinks:
+    def sinks(self, assembled: Assembled, fuse: Fuse, patience: RetryPolicy | None = None) -> Sinks:
         """Where its answers go."""
         engine = assembled.engine
 
@@ -98,9 +98,9 @@ def _at_once(call: Callable[[], T]) -> T:
     return call()
 
 
-def impatient(stopping: Callable[[], bool] = lambda: True) -> Patience:
+def impatient(stopping: Callable[[], bool] = lambda: True) -> RetryPolicy:
     """Waits for nobody."""
-    return Patience(lambda _: None, stopping)
+    return RetryPolicy(lambda _: None, stopping)
 
 
 class ListPartition(StatefulSourcePartition[tuple[str, Record], int]):

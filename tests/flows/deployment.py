@@ -17,7 +17,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from dagmanager.connect import EVENT_TOPICS, FLOW_TOPICS, connect_graph
-from dagmanager.engine.rows import QueueRow, QueueState, Row
+from dagmanager.engine.model.rows import QueueRow, QueueState, Row
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.settings.table import Settings

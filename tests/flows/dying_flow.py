@@ -12,10 +12,10 @@ from pathlib import Path
 
 from bytewax.run import cli_main
 
-from dagmanager.assembly import embedded
+from dagmanager.assembly import assemble_over
 from dagmanager.connect import connect_broker, connect_graph
-from dagmanager.engine.ports import CreateResult, TopicConfig, TopicInfo, Topics
-from dagmanager.engine.rows import TopicSpec
+from dagmanager.engine.model.rows import TopicSpec
+from dagmanager.engine.model.topics_port import CreateResult, TopicConfig, TopicInfo, Topics
 from dagmanager.settings.source import load
 from flows.recovery import Reading, prepared
 from flows.stop import Stop
@@ -48,7 +48,7 @@ def main(moment: str, recovery: str) -> None:
     settings, _ = load(None, os.environ)
     graph, broker = connect_graph(settings, create=True), connect_broker(settings, create=True)
     topics = DeadlyTopics(broker.topics, moment)
-    parts = embedded(settings, graph, topics, broker.events, broker.admin_log)
+    parts = assemble_over(settings, graph, topics, broker.events, broker.admin_log)
     flow, _ = from_topics(replace(parts, broker=broker), broker, Stop())
     with prepared(Path(recovery), flow, Reading(f"topic {settings.submissions_topic}")) as config:
         cli_main(flow, epoch_interval=timedelta(seconds=0.5), recovery_config=config)

@@ -13,20 +13,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import operators.remember
+import operators.steps.remember
 import sinks.dead_letters
 import sinks.diff_chunks
 from dagmanager.dag.model import Record
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.journey import Message, Refused
-from dagmanager.engine.reading import Reader
+from dagmanager.engine.reader import Reader
+from dagmanager.engine.stages import Refused
+from dagmanager.engine.wire.message import Message
 from dagmanager.errors import UnavailableError
 from flows.run import main
 from sinks.json_lines import JsonLinesPartition
 
 # Where a step's work is done.
 STEPS: Final[dict[str, tuple[object, str]]] = {
-    "remember": (operators.remember, "digest_of"),
+    "remember": (operators.steps.remember, "digest_of"),
     "canonicalize": (Reader, "canonicalize"),
     "hash": (Reader, "hash"),
     "lookup": (Engine, "lookup"),

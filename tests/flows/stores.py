@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from dagmanager.engine.journey import Message
-from dagmanager.engine.rows import CounterRow, OutcomeRow, QueueRow, SentinelRow, TagSetRow
+from dagmanager.engine.model.rows import CounterRow, OutcomeRow, QueueRow, SentinelRow, TagSetRow
+from dagmanager.engine.wire.message import Message
 from tests.flows.crashing import World
 
 # A crash or a batch edge may move these: the store's clock, who claimed, the broker's random ids.

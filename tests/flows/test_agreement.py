@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from bytewax.testing import cluster_main, run_main
 
-from dagmanager.assembly import Assembled, embedded
+from dagmanager.assembly import Assembled, assemble_over
 from dagmanager.dag.model import Origin, Record, Submission
-from dagmanager.engine.journey import Message
-from dagmanager.engine.rows import OutcomeRow, Row, TopicSpec
-from dagmanager.graph.sqlite import SqliteGraph
-from dagmanager.graph.sqlite_file import SqliteFile
+from dagmanager.disk.sqlite_file import SqliteFile
+from dagmanager.engine.model.rows import OutcomeRow, Row, TopicSpec
+from dagmanager.engine.wire.message import Message
+from dagmanager.graph.embedded.sqlite import SqliteGraph
 from dagmanager.settings.table import Settings
 from dagmanager.topics.sqlite import SqliteTopics
 from examples.submissions import first_submissions, second_version
 from flows.submissions import build
-from operators.messages import buried, told
+from operators.steps.messages import buried, told
 from tests.engine.crashing import Fuse
 from tests.flows.crashing import START_MS, ListSource, World, impatient
 from tests.flows.stores import answered, assert_equal, stores
@@ -58,7 +58,7 @@ def kept_in(path: Path, world: World) -> Iterator[tuple[Assembled, SqliteGraph, 
     file = SqliteFile(path)
     graph, topics = SqliteGraph(file, world.clock), SqliteTopics(file)
     try:
-        yield embedded(Settings(), graph, topics, world.events, world.admin_log), graph, topics
+        yield assemble_over(Settings(), graph, topics, world.events, world.admin_log), graph, topics
     finally:
         file.close()
 

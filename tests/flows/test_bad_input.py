@@ -13,7 +13,7 @@ from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Record
 from dagmanager.errors import UnavailableError
 from flows.submissions import build
-from operators.patience import Patience
+from operators.store_retry import RetryPolicy
 from tests.engine.crashing import Fuse
 from tests.flows.crashing import ListSource, World, impatient
 from tests.flows.stores import submission_of
@@ -60,7 +60,7 @@ BAD: dict[str, tuple[bytes, str]] = {
 }
 
 
-def run(given: list[Record], world: World, patience: Patience, fuse: Fuse, workers: int = 1) -> None:
+def run(given: list[Record], world: World, patience: RetryPolicy, fuse: Fuse, workers: int = 1) -> None:
     assembled = world.assembled(fuse)
     source = ListSource({"0": given}, 8, Fuse())
     flow = build(assembled, source, world.sinks(assembled, Fuse(), patience), patience)
@@ -119,7 +119,7 @@ def test_an_outage_is_waited_for_and_nothing_is_lost(seed: int, caplog: pytest.L
         if len(pauses) == 4:
             fuse.left = None  # it is back
 
-    run(given, world, Patience(sleep, lambda: False), fuse)
+    run(given, world, RetryPolicy(sleep, lambda: False), fuse)
     assert pauses == [0.25, 0.5, 1.0, 2.0]
     assert "waiting for a store" in caplog.text
     alone = World()

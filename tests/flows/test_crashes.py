@@ -20,10 +20,10 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main, run_main
 
 from dagmanager.dag.model import Record, Submission
-from dagmanager.engine.chunks import merge
-from dagmanager.engine.journey import Message
-from dagmanager.engine.outcome import Outcome, decode
-from dagmanager.engine.rows import OutcomeRow
+from dagmanager.engine.model.outcome import Outcome, decode
+from dagmanager.engine.model.rows import OutcomeRow
+from dagmanager.engine.wire.chunks import merge
+from dagmanager.engine.wire.message import Message
 from flows.submissions import build
 from tests.engine.crashing import CrashedError, Fuse
 from tests.flows.crashing import ListSource, World, impatient

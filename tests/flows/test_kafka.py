@@ -12,12 +12,12 @@ import pytest
 from bytewax.testing import run_main
 from confluent_kafka.admin import AdminClient
 
-from dagmanager.assembly import Assembled, embedded
+from dagmanager.assembly import Assembled, assemble_over
 from dagmanager.connect import unheard
 from dagmanager.dag.model import Origin, Record, Submission
-from dagmanager.engine.chunks import merge
-from dagmanager.engine.ports import AdminEntry
-from dagmanager.graph.memory import MemoryGraph
+from dagmanager.engine.model.event_ports import AdminEntry
+from dagmanager.engine.wire.chunks import merge
+from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
@@ -29,8 +29,8 @@ from dagmanager.topics.kafka_preflight import check_topics, own_topics
 from examples.submissions import first_submissions, second_version
 from flows.recovery import Reading, prepared
 from flows.submissions import Sinks, build
-from operators.messages import told
-from operators.submission_topic import SubmissionsAt, SubmissionTopic
+from operators.sources.submission_topic import SubmissionsAt, SubmissionTopic
+from operators.steps.messages import told
 from servers.records import records
 from sinks.dead_letters import dead_letter_topic
 from sinks.diff_chunks import diff_chunk_topic
@@ -72,7 +72,7 @@ class Site:
             "queue": self.topics["controlbus_queue_topic"],
             "sentinel_weight": self.topics["controlbus_sentinel_topic"],
         }
-        return embedded(
+        return assemble_over(
             Settings(),
             self.graph,
             KafkaTopics(KafkaAdmin(self.address)),
@@ -117,7 +117,7 @@ def answers(records: Sequence[bytes]) -> Answers:
 def in_memory(site: Site) -> Answers:
     """The same submissions, one by one, without a broker."""
     world = World()
-    assembled = embedded(Settings(), world.graph, world.topics, world.events, world.admin_log)
+    assembled = assemble_over(Settings(), world.graph, world.topics, world.events, world.admin_log)
     reader = assembled.reader()
     found: list[bytes] = []
     for at, value in enumerate(site.given()):

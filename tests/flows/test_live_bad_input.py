@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from neo4j import GraphDatabase
 
-from dagmanager.graph import neo4j_schema
+from dagmanager.graph.neo4j import schema
 from servers.launch import Launch
 from servers.neo4j import Neo4jServer
 from tests.flows.sites import TIMEOUT_S, LiveSite, headers
@@ -156,13 +156,13 @@ def test_an_older_schema_is_brought_up_to_date_in_dev_and_a_newer_one_refused(
     site.settings |= {"neo4j_dsn": empty_neo4j}
     with GraphDatabase.driver(empty_neo4j) as driver:
         with driver.session() as session:
-            neo4j_schema.create(session)
-            session.run(neo4j_schema.WRITE_VERSION, version=neo4j_schema.VERSION + 1).consume()
+            schema.create(session)
+            session.run(schema.WRITE_VERSION, version=schema.VERSION + 1).consume()
         code, said = site.refused()
         assert code == 2
-        assert f"schema version {neo4j_schema.VERSION + 1}, this release knows {neo4j_schema.VERSION}" in said
+        assert f"schema version {schema.VERSION + 1}, this release knows {schema.VERSION}" in said
         with driver.session() as session:
-            session.run(neo4j_schema.WRITE_VERSION, version=neo4j_schema.VERSION - 1).consume()
+            session.run(schema.WRITE_VERSION, version=schema.VERSION - 1).consume()
             session.run("DROP INDEX queue_binding").consume()
         process = site.begin()
         until(site.is_up)
@@ -170,14 +170,14 @@ def test_an_older_schema_is_brought_up_to_date_in_dev_and_a_newer_one_refused(
         assert process.wait(TIMEOUT_S) == 0, site.log()
         assert "neo4j: made 1 constraints and indexes" in site.log()
         with driver.session() as session:
-            neo4j_schema.check(session)
+            schema.check(session)
 
 
 def test_in_prod_what_is_missing_is_refused_with_the_command_that_makes_it(
     site: LiveSite, empty_neo4j: str
 ) -> None:
     with GraphDatabase.driver(empty_neo4j) as driver, driver.session() as session:
-        neo4j_schema.create(session)
+        schema.create(session)
         site.settings |= {"neo4j_dsn": empty_neo4j}
         site.profile = "prod"
         code, said = site.refused()
@@ -185,7 +185,7 @@ def test_in_prod_what_is_missing_is_refused_with_the_command_that_makes_it(
         assert "is missing: `dagmanager init` makes it" in said
         session.run("DROP INDEX queue_binding").consume()
         code, said = site.refused()
-        neo4j_schema.create(session)
+        schema.create(session)
     assert code == 2
     assert "the database lacks 1 constraints or indexes" in said
     assert "run `dagmanager init`" in said

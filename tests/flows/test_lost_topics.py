@@ -14,12 +14,12 @@ from confluent_kafka.admin import AdminClient
 
 from dagmanager.assembly import Assembled, assemble
 from dagmanager.connect import FLOW_TOPICS
-from dagmanager.engine.journey import Answer
-from dagmanager.engine.ports import AdminEntry
-from dagmanager.engine.rows import QueueRow, QueueState
+from dagmanager.engine.model.event_ports import AdminEntry
+from dagmanager.engine.model.rows import QueueRow, QueueState
+from dagmanager.engine.stages import Answer
 from dagmanager.errors import UnavailableError
-from dagmanager.graph.memory import MemoryGraph
-from dagmanager.graph.neo4j import Neo4jGraph
+from dagmanager.graph.embedded.memory import MemoryGraph
+from dagmanager.graph.neo4j.graph import Neo4jGraph
 from dagmanager.settings.table import Settings
 from flows.polling import poll_once
 from servers.kafka import KafkaServer

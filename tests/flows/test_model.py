@@ -10,9 +10,9 @@ import pytest
 from bytewax.testing import cluster_main, run_main
 
 from dagmanager.dag.model import Record, Submission
-from dagmanager.engine.journey import Message
+from dagmanager.engine.wire.message import Message
 from flows.submissions import build
-from operators.messages import buried, told
+from operators.steps.messages import buried, told
 from tests.engine.crashing import Fuse
 from tests.flows.crashing import ListSource, World, impatient
 from tests.flows.stores import answered, assert_equal, stores

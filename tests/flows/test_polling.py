@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dagmanager.assembly import embedded
-from dagmanager.engine.observer import Unobserved
+from dagmanager.assembly import assemble_over
+from dagmanager.engine.model.observer import Unobserved
 from dagmanager.errors import UnavailableError
-from dagmanager.graph.memory import MemoryGraph
+from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.settings.table import Settings
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
@@ -34,13 +34,13 @@ class AwayGraph(MemoryGraph):
 
 def test_a_store_that_is_away_is_tried_again_next_time() -> None:
     graph = AwayGraph(lambda: 1)
-    parts = embedded(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
+    parts = assemble_over(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     assert poll_once(parts.engine) == "gone"
 
 
 def test_who_looks_at_the_heartbeat_sees_that_the_poll_finds_a_store_away_and_back(tmp_path: Path) -> None:
     graph = AwayGraph(lambda: 1)
-    parts = embedded(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
+    parts = assemble_over(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     tally = parts.engine.observer = Tally(Unobserved())
     heartbeat = tmp_path / "heartbeat"
     with poll(parts.engine, 0.01, Stop(), Heartbeat(heartbeat, tally.standing)):
@@ -51,7 +51,7 @@ def test_who_looks_at_the_heartbeat_sees_that_the_poll_finds_a_store_away_and_ba
 
 def test_an_outage_of_many_rounds_is_told_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
     graph = AwayGraph(lambda: 1)
-    parts = embedded(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
+    parts = assemble_over(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     with caplog.at_level(logging.INFO, "dagmanager"), poll(parts.engine, 0.001, Stop()):
         until(lambda: graph.asked > 5)
         graph.away = False
@@ -62,7 +62,9 @@ def test_an_outage_of_many_rounds_is_told_once_and_its_end_too(caplog: pytest.Lo
 
 
 def test_the_heartbeat_is_touched_before_the_first_round(tmp_path: Path) -> None:
-    parts = embedded(Settings(), MemoryGraph(lambda: 1), MemoryTopics(), MemoryEvents(), MemoryAdminLog())
+    parts = assemble_over(
+        Settings(), MemoryGraph(lambda: 1), MemoryTopics(), MemoryEvents(), MemoryAdminLog()
+    )
     heartbeat = tmp_path / "heartbeat"
     with poll(parts.engine, 60.0, Stop(), Heartbeat(heartbeat, lambda: "ok")):
         until(heartbeat.exists)
@@ -80,7 +82,7 @@ def test_a_defect_in_a_round_is_told_with_its_stack_and_ends_no_poll(
             return MemoryGraph.overdue_claims(self, limit)
 
     graph = Defective(lambda: 1)
-    parts = embedded(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
+    parts = assemble_over(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     with caplog.at_level(logging.INFO, "dagmanager"), poll(parts.engine, 0.001, Stop()):
         until(lambda: graph.asked > 2)
         graph.away = False

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from dagmanager.engine.rows import NodeRow, QueueRow, QueueState
+from dagmanager.engine.model.rows import NodeRow, QueueRow, QueueState
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from servers.records import PATIENCE_S, records

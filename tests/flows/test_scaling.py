@@ -11,7 +11,7 @@ import orjson
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from dagmanager.engine.rows import OutcomeRow
+from dagmanager.engine.model.rows import OutcomeRow
 from servers.ports import HOST, free_port
 from tests.flows.deployment import Answer, Deployment, Submissions, by_submission, check_stores
 from tests.flows.strategies import Market, pool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dagmanager.engine.observer import Unobserved
+from dagmanager.engine.model.observer import Unobserved
 from flows.tally import Tally
 
 

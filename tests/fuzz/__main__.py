@@ -8,7 +8,7 @@ import time
 import traceback
 from collections import Counter
 
-from dagmanager.dag.node_memo import NodeMemo
+from dagmanager.dag.nodes.node_memo import NodeMemo
 from tests.fuzz.judge import judge
 
 

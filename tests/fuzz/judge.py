@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dagmanager.dag.canonicalize import canonicalize
-from dagmanager.dag.decode import decode
 from dagmanager.dag.hashing import hash_dag
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Foreign, Origin, Record, Submission
-from dagmanager.dag.node_memo import NodeMemo
+from dagmanager.dag.nodes.node_memo import NodeMemo
+from dagmanager.dag.record.decode import decode
 from dagmanager.dag.submission import submissions
 from dagmanager.errors import Rejection
 from tests.dag import naive

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from dagmanager.dag.node_memo import NodeMemo
+from dagmanager.dag.nodes.node_memo import NodeMemo
 from tests.fuzz.judge import judge
 from tests.fuzz.mutate import mutated
 

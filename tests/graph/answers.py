@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagmanager.engine.ports import Graph, Known, LookupKeys, Transaction
-from dagmanager.engine.rows import Binding, HolderKey, LineageKey, SentinelKey, TagSetKey, fold
+from dagmanager.engine.model.graph_port import Graph, Known, LookupKeys, Transaction
+from dagmanager.engine.model.rows import Binding, HolderKey, LineageKey, SentinelKey, TagSetKey, fold
 from tests.graph.builders import places, referenced
 
 NODES = ("n1", "n2", "n3", "n4")

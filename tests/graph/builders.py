@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from dagmanager.dag.model import TagQuery
-from dagmanager.engine.ports import Graph, Known, Locks, LookupKeys, Place, Transaction
-from dagmanager.engine.rows import (
+from dagmanager.engine.model.graph_port import Graph, Known, Locks, LookupKeys, NodeUsage, Transaction
+from dagmanager.engine.model.rows import (
     Binding,
     ContentRow,
     HolderKey,
@@ -158,7 +158,7 @@ def referenced(tx: Transaction, namespace: str, node_ids: Sequence[str]) -> froz
     return tx.referenced(namespace, node_ids)
 
 
-def places(tx: Transaction, node_ids: Sequence[str], tags: Iterable[str] = TAGS) -> dict[str, Place]:
+def places(tx: Transaction, node_ids: Sequence[str], tags: Iterable[str] = TAGS) -> dict[str, NodeUsage]:
     tx.lock(Locks(nodes=tuple(sorted(node_ids))))
     return dict(tx.places(dict.fromkeys(node_ids, tuple(tags))))
 

@@ -10,18 +10,18 @@ from pathlib import Path
 import neo4j as driver_package
 import pytest
 
-from dagmanager.engine.ports import Graph
-from dagmanager.graph.memory import MemoryGraph
-from dagmanager.graph.neo4j import Neo4jGraph, Server, connect
-from dagmanager.graph.neo4j_schema import create
-from dagmanager.graph.sqlite import SqliteGraph
+from dagmanager.engine.model.graph_port import Graph
+from dagmanager.graph.embedded.memory import MemoryGraph
+from dagmanager.graph.embedded.sqlite import SqliteGraph
+from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j.schema import create
 from servers.neo4j import wipe
 
 # A laptop that does other things beside these tests takes its time.
 PATIENCE_S = 240.0
 
 pytest.register_assert_rewrite(
-    "tests.engine.effects",
+    "tests.engine.crash_scenarios",
     "tests.graph.contract",
     "tests.graph.contract_claims",
     "tests.graph.contract_hold",

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from dagmanager.engine.ports import Graph, LookupKeys, Transaction
-from dagmanager.engine.rows import (
+from dagmanager.engine.model.graph_port import Graph, LookupKeys, Transaction
+from dagmanager.engine.model.rows import (
     Binding,
     CounterRow,
     LineageKey,

@@ -5,14 +5,8 @@ Runs unchanged on a server, like `contract`.
 
 from __future__ import annotations
 
-from dagmanager.engine.ports import Graph, OpenClaim
-from dagmanager.engine.rows import (
-    LineageKey,
-    OutboxState,
-    QueueState,
-    SentinelKey,
-    SentinelState,
-)
+from dagmanager.engine.model.graph_port import Graph, OpenClaim
+from dagmanager.engine.model.rows import LineageKey, OutboxState, QueueState, SentinelKey, SentinelState
 from tests.graph.builders import (
     event,
     holder,

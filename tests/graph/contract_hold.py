@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dagmanager.engine.ports import Graph, Hold, LookupKeys
-from dagmanager.engine.rows import (
+from dagmanager.engine.model.graph_port import Graph, HolderInsert, LookupKeys
+from dagmanager.engine.model.rows import (
     CounterRow,
     HolderKey,
     HolderRow,
@@ -25,9 +25,11 @@ IN_FORCE = sentinel("c1", version="v2")
 LEFT = sentinel("c0", version="v10", revision=2, state=SentinelState.SUPERSEDED)
 
 
-def hold(strategy_id: str = "s1", at_ms: int = 5) -> Hold:
+def hold(strategy_id: str = "s1", at_ms: int = 5) -> HolderInsert:
     made = HolderRow(HolderKey(strategy_id, ""), IN_FORCE.key, f"digest of {strategy_id}", None, 9)
-    return Hold(LINE, (LEFT, IN_FORCE), 0, at_ms, made, OutcomeRow(f"claim of {strategy_id}", b"", (), 9))
+    return HolderInsert(
+        LINE, (LEFT, IN_FORCE), 0, at_ms, made, OutcomeRow(f"claim of {strategy_id}", b"", (), 9)
+    )
 
 
 def a_version_in_force(graph: Graph) -> None:
@@ -35,7 +37,7 @@ def a_version_in_force(graph: Graph) -> None:
     store(graph, *rows, lineage_row(at_ms=3))
 
 
-def known(graph: Graph, asked: Hold) -> tuple[HolderRow | None, OutcomeRow | None, int | None]:
+def known(graph: Graph, asked: HolderInsert) -> tuple[HolderRow | None, OutcomeRow | None, int | None]:
     """Holder, outcome, and the lineage's clock."""
     keys = LookupKeys(
         lineages=frozenset({LINE}),

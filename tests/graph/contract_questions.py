@@ -10,8 +10,8 @@ import itertools
 import msgspec
 import pytest
 
-from dagmanager.engine.ports import Graph, LookupKeys, Place, Transaction
-from dagmanager.engine.rows import (
+from dagmanager.engine.model.graph_port import Graph, LookupKeys, NodeUsage, Transaction
+from dagmanager.engine.model.rows import (
     GONE,
     REFERENCING,
     Binding,
@@ -43,7 +43,7 @@ from tests.graph.builders import (
 )
 
 
-def written_then_places(tx: Transaction, rows: list[Row], tags: tuple[str, ...]) -> dict[str, Place]:
+def written_then_places(tx: Transaction, rows: list[Row], tags: tuple[str, ...]) -> dict[str, NodeUsage]:
     tx.lock(locks_for(rows, ["n1", "n2", "n4"]))
     tx.put(rows)
     return places(tx, ["n1", "n2", "n4"], tags)
@@ -201,7 +201,7 @@ class KnownContract:
         ]
         found = graph.transact(lambda tx: written_then_places(tx, written, tags))
         expected = (queue("b_v3", "n1", incarnation=3), queue("w.b", "n1", "w"))
-        assert found == {"n1": Place(node("n1"), frozenset(), expected)}
+        assert found == {"n1": NodeUsage(node("n1"), frozenset(), expected)}
         assert graph.transact(lambda tx: places(tx, ["n1", "n2", "n4"], tags)) == found
 
     @pytest.mark.parametrize("tags", [(), ("t1",)])
@@ -211,8 +211,8 @@ class KnownContract:
         written: list[Row] = [changed, node("n2"), node("n3"), queue("w.b", "n1", "w")]
         found = graph.transact(lambda tx: written_then_places(tx, written, tags))
         assert found == {
-            "n1": Place(changed, frozenset(), (queue("b", "n1"), queue("w.b", "n1", "w"))),
-            "n2": Place(node("n2"), frozenset(), (queue("c", "n2"),)),
+            "n1": NodeUsage(changed, frozenset(), (queue("b", "n1"), queue("w.b", "n1", "w"))),
+            "n2": NodeUsage(node("n2"), frozenset(), (queue("c", "n2"),)),
         }
         assert graph.transact(lambda tx: places(tx, ["n1", "n2", "n4"], tags)) == found
 

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import pytest
 
-from dagmanager.engine.ports import Graph, Locks, LookupKeys, Transaction
-from dagmanager.engine.rows import (
+from dagmanager.engine.model.graph_port import Graph, Locks, LookupKeys, Transaction
+from dagmanager.engine.model.rows import (
     Binding,
     LineageKey,
     LineageRow,

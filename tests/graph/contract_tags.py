@@ -8,11 +8,8 @@ from __future__ import annotations
 import pytest
 
 from dagmanager.dag.model import TagQuery
-from dagmanager.engine.ports import Graph, TagAsk, TaggedQueue
-from dagmanager.engine.rows import (
-    QueueState,
-    SentinelState,
-)
+from dagmanager.engine.model.graph_port import Graph, TaggedQueue, TagQuestion
+from dagmanager.engine.model.rows import QueueState, SentinelState
 from tests.graph.builders import (
     content,
     node,
@@ -76,8 +73,8 @@ class TagsContract:
     ) -> list[str]:
         outside = graph.tagged(tags, interval, mode, namespace)
         assert outside == graph.transact(lambda tx: tx.tagged(tags, interval, mode, namespace))
-        asked = TagAsk(tags, interval, mode, namespace)
-        other = TagAsk(("nobody's",), interval, mode, namespace)
+        asked = TagQuestion(tags, interval, mode, namespace)
+        other = TagQuestion(("nobody's",), interval, mode, namespace)
         assert graph.transact(lambda tx: tx.tagged_sets([asked, other, asked])) == (outside, (), outside)
         return [found.topic for found in outside]
 

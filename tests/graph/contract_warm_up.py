@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dagmanager.engine.ports import Graph
-from dagmanager.graph.neo4j_reads import EVERYDAY
+from dagmanager.engine.model.graph_port import Graph
+from dagmanager.graph.neo4j.reads import EVERYDAY
 from tests.graph.builders import content, event, holder, lineage_row, node, outcome, queue, sentinel, store
 
 SHOWN = sentinel("c1")

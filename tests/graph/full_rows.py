@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dagmanager.dag.model import Artifact, TagQuery
-from dagmanager.engine.rows import (
+from dagmanager.engine.model.rows import (
     Binding,
     ContentRow,
     HolderKey,

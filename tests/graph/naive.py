@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from dagmanager.engine.hold import hold_in
-from dagmanager.engine.ports import (
-    Hold,
+from dagmanager.engine.model.graph_port import (
+    EpochReading,
+    HolderInsert,
     Known,
     Locks,
     LookupKeys,
+    NodeUsage,
     OpenClaim,
-    Place,
-    Pulse,
-    TagAsk,
     TaggedQueue,
-    Taken,
+    TagQuestion,
+    TakenName,
     Transaction,
 )
-from dagmanager.engine.rows import (
+from dagmanager.engine.model.rows import (
     GONE,
     REFERENCING,
     Binding,
@@ -42,6 +41,7 @@ from dagmanager.engine.rows import (
     TagSetRow,
     fold,
 )
+from dagmanager.engine.transactions.add_holder import hold_in
 from dagmanager.errors import ConstraintError
 
 T = TypeVar("T")
@@ -137,15 +137,15 @@ class NaiveGraph:
         ]
         return tuple(sorted(found, key=lambda each: each.topic))
 
-    def tagged_sets(self, asked: Sequence[TagAsk]) -> tuple[tuple[TaggedQueue, ...], ...]:
+    def tagged_sets(self, asked: Sequence[TagQuestion]) -> tuple[tuple[TaggedQueue, ...], ...]:
         return tuple(self.tagged(each.tags, each.interval, each.match_mode, each.namespace) for each in asked)
 
     def contents(self, digests: Iterable[str]) -> Mapping[str, ContentRow]:
         wanted = set(digests)
         return {row.digest: row for row in self.of(ContentRow) if row.digest in wanted}
 
-    def taken(self, topics: Iterable[str], base_names: Iterable[str] = ()) -> Taken:
-        return Taken(
+    def taken(self, topics: Iterable[str], base_names: Iterable[str] = ()) -> TakenName:
+        return TakenName(
             frozenset(topics) & {fold(row.topic) for row in self.of(QueueRow)},
             frozenset(base_names) & {fold(row.base_name) for row in self.of(NodeRow)},
         )
@@ -169,9 +169,9 @@ class NaiveGraph:
             for row in self.of(SentinelRow)
         )
 
-    def places(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, Place]:
+    def places(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, NodeUsage]:
         return {
-            each: Place(row, self.tags(each).intersection(asked[each]), self.queues(each))
+            each: NodeUsage(row, self.tags(each).intersection(asked[each]), self.queues(each))
             for each, row in self.nodes(asked).items()
         }
 
@@ -252,13 +252,13 @@ class NaiveGraph:
     def epoch(self) -> int:
         return self.counter("epoch")
 
-    def pulse(self, counters: Sequence[str]) -> Pulse:
-        return Pulse(self.epoch(), self.counters(counters), self.clock())
+    def pulse(self, counters: Sequence[str]) -> EpochReading:
+        return EpochReading(self.epoch(), self.counters(counters), self.clock())
 
     def warm_up(self, enough: Callable[[], bool]) -> None:
         pass
 
-    def hold(self, hold: Hold) -> bool:
+    def hold(self, hold: HolderInsert) -> bool:
         return self.transact(lambda tx: hold_in(tx, hold))
 
     def raise_epoch(self) -> int:

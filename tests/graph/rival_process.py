@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from dagmanager.graph.neo4j import Neo4jGraph, Server, connect
-from dagmanager.graph.sqlite_file import SqliteFile
+from dagmanager.disk.sqlite_file import SqliteFile
+from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
 from dagmanager.topics.sqlite import SqliteTopics
 from tests.graph.rivalry import HISTORIES, play
 

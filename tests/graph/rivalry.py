@@ -13,9 +13,17 @@ import orjson
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.outcome import Outcome
-from dagmanager.engine.ports import Graph, Hold, Known, LookupKeys, Pulse, TaggedQueue, Topics, Transaction
-from dagmanager.engine.rows import (
+from dagmanager.engine.model.graph_port import (
+    EpochReading,
+    Graph,
+    HolderInsert,
+    Known,
+    LookupKeys,
+    TaggedQueue,
+    Transaction,
+)
+from dagmanager.engine.model.outcome import Outcome
+from dagmanager.engine.model.rows import (
     REFERENCING,
     ContentRow,
     NodeRow,
@@ -27,6 +35,7 @@ from dagmanager.engine.rows import (
     SentinelState,
     TagSetRow,
 )
+from dagmanager.engine.model.topics_port import Topics
 from dagmanager.errors import ErrorCode
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
@@ -68,13 +77,13 @@ class CountingGraph:
     def epoch(self) -> int:
         return self.inner.epoch()
 
-    def pulse(self, counters: Sequence[str]) -> Pulse:
+    def pulse(self, counters: Sequence[str]) -> EpochReading:
         return self.inner.pulse(counters)
 
     def warm_up(self, enough: Callable[[], bool]) -> None:
         self.inner.warm_up(enough)
 
-    def hold(self, hold: Hold) -> bool:
+    def hold(self, hold: HolderInsert) -> bool:
         return self.inner.hold(hold)
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:

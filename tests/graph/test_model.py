@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dagmanager.dag.model import TagQuery
-from dagmanager.engine.ports import Graph, Transaction
-from dagmanager.engine.rows import (
+from dagmanager.engine.model.graph_port import Graph, Transaction
+from dagmanager.engine.model.rows import (
     CounterRow,
     LineageRow,
     OutboxState,
@@ -25,8 +25,8 @@ from dagmanager.engine.rows import (
     TagSetRow,
 )
 from dagmanager.errors import ConstraintError
-from dagmanager.graph.memory import MemoryGraph
-from dagmanager.graph.sqlite import SqliteGraph
+from dagmanager.graph.embedded.memory import MemoryGraph
+from dagmanager.graph.embedded.sqlite import SqliteGraph
 from tests.graph import answers as world
 from tests.graph.builders import content, event, holder, locks_for, node, outcome, queue, sentinel
 from tests.graph.naive import NaiveGraph

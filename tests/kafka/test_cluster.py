@@ -8,16 +8,16 @@ from collections.abc import Iterator
 import pytest
 
 from dagmanager.dag.model import Record
-from dagmanager.engine.ports import CreateStatus
-from dagmanager.engine.rows import TopicSpec
+from dagmanager.engine.model.rows import TopicSpec
+from dagmanager.engine.model.topics_port import CreateStatus
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
 from dagmanager.kafka.records import Outgoing
 from dagmanager.topics.kafka import KafkaTopics
 from dagmanager.topics.kafka_preflight import check_topics, own_topics
-from operators.patience import Patience
-from operators.submission_topic import SubmissionsAt, SubmissionTopic
+from operators.sources.submission_topic import SubmissionsAt, SubmissionTopic
+from operators.store_retry import RetryPolicy
 from servers.kafka import KafkaCluster
 from tests.kafka.topics import SOON_BACK, until
 
@@ -64,7 +64,7 @@ def test_a_broker_that_dies_takes_nothing_with_it(cluster: KafkaCluster) -> None
     until(come)
     assert [record.value for record in found] == [record.value for record in records]
     part.close()
-    patiently = Patience(time.sleep, lambda: False)  # the controller may have died too
+    patiently = RetryPolicy(time.sleep, lambda: False)  # the controller may have died too
     until(lambda: patiently(topics.brokers) == 2)
     # Replicas may be put on a broker that is down: it takes them over when it is back.
     made = patiently(lambda: topics.create({"three": TopicSpec(1, 3, -1)}))["three"]

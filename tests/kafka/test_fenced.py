@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from dagmanager.engine.rows import TopicSpec
+from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.topics.kafka import KafkaTopics

@@ -15,14 +15,14 @@ from dagmanager.errors import UnavailableError
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
 from dagmanager.kafka.records import Outgoing
-from operators.patience import Patience
+from operators.store_retry import RetryPolicy
 from servers.kafka import KafkaServer
 from servers.ports import free_port
 from servers.proxy import Direction, FaultProxy
 from servers.records import records
 from tests.kafka.topics import NOWHERE, make, values
 
-patiently = Patience(time.sleep, lambda: False)
+patiently = RetryPolicy(time.sleep, lambda: False)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.options import KafkaAddress
-from dagmanager.kafka.whole_topic import Span, WholeTopic
+from dagmanager.kafka.whole_topic import OffsetRange, WholeTopic
 from servers.kafka import KafkaServer
 from tests.kafka.topics import NOWHERE, cut_before, fill, make, until
 
@@ -23,7 +23,7 @@ def test_every_partition_is_read_to_its_end_and_no_further(
     fill(kafka, topic, [b"%d" % number for number in range(2_500)], partition=0)
     fill(kafka, topic, [b"a", None, b"c"], partition=2)
     with WholeTopic(KafkaAddress(kafka), topic, 3) as whole:
-        assert whole.spans == (Span(0, 0, 2_500), Span(1, 0, 0), Span(2, 0, 3))
+        assert whole.spans == (OffsetRange(0, 0, 2_500), OffsetRange(1, 0, 0), OffsetRange(2, 0, 3))
         fill(kafka, topic, [b"late"] * 10, partition=0)
         fill(kafka, topic, [b"late"], partition=1)
         found = list(whole.records())
@@ -49,11 +49,11 @@ def test_what_retention_took_is_seen_in_the_span(
     fill(kafka, topic, [b"0", b"1", b"2"])
     cut_before(kafka_admin, topic, 2)
     with WholeTopic(KafkaAddress(kafka), topic, 1) as whole:
-        assert whole.spans == (Span(0, 2, 3),)
+        assert whole.spans == (OffsetRange(0, 2, 3),)
         assert [each.offset for each in whole.records()] == [2]
     cut_before(kafka_admin, topic, 3)
     with WholeTopic(KafkaAddress(kafka), topic, 1) as whole:
-        assert (whole.spans, list(whole.records())) == ((Span(0, 3, 3),), [])
+        assert (whole.spans, list(whole.records())) == ((OffsetRange(0, 3, 3),), [])
 
 
 def test_no_broker_is_unavailable_in_time() -> None:
@@ -73,12 +73,12 @@ def test_an_end_that_holds_no_record_is_an_end(
     producer.begin_transaction()
     producer.produce(topic, b"only")
     producer.commit_transaction(30)
-    until(lambda: spans_of(kafka, topic) == (Span(0, 0, 2),))  # the mark comes a moment later
+    until(lambda: spans_of(kafka, topic) == (OffsetRange(0, 0, 2),))  # the mark comes a moment later
     with WholeTopic(KafkaAddress(kafka), topic, 1) as whole:
         assert [each.value for each in whole.records()] == [b"only"]
 
 
-def spans_of(servers: str, topic: str) -> tuple[Span, ...]:
+def spans_of(servers: str, topic: str) -> tuple[OffsetRange, ...]:
     with WholeTopic(KafkaAddress(servers), topic, 1) as whole:
         return whole.spans
 

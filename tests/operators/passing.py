@@ -13,11 +13,11 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 
 from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.journey import LookedUp, Planned, Refused
-from dagmanager.engine.ports import Known, LookupKeys
-from dagmanager.engine.rows import Row
+from dagmanager.engine.model.graph_port import Known, LookupKeys
+from dagmanager.engine.model.rows import Row
+from dagmanager.engine.stages import LookedUp, Planned, Refused
 from dagmanager.errors import ErrorCode, Rejection, UnavailableError
-from operators.remember import Remembered
+from operators.steps.remember import Remembered
 from tests.engine.builders import Clock, Json, Stores, engine, node, submission
 
 X = TypeVar("X")

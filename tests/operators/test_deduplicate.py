@@ -9,7 +9,7 @@ import pytest
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from dagmanager.dag.compute_key import message_key, partition_key
+from dagmanager.dag.record.compute_key import message_key, partition_key
 from operators.deduplicate import Identity, Seen, deduplicate, identity_of
 
 HOUR = timedelta(hours=1)

@@ -18,13 +18,13 @@ from bytewax.dataflow import Dataflow
 from bytewax.run import cli_main
 
 from dagmanager.dag.model import Record
-from dagmanager.engine.journey import Message
+from dagmanager.engine.wire.message import Message
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
 from flows.recovery import Reading, prepared
 from flows.stop import Stop
-from operators.patience import Patience
-from operators.submission_topic import SubmissionsAt, SubmissionTopic
+from operators.sources.submission_topic import SubmissionsAt, SubmissionTopic
+from operators.store_retry import RetryPolicy
 from sinks.kafka_records import Destination, KafkaRecordsSink
 
 MAPS = 30
@@ -57,7 +57,7 @@ def build(servers: str, source: str, target: str, kind: str, stopping: Stop) -> 
         op.output("output", plain, KafkaSink([servers], target))
     else:
         messages = op.map("message", stream, lambda item: (item[0], Message(item[0], item[1].value)))
-        patience = Patience(stopping.wait, stopping.is_set)
+        patience = RetryPolicy(stopping.wait, stopping.is_set)
         op.output("output", messages, KafkaRecordsSink(Destination(target, KafkaProducer(address), patience)))
     return flow
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from dagmanager.engine.journey import Message
+from dagmanager.engine.wire.message import Message
 from dagmanager.errors import SettingsError, UnavailableError
-from operators.patience import Patience
+from operators.store_retry import RetryPolicy
 from sinks.dead_letters import dead_letter_file
 from sinks.diff_chunks import diff_chunk_file
 from sinks.json_lines import JsonLinesPartition
@@ -21,7 +21,7 @@ ONE, TWO = Message("s", b'{"c":1}'), Message("s", b'{"d":1}')
 
 
 def diffs(folder: Path, sleep: Callable[[float], object] = lambda _: None) -> JsonLinesPartition:
-    patience = Patience(sleep, lambda: False)
+    patience = RetryPolicy(sleep, lambda: False)
     return diff_chunk_file(folder, patience).build_part("diffs", "diffs.jsonl", None)
 
 
@@ -148,7 +148,7 @@ def test_a_run_that_is_stopped_stops_waiting_for_the_disk(
 ) -> None:
     stopping = threading.Event()
     FullDisk(monkeypatch, room=0)
-    patience = Patience(lambda _: stopping.set(), stopping.is_set)
+    patience = RetryPolicy(lambda _: stopping.set(), stopping.is_set)
     part = diff_chunk_file(tmp_path, patience).build_part("diffs", "diffs.jsonl", None)
     with pytest.raises(UnavailableError, match=r"diffs\.jsonl cannot be written: No space left"):
         part.write_batch([ONE])
@@ -196,7 +196,7 @@ def test_a_pipe_that_nobody_reads_is_told_and_not_waited_for(tmp_path: Path) -> 
 
 
 def test_a_dead_letter_carries_any_bytes(tmp_path: Path) -> None:
-    patience = Patience(lambda _: None, lambda: True)
+    patience = RetryPolicy(lambda _: None, lambda: True)
     part = dead_letter_file(tmp_path, patience).build_part("dead_letters", "dead-letters.jsonl", None)
     part.write_batch([Message("s", b"\xff\n", (("error", b'{"code":"x"}'),))])
     part.close()

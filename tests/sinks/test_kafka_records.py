@@ -20,13 +20,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, b
 )
 
 from dagmanager.dag.model import Origin, Record
-from dagmanager.engine.journey import Message, Refused
+from dagmanager.engine.stages import Refused
+from dagmanager.engine.wire.message import Message
 from dagmanager.errors import ErrorCode, Rejection, UnavailableError
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
 from dagmanager.kafka.records import Delivery
-from operators.messages import buried
-from operators.patience import Patience
+from operators.steps.messages import buried
+from operators.store_retry import RetryPolicy
 from servers.records import records
 from sinks.dead_letters import dead_letter_topic
 from sinks.diff_chunks import diff_chunk_topic
@@ -34,7 +35,7 @@ from sinks.json_lines import Patiently
 from sinks.kafka_records import KafkaRecordsSink, Positions
 from tests.kafka.topics import NOWHERE, make, values
 
-IMPATIENT = Patience(lambda _: None, lambda: True)
+IMPATIENT = RetryPolicy(lambda _: None, lambda: True)
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_neighbours_of_a_record_that_is_too_large_are_written_once(
             kafka_admin.incremental_alter_configs([raised])[raised].result(10)
         assert len(found) < 20
 
-    patience = Patience(sleep, lambda: False)
+    patience = RetryPolicy(sleep, lambda: False)
     part = sink(topic, producer, patience).build_part("step", topic, None)
     part.write_batch([Message("s", b"1"), Message("s", large), Message("s", b"2")])
     assert len(found) >= 3
@@ -147,7 +148,7 @@ def test_an_outage_is_waited_out(kafka: str, topic: str, producer: KafkaProducer
         def deliver(self, records: Sequence[object]) -> Positions:
             return (producer if len(tries) == 2 else away).deliver(records)  # type: ignore[arg-type]  # passed on
 
-    patience = Patience(tries.append, lambda: False)
+    patience = RetryPolicy(tries.append, lambda: False)
     sink = diff_chunk_topic(topic, Late(), patience)
     sink.build_part("step", sink.list_parts()[0], None).write_batch([Message("s", b"1"), Message("s", b"2")])
     assert values(kafka, topic) == [b"1", b"2"]

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from dagmanager.graph.sqlite_file import SqliteFile
+from dagmanager.disk.sqlite_file import SqliteFile
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.topics.kafka import KafkaTopics

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import pytest
 
-from dagmanager.engine.ports import CreateStatus, TopicConfig, TopicInfo, TopicPruner, Topics
-from dagmanager.engine.rows import TopicSpec
+from dagmanager.engine.model.rows import TopicSpec
+from dagmanager.engine.model.topics_port import CreateStatus, TopicConfig, TopicInfo, TopicPruner, Topics
 
 Named = Callable[[str], str]
 SPEC = TopicSpec(partitions=2, replication=1, retention_ms=86_400_000)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dagmanager.engine.rows import CounterRow, TopicSpec
+from dagmanager.disk.sqlite_file import SqliteFile
+from dagmanager.engine.model.rows import CounterRow, TopicSpec
 from dagmanager.errors import DagManagerError
-from dagmanager.graph.sqlite import SqliteGraph
-from dagmanager.graph.sqlite_file import SqliteFile
+from dagmanager.graph.embedded.sqlite import SqliteGraph
 from dagmanager.topics.memory import MemoryTopics
 from dagmanager.topics.sqlite import SqliteTopics
 from tests.graph.builders import store

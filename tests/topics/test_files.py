@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from dagmanager.engine.ports import AdminEntry, AdminLog, EventSink
-from dagmanager.engine.rows import OutboxRow, OutboxState, TopicSpec
+from dagmanager.engine.model.event_ports import AdminEntry, AdminLog, EventSink
+from dagmanager.engine.model.rows import OutboxRow, OutboxState, TopicSpec
 from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.topics.admin_log import FileAdminLog, MemoryAdminLog
 from dagmanager.topics.events import FileEvents, MemoryEvents

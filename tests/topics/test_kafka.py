@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from dagmanager.engine.ports import CreateStatus
-from dagmanager.engine.rows import TopicSpec
+from dagmanager.engine.model.rows import TopicSpec
+from dagmanager.engine.model.topics_port import CreateStatus
 from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress

@@ -7,11 +7,11 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from dagmanager.connect import unheard
-from dagmanager.engine.ports import AdminEntry, AdminLog, EventSink
-from dagmanager.engine.publish import publish_waiting
-from dagmanager.engine.rows import OutboxRow, OutboxState, TopicSpec
+from dagmanager.engine.effects.outbox import publish_waiting
+from dagmanager.engine.model.event_ports import AdminEntry, AdminLog, EventSink
+from dagmanager.engine.model.rows import OutboxRow, OutboxState, TopicSpec
 from dagmanager.errors import UnavailableError
-from dagmanager.graph.memory import MemoryGraph
+from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
 from dagmanager.topics.kafka_admin_log import KafkaAdminLog

@@ -1,0 +1,157 @@
+"""What `diff` decides: the engine itself over a graph in memory, fed with the baselines; or over a store.
+
+The new file meets only readers. Nothing is written to any disk, so it works in a read-only folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dagmanager.assembly import now_ms, policy_of, read_options_of
+from dagmanager.dag.model import Node, Origin, Record, Submission
+from dagmanager.dag.record.bare_dag import strategy_key, wrapped
+from dagmanager.engine.decide.build_outcome import outcome_of
+from dagmanager.engine.decide.dry_run import provisional_topics
+from dagmanager.engine.decide.explain import explain, plan_digest
+from dagmanager.engine.decide.predecessor import previous
+from dagmanager.engine.engine import Engine, lookup, plan
+from dagmanager.engine.model.rows import Member
+from dagmanager.engine.reader import Reader, ReadOptions, Unsaid, says_domain
+from dagmanager.engine.stages import Planned, Refused
+from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
+from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.graph.embedded.memory import MemoryGraph
+from dagmanager.graph.embedded.sqlite_snapshot import StoredGraph
+from dagmanager.topics.admin_log import MemoryAdminLog
+from dagmanager.topics.events import MemoryEvents
+from dagmanager.topics.memory import MemoryTopics
+
+if TYPE_CHECKING:
+    from dagmanager.cli.explain.diff_request import DiffRequest, InputFile
+    from dagmanager.settings.table import Settings
+
+Refusal = tuple[str, Rejection]
+STRATEGY = "diff"
+
+
+def decide(request: DiffRequest, settings: Settings) -> dict[str, Any] | Refusal:
+    """The dict of `diff --json`, or the name of the file that is refused and why."""
+    reader = Reader(_options(request, settings))
+    found = _read(request.file, request, reader)
+    if not isinstance(found[0], Submission):
+        return found
+    new, said = found[0], found[1] or request.domain is not None
+    if request.store is not None:
+        return _beside_store(request, new, said, ClaimOptions("diff", policy_of(settings)))
+    ticks = count(1)
+    graph = MemoryGraph(lambda: next(ticks))
+    options = ClaimOptions("diff", policy_of(settings))
+    engine = Engine(graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog(), options, lambda _: None)
+    before: Submission | None = None
+    for position, file in enumerate(request.baselines):
+        old = _read(file, request, reader)
+        if not isinstance(old[0], Submission):
+            return old
+        before = _earlier(old[0], new, position)
+        [answer] = engine.submit([before])
+        if isinstance(answer.result, Rejection):
+            return file.name, answer.result
+    at_ms = len(request.baselines) + 1
+    [looked_up] = lookup(graph, [msgspec.structs.replace(new, at_ms=at_ms, dry_run=True)])
+    nodes = before.hashed.dag.nodes if before is not None else ()
+    return _told(request, plan(looked_up, options), nodes, said)
+
+
+def _beside_store(
+    request: DiffRequest, new: Submission, said: bool, options: ClaimOptions
+) -> dict[str, Any] | Refusal:
+    """The plan against what a flow has stored; the previous version is the one in force there."""
+    graph = StoredGraph(Path(request.store or ""), now_ms)
+    [looked_up] = lookup(graph, [msgspec.structs.replace(new, at_ms=now_ms(), dry_run=True)])
+    planned = plan(looked_up, options)
+    sentinel = previous(planned.submission, planned.known)
+    content = graph.content(sentinel.content) if sentinel is not None else None
+    return _told(request, planned, content.members if content is not None else (), said)
+
+
+def _told(
+    request: DiffRequest, planned: Planned, before: Sequence[Node | Member], said: bool
+) -> dict[str, Any] | Refusal:
+    if isinstance(planned.plan, Rejection):
+        return request.file.name, planned.plan
+    if isinstance(planned.change, Rejection):
+        return request.file.name, planned.change
+    submission, context = planned.submission, planned.submission.context
+    topics = provisional_topics(submission, planned.plan, planned.known)
+    rows = explain(planned.plan, topics)
+    outcome = outcome_of(submission, planned.plan, topics, planned.known)
+    return {
+        "context": {
+            "world_id": context.world_id,
+            "execution_domain": context.execution_domain,
+            "as_of": context.as_of,
+            "partition": context.partition,
+            "dataset_fingerprint": context.dataset_fingerprint,
+            "namespace": context.namespace,
+            "assumed": [] if said else ["execution_domain"],
+        },
+        "plan_digest": plan_digest(rows),
+        "submission_digest": submission.submission_digest,
+        "version": submission.hashed.dag.version,
+        "safe_mode": context.safe_mode,
+        "actions": msgspec.structs.asdict(outcome.actions),
+        "nodes": rows,
+        "removed": _removed(submission, before),
+        "queue_map": dict(outcome.items),
+        "warnings": [warning.as_json() for warning in outcome.warnings],
+    }
+
+
+def _read(file: InputFile, request: DiffRequest, reader: Reader) -> tuple[Submission, bool] | Refusal:
+    """One submission of a file, of several worlds the first; and whether it names its domain."""
+    # Beside a store a bare DAG is whose it would be if the flow read the file.
+    nameless = Path(file.name).stem if request.store is not None else STRATEGY
+    raw = wrapped(file.raw, request.strategy or nameless)
+    item = reader.canonicalize(Record(raw, Origin(file.name), strategy_key(raw).encode()))
+    if item is None:
+        why = "this is a record of another kind, no submission"
+        return file.name, Rejection(ErrorCode.INVALID_FIELD, why, field="")
+    if isinstance(item, Refused):
+        return file.name, item.rejection
+    first = reader.hash(item)[0]
+    return (file.name, first.rejection) if isinstance(first, Refused) else (first, says_domain(item))
+
+
+def _options(request: DiffRequest, settings: Settings) -> ReadOptions:
+    """The context of the command line where the file says nothing, `live` where nobody does."""
+    unsaid = Unsaid(
+        request.world or "", request.domain or "live", request.as_of or "", request.partition or ""
+    )
+    return msgspec.structs.replace(read_options_of(settings), unsaid=unsaid)
+
+
+def _earlier(old: Submission, new: Submission, position: int) -> Submission:
+    """A baseline as an earlier submission of the new one's lineage, in its context."""
+    dag = msgspec.structs.replace(old.hashed.dag, lineage=new.hashed.dag.lineage)
+    hashed = msgspec.structs.replace(old.hashed, dag=dag)
+    return msgspec.structs.replace(
+        old,
+        strategy_id=f"{new.strategy_id}-baseline-{position}",
+        hashed=hashed,
+        context=new.context,
+        submission_digest=f"{old.submission_digest}-{position}",
+        submission_id=f"{old.submission_id}-{position}",
+        at_ms=position + 1,
+        dry_run=False,
+    )
+
+
+def _removed(new: Submission, before: Sequence[Node | Member]) -> list[dict[str, Any]]:
+    """Nodes of the previous version that the new one has not."""
+    kept = {node.node_id for node in new.hashed.dag.nodes}
+    return [{"node_id": node.node_id, "name": node.name} for node in before if node.node_id not in kept]

@@ -1,0 +1,63 @@
+"""Lines of JSON in, one answer per line out: what `node-id` and `compute-key` share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from dagmanager.cli.explain.rejection_report import report_of
+from dagmanager.cli.framework.error_report import Exit, usage
+from dagmanager.cli.framework.output import note, write_json
+from dagmanager.errors import ErrorCode, Rejection
+
+LINE_BYTES_MAX: Final = 8 * 1024 * 1024
+NAME: Final = "<stdin>"
+
+
+def answer_lines(convert: Callable[[bytes], str | Rejection], key: str, *, as_json: bool) -> Exit:
+    """Writes one line for every line of stdin, in order; a bad one is told and does not stop the rest.
+
+    Without `--json` a bad line answers an empty line, so that line numbers match; the error is on stderr.
+    """
+    bad = 0
+    for number, line in enumerate(_lines(), start=1):
+        found = convert(line) if line is not None else _too_long()
+        if isinstance(found, str):
+            _write(found, key, as_json)
+            continue
+        bad += 1
+        if as_json:
+            write_json({"error": found.as_json()})
+        else:
+            sys.stdout.write("\n")
+            note(report_of(found, line or b"", NAME, number).as_line())
+    return Exit.REFUSED if bad else Exit.FINE
+
+
+def _write(answer: str, key: str, as_json: bool) -> None:
+    if as_json:
+        write_json({key: answer})
+    else:
+        sys.stdout.write(answer + "\n")
+
+
+def _lines() -> Iterator[bytes | None]:
+    """Each line without its end; None for one that is longer than anything we accept."""
+    if sys.stdin is None:
+        raise usage("stdin is closed: give one JSON object per line there")
+    if sys.stdin.isatty():
+        note("reading one JSON object per line; end with Ctrl-D")
+    stream = sys.stdin.buffer
+    while line := stream.readline(LINE_BYTES_MAX + 2):
+        complete = line.endswith(b"\n")
+        if complete or len(line) <= LINE_BYTES_MAX:
+            yield line.rstrip(b"\r\n") if complete else line
+            continue
+        yield None
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(LINE_BYTES_MAX)
+
+
+def _too_long() -> Rejection:
+    return Rejection(ErrorCode.TOO_LARGE, f"the line has more than {LINE_BYTES_MAX:,} bytes")

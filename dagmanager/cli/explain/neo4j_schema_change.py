@@ -1,0 +1,117 @@
+"""Our constraints and indexes on one database: what would be made, and making it.
+
+`neo4j-init` and `init` share this. May not live here: flags, printing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dagmanager.cli.framework.error_report import CommandError, Exit, Report
+
+if TYPE_CHECKING:
+    import neo4j
+
+    from dagmanager.graph.neo4j.graph import Server
+
+SHOWN_MAX = 5
+
+
+class SchemaChange(NamedTuple):
+    """`made` and `there` are names; `statements` is what was run, or would be."""
+
+    uri: str
+    server: str
+    made: tuple[str, ...]
+    there: tuple[str, ...]
+    replaced: tuple[str, ...]
+    foreign_labels: tuple[str, ...]
+    statements: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the statements."""
+        shown = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()
+        }
+        del shown["statements"]
+        return shown
+
+    def warning(self) -> str:
+        """What should not be overlooked; nothing when empty."""
+        shown = ", ".join(self.foreign_labels)
+        return f"warning: others keep data at {self.uri} too, with the labels {shown}" if shown else ""
+
+    def summary(self) -> str:
+        """One line."""
+        return f"{len(self.made)} made, {len(self.there)} were there: {self.uri}, {self.server}"
+
+
+def make_schema(server: Server, *, shared: bool, dry_run: bool) -> SchemaChange:
+    """Idempotent; a dry run only reads. A database that others use needs `shared` the first time."""
+    from dagmanager.cli.framework.neo4j_session import opened
+    from dagmanager.graph.neo4j import schema
+    from dagmanager.graph.neo4j.schema_inspection import OLDEST, release
+
+    with opened(server, reads_only=dry_run) as session:
+        found = release(session)
+        if found.is_too_old():
+            needed = ".".join(map(str, OLDEST))
+            raise CommandError(Report("database", f"{found} at {server.uri} is too old: {needed} is needed"))
+        foreign = schema.foreign_labels(session)
+        if foreign and not shared and not schema.is_ours(session):
+            raise CommandError(_somebody_elses(server.uri, foreign))
+        change = _planned(session, server.uri, str(found), foreign)
+        if not dry_run:
+            change = change._replace(made=schema.create(session))
+        return change
+
+
+def all_statements() -> tuple[str, ...]:
+    """What makes the schema of this release on an empty database."""
+    from dagmanager.graph.neo4j.schema import STATEMENTS
+
+    return (*STATEMENTS, _version_statement())
+
+
+def as_cypher(statements: tuple[str, ...]) -> str:
+    """One statement per line, for cypher-shell."""
+    return "".join(f"{statement};\n" for statement in statements)
+
+
+def _planned(session: neo4j.Session, uri: str, server: str, foreign: tuple[str, ...]) -> SchemaChange:
+    from dagmanager.graph.neo4j import schema
+
+    found = schema.plan(session)
+    if found.in_the_way:
+        words = "; ".join(schema.blocked_by(each) for each in found.in_the_way)
+        raise CommandError(Report("database", f"the database at {uri} cannot take our schema: {words}"))
+    dropping = tuple(schema.dropping(each) for each in found.replaced)
+    making = tuple(each.statement for each in found.missing)
+    return SchemaChange(
+        uri,
+        server,
+        tuple(each.name for each in found.missing),
+        tuple(each.name for each in found.there),
+        tuple(each.name for each in found.replaced),
+        foreign,
+        (*dropping, *making, _version_statement()) if making else (),
+    )
+
+
+def _version_statement() -> str:
+    from dagmanager.graph.neo4j.schema import VERSION, WRITE_VERSION
+
+    return WRITE_VERSION.replace("$version", str(VERSION))
+
+
+def _somebody_elses(uri: str, foreign: tuple[str, ...]) -> Report:
+    shown = ", ".join(foreign[:SHOWN_MAX]) + (", …" if len(foreign) > SHOWN_MAX else "")
+    return Report(
+        "database",
+        f"the database at {uri} is somebody else's: nothing in it is ours",
+        Exit.REFUSED,
+        notes=(
+            f"labels:   {shown}",
+            "is the address right? with --shared our constraints and indexes are made beside theirs",
+        ),
+    )

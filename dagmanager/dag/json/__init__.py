@@ -1,0 +1,1 @@
+"""Exact JSON: duplicate keys, big integers and positions kept. Knows no field of a submission."""

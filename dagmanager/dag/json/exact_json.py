@@ -1,0 +1,322 @@
+"""Exact JSON, fast: msgspec reads, a count of quotes proves that no key was lost, doubt goes to `scan`.
+
+msgspec refuses NaN, bad escapes and lone surrogates by itself and reads integers exactly; it keeps
+the last of two equal keys. A lost member is two quotes less when the value is written again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from itertools import chain, pairwise
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from dagmanager.dag.json.json_scan import DIGITS_MAX, TOO_DEEP, HugeInteger, JsonProblem, problem_at, scan
+
+_decode = msgspec.json.Decoder().decode
+_split_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_split_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_dump = orjson.dumps
+
+# Bytes up to which the slow reader is asked for the place of a problem (0.1 s); longer texts get less said.
+SCAN_MAX: Final = 256 * 1024
+_BYTE_OF = re.compile(r"\(byte (\d+)\)")
+
+# Texts whose openings are counted together.
+_GROUP: Final = 4
+
+# What msgspec raises on text it does not take.
+BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def parse(data: bytes, depth_max: int) -> Any:
+    """The value of one JSON text, or a `JsonProblem`; its pointer and offset count from `data`."""
+    try:
+        tree = _decode(data)
+    except BROKEN as error:
+        return _broken(data, depth_max, error)
+    if type(tree) is str:
+        return tree
+    if _openings(data) > depth_max and depth_of(tree) > depth_max:
+        return _explained(data, depth_max, _nowhere(TOO_DEEP))
+    if _no_key_lost(data, tree):
+        return tree
+    key = _repeated_key(data)
+    return tree if key is None else _explained(data, depth_max, _repeated(key))
+
+
+def _broken(data: bytes, depth_max: int, error: Exception) -> Any:
+    """What is wrong with a text that msgspec does not take; or its value, if a very long integer is all."""
+    if len(data) <= SCAN_MAX:
+        return scan(data, depth_max)
+    if isinstance(error, msgspec.ValidationError):
+        return _read_plainly(data, depth_max)
+    if isinstance(error, RecursionError):
+        return _nowhere(TOO_DEEP)
+    if isinstance(error, UnicodeDecodeError):
+        return _nowhere("invalid UTF-8")
+    found = _BYTE_OF.search(str(error))
+    return problem_at("malformed JSON", data, int(found.group(1)) if found else len(data))
+
+
+def _nowhere(reason: str) -> JsonProblem:
+    return JsonProblem(reason, "", -1, 0, 0)
+
+
+def _read_plainly(data: bytes, depth_max: int) -> Any:
+    """`scan` without places, by the standard library: for long texts with a number msgspec does not take."""
+    try:
+        tree = _exactly(data.decode())
+    except _RepeatedKey as found:
+        return _repeated(str(found.args[0]))
+    except RecursionError:
+        return _nowhere(TOO_DEEP)
+    except (ValueError, OverflowError):
+        return _nowhere("malformed JSON, or a number too large for a double")
+    if depth_of(tree) > depth_max:
+        return _nowhere(TOO_DEEP)
+    return tree if _has_no_surrogate(tree) else _nowhere("a lone surrogate in a text")
+
+
+def _explained(data: bytes, depth_max: int, problem: JsonProblem) -> JsonProblem:
+    """A problem that was seen, with its place when the text is short enough to look for it."""
+    found = scan(data, depth_max) if len(data) <= SCAN_MAX else problem
+    return found if isinstance(found, JsonProblem) else problem
+
+
+def _repeated(key: str) -> JsonProblem:
+    return _nowhere(f"the key {key[:80]!r} appears twice")
+
+
+class _RepeatedKey(Exception):  # noqa: N818 - control flow of this module only
+    pass
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        keys = sorted(key for key, _ in pairs)
+        raise _RepeatedKey(next(key for key, other in pairwise(keys) if key == other))
+    return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise OverflowError(text[:80])
+    return number
+
+
+def _whole(text: str) -> int | HugeInteger:
+    return HugeInteger(text) if len(text) > DIGITS_MAX else int(text)
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(text)
+
+
+def _has_no_surrogate(tree: Any) -> bool:
+    level = [tree]
+    while level:
+        objects = [item for item in level if isinstance(item, dict)]
+        lists = [item for item in level if isinstance(item, list)]
+        texts = [item for item in level if isinstance(item, str)]
+        try:
+            "".join(chain(texts, chain.from_iterable(objects))).encode()
+        except UnicodeEncodeError:
+            return False
+        level = list(chain.from_iterable(chain(lists, map(dict.values, objects))))
+    return True
+
+
+_exactly = json.JSONDecoder(
+    object_pairs_hook=_distinct, parse_float=_finite, parse_int=_whole, parse_constant=_no_constant
+).decode
+# Numbers stay text: only keys matter here.
+_look_at_keys = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=str, parse_float=str).decode
+
+
+def _repeated_key(data: bytes) -> str | None:
+    """A key that some object of a well-formed, shallow text holds twice; None when there is none."""
+    try:
+        _look_at_keys(data.decode())
+    except _RepeatedKey as found:
+        return str(found.args[0])
+    return None
+
+
+def parse_many(texts: list[bytes], depth_max: int) -> list[Any]:
+    """`parse` of each text, in one go; one doubtful text costs the others a second reading."""
+    if len(texts) > 1:
+        groups = [b",".join(texts[start : start + _GROUP]) for start in range(0, len(texts), _GROUP)]
+        joined = b"[" + b",".join(groups) + b"]"
+        try:
+            trees: list[Any] = _decode(joined)
+        except BROKEN:
+            trees = []
+        if len(trees) == len(texts) and _no_key_lost(joined, trees):
+            # So few openings in a whole group that none of its texts can be too deep: the common case.
+            if all(_openings(group) <= depth_max for group in groups):
+                return trees
+            if all(
+                _openings(text) <= depth_max or depth_of(tree) <= depth_max
+                for text, tree in zip(texts, trees, strict=True)
+            ):
+                return trees
+    return [parse(text, depth_max) for text in texts]
+
+
+def _openings(text: bytes) -> int:
+    return text.count(b"{") + text.count(b"[")
+
+
+def _no_key_lost(data: bytes, tree: Any) -> bool:
+    """True when `tree` surely holds every member of `data`; False means "look closely".
+
+    Quotes that delimit a text are as many as quotes less escaped ones, unless a backslash is
+    itself escaped: then we cannot tell.
+    """
+    try:
+        again = _dump(tree)
+    except TypeError:  # an integer beyond 64 bits
+        return False
+    if data == again:
+        return True
+    quotes = data.count(b'"')
+    if b"\\" not in data:
+        return quotes == again.count(b'"')
+    if b"\\\\" in data or b"\\\\" in again:
+        return False
+    return quotes - data.count(b'\\"') == again.count(b'"') - again.count(b'\\"')
+
+
+def depth_of(tree: Any) -> int:
+    """Nested objects and lists: 0 for a plain value, 1 for a flat object. Level by level, no recursion."""
+    depth = 0
+    level = [tree]
+    while True:
+        inner = [item for item in level if isinstance(item, dict | list)]
+        if not inner:
+            return depth
+        depth += 1
+        level = [child for item in inner for child in (item.values() if isinstance(item, dict) else item)]
+
+
+def members(data: bytes, depth_max: int) -> dict[str, bytes] | JsonProblem:
+    """An object's members, each still as JSON text; proves that no key of it appears twice.
+
+    What is not an object is a problem too. Members are checked for syntax only: `parse` them.
+    """
+    try:
+        raw = _split_object(data)
+    except BROKEN as error:
+        problem = scan(data, depth_max) if len(data) <= SCAN_MAX else _coarse(data, depth_max, error)
+        return problem if isinstance(problem, JsonProblem) else not_an_object()
+    found = {key: bytes(value) for key, value in raw.items()}
+    if not keys_are_distinct(data, found):
+        problem = repeated_key_problem(data, depth_max)
+        if problem:
+            return problem
+    return found
+
+
+def repeated_key_problem(data: bytes, depth_max: int) -> JsonProblem | None:
+    """Looks closely: the problem when some object of a well-formed text holds a key twice."""
+    try:
+        key = _repeated_key(data)
+    except RecursionError:
+        return _explained(data, depth_max, _nowhere(TOO_DEEP))
+    return None if key is None else _explained(data, depth_max, _repeated(key))
+
+
+def _coarse(data: bytes, depth_max: int, error: Exception) -> Any:
+    first = data.lstrip(b" \t\r\n")[:1]
+    if isinstance(error, msgspec.ValidationError):
+        return not_an_object() if first != b"{" else _read_plainly(data, depth_max)
+    return _broken(data, depth_max, error)
+
+
+def not_an_object() -> JsonProblem:
+    """The problem of a text whose top level is something else."""
+    return JsonProblem("the top level is not an object", "", 0, 1, 1)
+
+
+def keys_are_distinct(data: bytes, found: dict[str, bytes], quotes_elsewhere: int = 0) -> bool:
+    """Whether `found` accounts for every quote of `data`; False means "look closely".
+
+    The largest member is left out on both sides (it is most of the text), wherever its bytes stand.
+    `quotes_elsewhere` are quotes of `data` known to lie outside the object.
+    """
+    if not found:
+        return data.count(b'"') == quotes_elsewhere
+    largest = max(found.values(), key=len)
+    at = data.find(largest[:256])
+    if at >= 0 and data.startswith(largest, at):
+        outside = data.count(b'"', 0, at) + data.count(b'"', at + len(largest))
+    else:
+        outside = data.count(b'"') - largest.count(b'"')
+    expected = quotes_elsewhere + 2 * len(found)
+    skipped = False
+    for key, value in found.items():
+        if '"' in key:
+            return False
+        if value is largest and not skipped:
+            skipped = True
+        else:
+            expected += value.count(b'"')
+    return outside == expected
+
+
+class _Nodes(msgspec.Struct, gc=False):
+    nodes: list[msgspec.Raw]
+
+
+_split_nodes = msgspec.json.Decoder(_Nodes).decode
+
+
+def split_nodes(data: bytes, nodes_max: int) -> tuple[bytes, list[bytes]] | int | None:
+    """The text of a DAG with an empty `nodes`, and the items that stood there; in one reading.
+
+    The list is cut out when its items, joined again, stand in the text as they are; the caller must
+    see an empty `nodes` in the rest: so the text that was cut out is the list and nothing else. None
+    when that cannot be done (the text is indented, or broken): read it member by member. The number of
+    items when they are more than `nodes_max`.
+    """
+    try:
+        found = _split_nodes(data).nodes
+    except BROKEN:
+        return None
+    if len(found) > nodes_max:
+        return len(found)
+    raws = list(map(bytes, found))
+    if not raws:
+        return data, raws
+    start = data.find(raws[0])
+    for between in (b",", b", "):
+        listed = between.join(raws)
+        if data.startswith(listed, start):
+            return data[:start] + data[start + len(listed) :], raws
+    return None
+
+
+def items(data: bytes) -> list[bytes] | None:
+    """A list's items, each still as JSON text; None when `data` is no well-formed list."""
+    try:
+        return list(map(bytes, _split_list(data)))
+    except BROKEN:
+        return None
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether all of `data` is valid UTF-8 (encoded surrogates are not)."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

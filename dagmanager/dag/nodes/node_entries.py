@@ -1,0 +1,157 @@
+"""The entries of `nodes`, each read once: known by their bytes, compute nodes, sentinel entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from dagmanager.dag.field_errors import DETAILS_MAX, SHOWN_MAX, FieldError, wrong
+from dagmanager.dag.json.exact_json import parse_many
+from dagmanager.dag.json.json_scan import JsonProblem
+from dagmanager.dag.model import Node
+from dagmanager.dag.nodes.node_columns import read_columns
+from dagmanager.dag.nodes.node_fields import missing_fields, misspelt, read_node
+from dagmanager.dag.nodes.node_memo import NodeMemo
+from dagmanager.dag.nodes.version import SENTINEL
+from dagmanager.errors import ErrorCode, Rejection
+
+# Texts read in one go: few enough that they stay in the processor's cache from reading to node.
+BATCH: Final = 128
+# A node's position, the node as submitted, the names of what it lacks.
+Missing = tuple[int, dict[str, Any], list[str]]
+
+
+class Entries(msgspec.Struct):
+    """What the list `nodes` holds. `nodes` has None where a sentinel entry stands, in submitted order."""
+
+    nodes: list[Node | None]
+    sentinels: list[tuple[int, dict[str, Any]]]
+    unproven: list[tuple[bytes, Node]]
+
+
+class _Broken(Exception):  # noqa: N818 - control flow of this module only
+    def __init__(self, position: int, problem: JsonProblem) -> None:
+        super().__init__(problem.reason)
+        self.position = position
+        self.problem = problem
+
+
+def read_entries(
+    raws: list[bytes], memo: NodeMemo, depth_max: int
+) -> Entries | Rejection | tuple[int, JsonProblem]:
+    """Every entry of `nodes`; the first JSON problem with its entry, else all wrong and missing fields.
+
+    `depth_max` is what is left for one entry. Wrong values go before missing ones, which are told with them.
+    """
+    nodes = memo.known(raws)
+    reader = _Reader(Entries(nodes, [], []), [], [])
+    new = [position for position, node in enumerate(nodes) if node is None]
+    try:
+        for start in range(0, len(new), BATCH):
+            positions = new[start : start + BATCH]
+            reader.read(positions, [raws[position] for position in positions], depth_max)
+    except _Broken as broken:
+        return broken.position, broken.problem
+    if reader.wrongs:
+        return _all_wrong(reader.wrongs, reader.missing)
+    return _all_missing(reader.missing) if reader.missing else reader.entries
+
+
+class _Reader(msgspec.Struct):
+    """What was found so far, good and bad."""
+
+    entries: Entries
+    wrongs: list[Rejection]
+    missing: list[Missing]
+
+    def read(self, positions: list[int], texts: list[bytes], depth_max: int) -> None:
+        trees = parse_many(texts, depth_max)
+        found: Sequence[Node | None] | None = read_columns(trees)
+        if found is None:
+            found = list(map(self.read_one, positions, trees))
+        for position, text, node in zip(positions, texts, found, strict=True):
+            if node is not None:
+                self.entries.nodes[position] = node
+                self.entries.unproven.append((text, node))
+
+    def read_one(self, position: int, tree: Any) -> Node | None:
+        if type(tree) is JsonProblem:
+            raise _Broken(position, tree)
+        if type(tree) is not dict:
+            self.wrongs.append(wrong(f"/nodes/{position}", "an object", tree).rejection)
+            return None
+        if tree.get("node_type") == SENTINEL:
+            self.entries.sentinels.append((position, tree))
+            return None
+        try:
+            node = read_node(tree)
+        except FieldError as found:
+            self.wrongs.append(_placed(found.rejection, position, tree))
+            self._look_for_missing(position, tree)
+            return None
+        if not (node.node_id and node.node_type and node.code_hash and node.schema_compat_id):
+            self._look_for_missing(position, tree)
+        return node
+
+    def _look_for_missing(self, position: int, tree: dict[str, Any]) -> None:
+        if names := missing_fields(tree):
+            self.missing.append((position, tree, names))
+
+
+def _placed(found: Rejection, position: int, tree: dict[str, Any]) -> Rejection:
+    """A finding inside a node, told from the DAG's top and with the node's id."""
+    prefix = f"/nodes/{position}"
+    given = tree.get("node_id")
+    message = found.message if found.message.startswith("/") else f"{found.field}: {found.message}"
+    return msgspec.structs.replace(
+        found,
+        message=prefix + message,
+        field=f"{prefix}{found.field}",
+        node_id=given if isinstance(given, str) and given else None,
+    )
+
+
+def _all_wrong(found: list[Rejection], missing: list[Missing]) -> Rejection:
+    """The first wrong value; the others, and then what is missing, in `details` (of the first 100 nodes each)."""
+    first = found[0]
+    details: list[dict[str, Any]] = [
+        {"code": each.code.value, "field": each.field, "node_id": each.node_id, "message": each.message}
+        for each in found[:DETAILS_MAX]
+    ]
+    details += ({"code": ErrorCode.MISSING_FIELDS.value, **each} for each in _absent(missing))
+    more = f" ({len(found)} nodes with wrong values in all)" if len(found) > 1 else ""
+    if missing:
+        more += f" ({_lacking(missing)} required fields, see the details)"
+    return msgspec.structs.replace(first, message=first.message + more, details=tuple(details))
+
+
+def _all_missing(found: list[Missing]) -> Rejection:
+    """`missing_fields`: one detail per node and field, for the first 100 nodes."""
+    details = _absent(found)
+    first = details[0]
+    near = misspelt(found[0][1], first["missing"])
+    hint = f" (did you mean `{first['missing']}` where it says `{near[:SHOWN_MAX]}`?)" if near else ""
+    message = f"{_lacking(found)} required fields; the first is {first['field']}{hint}"
+    return Rejection(
+        ErrorCode.MISSING_FIELDS, message, first["field"], first["node_id"], details=tuple(details)
+    )
+
+
+def _lacking(found: list[Missing]) -> str:
+    return "1 node lacks" if len(found) == 1 else f"{len(found)} nodes lack"
+
+
+def _absent(found: list[Missing]) -> list[dict[str, Any]]:
+    return [
+        {
+            "field": f"/nodes/{position}/{name}",
+            "missing": name,
+            "node_id": tree.get("node_id") or None,
+            "node_type": tree.get("node_type") or "",
+            "name": tree.get("name") or "",
+        }
+        for position, tree, names in found[:DETAILS_MAX]
+        for name in names
+    ]

@@ -1,0 +1,179 @@
+"""Canonical JSON of a node's parameters, and of a tag query (contract, NodeID field 4)."""
+
+from __future__ import annotations
+
+import json.encoder
+import re
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from dagmanager.dag.field_errors import refused, wrong
+from dagmanager.dag.json.json_scan import HugeInteger
+from dagmanager.dag.model import TagQuery
+
+TAG_QUERY: Final = "TagQueryNode"
+INT64_MAX: Final = 2**63 - 1
+
+# Keys that say where or when a node runs, not what it computes; compared in lower case.
+DROPPED_KEYS: Final = frozenset(
+    {
+        "world",
+        "world_id",
+        "world_ids",
+        "execution_world",
+        "execution_domain",
+        "domain",
+        "domains",
+        "as_of",
+        "partition",
+        "dataset_fingerprint",
+        "timestamp",
+        "seed",
+        "random_state",
+        "env",
+    }
+)
+DROPPED_PREFIX: Final = "env_"
+
+_dump = orjson.dumps
+_SORTED: Final = orjson.OPT_SORT_KEYS
+_quoted = json.encoder.encode_basestring
+
+
+def canonical_json(value: dict[str, Any]) -> str:
+    """The one text that equal parameters have: sorted keys, no spaces, Python's floats, dropped keys gone."""
+    if needs_care(value):
+        return _write(value)
+    try:
+        return _dump(value, option=_SORTED).decode()
+    except TypeError:  # an integer beyond 64 bits
+        return _write(value)
+
+
+def needs_care(value: dict[str, Any]) -> bool:
+    """Whether a key must go, or a float is one that orjson writes in another form than Python's repr."""
+    for key, item in value.items():
+        if is_dropped(key):
+            return True
+        kind = type(item)
+        if kind is float:
+            if not 1e-4 <= item < 1e16 and _is_odd(item):
+                return True
+        elif kind is dict:
+            if needs_care(item):
+                return True
+        elif kind is list and _list_needs_care(item):
+            return True
+    return False
+
+
+def _list_needs_care(value: list[Any]) -> bool:
+    for item in value:
+        kind = type(item)
+        if kind is float:
+            if not 1e-4 <= item < 1e16 and _is_odd(item):
+                return True
+        elif kind is dict:
+            if needs_care(item):
+                return True
+        elif kind is list and _list_needs_care(item):
+            return True
+    return False
+
+
+def _is_odd(number: float) -> bool:
+    return number != 0 and not 1e-4 <= abs(number) < 1e16
+
+
+@lru_cache(maxsize=16_384)
+def is_dropped(key: str) -> bool:
+    """Whether a key never enters an id."""
+    lower = key.lower()
+    return lower in DROPPED_KEYS or lower.startswith(DROPPED_PREFIX)
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, dict):
+        kept = (f"{_quoted(key)}:{_write(value[key])}" for key in sorted(value) if not is_dropped(key))
+        return "{" + ",".join(kept) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_write, value)) + "]"
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, HugeInteger):
+        return value.digits
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)
+
+
+def tag_query(fields: dict[str, Any], params: dict[str, Any] | None) -> TagQuery:
+    """The normalised query of a TagQueryNode (contract): params first, then the node itself.
+
+    Raises `FieldError` where tags or match_mode are of another type.
+    """
+    given = params or {}
+    tags = given.get("query_tags") or given.get("tags")
+    place = "/params/query_tags" if given.get("query_tags") else "/params/tags"
+    if tags is None:
+        tags, place = fields.get("tags"), "/tags"
+    mode, mode_place = given.get("match_mode"), "/params/match_mode"
+    if mode is None:
+        mode, mode_place = fields.get("match_mode"), "/match_mode"
+    if mode is not None and not isinstance(mode, str):
+        raise wrong(mode_place, "any or all", mode)
+    interval = fields.get("interval")
+    if interval is None:
+        interval = given.get("interval")
+    return TagQuery(
+        tags=tag_set(tags, place),
+        match_mode="all" if mode is not None and mode.lower() == "all" else "any",
+        interval=_query_interval(interval),
+    )
+
+
+def _query_interval(value: Any) -> int | None:
+    """A whole number of seconds; null when it is none (contract)."""
+    number: int | None = None
+    if isinstance(value, str):
+        stripped = value.strip()
+        number = int(stripped) if INTEGER_TEXT(stripped) else None
+    elif isinstance(value, float):
+        number = int(value) if value.is_integer() else None
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    if number is not None and not 0 <= number <= INT64_MAX:
+        raise refused(
+            "/interval", f"/interval: seconds from 0 to {INT64_MAX} were expected", got=str(number)[:80]
+        )
+    return number
+
+
+# A whole number as clients write it in text; longer ones are out of range anyway.
+INTEGER_TEXT = re.compile(r"[-+]?[0-9]{1,30}", re.ASCII).fullmatch
+
+
+def query_text(query: TagQuery) -> str:
+    """A tag query as field 4 of the id."""
+    interval = "null" if query.interval is None else query.interval
+    tags = orjson.dumps(query.tags).decode()
+    return f'{{"interval":{interval},"match_mode":"{query.match_mode}","query_tags":{tags}}}'
+
+
+def tag_set(value: Any, pointer: str) -> tuple[str, ...]:
+    """Tags from a list of texts or one comma-separated text: trimmed, sorted, each once."""
+    if not value and (value is None or isinstance(value, list | str)):
+        return ()
+    if isinstance(value, str):
+        value = value.split(",")
+    elif not isinstance(value, list):
+        raise wrong(pointer, "a list of texts", value)
+    try:
+        kept = set(map(str.strip, value))
+    except TypeError:
+        position = next(at for at, tag in enumerate(value) if not isinstance(tag, str))
+        raise wrong(f"{pointer}/{position}", "text", value[position]) from None
+    kept.discard("")
+    return tuple(sorted(kept))

@@ -1,0 +1,78 @@
+"""What a DAG says about its version: the label, and the share of traffic it asks for (contract, DAG JSON)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from dagmanager.dag.field_errors import bounded, wrong
+
+SENTINEL: Final = "VersionSentinel"
+DEFAULT_LABEL: Final = "v1"
+_SENTINEL_LABELS: Final = ("version", "strategy_version", "build_version")
+_DAG_LABELS: Final = ("strategy_version", "version")
+_META_LABELS: Final = ("version", "strategy_version", "build_version")
+_WEIGHTS: Final = ("traffic_weight", "sentinel_weight", "weight")
+
+
+def clean_label(raw: str | float | None) -> str:
+    """A label as topics and sentinels carry it: letters, digits, `-_.`; anything else becomes `-`.
+
+    Letters are those of Unicode; ends are trimmed of `-_.`; what is empty then is `v1`.
+    """
+    text = "" if raw is None else str(raw).strip()
+    kept = "".join(char if char.isalnum() or char in "-_." else "-" for char in text)
+    return kept.strip("-_.") or DEFAULT_LABEL
+
+
+def version_label(
+    sentinels: list[tuple[str, dict[str, Any]]], head: dict[str, Any], meta: dict[str, Any]
+) -> str:
+    """The first label given: by a sentinel entry, the DAG, its meta; else `v1`.
+
+    `sentinels` are pairs of pointer and entry. Raises `FieldError` on a label that is no text or number, or too long.
+    """
+    places: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+        (pointer, entry, _SENTINEL_LABELS) for pointer, entry in sentinels
+    ]
+    places += [("", head, _DAG_LABELS), ("/meta", meta, _META_LABELS)]
+    found: str | float | None = None
+    for pointer, fields, names in places:
+        for name in names:
+            value = fields.get(name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, str | int | float):
+                raise wrong(f"{pointer}/{name}", "text or a number", value)
+            text = bounded(str(value), f"{pointer}/{name}")
+            if found is None and text.strip():
+                found = value
+    return clean_label(found)
+
+
+def traffic_weight(sentinels: list[tuple[str, dict[str, Any]]]) -> float | None:
+    """The share of traffic a sentinel entry asks for, clamped to 0-1; None when none does."""
+    found: float | None = None
+    for pointer, entry in sentinels:
+        for name in _WEIGHTS:
+            value = entry.get(name)
+            if value is None:
+                continue
+            weight = _weight(value, f"{pointer}/{name}")
+            if found is None:
+                found = weight
+    return found
+
+
+def _weight(value: Any, pointer: str) -> float:
+    number = value
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            raise wrong(pointer, "a number from 0 to 1", value) from None
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise wrong(pointer, "a number from 0 to 1", value)
+    if isinstance(number, float) and not math.isfinite(number):
+        raise wrong(pointer, "a finite number", value)
+    return float(min(max(number, 0), 1))

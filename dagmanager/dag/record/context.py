@@ -1,0 +1,176 @@
+"""Compute contexts resolved as the client resolves them: domains, safe mode, namespaces (decisions 4)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from dagmanager.dag.field_errors import refused, wrong
+from dagmanager.dag.model import CanonicalDag, ComputeContext, Envelope, GivenContext
+from dagmanager.errors import Rejection
+
+SAFE_DOMAIN: Final = "backtest"
+DECISION_UNAVAILABLE: Final = "decision_unavailable"
+MISSING_AS_OF: Final = "missing_as_of"
+GATEWAY: Final = "gateway"  # where it gives no reason of its own
+SAFE_MODE_REASONS: Final = (DECISION_UNAVAILABLE, MISSING_AS_OF, GATEWAY)
+# Room for the topic's own name within the broker's 249 characters.
+NAMESPACE_MAX: Final = 150
+
+_ALIASES: Final[dict[str, tuple[str, ...]]] = {
+    "backtest": (
+        "backtest",
+        "backtesting",
+        "compute",
+        "computeonly",
+        "offline",
+        "sandbox",
+        "validate",
+        "validation",
+    ),
+    "dryrun": (
+        "dryrun",
+        "dryrunmode",
+        "papermode",
+        "paper",
+        "papertrade",
+        "papertrading",
+        "papertrader",
+        "sim",
+        "simulation",
+        "simulated",
+    ),
+    "live": ("live", "prod", "production"),
+    "shadow": ("shadow",),
+}
+KNOWN_DOMAINS: Final = tuple(_ALIASES)
+_DOMAINS: Final = {alias: domain for domain, aliases in _ALIASES.items() for alias in aliases}
+_IGNORED = re.compile(r"[\s_-]+")
+_SEGMENT_ENDS = re.compile(r"[/:]")
+_legal_topic_prefix = re.compile(r"[A-Za-z0-9._-]+", re.ASCII).fullmatch
+
+
+def domain_of(raw: str) -> str:
+    """A domain by any of its aliases; an unknown one stays as given, trimmed."""
+    for segment in _SEGMENT_ENDS.split(raw):
+        known = _DOMAINS.get(_IGNORED.sub("", segment).lower())
+        if known:
+            return known
+    return raw.strip()
+
+
+def safe_domain(raw: str | None, as_of: str) -> tuple[str, str | None]:
+    """The domain that a request gets, and why it was downgraded to safe mode (None when it was not)."""
+    given = (raw or "").strip()
+    if not given or given.lower() == "default":
+        return SAFE_DOMAIN, DECISION_UNAVAILABLE
+    domain = domain_of(given)
+    if domain in ("backtest", "dryrun") and not as_of:
+        return SAFE_DOMAIN, MISSING_AS_OF
+    return domain, None
+
+
+def segment(raw: Any) -> str:
+    """One segment of a namespace, in the client's spelling; `''` when nothing is left."""
+    if not isinstance(raw, str):
+        return ""
+    kept = (char.lower() if char.isalnum() else char if char in "-_" else "-" for char in raw.strip())
+    return "".join(kept).strip("-_")
+
+
+def world_namespace(world: str | None, domain: str | None) -> str | None:
+    """`world.domain`, None unless both have a legal segment."""
+    parts = segment(world), segment(domain)
+    return ".".join(parts) if all(parts) else None
+
+
+def namespace_text(raw: Any) -> str | None:
+    """`meta.topic_namespace`, text or `{world, domain}`, in the client's spelling; None when it says nothing.
+
+    Raises `FieldError` on any other type.
+    """
+    if raw is None:
+        return None
+    if isinstance(raw, dict):
+        return world_namespace(
+            raw.get("world") or raw.get("world_id"), raw.get("domain") or raw.get("execution_domain")
+        )
+    if not isinstance(raw, str):
+        raise wrong("/meta/topic_namespace", "text or an object", raw)
+    parts = [part for part in map(segment, raw.split(".")) if part]
+    return ".".join(parts) or None
+
+
+def namespaced(topic: str, namespace: str | None) -> str:
+    """A topic's name in a namespace; once is enough."""
+    if not namespace or topic.startswith(f"{namespace}."):
+        return topic
+    return f"{namespace}.{topic}"
+
+
+def resolve(
+    world_id: str | None, execution_domain: str | None, as_of: str | None, partition: str | None
+) -> ComputeContext:
+    """Four fields as sent to a resolved context in the base namespace (contract, ComputeKey)."""
+    when = (as_of or "").strip()
+    domain, why = safe_domain(execution_domain, when)
+    return ComputeContext((world_id or "").strip(), domain, when, (partition or "").strip(), safe_mode=why)
+
+
+def resolve_context(
+    envelope: Envelope, dag: CanonicalDag, world: str, *, namespaces: bool
+) -> ComputeContext | Rejection:
+    """The context of one of the envelope's worlds.
+
+    Each field from the request, else from the DAG; but a commit-log record with a context of its own
+    is the Gateway's decision, and the DAG adds nothing to it. Refuses (`invalid_field`) a namespace that no
+    topic can carry.
+    """
+    given, own = envelope.given, dag.dag_context
+    if envelope.form == "commit_log" and given != GivenContext():
+        own = GivenContext()
+    resolved = resolve(
+        world or given.world_id or own.world_id,
+        given.execution_domain or own.execution_domain,
+        given.as_of or own.as_of,
+        given.partition or own.partition,
+    )
+    why = resolved.safe_mode
+    if given.safe_mode or own.safe_mode:
+        why = (given.downgrade_reason or own.downgrade_reason or "").strip() or why or GATEWAY
+    namespace = _namespace(given, dag, world) if namespaces else ""
+    if isinstance(namespace, Rejection):
+        return namespace
+    return ComputeContext(
+        resolved.world_id,
+        resolved.execution_domain,
+        resolved.as_of,
+        resolved.partition,
+        (given.dataset_fingerprint or own.dataset_fingerprint or "").strip(),
+        namespace,
+        why,
+    )
+
+
+def _namespace(given: GivenContext, dag: CanonicalDag, world: str) -> str | Rejection:
+    """The prefix the client will look for: from the values as sent, not as resolved."""
+    if dag.meta_namespace:
+        return _legal(dag.meta_namespace, "/meta/topic_namespace", dag.meta_namespace)
+    if not world:
+        return ""
+    domain = given.execution_domain or dag.meta_domain or "live"
+    namespace = world_namespace(world, domain)
+    if not namespace:
+        return ""
+    in_world = not _legal_topic_prefix(segment(world)) or _legal_topic_prefix(namespace)
+    return _legal(namespace, "world_id" if in_world else "execution_domain", world if in_world else domain)
+
+
+def _legal(namespace: str, field: str, given: str) -> str | Rejection:
+    if _legal_topic_prefix(namespace) and len(namespace) <= NAMESPACE_MAX:
+        return namespace
+    message = (
+        f"{field} {given[:80]!r} gives the topic prefix {namespace[:80]!r}, which no Kafka topic can carry: "
+        f"at most {NAMESPACE_MAX} characters of A-Z a-z 0-9 . _ - are allowed"
+    )
+    return refused(field, message, "a legal topic prefix", given[:80]).rejection

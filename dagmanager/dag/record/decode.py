@@ -1,0 +1,255 @@
+"""A record of the submissions topic to an envelope: both forms told apart by their shape (contract, Submissions)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Final
+
+import msgspec
+
+from dagmanager.dag.field_errors import FieldError, bounded, escaped, object_at, refused, text_at, wrong
+from dagmanager.dag.json.exact_json import (
+    BROKEN,
+    is_utf8,
+    items,
+    keys_are_distinct,
+    members,
+    not_an_object,
+    parse,
+    parse_many,
+    repeated_key_problem,
+)
+from dagmanager.dag.json.json_scan import JsonProblem, scan
+from dagmanager.dag.limits import Limits
+from dagmanager.dag.model import Envelope, Foreign, GivenContext, Notice, Origin, Record
+from dagmanager.dag.record.context_fields import context_text, given_context
+from dagmanager.errors import ErrorCode, Rejection
+
+INGEST: Final = "gateway.ingest"
+_INGEST_KEY: Final = "ingest:"
+_UINT32_MAX: Final = 2**32 - 1
+
+_split_commit_log = msgspec.json.Decoder(
+    tuple[msgspec.Raw, msgspec.Raw, msgspec.Raw, dict[str, msgspec.Raw]]
+).decode
+
+
+def decode(record: Record, limits: Limits) -> Envelope | Foreign | Rejection:
+    """Take a submission out of its record; everything but the DAG itself is parsed and checked.
+
+    The DAG stays bytes: `canonicalize` reads it. Records of other kinds are `Foreign`.
+    """
+    try:
+        return _decode(record, limits)
+    except FieldError as found:
+        return found.rejection
+
+
+def _decode(record: Record, limits: Limits) -> Envelope | Foreign:
+    value = record.value
+    if not value:
+        raise refused(
+            "", "the record has no bytes: a tombstone, or an empty value", code=ErrorCode.INVALID_JSON
+        )
+    if len(value) > limits.bytes_max:
+        message = f"the record has {len(value)} bytes, the limit is {limits.bytes_max}"
+        raise refused("", message, str(limits.bytes_max), str(len(value)), ErrorCode.TOO_LARGE)
+    if not is_utf8(value):
+        raise FieldError(_certainly(scan(value, limits.depth_max)).rejection())
+    if value.lstrip(b" \t\r\n")[:1] == b"[":
+        return _from_list(record, limits)
+    found = members(value, limits.depth_max)
+    if isinstance(found, JsonProblem):
+        raise FieldError(found.rejection())
+    raw_dag = found.pop("dag", None)
+    fields = _fields(value, found, "", limits)
+    strategy_id = _strategy_id(fields.get("strategy_id"), "/strategy_id")
+    given = given_context({name: fields.get(name) for name in GivenContext.__struct_fields__}, "")
+    return Envelope(
+        strategy_id=strategy_id,
+        dag=_dag(raw_dag, fields, "", limits),
+        form="diff_request",
+        given=given,
+        worlds=_worlds(fields, given, "", limits),
+        node_ids_crc32=_crc32(fields, ""),
+        warnings=_key_notices(record, strategy_id),
+    )
+
+
+def _from_list(record: Record, limits: Limits) -> Envelope | Foreign:
+    """A commit-log record, or a list of another kind."""
+    value = record.value
+    try:
+        kind, when, who, payload = _split_commit_log(value)
+    except BROKEN:
+        return _other_list(value, limits)
+    if bytes(kind) != b'"gateway.ingest"':
+        return _other_list(value, limits)
+    found = {key: bytes(raw) for key, raw in payload.items()}
+    outside = bytes(kind).count(b'"') + bytes(when).count(b'"') + bytes(who).count(b'"')
+    if not keys_are_distinct(value, found, outside):
+        problem = repeated_key_problem(value, limits.depth_max + 2)
+        if problem:
+            raise FieldError(problem.rejection())
+    raw_dag = found.pop("dag", None)
+    head = _fields(value, {"1": bytes(when), "2": bytes(who)}, "", limits)
+    if isinstance(head["1"], bool) or not isinstance(head["1"], int | float | None):
+        raise wrong("/1", "a time in milliseconds", head["1"])
+    strategy_id = _strategy_id(head["2"], "/2")
+    fields = _fields(value, found, "/3", limits)
+    given = given_context(object_at(fields, "compute_context", "/3"), "/3/compute_context")
+    return Envelope(
+        strategy_id=strategy_id,
+        dag=_dag(raw_dag, fields, "/3", limits),
+        form="commit_log",
+        given=given,
+        worlds=_worlds(fields, given, "/3", limits),
+        node_ids_crc32=_crc32(fields, "/3"),
+        warnings=_key_notices(record, strategy_id),
+    )
+
+
+def _other_list(value: bytes, limits: Limits) -> Foreign:
+    """Commit-log records of other kinds start with a text: `["gateway.rebalance", …]`, `[node_id, …]`."""
+    raws = items(value)
+    if raws is None:
+        raise FieldError(_certainly(parse(value, limits.depth_max + 2)).rejection())
+    first = parse(raws[0], limits.depth_max) if raws else None
+    if not isinstance(first, str):
+        raise FieldError(not_an_object().rejection())
+    if first == INGEST:
+        if len(raws) != 4:
+            raise refused("", _wrong_length(len(raws)), "4 items", str(len(raws)))
+        raise wrong("/3", "an object", parse(raws[3], limits.depth_max))
+    if first.startswith("gateway."):
+        return Foreign(first[:64])
+    return Foreign("node_output" if len(raws) == 4 else "list")
+
+
+def _wrong_length(count: int) -> str:
+    form = f'a commit-log record is ["{INGEST}", ms, strategy_id, {{…}}]'
+    if count > 4:
+        return f"{form}; this one has {count} items, {count - 4} too many"
+    missing = ("ms (a time)", "strategy_id", "{…} (the object with the DAG)")[count - 1 :]
+    return f"{form}; this one ends early, without {', '.join(missing)}"
+
+
+def _certainly(problem: Any) -> JsonProblem:
+    """The problem that made us look; a text that is fine after all but of another shape is none of ours."""
+    return problem if isinstance(problem, JsonProblem) else not_an_object()
+
+
+def _fields(whole: bytes, found: dict[str, bytes], pointer: str, limits: Limits) -> dict[str, Any]:
+    """Members of the record, parsed exactly. A text cannot hide a wrong key, so that it is read only if used."""
+    wanted = {key: raw for key, raw in found.items() if raw[:1] != b'"' or key in _TEXTS}
+    fields: dict[str, Any] = {}
+    for (key, raw), value in zip(
+        wanted.items(), parse_many(list(wanted.values()), limits.depth_max - 1), strict=True
+    ):
+        if isinstance(value, JsonProblem):
+            raise FieldError(value.within(whole, raw, f"{pointer}/{escaped(key)}").rejection())
+        fields[key] = value
+    return fields
+
+
+_TEXTS: Final = frozenset(
+    {"1", "2", "strategy_id", "dag_json", "dag_base64", "world_ids", "node_ids_crc32", "compute_context"}
+    | set(GivenContext.__struct_fields__)
+)
+
+
+def _strategy_id(value: Any, pointer: str) -> str:
+    if value is None or value == "":
+        raise refused(pointer, f"{pointer}: a strategy_id is required", code=ErrorCode.MISSING_FIELDS)
+    if not isinstance(value, str) or not value.strip():
+        raise wrong(pointer, "text that is not blank", value)
+    return bounded(value, pointer)
+
+
+def _dag(raw: bytes | None, fields: dict[str, Any], pointer: str, limits: Limits) -> bytes:
+    """The DAG's bytes: `dag` as an object, else `dag_json` (the Gateway's own copy: `dag_base64`) as text."""
+    if raw is not None and raw != b"null":
+        if raw[:1] != b"{":
+            raise wrong(f"{pointer}/dag", "an object", parse(raw, limits.depth_max))
+        return raw
+    for name in ("dag_json", "dag_base64"):
+        text = text_at(fields, name, pointer)
+        if text:
+            found = dag_bytes(text, limits, f"{pointer}/{name}")
+            if isinstance(found, Rejection):
+                raise FieldError(found)
+            return found
+    message = f"{pointer}/dag_json: neither dag_json nor dag is given"
+    raise refused(f"{pointer}/dag_json", message, code=ErrorCode.MISSING_FIELDS)
+
+
+def dag_bytes(text: str, limits: Limits, pointer: str = "/dag_json") -> bytes | Rejection:
+    """A DAG sent as text: JSON, or base64 of it (URL-safe and unpadded too), to its JSON bytes."""
+    stripped = text.strip()
+    if stripped[:1] in ("{", "["):
+        found = stripped.encode()
+    else:
+        plain = "".join(stripped.split()).rstrip("=").replace("-", "+").replace("_", "/")
+        try:
+            found = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True).strip()
+        except (binascii.Error, ValueError):
+            found = b""
+    if len(found) > limits.bytes_max:
+        message = f"{pointer}: the DAG has {len(found)} bytes, the limit is {limits.bytes_max}"
+        return Rejection(ErrorCode.TOO_LARGE, message, pointer, got=str(len(found)))
+    if found[:1] != b"{":
+        message = f"{pointer}: neither a JSON object nor base64 of one"
+        return Rejection(
+            ErrorCode.INVALID_JSON, message, pointer, expected="{…} or base64", got=repr(text[:40])
+        )
+    return found
+
+
+def _worlds(fields: dict[str, Any], given: GivenContext, pointer: str, limits: Limits) -> tuple[str, ...]:
+    """Every world asked for, each once, in order; `('',)` when none is."""
+    asked = fields.get("world_ids")
+    if asked is None:
+        asked = []
+    if not isinstance(asked, list):
+        raise wrong(f"{pointer}/world_ids", "a list of texts", asked)
+    if len(asked) > limits.worlds_max:
+        message = f"{pointer}/world_ids: {len(asked)} worlds, the limit is {limits.worlds_max}"
+        raise refused(
+            f"{pointer}/world_ids", message, str(limits.worlds_max), str(len(asked)), ErrorCode.TOO_LARGE
+        )
+    named = {str(position): world for position, world in enumerate(asked)}
+    texts = [context_text(named, position, f"{pointer}/world_ids") for position in named]
+    texts.append(context_text(fields, "world_id", pointer))
+    found: dict[str, str] = {}
+    for text in texts:
+        if text and text.strip():
+            found.setdefault(text.strip(), text)
+    if not found and given.world_id and given.world_id.strip():
+        return (given.world_id,)
+    return tuple(found.values()) or ("",)
+
+
+def _crc32(fields: dict[str, Any], pointer: str) -> int | None:
+    value = fields.get("node_ids_crc32")
+    if value is None or (type(value) is int and 0 <= value <= _UINT32_MAX):
+        return value
+    raise wrong(f"{pointer}/node_ids_crc32", "an unsigned 32-bit integer", value)
+
+
+def _key_notices(record: Record, strategy_id: str) -> tuple[Notice, ...]:
+    """What the record's key fails to promise about order (decisions 8). Doors and files have no keys."""
+    if record.key:
+        named = record.key.decode(errors="replace").removeprefix(_INGEST_KEY)
+        if named == strategy_id:
+            return ()
+        message = f"the record's key names {named[:80]!r}, its strategy is {strategy_id[:80]!r}"
+        return (Notice("unkeyed_record", f"{message}: order is kept per partition only"),)
+    if not _is_topic(record.origin):
+        return ()
+    return (Notice("unkeyed_record", "the record has no key: order is kept per partition only"),)
+
+
+def _is_topic(origin: Origin) -> bool:
+    """No topic's name holds `/`, and `request` is a door's."""
+    return "/" not in origin.source and origin.source not in ("request", "-")

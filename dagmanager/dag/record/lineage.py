@@ -1,0 +1,36 @@
+"""Which strategy a DAG is a version of (decisions 1, Lineage)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from dagmanager.dag.field_errors import wrong
+from dagmanager.dag.model import Notice
+
+_looks_random = re.compile(
+    r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.ASCII | re.IGNORECASE
+).fullmatch
+
+
+def lineage_of(head: dict[str, Any], places: tuple[str, ...], strategy_id: str) -> tuple[str, Notice | None]:
+    """The first non-empty text at one of `places` (dotted paths into the DAG), else the strategy id.
+
+    A strategy id that looks like a UUID was made for this submission alone: that comes with a notice.
+    Raises `FieldError` when something other than text stands there.
+    """
+    for place in places:
+        value: Any = head
+        for name in place.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise wrong("/" + place.replace(".", "/"), "text", value)
+        if stripped := value.strip():
+            return stripped, None
+    if not _looks_random(strategy_id):
+        return strategy_id, None
+    where = " or ".join(places) or "the DAG"
+    message = f"no name in {where}: strategy id {strategy_id} looks random, so nothing links its versions"
+    return strategy_id, Notice("lineage_unknown", message)

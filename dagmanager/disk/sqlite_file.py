@@ -1,0 +1,149 @@
+"""One SQLite file as an embedded server: whole transactions, and errors that say which file and why.
+
+Several processes may have the file open, and several rooms may keep their tables in it. Knows no rows.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from dagmanager.disk import files
+from dagmanager.disk.exclusive_access import ExclusiveAccess
+from dagmanager.errors import SettingsError, UnavailableError
+
+_OWNER_ONLY: Final = 0o600
+_POLL_S: Final = 0.010
+# These pass: somebody else writes, or the disk may be freed. Everything else needs a person.
+_PASSING: Final = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+)
+
+
+class SqliteFile:
+    """Safe between threads (one at a time) and processes. A new file is for its owner alone.
+
+    `UnavailableError` when another process holds the file for longer than `busy_ms` or the disk is
+    full; `SettingsError` when it is no file of ours, damaged, or of a version we do not know.
+    """
+
+    def __init__(self, path: Path, busy_ms: int = 5_000) -> None:
+        """Open the file, or make it."""
+        self.path = path
+        self._busy_ms = busy_ms
+        self._turn = ExclusiveAccess()
+        with self._named_errors():
+            self._connection = self._opened()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def create(self, room: str, version: int, statements: Sequence[str]) -> None:
+        """Make a room's tables unless they are there; refuse those of another version."""
+        with self.writing() as connection:
+            found = connection.execute("SELECT version FROM rooms WHERE room = ?", (room,)).fetchone()
+            if found is None:
+                for statement in statements:
+                    connection.execute(statement)
+                connection.execute("INSERT INTO rooms VALUES (?, ?)", (room, version))
+            elif found[0] != version:
+                msg = (
+                    f"{self.path} has tables of {room} in version {found[0]!r}; this release reads {version}"
+                )
+                raise SettingsError(msg)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view; sees what any process committed before."""
+        with self._turn.reading(), self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Alone among all processes; all of it is on disk afterwards, or nothing after an exception.
+
+        The body may commit by itself as its last act, to learn whether it worked.
+        """
+        with self._turn.working(), self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with self._named_errors():
+            self._connection.execute(begin)
+            try:
+                yield self._connection
+                if self._connection.in_transaction:
+                    self._connection.execute("COMMIT")
+            except BaseException:
+                # SQLite has sometimes rolled back itself; the first error is the one that counts.
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _opened(self) -> sqlite3.Connection:
+        if self.path.exists() and not self.path.is_file():
+            msg = f"{self.path} cannot be used as a store: it is no regular file"
+            raise SettingsError(msg)
+        with files.named_errors(self.path, "used as a store"):
+            # SQLite gives its side files the permissions of the main one, so it is made here.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY))
+        connection = sqlite3.connect(
+            self.path, timeout=self._busy_ms / 1000, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        tables = {
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
+        if tables and "rooms" not in tables:
+            msg = f"{self.path} is an SQLite file of something else (it has a table {min(tables)!r})"
+            raise SettingsError(msg)
+        self._write_ahead(connection)
+        # An answer that was given must survive a power cut: the submission may be gone at its source.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS rooms (room TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+        )
+
+    def _write_ahead(self, connection: sqlite3.Connection) -> None:
+        """Switch to WAL; SQLite does not wait by itself when several processes do this at once."""
+        deadline = time.monotonic() + self._busy_ms / 1000
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if not is_passing(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)
+            else:
+                return
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if is_passing(error):
+                msg = f"{self.path} is not available: {error}"
+                raise UnavailableError(msg) from error
+            msg = f"{self.path} cannot be used as a store: {error}"
+            raise SettingsError(msg) from error
+
+
+def is_passing(error: sqlite3.Error) -> bool:
+    """Whether waiting may help; an extended result code has the primary one in its low byte."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _PASSING

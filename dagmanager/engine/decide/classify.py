@@ -1,0 +1,200 @@
+"""Submission x Known -> Plan: node by node, reuse, buffer, create or isolate (decisions 2, F4).
+
+Pure. The two tables of decisions 2 are the two functions `_by_queue` and `_by_schema`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from dagmanager.dag.model import Node, Submission
+from dagmanager.engine.decide.topic_names import safe_suffix
+from dagmanager.engine.model.graph_port import Known
+from dagmanager.engine.model.plan import (
+    Action,
+    BufferNode,
+    CreateNode,
+    IsolateNode,
+    Plan,
+    Reason,
+    ReuseNode,
+    SchemaEffect,
+)
+from dagmanager.engine.model.policy import Policy
+from dagmanager.engine.model.rows import GONE, Binding, NodeRow, QueueRow, QueueState
+from dagmanager.errors import ErrorCode, Rejection
+
+_SAME_SPEC = Reason.SAME_SPEC.value
+_NEW_NODE = Reason.NEW_NODE.value
+_JOINED = Reason.JOINED.value
+
+
+class _Moment(msgspec.Struct, frozen=True, gc=False):
+    """Whose claim is ours, and what counts as now and as long ago."""
+
+    claim_id: str
+    now_ms: int
+    window_ms: int
+
+
+def bindings(submission: Submission) -> tuple[Binding, ...]:
+    """The binding of every node of this submission, in the DAG's order."""
+    context = submission.context
+    safe = _safe_of(submission) if context.safe_mode else ""
+    namespace = context.namespace
+    return tuple([Binding(node.node_id, namespace, safe) for node in submission.hashed.dag.nodes])
+
+
+def classify(
+    submission: Submission,
+    known: Known,
+    policy: Policy,
+    claim_id: str,
+    wanted: tuple[Binding, ...] | None = None,
+) -> Plan | Rejection:
+    """One action per node, in the DAG's order.
+
+    `claim_id` tells this submission's own unfinished claims from rivals'; `wanted` are the bindings
+    when the caller has them already. Refuses for want of room in safe mode (`rate_limited`), and
+    dependencies that neither the DAG nor the graph has where the policy is strict.
+    """
+    wanted = wanted if wanted is not None else bindings(submission)
+    if policy.strict_dependencies and submission.hashed.dag.external:
+        refusal = _unresolved(submission, known)
+        if refusal is not None:
+            return refusal
+    if submission.context.safe_mode:
+        return _isolate(submission, known, policy, claim_id, wanted)
+    # Deadlines replay from the record's time; a record from the future must not end them early.
+    moment = _Moment(claim_id, min(submission.at_ms, known.now_ms), policy.schema_window_ms)
+    rows, queues = known.nodes, known.queues
+    actions: list[Action] = []
+    plain = True
+    for node, binding in zip(submission.hashed.dag.nodes, wanted, strict=True):
+        row = rows.get(node.node_id)
+        if row is None:
+            plain = False
+            actions.append(CreateNode(node, binding, _NEW_NODE))
+            continue
+        queue = queues.get(binding)
+        if (
+            queue is not None
+            and queue.state is QueueState.ACTIVE
+            and not row.safe_only
+            and row.buffering_since_ms is None
+            and (not node.schema_hash or node.schema_hash == row.schema_hash)
+        ):
+            actions.append(ReuseNode(node, binding, _SAME_SPEC, queue.topic))
+            continue
+        action = _by_queue(node, binding, row, queue, moment)
+        plain = plain and _is_plain(action)
+        actions.append(action)
+    return Plan(tuple(actions), plain)
+
+
+def _by_queue(node: Node, binding: Binding, row: NodeRow, queue: QueueRow | None, moment: _Moment) -> Action:
+    """First table: the first row that matches the queue's state."""
+    if row.safe_only:
+        return CreateNode(node, binding, _NEW_NODE, known=True)
+    if queue is None:
+        return CreateNode(node, binding, Reason.NEW_BINDING.value, known=True)
+    if queue.state in GONE:
+        return CreateNode(
+            node, binding, Reason.RESURRECTED.value, queue.incarnation + 1, known=True, predecessor=queue
+        )
+    if queue.state is QueueState.PROVISIONING:
+        if queue.claim_id == moment.claim_id:
+            return CreateNode(
+                node, binding, Reason.NEW_BINDING.value, queue.incarnation, known=True, topic=queue.topic
+            )
+        return _by_schema(node, row, queue, _JOINED, moment)
+    return _by_schema(node, row, queue, _SAME_SPEC, moment)
+
+
+def _by_schema(
+    node: Node, row: NodeRow, queue: QueueRow, plain: str, moment: _Moment
+) -> ReuseNode | BufferNode:
+    """Second table: the schema, on every reuse. `plain` is the reason when nothing is to buffer."""
+    sent = node.schema_hash
+    binding, topic = queue.binding, queue.topic
+    if sent and not row.schema_hash:
+        return ReuseNode(node, binding, plain, topic, SchemaEffect.ADOPT)
+    if not sent:
+        return ReuseNode(node, binding, plain, topic)
+    if sent == row.schema_hash:
+        since = row.buffering_since_ms
+        if since is not None and moment.now_ms < since + moment.window_ms:
+            return BufferNode(node, binding, Reason.STILL_BUFFERING.value, topic, node.period)
+        return ReuseNode(node, binding, plain, topic)
+    seen = dict(row.schemas).get(sent)
+    if seen is not None and moment.now_ms < seen + moment.window_ms:
+        return BufferNode(node, binding, Reason.SCHEMA_OLDER.value, topic, node.period)
+    return BufferNode(
+        node, binding, Reason.SCHEMA_CHANGED.value, topic, node.period, SchemaEffect.BECOMES_CURRENT
+    )
+
+
+def _isolate(
+    submission: Submission, known: Known, policy: Policy, claim_id: str, wanted: tuple[Binding, ...]
+) -> Plan | Rejection:
+    """Safe mode: every node a topic of its own, the same one on a repeat while it lives (decisions 4)."""
+    reason = f"safe_mode:{submission.context.safe_mode}"
+    actions: list[Action] = []
+    new = 0
+    for node, binding in zip(submission.hashed.dag.nodes, wanted, strict=True):
+        queue = known.queues.get(binding)
+        if queue is None:
+            actions.append(IsolateNode(node, binding, reason, ""))
+            new += 1
+        elif queue.state in GONE or _over(queue, known.now_ms):
+            actions.append(IsolateNode(node, binding, reason, "", queue.incarnation + 1))
+            new += 1
+        else:
+            ours = queue.state is QueueState.PROVISIONING and queue.claim_id == claim_id
+            actions.append(
+                IsolateNode(node, binding, reason, queue.topic, queue.incarnation, exists=not ours)
+            )
+    if new and known.safe_topics + new > policy.safe_mode_max_topics:
+        return Rejection(
+            ErrorCode.RATE_LIMITED,
+            f"safe mode holds {known.safe_topics} topics and {new} more would pass the limit of "
+            f"{policy.safe_mode_max_topics}; send as_of or an execution domain, or retry later",
+            field="execution_domain",
+            expected=str(policy.safe_mode_max_topics),
+            got=str(known.safe_topics + new),
+        )
+    return Plan(tuple(actions), plain=False)
+
+
+def _unresolved(submission: Submission, known: Known) -> Rejection | None:
+    missing = set(submission.hashed.dag.external).difference(known.nodes)
+    if not missing:
+        return None
+    found = [
+        {"node_id": node.node_id, "dependency": dependency}
+        for node in submission.hashed.dag.nodes
+        for dependency in sorted(missing.intersection(node.dependencies))
+    ]
+    return Rejection(
+        ErrorCode.UNRESOLVED_DEPENDENCIES,
+        f"{len(missing)} dependencies are neither in this DAG nor known",
+        "/nodes",
+        found[0]["node_id"],
+        details=tuple(found[:100]),
+    )
+
+
+def _is_plain(action: Action) -> bool:
+    match action:
+        case ReuseNode(reason=reason, schema=SchemaEffect.NONE):
+            return reason == _SAME_SPEC
+        case _:
+            return False
+
+
+def _over(queue: QueueRow, now_ms: int) -> bool:
+    return queue.expires_ms is not None and now_ms >= queue.expires_ms
+
+
+def _safe_of(submission: Submission) -> str:
+    return safe_suffix(submission.hashed.dag.lineage, submission.hashed.content_digest, submission.context)

@@ -1,0 +1,31 @@
+"""The same steps with a reader only: a dry run cannot write, by type (ecosystem 4.2)."""
+
+from __future__ import annotations
+
+from dagmanager.dag.model import Submission
+from dagmanager.engine.decide.build_outcome import outcome_of
+from dagmanager.engine.decide.topic_names import choose_base_names, topic_name
+from dagmanager.engine.model.graph_port import Known
+from dagmanager.engine.model.outcome import Outcome
+from dagmanager.engine.model.plan import CreateNode, IsolateNode, Plan
+from dagmanager.engine.model.rows import Binding
+
+
+def provisional_topics(submission: Submission, plan: Plan, known: Known) -> dict[Binding, str]:
+    """The names that created queues would get if nobody else took them first."""
+    created = [action for action in plan.actions if isinstance(action, CreateNode | IsolateNode)]
+    unknown = [action.node for action in created if action.node.node_id not in known.nodes]
+    names = choose_base_names(unknown, submission.hashed.dag.version, frozenset())
+    names |= {node_id: row.base_name for node_id, row in known.nodes.items()}
+    return {
+        action.binding: action.topic
+        or topic_name(
+            names[action.node.node_id], action.binding.namespace, action.incarnation, action.binding.safe
+        )
+        for action in created
+    }
+
+
+def provisional_outcome(submission: Submission, plan: Plan, known: Known) -> Outcome:
+    """What the submission would be answered (decisions 1, Dry run)."""
+    return outcome_of(submission, plan, provisional_topics(submission, plan, known), known)

@@ -1,0 +1,44 @@
+"""A plan for readers: the same list of actions that `upsert` executes, as rows (aesthetics 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from blake3 import blake3
+from msgspec import msgpack
+
+from dagmanager.engine.model.plan import Action, BufferNode, CreateNode, IsolateNode, Plan, ReuseNode
+from dagmanager.engine.model.rows import Binding
+
+_WORDS: Final[dict[type, str]] = {
+    CreateNode: "create",
+    ReuseNode: "reuse",
+    BufferNode: "buffer",
+    IsolateNode: "isolate",
+}
+
+
+def word(action: Action) -> str:
+    """The action in one word, as the answer counts it."""
+    return _WORDS[type(action)]
+
+
+def explain(plan: Plan, topics: Mapping[Binding, str]) -> list[dict[str, Any]]:
+    """One row per action: `{node_id, name, action, reason, topic}`, in the DAG's order."""
+    return [
+        {
+            "node_id": action.node.node_id,
+            "name": action.node.name,
+            "action": word(action),
+            "reason": action.reason,
+            "topic": topics.get(action.binding) or action.topic,
+        }
+        for action in plan.actions
+    ]
+
+
+def plan_digest(rows: list[dict[str, Any]]) -> str:
+    """BLAKE3 over the rows: two plans with one digest would do the same under the same names."""
+    told = [(row["node_id"], row["action"], row["reason"], row["topic"]) for row in rows]
+    return "blake3:" + blake3(msgpack.encode(told)).hexdigest()

@@ -1,0 +1,148 @@
+"""Topic names: `{asset}_{node_type}_{short_hash}_{version}` (§3.1, T-1, decisions 3).
+
+A node's base name is chosen once, in the claim transaction that creates it; a binding's topic is
+namespace + base name (+ safe-mode suffix, + `_v{n}`). After that the graph's word counts, not these
+rules. Uniqueness is always on the folded name (`rows.fold`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import count
+from typing import Final
+
+import orjson
+from blake3 import blake3
+
+from dagmanager.dag.model import ComputeContext, Node
+from dagmanager.engine.model.rows import Binding, fold
+
+MAX_TOPIC: Final = 249
+"""Kafka's limit on a topic name."""
+
+SUFFIX_ROOM: Final = 24
+"""Kept free behind every base name for `_safe_xxxxxxxx` and `_v{n}`."""
+
+MAX_NAMESPACE: Final = 200
+"""A longer namespace leaves no room for a name; the context is refused before it comes here."""
+
+_NOT_ASSET = re.compile(r"[^a-z0-9_-]")
+_NOT_TOPIC = re.compile(r"[^A-Za-z0-9._-]")
+_SHORT, _STEP, _LONG = 8, 2, 64
+
+
+def base_name_candidates(node: Node, version: str, prefix_room: int = 0) -> Iterator[str]:
+    """Names to try for a node, best first, without end.
+
+    The short hash grows 8, 10, 12 … 64 (T-1: +2 on collision); then `_v2`, `_v3` … follow the longest.
+    `prefix_room` is what a namespace takes of the 249 characters, its dot included; when the name is
+    too long, asset, type and version are shortened and the hash is kept.
+    """
+    asset = _asset(node.tags)
+    kind = _NOT_TOPIC.sub("-", node.node_type) or "node"
+    label = _NOT_TOPIC.sub("-", version) or "v1"
+    digest = node.node_id.rpartition(":")[2]
+    limit = MAX_TOPIC - SUFFIX_ROOM - min(prefix_room, MAX_NAMESPACE + 1 - _LONG)
+    name = ""
+    for length in range(_SHORT, _LONG + 1, _STEP):
+        name = _fitted(asset, kind, digest[:length], label, limit)
+        yield name
+    for number in count(2):
+        yield f"{name[: limit - 8]}_v{number}"
+
+
+def choose_base_names(
+    nodes: Sequence[Node], version: str, taken: AbstractSet[str], prefix_room: int = 0
+) -> dict[str, str]:
+    """One base name per node id, unique (folded) among themselves and against `taken` (folded).
+
+    Deterministic: the order of `nodes` does not matter. The caller asks the graph which of the chosen
+    names are taken, adds those to `taken` and calls again until none is.
+    """
+    used: set[str] = set()
+    chosen: dict[str, str] = {}
+    for node in sorted(nodes, key=lambda each: each.node_id):
+        if node.node_id in chosen:
+            continue
+        for name in base_name_candidates(node, version, prefix_room):
+            folded = fold(name)
+            if folded not in used and folded not in taken:
+                used.add(folded)
+                chosen[node.node_id] = name
+                break
+    return chosen
+
+
+def choose_topics(
+    wanted: Mapping[Binding, tuple[str, int]], taken: AbstractSet[str]
+) -> dict[Binding, tuple[str, int]]:
+    """A topic and its incarnation per binding, unique (folded) among themselves and against `taken` (folded).
+
+    `wanted` is each binding's base name and the first incarnation to try; it grows until the name is free.
+    """
+    used = set(taken)
+    chosen: dict[Binding, tuple[str, int]] = {}
+    for binding, (base, first) in sorted(wanted.items()):
+        for number in count(first):
+            name = topic_name(base, binding.namespace, number, binding.safe)
+            if fold(name) not in used:
+                used.add(fold(name))
+                chosen[binding] = name, number
+                break
+    return chosen
+
+
+def topic_name(base: str, namespace: str = "", incarnation: int = 1, safe: str = "") -> str:
+    """A binding's topic: `{namespace}.{base}_safe_{safe}_v{incarnation}`, each part only when there is one.
+
+    A base name chosen under a shorter namespace may not fit behind a longer one: then its end gives
+    way to 16 digits of its own digest.
+    """
+    prefix = f"{namespace}." if namespace else ""
+    suffix = f"_safe_{safe}" if safe else ""
+    if incarnation > 1:
+        suffix += f"_v{incarnation}"
+    room = MAX_TOPIC - len(prefix) - len(suffix)
+    if len(base) > room:
+        mark = blake3(base.encode()).hexdigest(length=8)
+        keep = room - len(mark) - 1
+        if keep < 1:
+            msg = f"namespace of {len(namespace)} characters leaves no room for a topic name"
+            raise ValueError(msg)
+        base = f"{base[:keep]}-{mark}"
+    return f"{prefix}{base}{suffix}"
+
+
+def safe_suffix(lineage: str, content_digest: str, context: ComputeContext) -> str:
+    """First 8 digits of BLAKE3(lineage, content digest, whole context): tells safe-mode copies apart."""
+    parts = (
+        lineage,
+        content_digest,
+        context.world_id,
+        context.execution_domain,
+        context.as_of,
+        context.partition,
+        context.dataset_fingerprint,
+        context.namespace,
+        context.safe_mode or "",
+    )
+    return blake3(orjson.dumps(parts)).hexdigest(length=4)
+
+
+def _asset(tags: tuple[str, ...]) -> str:
+    """The first tag, lower case, only ASCII letters, digits, `_` and `-`; else `asset` (decisions 3)."""
+    return (_NOT_ASSET.sub("", tags[0].lower()) if tags else "") or "asset"
+
+
+def _fitted(asset: str, kind: str, short_hash: str, label: str, limit: int) -> str:
+    """The name, its three free parts cut to an equal share when they do not fit."""
+    room = limit - len(short_hash) - 3
+    parts = (asset, kind, label)
+    if sum(map(len, parts)) > room:
+        share = room // 3
+        while sum(min(len(part), share + 1) for part in parts) <= room:
+            share += 1
+        asset, kind, label = (part[:share] for part in parts)
+    return f"{asset}_{kind}_{short_hash}_{label}"

@@ -1,0 +1,258 @@
+"""Finishing claims: provision, log, activate; then wait for what rivals are still provisioning.
+
+A process finishes its own claims first and then waits for others', never for its own (decisions 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from dagmanager.dag.model import Submission
+from dagmanager.engine.decide.submission_keys import claim_id
+from dagmanager.engine.effects.provision import Provisioned, foreign_before, provision
+from dagmanager.engine.model.event_ports import AdminEntry, AdminLog
+from dagmanager.engine.model.graph_port import Graph, Locks, LookupKeys, Transaction
+from dagmanager.engine.model.outcome import Outcome, decode
+from dagmanager.engine.model.rows import GONE, QueueRow, QueueState
+from dagmanager.engine.model.topics_port import Topics
+from dagmanager.engine.stages import Answer
+from dagmanager.engine.transactions.activate import NOTHING, activate_in
+from dagmanager.engine.transactions.claim import Claimed, claim_in
+from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
+from dagmanager.engine.transactions.claim_repair import begin, give_up, refuse, rename
+from dagmanager.engine.transactions.lease import renew, take
+from dagmanager.errors import ClaimLostError, Rejection
+
+WAIT_S = 0.020
+ClaimRows = tuple[QueueRow, ...]
+
+
+class Open(msgspec.Struct, frozen=True):
+    """What a claim still has to provision, and what its activation will lock, as far as is known."""
+
+    queues: ClaimRows
+    locks: Locks = NOTHING
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The shell around one batch of claims."""
+
+    graph: Graph
+    topics: Topics
+    admin_log: AdminLog
+    options: ClaimOptions
+    sleep: Callable[[float], None]
+
+    def finish(self, items: Sequence[tuple[Submission, Claimed | Answer]]) -> list[Answer]:
+        """Bring every claim to its end; the answers in the order given."""
+        done = self.bring_up(
+            {
+                claim_id(submission): Open(one.provision, one.locks)
+                for submission, one in items
+                if isinstance(one, Claimed) and one.provision
+            }
+        )
+        return [self._answer(each, one, done.get(claim_id(each))) for each, one in items]
+
+    def bring_up(self, claims: Mapping[str, Open]) -> Mapping[str, frozenset[str]]:
+        """Provision all topics of these claims in one request, log them, activate claim by claim.
+
+        Answers what of each claim came to life by this. A claim that is not among them was refused, or somebody
+        else took it over meanwhile: whoever did finishes it.
+        """
+        open_ = {each: claim.queues for each, claim in claims.items()}
+        locks = {each: claim.locks for each, claim in claims.items()}
+        while open_:
+            foreign = frozenset(foreign_before(self.topics, _all(open_)))
+            if foreign:
+                self._rename(open_, foreign, begun=False)
+                continue
+            checked = frozenset(row.topic for row in _all(open_))
+            if not all(row.begun for row in _all(open_)):
+                owner, lease_ms = self.options.owner, self.options.policy.lease_ms
+                work = partial(begin, claims=open_, checked=checked, owner=owner, lease_ms=lease_ms)
+                open_ = self.graph.transact(work)
+                if not all(row.begun for row in _all(open_)):
+                    continue
+            report = self._provision(open_)
+            self._refuse(open_, report)
+            if report.foreign:
+                self._rename(open_, frozenset(report.foreign), begun=True)
+                continue
+            return self._activate(open_, report, locks)
+        return {}
+
+    def finish_overdue(self, limit: int = 100) -> int:
+        """Take over claims whose lease is over and finish them; how many (the 5 s poll)."""
+        done = 0
+        overdue = self.graph.overdue_claims(limit)
+        for each in overdue:
+            done += self._take_over(each)
+        for each in overdue:  # what one of them had joined may be up by now
+            self._put_in_force(each)
+        return done
+
+    def _provision(self, open_: Mapping[str, ClaimRows]) -> Provisioned:
+        """At work, leases are renewed (decisions 5): at a third of their time."""
+        worked_s = 0.0
+
+        def pause(seconds: float) -> None:
+            nonlocal worked_s
+            worked_s += seconds
+            self.sleep(seconds)
+
+        def alive() -> None:
+            nonlocal worked_s
+            lease_ms = self.options.policy.lease_ms
+            if worked_s * 1000 * 3 >= lease_ms:
+                worked_s = 0.0
+                ids, owner = tuple(open_), self.options.owner
+                self.graph.transact(partial(renew, claim_ids=ids, owner=owner, lease_ms=lease_ms))
+
+        return provision(self.topics, _all(open_), pause, alive)
+
+    def _rename(self, open_: dict[str, ClaimRows], foreign: frozenset[str], *, begun: bool) -> None:
+        for each, rows in list(open_.items()):
+            if any(row.topic in foreign for row in rows):
+                work = partial(rename, claim_id=each, foreign=foreign, owner=self.options.owner, begun=begun)
+                try:
+                    open_[each] = self.graph.transact(work)
+                except ClaimLostError:
+                    del open_[each]
+
+    def _refuse(self, open_: dict[str, ClaimRows], report: Provisioned) -> None:
+        for each, rows in list(open_.items()):
+            refused = {row.topic: report.refused[row.topic] for row in rows if row.topic in report.refused}
+            if refused:
+                refused |= {row.topic: "somebody else's topic" for row in rows if row.topic in report.foreign}
+                work = partial(refuse, claim_id=each, refused=refused, owner=self.options.owner)
+                try:
+                    self.graph.transact(work)
+                    self._activate({each: rows}, report, {})
+                except ClaimLostError:
+                    pass
+                del open_[each]
+
+    def _activate(
+        self, open_: Mapping[str, ClaimRows], report: Provisioned, locks: Mapping[str, Locks]
+    ) -> dict[str, frozenset[str]]:
+        """Answers what came to life of the claims that were ours to the end."""
+        self._log(open_, report)
+        ids = {topic: info.topic_id for topic, info in report.ready.items()}
+        done: dict[str, frozenset[str]] = {}
+        for each in open_:
+            with suppress(ClaimLostError):
+                done[each] = activate_in(self.graph, each, ids, self.options.owner, locks.get(each, NOTHING))
+        return done
+
+    def _log(self, open_: Mapping[str, ClaimRows], report: Provisioned) -> None:
+        """Every creation is in the admin log before it counts (R3)."""
+        now_ms = self.graph.pulse(()).now_ms
+        self.admin_log.append(
+            [
+                AdminEntry(
+                    "create",
+                    row.topic,
+                    report.ready[row.topic].topic_id,
+                    row.spec,
+                    row.binding.node_id,
+                    row.binding.namespace,
+                    each,
+                    now_ms,
+                )
+                for each, rows in open_.items()
+                for row in rows
+                if row.topic in report.ready
+            ]
+        )
+
+    def _answer(self, submission: Submission, one: Claimed | Answer, done: frozenset[str] | None) -> Answer:
+        """What is told once every queue named is there; `done` is what came to life of its claim.
+
+        Of a claim that was lost the new owner may still change the names: read again after the wait.
+        """
+        if isinstance(one, Answer):
+            return one
+        replayed = one.replayed
+        while True:
+            lost = bool(one.provision) and done is None
+            decided = frozenset(row.topic for row in one.provision)
+            # All that was decided came to life under its name, by our hands: nothing was decided again meanwhile.
+            result = one.outcome if decided == (done or frozenset()) else self._stored(submission, one)
+            if isinstance(result, Rejection):
+                return Answer(submission, result, replayed)
+            up = self._await(result.topics if lost else one.await_)
+            if lost and self._stored(submission, one) != result:
+                continue
+            if up:
+                if one.await_:
+                    self._put_in_force(claim_id(submission))
+                return Answer(submission, result, replayed)
+            # A queue that we had joined failed: decide again, nobody was told yet.
+            again = claim_in(self.graph, submission, self.options)
+            if isinstance(again, Rejection):
+                return Answer(submission, again, replayed)
+            one, each = again, claim_id(submission)
+            done = self.bring_up({each: Open(one.provision, one.locks)}).get(each)
+
+    def _put_in_force(self, each: str) -> None:
+        """The version that waited for queues which others were provisioning."""
+        with suppress(ClaimLostError):  # whoever took it over puts it in force
+            activate_in(self.graph, each, {}, self.options.owner)
+
+    def _stored(self, submission: Submission, one: Claimed) -> Outcome | Rejection:
+        """The outcome as it stands now: names may have been chosen again."""
+        each = claim_id(submission)
+        row = self.graph.known(LookupKeys(outcomes=frozenset({each}))).outcomes.get(each)
+        return decode(row.body) if row is not None and row.body else one.outcome
+
+    def _await(self, topics: tuple[str, ...]) -> bool:
+        """Wait until these are active; False when one of them is gone. Overdue ones are finished here."""
+        while topics:
+            found = self.graph.transact(partial(_queues_now, topics=topics))
+            now_ms, rows = found
+            if len(rows) < len(topics) or any(row.state in GONE for row in rows.values()):
+                return False
+            waiting = [row for row in rows.values() if row.state is QueueState.PROVISIONING]
+            if not waiting:
+                return True
+            # Never wait for our own: what of it still stands was left behind by an earlier failure.
+            mine = self.options.owner
+            overdue = sorted(
+                {row.claim_id for row in waiting if row.lease_until_ms <= now_ms or row.owner == mine}
+            )
+            if not sum(self._take_over(each) for each in overdue):
+                self.sleep(WAIT_S)
+            topics = tuple(sorted(row.topic for row in waiting))
+        return True
+
+    def _take_over(self, each: str) -> int:
+        options = self.options
+        queues, sentinels = self.graph.transact(
+            lambda tx: take(tx, each, options.owner, options.policy.lease_ms, only_overdue=True)
+        )
+        if not queues and not sentinels:
+            return 0
+        self.bring_up({each: Open(queues)})
+        self._give_up(each)
+        return 1
+
+    def _give_up(self, each: str) -> None:
+        """An abandoned claim that joined a queue which then failed: its version will never be in force."""
+        work = partial(give_up, claim_id=each, owner=self.options.owner)
+        with suppress(ClaimLostError):
+            self.graph.transact(work)
+
+
+def _queues_now(tx: Transaction, topics: tuple[str, ...]) -> tuple[int, Mapping[str, QueueRow]]:
+    return tx.now_ms(), tx.queues_by_topic(topics)
+
+
+def _all(open_: Mapping[str, ClaimRows]) -> list[QueueRow]:
+    return [row for rows in open_.values() for row in rows]

@@ -1,0 +1,229 @@
+"""From raw records to submissions: decode, canonicalize, hash; one value per record that never raises.
+
+Holds bounded caches, one set per thread; they change how fast an answer comes, never what it is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from blake3 import blake3
+
+from dagmanager.bounded_cache import BoundedCache
+from dagmanager.dag.canonicalize import canonicalize
+from dagmanager.dag.hashing import hash_dag
+from dagmanager.dag.limits import TEXT_BYTES_MAX, Limits
+from dagmanager.dag.model import Envelope, Foreign, GivenContext, HashedDag, Record, Submission
+from dagmanager.dag.nodes.node_memo import NodeMemo
+from dagmanager.dag.record.decode import decode
+from dagmanager.dag.submission import submissions
+from dagmanager.engine.model.observer import Observer, Unobserved
+from dagmanager.engine.stages import Canonicalized, Refused
+from dagmanager.errors import Rejection
+
+# Digest and key of a record.
+Read = tuple[bytes, bytes | None]
+
+RECALLED_NODES: Final = 50_000
+RECALLED_READS: Final = 1_000
+DIGEST_BYTES: Final = 16
+
+
+class Unsaid(msgspec.Struct, frozen=True):
+    """What holds where a submission and its DAG say nothing; a person's word at a command line."""
+
+    world_id: str = ""
+    execution_domain: str = ""
+    as_of: str = ""
+    partition: str = ""
+
+
+class ReadOptions(msgspec.Struct, frozen=True):
+    """How submissions are read. `dry_run_ids` are strategy ids that are planned, never written."""
+
+    limits: Limits = Limits()
+    namespaces: bool = True
+    lineage_fields: tuple[str, ...] = ("meta.strategy_name", "meta.name")
+    dry_run_ids: frozenset[str] = frozenset({"dryrun"})
+    unsaid: Unsaid = Unsaid()
+
+
+class Digested(Canonicalized, frozen=True):
+    """Canonical, and known by the digest of its raw bytes; `hashed` when those were proven before.
+
+    `dag_digest` is that of the DAG's own bytes, when they were read anew.
+    """
+
+    digest: bytes = b""
+    hashed: HashedDag | None = None
+    dag_digest: bytes = b""
+
+
+class _Memory(threading.local):
+    """Each thread's own caches: workers of one process share a flow and so a reader."""
+
+    def __init__(self) -> None:
+        self.memo = NodeMemo()
+        # Whole records, by digest and key; and DAGs, which the Gateway sends again under new strategy ids.
+        self.records: BoundedCache[Read, tuple[Envelope, HashedDag]] = BoundedCache(
+            RECALLED_NODES, RECALLED_READS
+        )
+        self.dags: BoundedCache[bytes, HashedDag] = BoundedCache(RECALLED_NODES, RECALLED_READS)
+
+
+class Reader:
+    """The pure steps with their memory. Safe between threads: each has caches of its own."""
+
+    def __init__(
+        self,
+        options: ReadOptions,
+        observer: Observer | None = None,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Start with empty caches. `timer` gives seconds, for the observer alone."""
+        self.options = options
+        self.observer = observer or Unobserved()
+        self._timer = timer
+        self._memory = _Memory()
+        self._foreign: Counter[str] = Counter()
+        self._isolated = 0
+        self._counting = threading.Lock()
+
+    @property
+    def foreign(self) -> Counter[str]:
+        """How many records of other kinds were skipped so far, by kind."""
+        with self._counting:
+            return Counter(self._foreign)
+
+    @property
+    def isolated(self) -> int:
+        """How many submissions were read in safe mode so far."""
+        with self._counting:
+            return self._isolated
+
+    def canonicalize(
+        self, record: Record, *, digest: bytes = b"", repeat: bool = False
+    ) -> Canonicalized | Refused | None:
+        """Bytes to a canonical DAG; None for a record of another kind (counted in `foreign`).
+
+        `digest` names the raw bytes, so that they need not be read again when they `repeat`.
+        """
+        memory, options = self._memory, self.options
+        if repeat and (kept := memory.records.get((digest, record.key))) is not None:
+            envelope, hashed = kept
+            return Digested(record, envelope, hashed.dag, digest, hashed)
+        envelope_or = decode(record, options.limits)
+        if isinstance(envelope_or, Foreign):
+            with self._counting:
+                self._foreign[envelope_or.kind] += 1
+            self.observer.foreign(envelope_or.kind)
+            return None
+        if isinstance(envelope_or, Rejection):
+            return self._refused(record, strategy_of(record), envelope_or)
+        dag_digest = blake3(envelope_or.dag).digest(DIGEST_BYTES)
+        known = memory.dags.get(dag_digest)
+        if known is not None and envelope_or.node_ids_crc32 in (None, known.crc32):
+            return Digested(record, envelope_or, known.dag, digest, known)
+        dag = canonicalize(envelope_or, memory.memo, options.limits, options.lineage_fields)
+        if isinstance(dag, Rejection):
+            return self._refused(record, envelope_or.strategy_id, dag, envelope_or.worlds)
+        return Digested(record, envelope_or, dag, digest, dag_digest=dag_digest)
+
+    def hash(self, item: Canonicalized | Refused) -> tuple[Submission | Refused, ...]:
+        """Prove the ids; one submission per world."""
+        if isinstance(item, Refused):
+            return (item,)
+        if self.options.unsaid != Unsaid():
+            item = filled(item, self.options.unsaid)
+        envelope, record = item.envelope, item.record
+        began = self._timer()
+        hashed = self._proven(item)
+        self.observer.hashed((self._timer() - began) * 1_000)
+        if isinstance(hashed, Rejection):
+            return (self._refused(record, envelope.strategy_id, hashed, envelope.worlds),)
+        found = submissions(
+            envelope,
+            hashed,
+            record.origin,
+            record.timestamp_ms,
+            namespaces=self.options.namespaces,
+            dry_run_ids=self.options.dry_run_ids,
+        )
+        isolated = sum(isinstance(one, Submission) and one.context.safe_mode is not None for one in found)
+        with self._counting:
+            self._isolated += isolated
+        return tuple(
+            self._refused(record, envelope.strategy_id, one, (world,))
+            if isinstance(one, Rejection)
+            else msgspec.structs.replace(one, record=record)
+            for one, world in zip(found, envelope.worlds, strict=True)
+        )
+
+    def _refused(
+        self, record: Record, strategy_id: str, why: Rejection, worlds: tuple[str, ...] = ("",)
+    ) -> Refused:
+        self.observe(why)
+        return Refused(record, strategy_id, why, worlds)
+
+    def observe(self, why: Rejection) -> None:
+        """Count a refusal that was decided before, or without, the engine."""
+        self.observer.refused(why)
+        self.observer.answered(why.code.value)
+
+    def read(self, record: Record) -> tuple[Submission | Refused, ...]:
+        """Every pure step in order, for doors that hold no stream."""
+        item = self.canonicalize(record)
+        return () if item is None else self.hash(item)
+
+    def _proven(self, item: Canonicalized) -> HashedDag | Rejection:
+        known = item.hashed if isinstance(item, Digested) else None
+        hashed = known or hash_dag(item.dag, self._memory.memo, item.envelope.node_ids_crc32)
+        if isinstance(item, Digested) and isinstance(hashed, HashedDag):
+            self._keep(item, hashed)
+        return hashed
+
+    def _keep(self, item: Digested, hashed: HashedDag) -> None:
+        memory, envelope, nodes = self._memory, item.envelope, len(hashed.dag.nodes)
+        if item.digest:
+            read = msgspec.structs.replace(envelope, dag=b""), hashed
+            memory.records.keep((item.digest, item.record.key), read, nodes)
+        # A lineage that is named after the strategy id is no word of the DAG's.
+        if item.dag_digest and hashed.dag.lineage != envelope.strategy_id:
+            memory.dags.keep(item.dag_digest, hashed, nodes)
+
+
+def filled(item: Canonicalized, unsaid: Unsaid) -> Canonicalized:
+    """The same with what was left unsaid; nothing that the submission or its DAG says is replaced."""
+    given, own = item.envelope.given, item.dag.dag_context
+    if item.envelope.form == "commit_log" and given == GivenContext():
+        given = own  # what the Gateway left to the DAG must not be cut off by what is filled in
+    changes = {
+        name: value
+        for name in ("execution_domain", "as_of", "partition")
+        if (value := getattr(unsaid, name)) and not getattr(given, name) and not getattr(own, name)
+    }
+    worlds = item.envelope.worlds
+    if unsaid.world_id and worlds == ("",) and not own.world_id:
+        worlds = (unsaid.world_id,)
+    given = msgspec.structs.replace(given, **changes)
+    envelope = msgspec.structs.replace(item.envelope, given=given, worlds=worlds)
+    return msgspec.structs.replace(item, envelope=envelope)
+
+
+def says_domain(item: Canonicalized) -> bool:
+    """Whether the submission or its DAG names an execution domain."""
+    return bool(item.envelope.given.execution_domain or item.dag.dag_context.execution_domain)
+
+
+def strategy_of(record: Record) -> str:
+    """Who to answer when the record itself cannot be read: its key, else nobody (`''`).
+
+    A key that is longer than a strategy id may be names nobody.
+    """
+    named = (record.key or b"").removeprefix(b"ingest:")
+    return named.decode("utf-8", "replace") if len(named) <= TEXT_BYTES_MAX else ""

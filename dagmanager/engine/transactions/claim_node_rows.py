@@ -1,0 +1,276 @@
+"""What a plan writes for nodes and queues inside the claim: rows, names, topics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from dagmanager.dag.model import Node, Submission
+from dagmanager.engine.decide.topic_names import choose_base_names, choose_topics
+from dagmanager.engine.model.graph_port import Known, Locks, TakenName, Transaction
+from dagmanager.engine.model.plan import (
+    Action,
+    BufferNode,
+    CreateNode,
+    IsolateNode,
+    Plan,
+    Reason,
+    SchemaEffect,
+)
+from dagmanager.engine.model.policy import Policy
+from dagmanager.engine.model.rows import GONE, Binding, NodeRow, QueueRow, QueueState, Row, SchemaSeen, fold
+from dagmanager.engine.transactions.inherited_ttl import inherited_ttls
+
+
+class ClaimOptions(msgspec.Struct, frozen=True):
+    """Who claims and under which rules. `brokers` caps replication factors."""
+
+    owner: str
+    policy: Policy
+    brokers: int = 1
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """One submission inside its claim: what was known under the locks, and what was decided from it."""
+
+    submission: Submission
+    known: Known
+    plan: Plan
+    claim_id: str
+    options: ClaimOptions
+
+
+class NodeWrites(msgspec.Struct, frozen=True):
+    """Rows to put, the topic of every binding, and what must be provisioned or waited for."""
+
+    rows: tuple[Row, ...]
+    topics: Mapping[Binding, str]
+    provision: tuple[QueueRow, ...]
+    await_: tuple[str, ...]
+    introduced: tuple[str, ...]
+    raises_epoch: bool
+
+
+def node_writes(tx: Transaction, decision: Decision) -> NodeWrites:
+    """Turn each action into rows; names are locked and chosen here, once and for all."""
+    plan, known = decision.plan, decision.known
+    if plan.plain:
+        topics = {a.binding: a.topic for a in plan.actions}
+        return NodeWrites((), topics, (), (), (), raises_epoch=False)
+    new = [a for a in plan.actions if _needs_queue(a)]
+    mine = [known.queues[a.binding] for a in plan.actions if _is_ours_already(a)]
+    names = _names(tx, decision, new)
+    nodes = _node_rows(decision, names.base_names, _running_elsewhere(tx, decision))
+    queues = {a.binding: _queue_row(a, names.topics[a.binding], nodes[a.node.node_id], decision) for a in new}
+    queues |= _inheriting(tx, decision, queues)
+    changed = [row for node_id, row in nodes.items() if known.nodes.get(node_id) != row]
+    joined = (a.topic for a in plan.actions if _waits_for_rival(a, known))
+    return NodeWrites(
+        rows=(*changed, *queues.values()),
+        topics={a.binding: queues[a.binding].topic if a.binding in queues else a.topic for a in plan.actions},
+        provision=(*mine, *queues.values()),
+        await_=tuple(sorted(set(joined))),
+        introduced=tuple(a.node.node_id for a in plan.actions if a.reason == Reason.NEW_NODE.value),
+        raises_epoch=any(_changes_answers(a, known) for a in plan.actions),
+    )
+
+
+def _inheriting(
+    tx: Transaction, decision: Decision, queues: Mapping[Binding, QueueRow]
+) -> dict[Binding, QueueRow]:
+    """Queues of new nodes that replace an older one keep its TTL (F4)."""
+    new = [a.node.node_id for a in decision.plan.actions if a.reason == Reason.NEW_NODE.value]
+    ttls = inherited_ttls(tx, decision.submission, decision.known, new)
+    return {
+        binding: msgspec.structs.replace(row, ttl_ms=ttls[binding.node_id])
+        for binding, row in queues.items()
+        if binding.node_id in ttls
+    }
+
+
+def _waits_for_rival(action: Action, known: Known) -> bool:
+    queue = known.queues.get(action.binding)
+    if queue is None or queue.state is not QueueState.PROVISIONING or isinstance(action, CreateNode):
+        return False
+    return not isinstance(action, IsolateNode) or action.exists
+
+
+def _changes_answers(action: Action, known: Known) -> bool:
+    """Whether an answer already given would now be another (decisions 6, epoch)."""
+    row = known.nodes.get(action.node.node_id)
+    if row is None or not row.schema_hash:
+        return False
+    match action:
+        case BufferNode(schema=SchemaEffect.BECOMES_CURRENT):
+            return True
+        case CreateNode(node=node):
+            return _is_other_schema(node, row)
+        case _:
+            return False
+
+
+class _Names(msgspec.Struct, frozen=True):
+    base_names: Mapping[str, str]
+    topics: Mapping[Binding, tuple[str, int]]
+
+
+def _names(tx: Transaction, decision: Decision, new: Sequence[Action]) -> _Names:
+    """Base names of unknown nodes and topics of `new` queues, chosen until the graph says that all are free.
+
+    What it says is taken is never tried again.
+    """
+    known = decision.known
+    unknown = [a.node for a in decision.plan.actions if a.node.node_id not in known.nodes]
+    taken = TakenName()
+    while unknown or new:
+        names = choose_base_names(unknown, decision.submission.hashed.dag.version, taken.base_names)
+        bases = {node_id: row.base_name for node_id, row in known.nodes.items()} | names
+        topics = choose_topics(
+            {a.binding: (bases[a.node.node_id], _incarnation(a)) for a in new}, taken.topics
+        )
+        folded = sorted(fold(topic) for topic, _ in topics.values())
+        found = tx.taken(folded, sorted(map(fold, names.values())))
+        if not found.topics and not found.base_names:
+            tx.lock(Locks(names=tuple(folded)))
+            return _Names(names, topics)
+        taken = TakenName(taken.topics | found.topics, taken.base_names | found.base_names)
+    return _Names({}, {})
+
+
+def _running_elsewhere(tx: Transaction, decision: Decision) -> frozenset[str]:
+    """Nodes whose new queue brings another schema than the one that their queues in other namespaces carry."""
+    known = decision.known.nodes
+    changing = {
+        action.node.node_id: action.binding
+        for action in decision.plan.actions
+        if isinstance(action, CreateNode) and _is_other_schema(action.node, known.get(action.node.node_id))
+    }
+    if not changing:
+        return frozenset()
+    found = tx.places(dict.fromkeys(sorted(changing), ()))
+    return frozenset(
+        node_id
+        for node_id, place in found.items()
+        if any(queue.state not in GONE and queue.binding != changing[node_id] for queue in place.queues)
+    )
+
+
+def _is_other_schema(node: Node, row: NodeRow | None) -> bool:
+    return (
+        row is not None
+        and "" not in (node.schema_hash, row.schema_hash)
+        and node.schema_hash != row.schema_hash
+    )
+
+
+def _node_rows(decision: Decision, names: Mapping[str, str], elsewhere: frozenset[str]) -> dict[str, NodeRow]:
+    submission, known, plan = decision.submission, decision.known, decision.plan
+    at_ms = min(submission.at_ms, known.now_ms)
+    rows: dict[str, NodeRow] = {}
+    for action in plan.actions:
+        node = action.node
+        row = known.nodes.get(node.node_id)
+        if row is None:
+            row = _new_node(node, names[node.node_id], known.now_ms, decision.options.policy)
+            row = msgspec.structs.replace(row, safe_only=isinstance(action, IsolateNode))
+        row = _with_schema(row, action, at_ms)
+        if node.node_id in elsewhere:
+            row = msgspec.structs.replace(row, buffering_since_ms=at_ms)
+        rows[node.node_id] = row
+    return rows
+
+
+def _new_node(node: Node, base_name: str, now_ms: int, policy: Policy) -> NodeRow:
+    return NodeRow(
+        node_id=node.node_id,
+        node_type=node.node_type,
+        interval=node.interval,
+        period=node.period,
+        params_canon=node.params_canon,
+        dependencies=node.dependencies,
+        schema_compat_id=node.schema_compat_id,
+        code_hash=node.code_hash,
+        created_ms=now_ms,
+        base_name=base_name,
+        topic_type=policy.topic_type(node.node_type),
+        name=node.name,
+        global_=node.global_,
+        tag_query=node.tag_query,
+        artifacts=node.artifacts,
+    )
+
+
+def _with_schema(row: NodeRow, action: Action, at_ms: int) -> NodeRow:
+    """The node's schema after this action: a created queue adopts, a changed one becomes current."""
+    sent = action.node.schema_hash
+    match action:
+        case IsolateNode():
+            return row
+        case CreateNode():
+            row = msgspec.structs.replace(row, safe_only=False) if row.safe_only else row
+            return row if not sent or sent == row.schema_hash else _current(row, sent, at_ms)
+        case _ if action.schema is SchemaEffect.ADOPT:
+            return _current(row, sent, at_ms)
+        case _ if action.schema is SchemaEffect.BECOMES_CURRENT:
+            return msgspec.structs.replace(_current(row, sent, at_ms), buffering_since_ms=at_ms)
+        case _:
+            return row
+
+
+def _current(row: NodeRow, schema_hash: str, at_ms: int) -> NodeRow:
+    seen = dict(row.schemas)
+    if row.schema_hash:
+        seen[row.schema_hash] = at_ms
+    seen[schema_hash] = at_ms
+    return msgspec.structs.replace(
+        row,
+        schema_hash=schema_hash,
+        schemas=tuple(SchemaSeen(digest, when) for digest, when in sorted(seen.items())),
+    )
+
+
+def _needs_queue(action: Action) -> bool:
+    match action:
+        case CreateNode(topic="") | IsolateNode(topic=""):
+            return True
+        case _:
+            return False
+
+
+def _is_ours_already(action: Action) -> bool:
+    """Claimed by this submission before: an earlier decision of the same claim."""
+    match action:
+        case CreateNode(topic=topic) | IsolateNode(topic=topic, exists=False):
+            return bool(topic)
+        case _:
+            return False
+
+
+def _queue_row(action: Action, name: tuple[str, int], node: NodeRow, decision: Decision) -> QueueRow:
+    options, context, now_ms = decision.options, decision.submission.context, decision.known.now_ms
+    policy = options.policy
+    safe = isinstance(action, IsolateNode)
+    tag = policy.queue_tag(action.node.tags, node.topic_type)
+    before = action.predecessor if isinstance(action, CreateNode) else None
+    ttl_ms = before.ttl_ms if before else policy.ttl_ms(tag)
+    return QueueRow(
+        topic=name[0],
+        binding=action.binding,
+        state=QueueState.PROVISIONING,
+        incarnation=name[1],
+        spec=policy.topic_spec(node.topic_type, options.brokers, safe),
+        tag=tag,
+        ttl_ms=policy.safe_retention_ms if safe else ttl_ms,
+        created_ms=now_ms,
+        claim_id=decision.claim_id,
+        owner=options.owner,
+        lease_until_ms=now_ms + policy.lease_ms,
+        expires_ms=now_ms + policy.safe_retention_ms if safe else None,
+        world_id=context.world_id,
+        execution_domain=context.execution_domain,
+    )
+
+
+def _incarnation(action: Action) -> int:
+    return action.incarnation if isinstance(action, CreateNode | IsolateNode) else 1

@@ -1,0 +1,196 @@
+"""Constraints, indexes and the schema's version on a Neo4j server (M3, §1.2).
+
+Every function may run again at any start. The document's `ON … ASSERT` is Neo4j 4 (trap T1); its
+index `kafka_topic` is a unique constraint here, since both on one property cannot be.
+"""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+import neo4j
+from neo4j.exceptions import Neo4jError
+
+from dagmanager.errors import SettingsError
+from dagmanager.graph.neo4j.schema_inspection import SchemaItem, Survey, items, labels, survey
+
+VERSION: Final = 1
+ONLINE_WITHIN_S: Final = 300
+
+STATEMENTS: Final[tuple[LiteralString, ...]] = (
+    "CREATE CONSTRAINT compute_pk IF NOT EXISTS FOR (c:ComputeNode) REQUIRE c.node_id IS UNIQUE",
+    "CREATE CONSTRAINT compute_base IF NOT EXISTS FOR (c:ComputeNode) REQUIRE c.base_folded IS UNIQUE",
+    "CREATE INDEX compute_tags IF NOT EXISTS FOR (c:ComputeNode) ON (c.tags)",
+    "CREATE INDEX compute_buffering_since IF NOT EXISTS FOR (c:ComputeNode) ON (c.buffering_since)",
+    "CREATE CONSTRAINT kafka_topic IF NOT EXISTS FOR (q:Queue) REQUIRE q.topic IS UNIQUE",
+    "CREATE CONSTRAINT queue_folded IF NOT EXISTS FOR (q:Queue) REQUIRE q.topic_folded IS UNIQUE",
+    "CREATE INDEX queue_interval IF NOT EXISTS FOR (q:Queue) ON (q.interval)",
+    "CREATE INDEX queue_binding IF NOT EXISTS FOR (q:Queue) ON (q.binding)",
+    "CREATE INDEX queue_claim IF NOT EXISTS FOR (q:Queue) ON (q.open_claim)",
+    "CREATE INDEX queue_lease IF NOT EXISTS FOR (q:Queue) ON (q.open_lease)",
+    "CREATE INDEX queue_safe IF NOT EXISTS FOR (q:Queue) ON (q.safe_live)",
+    "CREATE CONSTRAINT content_pk IF NOT EXISTS FOR (c:DagContent) REQUIRE c.digest IS UNIQUE",
+    "CREATE CONSTRAINT sentinel_pk IF NOT EXISTS FOR (s:VersionSentinel) REQUIRE s.key IS UNIQUE",
+    "CREATE INDEX sentinel_lineage IF NOT EXISTS FOR (s:VersionSentinel) ON (s.lineage_key)",
+    "CREATE INDEX sentinel_claim IF NOT EXISTS FOR (s:VersionSentinel) ON (s.open_claim)",
+    "CREATE INDEX sentinel_lease IF NOT EXISTS FOR (s:VersionSentinel) ON (s.open_lease)",
+    "CREATE INDEX sentinel_ref IF NOT EXISTS FOR (s:VersionSentinel) ON (s.content, s.ref_namespace)",
+    "CREATE CONSTRAINT lineage_pk IF NOT EXISTS FOR (l:Lineage) REQUIRE l.key IS UNIQUE",
+    "CREATE CONSTRAINT holder_pk IF NOT EXISTS FOR (h:Holder) REQUIRE h.key IS UNIQUE",
+    "CREATE CONSTRAINT tag_set_pk IF NOT EXISTS FOR (t:TagSet) REQUIRE t.key IS UNIQUE",
+    "CREATE CONSTRAINT outcome_pk IF NOT EXISTS FOR (o:Outcome) REQUIRE o.key IS UNIQUE",
+    "CREATE CONSTRAINT outbox_pk IF NOT EXISTS FOR (e:OutboxEvent) REQUIRE e.key IS UNIQUE",
+    "CREATE INDEX outbox_waiting IF NOT EXISTS FOR (e:OutboxEvent)"
+    " ON (e.waiting_ms, e.stream, e.revision, e.key)",
+    "CREATE CONSTRAINT counter_pk IF NOT EXISTS FOR (c:Counter) REQUIRE c.key IS UNIQUE",
+    "CREATE CONSTRAINT artifact_pk IF NOT EXISTS FOR (a:Artifact) REQUIRE a.key IS UNIQUE",
+    "CREATE CONSTRAINT lock_pk IF NOT EXISTS FOR (l:Lock) REQUIRE l.key IS UNIQUE",
+    "CREATE INDEX tag_of IF NOT EXISTS FOR (t:TagOf) ON (t.key)",
+    "CREATE INDEX query_of IF NOT EXISTS FOR (t:QueryOf) ON (t.key)",
+)
+# What this product calls its own, so that a database of somebody else is told before anything is written.
+LABELS: Final = frozenset(
+    {
+        "Artifact",
+        "ComputeNode",
+        "Counter",
+        "DagContent",
+        "DagManagerSchema",
+        "Holder",
+        "Lineage",
+        "Lock",
+        "OutboxEvent",
+        "Outcome",
+        "QueryOf",
+        "Queue",
+        "TagOf",
+        "TagSet",
+        "VersionSentinel",
+    }
+)
+# Words such as Queue or Artifact are others' too; who has one of these has been ours before.
+MARKS: Final = frozenset({"ComputeNode", "DagManagerSchema"})
+
+_AWAIT: Final[LiteralString] = "CALL db.awaitIndexes($seconds)"
+_READ_VERSION: Final[LiteralString] = "MATCH (v:DagManagerSchema) RETURN max(v.version) AS version"
+WRITE_VERSION: Final[LiteralString] = (
+    "MERGE (v:DagManagerSchema {name: 'dagmanager'}) SET v.version = $version"
+)
+
+
+def names() -> tuple[str, ...]:
+    """The constraints and indexes of this release."""
+    return tuple(statement.split()[2] for statement in STATEMENTS)
+
+
+def create(session: neo4j.Session) -> tuple[str, ...]:
+    """Make what is missing and wait until it serves; the names of what was made. Idempotent.
+
+    A plain index where a unique constraint must be is replaced by it. `SettingsError` when something
+    else is in the way, or the schema is of a newer release: then nothing was made.
+    """
+    found = plan(session)
+    if found.in_the_way:
+        raise SettingsError("\n".join(blocked_by(each) for each in found.in_the_way))
+    replaced = {each.shape[1:]: each for each in found.replaced}
+    for each in found.missing:
+        _make(session, each, replaced.get(each.shape[1:]))
+    session.run(_AWAIT, seconds=ONLINE_WITHIN_S).consume()
+    session.run(WRITE_VERSION, version=VERSION).consume()
+    return tuple(each.name for each in found.missing)
+
+
+def plan(session: neo4j.Session) -> Survey:
+    """What `create` would do, and what would stop it; only reads. `SettingsError` for a newer schema."""
+    _check_version(session)
+    return survey(session, STATEMENTS)
+
+
+def drop(session: neo4j.Session) -> tuple[str, ...]:
+    """Remove our constraints and indexes, no data; the names of what was there. Idempotent."""
+    dropped = droppable(session)
+    for each in dropped:
+        _drop(session, each)
+    return tuple(each.name for each in dropped)
+
+
+def droppable(session: neo4j.Session) -> tuple[SchemaItem, ...]:
+    """What `drop` would remove: ours by name and by shape, never somebody's under one of our names."""
+    there = {(each.name, each.shape) for each in items(session)}
+    ours = survey(session, STATEMENTS).there
+    return tuple(each for each in ours if (each.name, each.shape) in there)
+
+
+def check(session: neo4j.Session) -> None:
+    """`SettingsError` when the schema is not there, not whole, or of another release."""
+    if missing := survey(session, STATEMENTS).missing:
+        msg = (
+            f"the database lacks {len(missing)} constraints or indexes of this release, the first is"
+            f" {missing[0].name}: run `dagmanager init`"
+        )
+        raise SettingsError(msg)
+    _check_version(session, oldest=VERSION)
+
+
+def foreign_labels(session: neo4j.Session) -> tuple[str, ...]:
+    """Labels in this database that are not ours, sorted."""
+    return tuple(sorted(labels(session) - LABELS))
+
+
+def is_ours(session: neo4j.Session) -> bool:
+    """Whether this database has been used by this product, or by one with its data model."""
+    return bool(labels(session) & MARKS)
+
+
+def export(session: neo4j.Session) -> str:
+    """Every constraint and index of the database as Cypher that makes them again, one per line."""
+    return "".join(_again(each) + ";\n" for each in items(session))
+
+
+def dropping(item: SchemaItem) -> str:
+    """The statement that removes a constraint or an index."""
+    kind = "CONSTRAINT" if item.statement.startswith("CREATE CONSTRAINT") else "INDEX"
+    return f"DROP {kind} {_quoted(item.name)} IF EXISTS"
+
+
+def blocked_by(item: SchemaItem) -> str:
+    """What is in the way, and the statement that removes it."""
+    return f"{item.shape} named {item.name} is in the way: remove it with `{dropping(item)}` or rename it"
+
+
+def _check_version(session: neo4j.Session, oldest: int = 0) -> None:
+    found = session.run(_READ_VERSION).single(strict=True)["version"]
+    if found is None:
+        return  # the constraints tell; data and this mark may have been removed by hand
+    if found > VERSION:
+        msg = f"the database has schema version {found}, this release knows {VERSION}: use the newer release"
+        raise SettingsError(msg)
+    if found < oldest:
+        msg = f"the database has schema version {found}, this release needs {oldest}: run `dagmanager init`"
+        raise SettingsError(msg)
+
+
+def _make(session: neo4j.Session, item: SchemaItem, instead_of: SchemaItem | None) -> None:
+    if instead_of is not None:
+        _drop(session, instead_of)
+    try:
+        session.run(neo4j.Query(item.statement)).consume()
+    except Neo4jError:
+        if instead_of is not None:  # two nodes with one value, most likely: leave all as it was
+            session.run(neo4j.Query(instead_of.statement)).consume()
+        raise
+
+
+def _drop(session: neo4j.Session, item: SchemaItem) -> None:
+    # Names that the server told stand in quotes; all else is ours.
+    session.run(neo4j.Query(dropping(item))).consume()
+
+
+def _again(item: SchemaItem) -> str:
+    """`IF NOT EXISTS`, so that the export may be applied where some are there already."""
+    before, name, after = item.statement.partition(_quoted(item.name))
+    return f"{before}{name} IF NOT EXISTS{after}"
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

@@ -1,0 +1,283 @@
+"""Every statement that changes a Neo4j server: locks, puts with their relationships, removals.
+
+A node that is named before it is written is a stub: a label and its key, without `row`. Relationships
+are touched only when the digest of what a row links to differs from the stored one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, LiteralString
+
+from dagmanager.engine.model.rows import (
+    ContentRow,
+    CounterRow,
+    HolderRow,
+    LineageRow,
+    NodeRow,
+    OutboxRow,
+    OutcomeRow,
+    QueueRow,
+    Row,
+    SentinelRow,
+    TagSetRow,
+)
+from dagmanager.errors import ConstraintError
+from dagmanager.graph.neo4j.reads import CLAIMS, KNOWN, TAG_QUERIES, WAITING_EVENTS
+from dagmanager.graph.neo4j.row_mapping import Properties, key_of, parameters
+
+Run = Callable[[LiteralString, Properties], list[Any]]
+CHUNK: Final = 2_000
+
+# A write to a node locks it until the transaction ends, whatever is written. Removing a property that
+# is not there would not. What rivals decide under is locked on the very node that they write.
+LOCKS: Final[dict[str, LiteralString]] = {
+    "lock_lineages": "CALL () { UNWIND $p.lock_lineages AS k MERGE (x:Lineage {key: k}) SET x.lock = true }\n",
+    "lock_nodes": "CALL () { UNWIND $p.lock_nodes AS k MERGE (x:ComputeNode {node_id: k}) SET x.lock = true }\n",
+    "lock_counters": "CALL () { UNWIND $p.lock_counters AS k MERGE (x:Counter {key: k}) SET x.lock = true }\n",
+    "lock_tags": "CALL () { UNWIND $p.lock_tags AS k MERGE (x:Lock {key: k}) SET x.lock = true }\n",
+    "lock_tag_sets": "CALL () { UNWIND $p.lock_tag_sets AS k MERGE (x:TagSet {key: k}) SET x.lock = true }\n",
+    "lock_single": "CALL () { UNWIND $p.lock_single AS k MERGE (x:Lock {key: k}) SET x.lock = true }\n",
+}
+_LOCKED: Final[LiteralString] = """
+RETURN [] AS counters, [] AS tag_sets, datetime.realtime().epochMillis AS now
+"""
+_LOCKED_VALUES: Final[LiteralString] = """
+RETURN
+  COLLECT { UNWIND $p.lock_counters AS k MATCH (x:Counter {key: k}) RETURN [k, x.value] } AS counters,
+  COLLECT { UNWIND $p.lock_tag_sets AS k MATCH (x:TagSet {key: k}) RETURN [k, x.revision] } AS tag_sets,
+  datetime.realtime().epochMillis AS now
+"""
+
+
+def locking(kinds: Iterable[str], question: LiteralString = "") -> LiteralString:
+    """A question under locks of these kinds, in the order of decisions 5; without one, what the locks cover.
+
+    Only of these kinds: each takes the server some time to plan.
+    """
+    wanted = set(kinds)
+    locks: LiteralString = ""
+    for kind, lock in LOCKS.items():
+        if kind in wanted:
+            locks += lock
+    covered = _LOCKED_VALUES if wanted.intersection({"lock_counters", "lock_tag_sets"}) else _LOCKED
+    return locks + (question or covered)
+
+
+# `hold_in` in one statement: the lineage is locked, then all that was decided from is compared.
+HOLD: Final[LiteralString] = """
+MATCH (l:Lineage {key: $p.lineage}) WHERE l.row IS NOT NULL
+SET l.lock = true
+WITH l
+WHERE COLLECT { MATCH (s:VersionSentinel {lineage_key: $p.lineage}) RETURN s.row ORDER BY s.version, s.revision }
+      = $p.sentinels
+  AND coalesce(head(COLLECT { MATCH (c:Counter {key: 'epoch'}) RETURN c.value }), 0) = $p.epoch
+  AND NOT EXISTS { MATCH (h:Holder {key: $p.holder.key}) WHERE h.row IS NOT NULL }
+  AND NOT EXISTS { MATCH (o:Outcome {key: $p.outcome.key}) WHERE o.row IS NOT NULL }
+MATCH (s:VersionSentinel {key: $p.holder.p.sentinel})
+FOREACH (_ IN CASE WHEN l.last_at < $p.moved.p.last_at THEN [true] ELSE [] END | SET l += $p.moved.p)
+CREATE (h:Holder {key: $p.holder.key}) SET h += $p.holder.p
+CREATE (h)-[:HOLDS]->(s)
+CREATE (o:Outcome {key: $p.outcome.key}) SET o += $p.outcome.p
+RETURN true AS held
+"""
+
+RAISE_EPOCH: Final[LiteralString] = """
+MERGE (c:Counter {key: 'epoch'}) SET c.lock = true
+WITH c SET c.value = coalesce(c.value, 0) + 1
+RETURN c.value AS value
+"""
+
+# What a node links to is nearly always written once: then in one statement with it, else told to whoever asks. Queues
+# come after the nodes whose interval they take.
+_PUT_NODES_AND_QUEUES: Final[LiteralString] = """
+CALL () {
+  UNWIND $p.put_nodes AS r
+  MERGE (n:ComputeNode {node_id: r.key})
+  WITH n, r, n.links AS links, n.tag_links AS tag_links
+  SET n += r.p
+  FOREACH (_ IN CASE WHEN links IS NULL THEN [true] ELSE [] END |
+    FOREACH (id IN r.dependencies | MERGE (d:ComputeNode {node_id: id}) CREATE (n)-[:DEPENDS_ON]->(d))
+    FOREACH (key IN r.asks | CREATE (n)-[:ASKS]->(:QueryOf {key: key}))
+    FOREACH (a IN r.artifacts | MERGE (x:Artifact {key: a.key}) SET x += a.p CREATE (x)-[:USED_BY]->(n)))
+  FOREACH (_ IN CASE WHEN tag_links IS NULL THEN [true] ELSE [] END |
+    FOREACH (key IN r.tagged | CREATE (n)-[:TAGGED]->(:TagOf {key: key})))
+  WITH r, links IS NOT NULL AND links <> coalesce(r.p.links, '') AS relink,
+       tag_links IS NOT NULL AND tag_links <> coalesce(r.p.tag_links, '') AS retag
+  WHERE relink OR retag
+  RETURN collect({key: r.key, relink: relink, retag: retag}) AS changed
+}
+CALL () {
+  UNWIND $p.put_queues AS r
+  MERGE (q:Queue {topic: r.key})
+  WITH q, r, q.binding AS before
+  SET q += r.p
+  FOREACH (_ IN CASE WHEN before IS NULL THEN [true] ELSE [] END |
+    MERGE (n:ComputeNode {node_id: r.node_id})
+    CREATE (n)-[:EMITS]->(q)
+    SET q.interval = n.interval)
+  WITH r, before WHERE before <> r.p.binding
+  RETURN collect(r.p.topic_folded) AS taken
+}
+RETURN changed, taken
+"""
+_UNLINK_NODES: Final[LiteralString] = """
+UNWIND $p.keys AS k MATCH (n:ComputeNode {node_id: k})
+CALL (n) { MATCH (n)-[d:DEPENDS_ON]->() DELETE d }
+CALL (n) { MATCH (n)-[:ASKS]->(t:QueryOf) DETACH DELETE t }
+CALL (n) { MATCH (n)<-[u:USED_BY]-() DELETE u }
+"""
+_LINK_NODES: Final[LiteralString] = """
+UNWIND $p.rows AS r MATCH (n:ComputeNode {node_id: r.key})
+FOREACH (id IN r.dependencies | MERGE (d:ComputeNode {node_id: id}) CREATE (n)-[:DEPENDS_ON]->(d))
+FOREACH (key IN r.asks | CREATE (n)-[:ASKS]->(:QueryOf {key: key}))
+FOREACH (a IN r.artifacts | MERGE (x:Artifact {key: a.key}) SET x += a.p CREATE (x)-[:USED_BY]->(n))
+"""
+_UNTAG: Final[LiteralString] = """
+UNWIND $p.keys AS k MATCH (n:ComputeNode {node_id: k})-[:TAGGED]->(t:TagOf) DETACH DELETE t
+"""
+_TAG: Final[LiteralString] = """
+UNWIND $p.rows AS r MATCH (n:ComputeNode {node_id: r.key})
+UNWIND r.tagged AS key CREATE (n)-[:TAGGED]->(:TagOf {key: key})
+"""
+# One round trip for all that no constraint can refuse; a kind without rows costs nothing.
+_PUT_OTHERS: Final[LiteralString] = """
+CALL () {
+  UNWIND $p.put_contents AS r
+  MERGE (c:DagContent {digest: r.key})
+  WITH c, r, c.links AS links
+  SET c += r.p
+  WITH c, r, links WHERE links IS NULL OR links <> r.p.links
+  CALL (c) { MATCH (c)-[m:CONTAINS]->() DELETE m }
+  UNWIND r.members AS m
+  MERGE (n:ComputeNode {node_id: m.node_id})
+  CREATE (c)-[e:CONTAINS]->(n) SET e = m.p
+}
+CALL () {
+  UNWIND $p.put_sentinels AS r
+  MERGE (s:VersionSentinel {key: r.key})
+  WITH s, r, s.links AS links
+  SET s += r.p
+  WITH s, r, links WHERE links IS NULL OR links <> r.p.links
+  CALL (s) { MATCH (s)-[e:OF|HAS]->() DELETE e }
+  MERGE (c:DagContent {digest: r.content})
+  CREATE (s)-[:OF]->(c)
+  WITH s, r UNWIND r.introduced AS id
+  MERGE (n:ComputeNode {node_id: id})
+  CREATE (s)-[:HAS]->(n)
+}
+CALL () {
+  UNWIND $p.put_holders AS r
+  MERGE (h:Holder {key: r.key})
+  WITH h, r, h.sentinel AS before
+  SET h += r.p
+  WITH h, r, before WHERE before IS NULL OR before <> r.p.sentinel
+  CALL (h) { MATCH (h)-[e:HOLDS]->() DELETE e }
+  MERGE (s:VersionSentinel {key: r.p.sentinel})
+  CREATE (h)-[:HOLDS]->(s)
+}
+CALL () { UNWIND $p.put_lineages AS r MERGE (x:Lineage {key: r.key}) SET x += r.p }
+CALL () { UNWIND $p.put_tag_sets AS r MERGE (x:TagSet {key: r.key}) SET x += r.p }
+CALL () { UNWIND $p.put_outcomes AS r MERGE (x:Outcome {key: r.key}) SET x += r.p }
+CALL () { UNWIND $p.put_events AS r MERGE (x:OutboxEvent {key: r.key}) SET x += r.p }
+CALL () { UNWIND $p.put_counters AS r MERGE (x:Counter {key: r.key}) SET x += r.p }
+"""
+_OTHERS: Final[dict[type[Any], str]] = {
+    ContentRow: "put_contents",
+    SentinelRow: "put_sentinels",
+    HolderRow: "put_holders",
+    LineageRow: "put_lineages",
+    TagSetRow: "put_tag_sets",
+    OutcomeRow: "put_outcomes",
+    OutboxRow: "put_events",
+    CounterRow: "put_counters",
+}
+
+# What others point at becomes a stub again, and goes when nobody does.
+_DELETE: Final[dict[type[Any], LiteralString]] = {
+    NodeRow: """
+UNWIND $p.keys AS k MATCH (n:ComputeNode {node_id: k})
+CALL (n) { MATCH (n)-[:ASKS|TAGGED]->(t) DETACH DELETE t }
+CALL (n) { MATCH (n)-[e:DEPENDS_ON]->() DELETE e }
+CALL (n) { MATCH (n)<-[e:USED_BY]-() DELETE e }
+SET n = {node_id: k}
+WITH n WHERE NOT EXISTS { (n)--() } DELETE n
+""",
+    ContentRow: """
+UNWIND $p.keys AS k MATCH (c:DagContent {digest: k})
+CALL (c) { MATCH (c)-[e:CONTAINS]->() DELETE e }
+SET c = {digest: k}
+WITH c WHERE NOT EXISTS { (c)--() } DELETE c
+""",
+    SentinelRow: """
+UNWIND $p.keys AS k MATCH (s:VersionSentinel {key: k})
+CALL (s) { MATCH (s)-[e:OF|HAS]->() DELETE e }
+SET s = {key: k}
+WITH s WHERE NOT EXISTS { (s)--() } DELETE s
+""",
+    HolderRow: "UNWIND $p.keys AS k MATCH (x:Holder {key: k}) DETACH DELETE x",
+    LineageRow: "UNWIND $p.keys AS k MATCH (x:Lineage {key: k}) DELETE x",
+    TagSetRow: "UNWIND $p.keys AS k MATCH (x:TagSet {key: k}) DELETE x",
+    OutcomeRow: "UNWIND $p.keys AS k MATCH (x:Outcome {key: k}) DELETE x",
+    OutboxRow: "UNWIND $p.keys AS k MATCH (x:OutboxEvent {key: k}) DELETE x",
+    CounterRow: "UNWIND $p.keys AS k MATCH (x:Counter {key: k}) DELETE x",
+}
+
+# What nearly every new version or new node writes.
+EVERYDAY: Final[tuple[LiteralString, ...]] = (
+    *(locking([kind]) for kind in ("lock_nodes", "lock_counters", "lock_tag_sets")),
+    locking(["lock_lineages"], KNOWN),
+    locking(["lock_nodes"], KNOWN),
+    locking(["lock_nodes"], CLAIMS),
+    locking(["lock_lineages", "lock_nodes"], CLAIMS),
+    locking(["lock_tags"], TAG_QUERIES),
+    locking(["lock_single"], WAITING_EVENTS),
+    HOLD,
+    _PUT_NODES_AND_QUEUES,
+    _PUT_OTHERS,
+    _DELETE[OutboxRow],
+)
+
+
+def put(run: Run, rows: Sequence[Row]) -> None:
+    """Insert or replace rows, each key once, with what they link to. Nodes before queues, which take their interval.
+
+    `ConstraintError` for a name that another row has, and for a topic of another binding.
+    """
+    others: dict[str, list[Properties]] = {}
+    named: dict[type[Any], list[Properties]] = {NodeRow: [], QueueRow: []}
+    for row in rows:
+        kind = type(row)
+        (named[kind] if kind in named else others.setdefault(_OTHERS[kind], [])).append(parameters(row))
+    nodes, queues = named.values()
+    for start in range(0, len(nodes) + len(queues), CHUNK):
+        behind = slice(max(start - len(nodes), 0), max(start + CHUNK - len(nodes), 0))
+        _put_nodes_and_queues(run, nodes[start : start + CHUNK], queues[behind])
+    if others:
+        run(_PUT_OTHERS, {key: others.get(key, []) for key in _OTHERS.values()})
+
+
+def delete(run: Run, rows: Sequence[Row]) -> None:
+    """Remove rows by key."""
+    for kind, chunk in _by_kind(rows):
+        run(_DELETE[kind], {"keys": [key_of(row) for row in chunk]})
+
+
+def _put_nodes_and_queues(run: Run, nodes: list[Properties], queues: list[Properties]) -> None:
+    found = run(_PUT_NODES_AND_QUEUES, {"put_nodes": nodes, "put_queues": queues})[0]
+    if found["taken"]:
+        raise ConstraintError(min(found["taken"]))
+    by_key = {one["key"]: one for one in nodes}
+    for which, undo, redo in (("relink", _UNLINK_NODES, _LINK_NODES), ("retag", _UNTAG, _TAG)):
+        if keys := [each["key"] for each in found["changed"] if each[which]]:
+            run(undo, {"keys": keys})
+            run(redo, {"rows": [by_key[key] for key in keys]})
+
+
+def _by_kind(rows: Sequence[Row]) -> Iterable[tuple[type[Any], Sequence[Row]]]:
+    groups: dict[type[Any], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(type(row), []).append(row)
+    for kind, group in groups.items():
+        for start in range(0, len(group), CHUNK):
+            yield kind, group[start : start + CHUNK]

@@ -1,0 +1,355 @@
+"""Submissions from files: one line or one `.json` file each; the source of the embedded default.
+
+The record time is when the run began to read, plus the position: the start lies in the snapshot, so
+that a replay sees the same times (decisions 1, Order). A snapshot says whether its run had ended: what
+is read after that belongs to a new run. A line longer than the size limit is never held in memory: one
+byte more than the limit is, which is enough to refuse it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import select
+import stat
+import sys
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Protocol
+
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+
+from dagmanager.dag.limits import Limits
+from dagmanager.dag.model import Origin, Record
+from dagmanager.dag.record.bare_dag import keyed
+from dagmanager.errors import SettingsError
+from operators.sources.line_splitter import LineSplitter
+
+logger = logging.getLogger("dagmanager.flow")
+
+BATCH_LINES: Final = 64
+BATCH_BYTES: Final = 8 * 1024 * 1024
+CHUNK_BYTES: Final = 64 * 1024
+STATE_VERSION: Final = 2
+# Version 1 did not say whether the run had ended: its runs go on, as they did then.
+_READABLE: Final = frozenset({1, STATE_VERSION})
+POLL: Final = timedelta(milliseconds=20)
+STDIN: Final = "-"
+Keyed = tuple[str, Record]
+State = dict[str, Any]
+
+
+class RunStart(Protocol):
+    """The start of the run under way, kept outside the snapshots: a kill may come before the first one."""
+
+    def kept_ms(self) -> int | None:
+        """The start that was kept last."""
+        ...
+
+    def keep(self, start_ms: int) -> None:
+        """Durable before it returns."""
+        ...
+
+
+class UnkeptStart:
+    """For runs that do not resume."""
+
+    def kept_ms(self) -> int | None:
+        """None."""
+        return None
+
+    def keep(self, start_ms: int) -> None:
+        """Forget it."""
+
+
+class _Place:
+    """How far the reading has come; what a snapshot holds."""
+
+    def __init__(self, state: State | None, kept_ms: int | None, now_ms: int) -> None:
+        """Go on with the run that was cut short, or begin one after the run that ended."""
+        known = state or {}
+        if state is not None and known.get("v") not in _READABLE:
+            msg = f"the recovery folder holds a state of version {known.get('v')!r}, unknown to this release"
+            raise SettingsError(msg)
+        self.file: str = known.get("file", "")
+        self.line: int = known.get("line", 0)
+        self.offset: int = known.get("offset", 0)
+        self.count: int = known.get("count", 0)
+        self.passed: int | None = known.get("passed")
+        self.base_ms: int = known.get("base_ms", now_ms if kept_ms is None else kept_ms)
+        if known.get("ended", False):
+            if kept_ms is not None and kept_ms > self.base_ms:
+                self.base_ms = kept_ms  # a run began after this snapshot and was killed before its own
+            else:
+                self.base_ms = max(now_ms, self.base_ms + self.count + 1)
+            self.count = 0
+        self.ended = False
+
+    def snapshot(self) -> State:
+        return {"v": STATE_VERSION, **vars(self)}
+
+    def enter(self, file: str) -> None:
+        if file != self.file:
+            self.file, self.line, self.offset = file, 0, 0
+
+    def record(self, raw: bytes, longest: int) -> Keyed:
+        """Too long a line is not looked into: it will be refused."""
+        stem = "stdin" if self.file == STDIN else Path(self.file).stem
+        key, value = keyed(raw, stem) if len(raw) <= longest else ("", raw)
+        # A run is an origin of its own: an edited file that goes back to what it was is a new submission.
+        origin = Origin(self.file, source_id=str(self.base_ms), position=self.line)
+        return key, Record(value, origin, key.encode(), self.base_ms + self.count)
+
+
+class FilePartition(StatefulSourcePartition[Keyed, State]):
+    """Files one after the other; goes on after the last line of the snapshot."""
+
+    def __init__(self, files: list[str], place: _Place, stopping: Callable[[], bool], longest: int) -> None:
+        """`files` in the order of reading. Those before the snapshot's are done."""
+        self._place = place
+        self._waiting = [name for name in files if name >= place.file]
+        self._files = files
+        _tell_unread(files, place)
+        self._stopping = stopping
+        self._longest = longest
+        self._file: BinaryIO | None = None
+
+    def next_batch(self) -> Iterable[Keyed]:
+        """Some records; StopIteration after the last file, or when the run is stopped."""
+        batch: list[Keyed] = []
+        room = BATCH_BYTES
+        while len(batch) < BATCH_LINES and room > 0 and not self._stopping():
+            found = self._line()
+            if found is None:
+                break
+            line, length = found
+            room -= max(1, length)
+            if line.strip() or self._whole():
+                batch.append(self._place.record(line.rstrip(b"\r"), self._longest))
+        if not batch and (self._stopping() or (self._file is None and not self._waiting)):
+            self._place.ended = True
+            raise StopIteration
+        return batch
+
+    def snapshot(self) -> State:
+        """Where to go on."""
+        return self._place.snapshot()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _line(self) -> tuple[bytes, int] | None:
+        """The next line of all files, and what it takes there; None after the last, or when stopped in it."""
+        while True:
+            if self._file is None:
+                if not self._waiting:
+                    return None
+                self._place.enter(self._waiting.pop(0))
+                self._place.passed = bisect_left(self._files, self._place.file)
+                self._file = _regular(self._place.file)
+                self._file.seek(self._place.offset)
+            found = self._unread(self._file)
+            if found is None:
+                return None
+            if found[1] or (self._whole() and not self._place.line):
+                self._place.offset += found[1]
+                self._place.line += 1
+                self._place.count += 1
+                return found
+            self._file.close()
+            self._file = None
+
+    def _unread(self, file: BinaryIO) -> tuple[bytes, int] | None:
+        if self._whole() and self._place.line:
+            return b"", 0  # it was one submission, even if it was empty or has grown
+        return _bounded(file, self._longest, self._whole(), self._stopping)
+
+    def _whole(self) -> bool:
+        return self._place.file.endswith(".json")
+
+
+def _tell_unread(files: list[str], place: _Place) -> None:
+    """What a run that goes on will not read, since the order of names says that it was read already."""
+    before = bisect_left(files, place.file)
+    if place.passed is not None and before > place.passed:
+        more = before - place.passed
+        logger.warning("%d files that sort before %s were added after it: not read", more, place.file)
+    if place.offset and place.file in files and Path(place.file).stat().st_size < place.offset:
+        logger.warning("%s is shorter than what was read of it: what replaced it is not read", place.file)
+
+
+class LivePartition(StatefulSourcePartition[Keyed, State]):
+    """Standard input: polled, so that a signal is noticed. What was read once cannot be read again."""
+
+    def __init__(
+        self, state: State | None, stopping: Callable[[], bool], now_ms: Callable[[], int], longest: int
+    ) -> None:
+        """After a restart the count goes on; the lines are other ones."""
+        self._now_ms = now_ms
+        self._place = _Place(state, None, now_ms())
+        self._place.enter(STDIN)
+        self._stopping = stopping
+        self._longest = longest
+        self._lines = LineSplitter(longest)
+        self._over = False
+
+    def next_batch(self) -> Iterable[Keyed]:
+        """The lines that have come; StopIteration at the end of input, or when the run is stopped."""
+        if self._stopping() or self._over:
+            self._place.ended = True
+            raise StopIteration
+        number = sys.stdin.fileno()
+        if not select.select([number], [], [], 0)[0]:
+            return []
+        chunk = os.read(number, CHUNK_BYTES)
+        self._over = not chunk
+        return list(self._records(self._lines.feed(chunk) if chunk else self._lines.rest()))
+
+    def next_awake(self) -> datetime | None:
+        """At once while lines come, soon when none do."""
+        ready = self._over or select.select([sys.stdin.fileno()], [], [], 0)[0]
+        return None if ready else datetime.now(UTC) + POLL
+
+    def snapshot(self) -> State:
+        """How many lines there were."""
+        return self._place.snapshot()
+
+    def _records(self, lines: list[bytes]) -> Iterable[Keyed]:
+        """A line's record time is its arrival, never before the line that came before it."""
+        for line in lines:
+            self._place.base_ms = max(self._place.base_ms, self._now_ms() - self._place.count)
+            self._place.line += 1
+            self._place.count += 1
+            if line.strip():
+                yield self._place.record(line.rstrip(b"\r"), self._longest)
+
+
+class SubmissionFiles(FixedPartitionedSource[Keyed, State]):
+    """A file, a folder of `.json` and `.jsonl` files, or `-` for standard input.
+
+    The files of a folder are read in the order of their names, as one stream: which came first is part
+    of the answer. With recovery on, files added later must come later by name.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        stopping: Callable[[], bool],
+        now_ms: Callable[[], int],
+        bytes_max: int = Limits().bytes_max,
+        start: RunStart | None = None,
+    ) -> None:
+        """The folder is listed when the run starts. `bytes_max` is the size limit of one submission."""
+        self._path = absolute(path)
+        self._stopping = stopping
+        self._now_ms = now_ms
+        self._bytes_max = bytes_max
+        self._start = start or UnkeptStart()
+
+    def check(self) -> None:
+        """Open every file once. `SettingsError` names one that cannot be read."""
+        if self._path == STDIN:
+            _check_stdin()
+            return
+        try:
+            self._path.encode()
+            for name in self.files():
+                name.encode()
+                if Path(name).exists() and not Path(name).is_file() and not Path(name).is_dir():
+                    raise SettingsError(_endless(name))
+                _regular(name).close()
+        except OSError as error:
+            msg = f"submissions_path: {error.filename} cannot be read: {error.strerror}"
+            raise SettingsError(msg) from error
+        except UnicodeEncodeError as error:
+            msg = f"submissions_path: a file name is no UTF-8: {error.object!r}"
+            raise SettingsError(msg) from error
+
+    def files(self) -> list[str]:
+        """What is read, in this order."""
+        if not Path(self._path).is_dir():
+            return [self._path]
+        found = (each for each in Path(self._path).iterdir() if each.suffix in {".json", ".jsonl"})
+        return sorted(str(each) for each in found)
+
+    def list_parts(self) -> list[str]:
+        """One: files are not read side by side."""
+        return [self._path]
+
+    def build_part(
+        self, step_id: str, for_part: str, resume_state: State | None
+    ) -> FilePartition | LivePartition:
+        """Resume where the snapshot says."""
+        if for_part == STDIN:
+            return LivePartition(resume_state, self._stopping, self._now_ms, self._bytes_max)
+        kept_ms = self._start.kept_ms()
+        place = _Place(resume_state, kept_ms, self._now_ms())
+        if place.base_ms != kept_ms:
+            self._start.keep(place.base_ms)
+        return FilePartition(self.files(), place, self._stopping, self._bytes_max)
+
+
+def absolute(path: str) -> str:
+    """The same path however it was typed: it is part of a submission's id. `-` stays, and so does `..`.
+
+    (What is above a symlink to a folder is not what the path says.)
+    """
+    return path if path == STDIN else str(Path(path).absolute())
+
+
+def _regular(name: str) -> BinaryIO:
+    """Open for reading; a device or a pipe is refused, as it may never end."""
+    file = open(name, "rb", opener=_without_waiting)  # noqa: SIM115 - Path.open takes no opener
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise SettingsError(_endless(name))
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe without a writer would hold `open` for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _endless(name: str) -> str:
+    return f"submissions_path: {name} cannot be read: it is no regular file"
+
+
+def _check_stdin() -> None:
+    why = ""
+    if sys.stdin is None:  # Python's way to say that the descriptor was closed before the start
+        why = "it is closed"
+    elif stat.S_ISDIR(os.fstat(sys.stdin.fileno()).st_mode):
+        why = "it is a directory"
+    elif fcntl.fcntl(sys.stdin.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+        why = "it is open for writing only"
+    if why:
+        msg = f"submissions_path: standard input cannot be read: {why}"
+        raise SettingsError(msg)
+
+
+def _bounded(
+    file: BinaryIO, longest: int, whole: bool, stopping: Callable[[], bool]
+) -> tuple[bytes, int] | None:
+    """The next line (or all the rest), at most one byte more than `longest`; and what it takes in the file.
+
+    None when the run is stopped before the end of a line that is too long.
+    """
+    read = file.read if whole else file.readline
+    line = read(longest + 2)
+    length = len(line)
+    if length == longest + 2 and (whole or not line.endswith(b"\n")):
+        while rest := read(CHUNK_BYTES):
+            if stopping():
+                return None
+            length += len(rest)
+            if not whole and rest.endswith(b"\n"):
+                break
+    if not whole:
+        line = line.removesuffix(b"\n")
+    return line[: longest + 1], length

@@ -1,0 +1,135 @@
+"""Is the topic that is read still the one that it was? Asked every few seconds, never waited for.
+
+A consumer does not tell: it stalls when its topic is gone, and reads on in a new topic of the same name,
+past records that it never saw.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, but not by its stub's rules
+    TopicDescription,
+)
+
+from dagmanager.engine.model.topics_port import TopicInfo
+from dagmanager.errors import InputLostError
+from dagmanager.kafka.admin import KafkaAdmin, info
+from dagmanager.kafka.client_errors import ABSENT
+
+logger = logging.getLogger("dagmanager.flow")
+
+EVERY_S: Final = 3.0
+# One answer may come from a broker that has just come up and knows little yet.
+ABSENCES: Final = 2
+
+
+def unheard(_: str) -> None:
+    """Nobody asks."""
+
+
+class TopicIdentityCheck:
+    """Shared by the partitions of a source, which may be in several threads."""
+
+    def __init__(
+        self,
+        admin: KafkaAdmin,
+        expected: TopicInfo,
+        every_s: float = EVERY_S,
+        clock: Callable[[], float] = time.monotonic,
+        waits: Callable[[str], None] = unheard,
+    ) -> None:
+        """`expected` is the topic as it was at the start; the first question comes after `every_s`. `waits`
+        hears why no broker answers, and `""` when one does again."""
+        self._admin = admin
+        self._expected = expected
+        self._every_s = every_s
+        self._clock = clock
+        self._due = clock() + every_s
+        self._asked: Future[TopicDescription] | None = None
+        self._absences = 0
+        self._grown = False
+        self._waits = waits
+        self._lost: InputLostError | None = None
+        self._lock = threading.Lock()
+        self.reachable = True
+
+    def look(self) -> None:
+        """Ask, or take the answer, when it is time. `InputLostError`, from then on, when the topic is gone."""
+        if self._lost is not None:
+            raise self._lost
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._step()
+        finally:
+            self._lock.release()
+
+    def _step(self) -> None:
+        if self._asked is None:
+            if self._clock() >= self._due:
+                self._asked = self._admin.describing(self._expected.topic)
+            return
+        if not self._asked.done():
+            return
+        answer, self._asked = self._asked, None
+        self._due = self._clock() + self._every_s
+        try:
+            self._judge(info(answer.result()))
+        except KafkaException as refused:
+            self._refused(refused.args[0])
+
+    def _judge(self, now: TopicInfo) -> None:
+        self._absences = 0
+        self._answered()
+        if now.topic_id != self._expected.topic_id:
+            self._lose(other_topic(now.topic, self._expected.topic_id, now.topic_id))
+        if now.partitions != self._expected.partitions and not self._grown:
+            self._grown = True
+            logger.warning(
+                "topic %s has %d partitions now, %d when the run began: restart to read the new ones",
+                now.topic,
+                now.partitions,
+                self._expected.partitions,
+            )
+
+    def _refused(self, error: KafkaError) -> None:
+        if error.code() not in ABSENT:
+            if self.reachable:
+                away = self._admin.heard.unavailable("asking for the submissions topic", error)
+                logger.warning("%s: reading goes on when it answers", away)
+                self._waits(str(away))
+            self.reachable = False
+            return
+        self._answered()
+        self._absences += 1
+        if self._absences >= ABSENCES:
+            topic = self._expected.topic
+            self._lose(
+                f"topic {topic} was deleted while it was read: records not yet read are gone. If that was "
+                "meant, make it again and start with a new recovery folder"
+            )
+
+    def _answered(self) -> None:
+        if not self.reachable:
+            logger.info("Kafka at %s answers again", self._admin.address.servers)
+            self._waits("")
+        self.reachable = True
+
+    def _lose(self, message: str) -> None:
+        self._lost = InputLostError(message)
+        raise self._lost
+
+
+def other_topic(topic: str, known: str, found: str) -> str:
+    """What to say when a topic was deleted and made again."""
+    return (
+        f"topic {topic} was deleted and made again (its id was {known}, it is {found} now): what was "
+        "read says nothing of the new one. If that was meant, start with a new recovery folder"
+    )

@@ -1,0 +1,1 @@
+"""One operator per step of the flow. Each wraps an engine call; nothing is decided here."""

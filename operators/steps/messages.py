@@ -1,0 +1,101 @@
+"""Answers → the records that leave: diff chunks for whoever waits, dead letters for what was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import bytewax.operators as op
+import msgspec
+from bytewax.dataflow import operator
+from bytewax.operators import KeyedStream
+
+from dagmanager.dag.limits import TEXT_BYTES_MAX, Limits
+from dagmanager.dag.model import Record, Submission
+from dagmanager.engine.caches.chunk_cache import KnownItems
+from dagmanager.engine.model.outcome import Outcome
+from dagmanager.engine.stages import Answer, Refused
+from dagmanager.engine.wire.chunk_items import EncodedItems, encode_items
+from dagmanager.engine.wire.chunks import (
+    chunks,
+    dead_letter_headers,
+    dead_letter_value,
+    rejected_record,
+    result_headers,
+)
+from dagmanager.engine.wire.message import Message
+from dagmanager.errors import Rejection
+from operators.poison_quarantine import PoisonQuarantine, origin_of
+
+LETTER_BYTES: Final = Limits().bytes_max
+TOLD_IN_FULL: Final = 20
+
+
+@operator
+def diff_messages(
+    step_id: str, up: KeyedStream[Answer | Refused], attempts: PoisonQuarantine
+) -> KeyedStream[Message]:
+    """One message per chunk, or one `rejected` record."""
+    known = KnownItems()
+
+    def tell(item: Answer | Refused) -> Iterable[Message]:
+        return told(item, known.encode)
+
+    return op.flat_map_value("flat_map", up, attempts.each("diff_messages", tell, origin_of))
+
+
+@operator
+def dead_letters(
+    step_id: str, up: KeyedStream[Answer | Refused], attempts: PoisonQuarantine
+) -> KeyedStream[Message]:
+    """The original bytes of what was refused, with reason and origin in the headers."""
+    return op.flat_map_value("flat_map", up, attempts.each("dead_letter_messages", buried, origin_of))
+
+
+def told(
+    item: Answer | Refused, encode: Callable[[Outcome], EncodedItems] = encode_items
+) -> Iterable[Message]:
+    """What whoever waits for this submission gets; records without a key when nobody can be named."""
+    if isinstance(item, Refused):
+        who, why, origin = item.strategy_id, item.rejection, item.record.origin
+        if len(item.worlds) > TOLD_IN_FULL:  # all of them leave at once; the dead letter has the details
+            why = msgspec.structs.replace(why, details=())
+        return [Message(who, rejected_record(why, who, world, ""), origin=origin) for world in item.worlds]
+    submission, result = item.submission, item.result
+    headers = result_headers(submission.submission_id, submission.submission_digest)
+    values = (
+        [_refusal(submission, result)] if isinstance(result, Rejection) else chunks(result, encode(result))
+    )
+    return [Message(submission.strategy_id, value, headers, origin_of(item)) for value in values]
+
+
+def buried(item: Answer | Refused) -> Iterable[Message]:
+    """The dead letter of a refusal, if it is one."""
+    match item:
+        case Refused(record=record, rejection=rejection, attempts=attempts, withheld=withheld):
+            return [_letter(record, rejection, attempts, 0 if withheld else LETTER_BYTES)]
+        case Answer(submission=Submission(record=Record() as record), result=Rejection() as rejection):
+            return [_letter(record, rejection)]
+        case _:
+            return []
+
+
+def _letter(
+    record: Record, rejection: Rejection, attempts: int = 1, bytes_max: int = LETTER_BYTES
+) -> Message:
+    # A key of any length would make a record that no topic takes, however much its value is cut.
+    key = record.key if record.key and len(record.key) <= TEXT_BYTES_MAX else b""
+    headers = dead_letter_headers(rejection, record.origin, attempts, record.value, bytes_max)
+    value = dead_letter_value(record.value, bytes_max) if bytes_max else b""
+    return Message(key.decode("utf-8", "replace"), value, headers, record.origin)
+
+
+def _refusal(submission: Submission, rejection: Rejection) -> bytes:
+    return rejected_record(
+        rejection,
+        submission.strategy_id,
+        submission.context.world_id,
+        submission.submission_id,
+        submission.submission_digest,
+        submission.dry_run,
+    )

@@ -1,0 +1,1 @@
+"""Tests of how plans and refusals are shown."""

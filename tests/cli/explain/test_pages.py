@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+
+import pytest
+
+from dagmanager.cli.commands.completion import SHELLS, spots
+from dagmanager.cli.explain.diff_text import REASONS
+from dagmanager.cli.explain.error_page import codes, drawn, page, remedy
+from dagmanager.cli.framework.error_report import COMMAND_LINE_CODES
+from dagmanager.dag.record.context import SAFE_MODE_REASONS
+from dagmanager.errors import STATUS, ErrorCode
+from tests.cli.running import ROOT, call, call_script
+
+
+def warning_codes() -> set[str]:
+    """The first argument of every `Notice(…)` in the product."""
+    found: set[str] = set()
+    for path in (ROOT / "dagmanager").rglob("*.py"):
+        for each in ast.walk(ast.parse(path.read_text())):
+            if isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id == "Notice":
+                code = each.args[0]
+                assert isinstance(code, ast.Constant), f"{path}: a code that no test can find"
+                found.add(str(code.value))
+    return found
+
+
+def settings_codes() -> set[str]:
+    """What a finding of `config validate` may be called."""
+    found: set[str] = set()
+    for path in (ROOT / "dagmanager/settings").glob("*.py"):
+        for each in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(each, ast.Call):
+                continue
+            name = each.func.attr if isinstance(each.func, ast.Attribute) else getattr(each.func, "id", "")
+            place = {"_add": 1, "Trouble": 0}.get(name)
+            if place is not None and isinstance(code := each.args[place], ast.Constant):
+                found.add(str(code.value))
+    return found
+
+
+def test_every_code_has_a_page_and_every_page_a_code() -> None:
+    errors = {code.value for code in ErrorCode} | set(COMMAND_LINE_CODES)
+    assert set(codes()) == errors | warning_codes() | settings_codes() | set(SAFE_MODE_REASONS)
+
+
+def test_every_reason_of_safe_mode_has_words_and_a_page() -> None:
+    for reason in SAFE_MODE_REASONS:
+        assert f"safe_mode:{reason}" in REASONS
+        assert call("explain-error", f"safe_mode:{reason}").out == page(reason).text
+    assert call("explain-error", "safe_mode:whatever a gateway says").out == page("gateway").text
+
+
+def test_a_terminal_shows_no_marks_of_markdown() -> None:
+    for code in codes():
+        shown = drawn(page(code))
+        assert "`" not in shown
+        assert "#" not in shown
+        assert "**" not in shown
+    script = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-m', 'dagmanager.cli', 'explain-error', 'late']))"
+    out = call_script(script, env={"TERM": "xterm", "NO_COLOR": ""}).out
+    assert "\x1b[1mlate\x1b[0m" in out
+    assert "##" not in out
+
+
+@pytest.mark.parametrize("code", codes())
+def test_a_page_is_whole(code: str) -> None:
+    found = page(code)
+    assert found.text.startswith(f"# {code}\n")
+    assert all((found.title, found.cause, found.example, found.remedy, remedy(code)))
+
+
+def test_a_page_in_both_forms() -> None:
+    assert "## Remedy" in call("explain-error", "dependency-cycle").out
+    shown = json.loads(call("explain-error", "unavailable", "--json").out)
+    assert (shown["grpc_status"], shown["http_status"]) == STATUS[ErrorCode.UNAVAILABLE]
+    assert shown["retryable"] is True
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_names_every_command_and_option(shell: str) -> None:
+    script = call("completion", shell).out
+    for program in ("qmtl", "dagmanager"):
+        for spot in spots(program):
+            assert f'"{spot.path}"' in script
+            for word, _ in spot.choices:
+                assert word.removeprefix("--") in script
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["dagmanager", "di"], ["diff"]),
+        (["qmtl", "service", "dagmanager", "node"], ["node-id"]),
+        (["dagmanager", "diff", "--base"], ["--baseline"]),
+        (["dagmanager", "explain-error", "lat"], ["late"]),
+        (["dagmanager", "diff", "--domain", "l"], ["live"]),
+    ],
+)
+def test_bash_completes(words: list[str], expected: list[str]) -> None:
+    script = call("completion", "bash").out
+    script += f"\nCOMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}\n"
+    script += '_qmtl_dagmanager; printf "%s\\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == expected

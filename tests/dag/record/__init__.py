@@ -1,0 +1,1 @@
+"""Tests of record forms and compute contexts."""

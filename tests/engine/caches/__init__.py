@@ -1,0 +1,1 @@
+"""Tests of what a process remembers, against processes that remember nothing."""

@@ -1,0 +1,252 @@
+"""Remembered answers: what is told without a look-up is what a look-up would have told (decisions 6)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+
+from dagmanager.dag.model import Submission
+from dagmanager.engine.caches.answer_cache import AnswerCache
+from dagmanager.engine.caches.epoch_cache import AGE_S, EpochCache
+from dagmanager.engine.engine import Engine
+from dagmanager.engine.model.graph_port import Graph
+from dagmanager.engine.model.outcome import Outcome
+from dagmanager.engine.model.rows import HolderRow, OutcomeRow, QueueState
+from tests.engine.builders import Json, Stores, engine, node, submission, tag_query
+from tests.graph.builders import store
+
+NODES = [node("a", tags=["BTC"]), node("b", schema_hash="h0")]
+LENGTH = 150
+
+
+class Seconds:
+    """A monotonic clock that stands still until told."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def later(self) -> None:
+        self.now_s += 2 * AGE_S
+
+
+@dataclass
+class Asked:
+    """The graph, and what was asked of it."""
+
+    inner: Graph
+    calls: list[str]
+
+    def __getattr__(self, name: str) -> object:
+        self.calls.append(name)
+        return getattr(self.inner, name)
+
+
+def remembering(stores: Stores, owner: str = "p1", clock: Seconds | None = None) -> Engine:
+    works = engine(stores, owner)
+    works.pulses = EpochCache(works.graph, clock or Seconds())
+    return works
+
+
+def forgetful(stores: Stores) -> Engine:
+    works = engine(stores)
+    works.recall = AnswerCache(answers_max=0)
+    return works
+
+
+def told(works: Engine, *asked: Submission) -> list[Outcome]:
+    answers = works.submit(asked)
+    assert all(isinstance(each.result, Outcome) for each in answers), answers
+    return [each.result for each in answers if isinstance(each.result, Outcome)]
+
+
+def calls_of(works: Engine, stores: Stores, asked: Submission) -> list[str]:
+    """What the graph is asked for while this submission is answered."""
+    calls: list[str] = []
+    works.graph = Asked(stores.graph, calls)  # type: ignore[assignment]  # passes every call on
+    works.pulses.graph = works.graph
+    told(works, asked)
+    works.graph = works.pulses.graph = stores.graph
+    return calls
+
+
+def warm(works: Engine) -> None:
+    """The first time, a resend of it, and a stranger with the same DAG."""
+    told(works, submission(NODES, position=0))
+    told(works, submission(NODES, position=1))
+    told(works, submission(NODES, strategy="stranger", position=2))
+
+
+class TestWhatIsAskedOfTheGraph:
+    def test_nothing_for_an_identical_resend(self) -> None:
+        stores = Stores()
+        works = remembering(stores)
+        warm(works)
+        told(works, submission(NODES, position=3))
+        assert calls_of(works, stores, submission(NODES, position=4)) == []
+
+    def test_a_pulse_when_the_last_one_is_old(self) -> None:
+        stores, clock = Stores(), Seconds()
+        works = remembering(stores, clock=clock)
+        warm(works)
+        told(works, submission(NODES, position=3))
+        clock.later()
+        assert calls_of(works, stores, submission(NODES, position=4)) == ["pulse"]
+
+    def test_one_write_for_a_strategy_id_never_seen(self) -> None:
+        stores = Stores()
+        works = remembering(stores)
+        warm(works)
+        told(works, submission(NODES, strategy="another", position=3))
+        assert calls_of(works, stores, submission(NODES, strategy="new", position=4)) == ["hold"]
+        assert {row.key.strategy_id for row in stores.rows(HolderRow)} == {"s1", "stranger", "another", "new"}
+
+    def test_everything_for_what_is_only_planned(self) -> None:
+        stores = Stores()
+        works = remembering(stores)
+        warm(works)
+        asked = msgspec.structs.replace(submission(NODES, position=4), dry_run=True)
+        assert "known" in calls_of(works, stores, asked)
+
+
+class TestWhatEndsAMemory:
+    def test_its_strategy_id_sent_something_else_meanwhile(self) -> None:
+        """An identical resend is a question only while that is what the strategy id holds."""
+        stores = Stores()
+        works = remembering(stores)
+        warm(works)
+        told(works, submission(NODES[:1], position=3))
+        told(works, submission(NODES, position=4))
+        [holder] = [row for row in stores.rows(HolderRow) if row.key.strategy_id == "s1"]
+        assert holder.submission_digest == submission(NODES).submission_digest
+
+    def test_the_same_through_another_process(self) -> None:
+        stores, clock = Stores(), Seconds()
+        works, other = remembering(stores, clock=clock), remembering(stores, "p2")
+        warm(works)
+        told(other, submission(NODES[:1], position=3))
+        clock.later()
+        told(works, submission(NODES, position=4))
+        [holder] = [row for row in stores.rows(HolderRow) if row.key.strategy_id == "s1"]
+        assert holder.submission_digest == submission(NODES).submission_digest
+
+    def test_it_was_said_earlier_in_the_same_batch(self) -> None:
+        stores = Stores()
+        works = remembering(stores)
+        warm(works)
+        told(works, submission(NODES[:1], position=3), submission(NODES, position=4))
+        [holder] = [row for row in stores.rows(HolderRow) if row.key.strategy_id == "s1"]
+        assert holder.submission_digest == submission(NODES).submission_digest
+
+    def test_a_schema_that_changed(self) -> None:
+        stores, clock = Stores(), Seconds()
+        works, other = remembering(stores, clock=clock), remembering(stores, "p2")
+        warm(works)
+        told(other, submission([NODES[0], NODES[1] | {"schema_hash": "h1"}], lineage="beta", position=3))
+        clock.later()
+        for asked in (submission(NODES, position=4), submission(NODES, strategy="new", position=5)):
+            [outcome] = told(works, asked)
+            assert outcome.actions.buffer == 1
+
+    def test_a_queue_that_is_gone(self) -> None:
+        stores, clock = Stores(), Seconds()
+        works = remembering(stores, clock=clock)
+        warm(works)
+        row = next(iter(stores.queues().values()))
+        store(stores.graph, msgspec.structs.replace(row, state=QueueState.LOST))
+        stores.graph.transact(lambda tx: tx.raise_epoch())
+        clock.later()
+        [outcome] = told(works, submission(NODES, strategy="new", position=4))
+        assert outcome.actions.create == 1
+
+    def test_a_version_that_was_superseded(self) -> None:
+        stores = Stores()
+        works, other = remembering(stores), remembering(stores, "p2")
+        warm(works)
+        told(works, submission(NODES, strategy="x", position=3))
+        told(other, submission(NODES[:1], strategy="y", position=4))
+        told(works, submission(NODES, strategy="z", position=5))
+        assert told(forgetful(stores), submission(NODES[:1], strategy="y", position=6))
+        held = {row.key.strategy_id: row.sentinel.revision for row in stores.rows(HolderRow)}
+        assert held["z"] == held["x"] == 1
+        assert held["y"] == 2
+
+
+class TestWhatIsToldIsWhatALookUpTells:
+    def test_by_its_own_strategy_id(self) -> None:
+        stores = Stores()
+        works = remembering(stores)
+        warm(works)
+        told(works, submission(NODES, strategy="x", position=3))
+        [outcome] = told(works, submission(NODES, strategy="y", position=4))
+        assert outcome.strategy_id == "y"
+        assert outcome.sentinel_id == "y-sentinel"
+        assert outcome.submission_digest == submission(NODES, strategy="y").submission_digest
+
+    def test_in_the_order_of_the_dag_that_asks(self) -> None:
+        stores = Stores()
+        works = remembering(stores)
+        warm(works)
+        told(works, submission(NODES, strategy="x", position=3))
+        [outcome] = told(works, submission(NODES[::-1], strategy="y", position=4))
+        assert outcome.items == told(works, submission(NODES, strategy="z", position=5))[0].items[::-1]
+
+    @pytest.mark.parametrize("seed", range(12))
+    def test_whatever_happened_before(self, seed: int) -> None:
+        """Two processes that remember, beside one that does not."""
+        given = arrivals(seed)
+        plain = Stores()
+        expected = [forgetful(plain).submit([each])[0].result for each in given]
+        stores, clock, dice = Stores(), Seconds(), random.Random(seed)
+        processes = [remembering(stores, owner, clock) for owner in ("p1", "p2")]
+        for each, wanted in zip(given, expected, strict=True):
+            [answer] = dice.choice(processes).submit([each])
+            assert answer.result == wanted
+            clock.later()
+        assert holders(stores) == holders(plain)
+        assert outcomes(stores) == outcomes(plain)
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_and_in_whatever_batches(self, seed: int) -> None:
+        given, dice = arrivals(seed + 100), random.Random(seed)
+        plain, stores = Stores(), Stores()
+        slow, works = forgetful(plain), remembering(stores)
+        while given:
+            size = dice.choice([1, 2, 7])
+            batch, given = given[:size], given[size:]
+            assert [a.result for a in works.submit(batch)] == [a.result for a in slow.submit(batch)]
+        assert holders(stores) == holders(plain)
+
+
+def arrivals(seed: int) -> list[Submission]:
+    """Few DAGs, sent again and again: by the same ids, by new ones, changed back and forth."""
+    dice = random.Random(seed)
+    nodes = [*NODES, node("c", inputs=NODES[:1]), tag_query("q", ["BTC"])]
+    dags: list[Sequence[Json]] = [NODES, NODES[::-1], nodes, [NODES[0], NODES[1] | {"schema_hash": "h1"}]]
+    return [
+        submission(
+            dags[min(int(dice.expovariate(1.0)), 3)],
+            strategy=dice.choice(["s1", "s1", "s2", f"u{position}"]),
+            lineage=dice.choice(["alpha", "alpha", "beta"]),
+            version=dice.choice(["v1", "v1", "v1", "v2"]),
+            world=dice.choice(["", "", "w1"]),
+            weight=dice.choice([None] * 9 + [0.5]),
+            at_ms=1_700_000_000_000 + position * 1_000,
+            position=position,
+        )
+        for position in range(LENGTH)
+    ]
+
+
+def holders(stores: Stores) -> list[HolderRow]:
+    return [msgspec.structs.replace(row, last_seen_ms=0) for row in stores.rows(HolderRow)]
+
+
+def outcomes(stores: Stores) -> list[OutcomeRow]:
+    return [msgspec.structs.replace(row, created_ms=0) for row in stores.rows(OutcomeRow)]

@@ -1,0 +1,1 @@
+"""Tests of the pure decisions: tables of cases, permutations, naive twins."""

@@ -1,0 +1,41 @@
+"""Record order tells a replayed resend from a new command."""
+
+from __future__ import annotations
+
+import pytest
+
+from dagmanager.engine.decide.holder_history import HELD_MAX, held_before, was_held
+from dagmanager.engine.model.rows import HolderKey, HolderRow, PastSubmission, SentinelKey
+
+
+def holder(digest: str, previous: tuple[PastSubmission, ...] = ()) -> HolderRow:
+    return HolderRow(HolderKey("s", ""), SentinelKey("l", "", "v1", 1), digest, None, 0, previous)
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "position", "replayed"),
+    [
+        pytest.param(9, 99, True, id="an older record"),
+        pytest.param(10, 4, True, id="the same millisecond, an earlier place"),
+        pytest.param(10, 5, False, id="the very record that came instead"),
+        pytest.param(11, 0, False, id="a newer record is a command"),
+    ],
+)
+def test_only_what_came_before_the_change_is_a_replay(at_ms: int, position: int, replayed: bool) -> None:
+    row = holder("b", held_before(holder("a"), "b", 10, 5))
+    assert was_held(row, "a", at_ms, position) is replayed
+    assert not was_held(row, "c", at_ms, position)
+
+
+def test_the_same_digest_again_changes_nothing_remembered() -> None:
+    row = holder("b", (PastSubmission("a", 1, 1),))
+    assert held_before(row, "b", 5, 5) == row.previous
+    assert held_before(None, "b", 5, 5) == ()
+
+
+def test_what_is_remembered_is_bounded_and_each_digest_once() -> None:
+    row = holder("d0")
+    for number in range(1, 40):
+        row = holder(f"d{number % 20}", held_before(row, f"d{number % 20}", number, 0))
+    assert len(row.previous) == HELD_MAX
+    assert len({held.submission_digest for held in row.previous}) == HELD_MAX

@@ -1,0 +1,1 @@
+"""Tests of effects: crashes between them, broken brokers, rivals."""

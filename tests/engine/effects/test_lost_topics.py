@@ -1,0 +1,123 @@
+"""A topic that the broker lost is noticed, named, announced and made anew; an outage loses nothing."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from dagmanager.engine.effects.lost_topics import (
+    ABSENT_STATES,
+    LOST_AT_ONCE,
+    REPLACED,
+    MissingTopic,
+    missing_of,
+)
+from dagmanager.engine.model.rows import QueueState
+from dagmanager.errors import UnavailableError
+from tests.engine.broken_broker import (
+    PRICE,
+    World,
+)
+from tests.engine.builders import (
+    node,
+    submission,
+    topics_of,
+)
+from tests.graph.builders import queue
+
+
+def test_a_topic_is_lost_when_it_was_missed_and_that_was_confirmed_twice(world: World) -> None:
+    topic = world.lose("PriceInput")
+    epoch = world.stores.graph.epoch()
+    assert [world.round() for _ in range(4)] == [[], [], [topic], []]
+    assert sorted(world.states().values()) == [QueueState.ACTIVE, QueueState.LOST]
+    assert world.states()[topic] is QueueState.LOST
+    assert world.told.names == [(topic, ABSENT_STATES)]
+    assert world.stores.graph.epoch() == epoch + 1
+
+
+def test_rounds_that_come_fast_must_still_last_as_long_as_a_broker_takes_to_come_back(world: World) -> None:
+    topic = world.lose("PriceInput")
+    assert world.process.find_lost() == ()
+    for _ in range(10):
+        world.now_s += 0.9
+        assert world.process.find_lost() == ()
+    world.now_s += 1
+    (lost,) = world.process.find_lost()
+    assert lost.queue.topic == topic
+
+
+def test_a_topic_that_the_broker_knows_again_was_never_lost(world: World) -> None:
+    (price, _) = world.stores.topics.names()
+    world.broker.hidden = {price}
+    assert [world.round(), world.round()] == [[], []]
+    world.broker.hidden = set()
+    assert world.round() == []
+    world.broker.hidden = {price}
+    assert [world.round(), world.round()] == [[], []]  # counted from the beginning
+    assert world.round() == [price]
+
+
+def test_an_outage_proves_nothing(world: World) -> None:
+    topic = world.lose("PriceInput")
+    assert [world.round(), world.round()] == [[], []]
+    world.broker.away = True
+    for _ in range(5):
+        with pytest.raises(UnavailableError):
+            world.round()
+    world.broker.away = False
+    assert [world.round() for _ in range(3)] == [[], [], [topic]]
+
+
+def test_a_topic_of_another_id_is_somebody_elses(world: World) -> None:
+    topic = world.lose("PriceInput")
+    world.stores.topics.create({topic: world.stores.queues()[topic].spec})
+    theirs = world.stores.topics.describe([topic])[topic]
+    assert [world.round() for _ in range(3)] == [[], [], [topic]]
+    assert world.told.names == [(topic, REPLACED)]
+    (again,) = world.process.submit([submission([PRICE], strategy="s2", position=1)])
+    assert topics_of(again) == [f"{topic}_v2"]
+    assert world.stores.topics.describe([topic])[topic] == theirs  # and it is left alone
+
+
+def test_what_counts_as_missing() -> None:
+    asked = {"ours": "1", "gone": "2", "theirs": "3", "nameless": "", "nameless_gone": ""}
+    assert missing_of(asked, {"ours": "1", "theirs": "9", "nameless": "9", "unasked": "9"}) == (
+        MissingTopic("gone", "2", ""),
+        MissingTopic("nameless_gone", "", ""),
+        MissingTopic("theirs", "3", "9"),
+    )
+
+
+def test_each_round_asks_for_a_page_and_all_pages_come_round() -> None:
+    world = World()
+    rows = [queue(f"t{number:02}", f"n{number}") for number in range(10)]
+    ended = [queue(f"t{number:02}x", f"e{number}", state=QueueState.DROPPED) for number in range(3)]
+    world.stores.put(*rows, *ended)
+    world.stores.topics.create({row.topic: row.spec for row in rows})
+    world.process = world.watching(page=4)
+    for _ in range(8):
+        world.round()
+    asked = [[name for name in names if name.startswith("t")] for names in world.broker.asked]
+    assert max(map(len, asked[:4])) <= 4
+    assert sorted(itertools.chain(*asked[:4])) == [row.topic for row in rows]  # no tombstone, none twice
+
+
+def test_without_a_watch_no_topic_is_asked_for(world: World) -> None:
+    world.process.watch = None
+    world.broker.asked.clear()
+    world.lose("PriceInput")
+    assert world.round() == []
+    assert world.broker.asked == []
+
+
+def test_more_than_a_transaction_takes_are_recorded_in_several() -> None:
+    world = World()
+    nodes = [node(f"n{number}", code=str(number)) for number in range(LOST_AT_ONCE + 5)]
+    world.process.submit([submission(nodes)])
+    world.stores.topics.delete(world.stores.topics.names())
+    epoch = world.stores.graph.epoch()
+    found = [len(world.round()) for _ in range(4)]
+    assert found == [0, 0, LOST_AT_ONCE + 5, 0]
+    assert world.stores.graph.epoch() == epoch + 2

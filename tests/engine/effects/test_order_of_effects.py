@@ -1,0 +1,315 @@
+"""claim → provision → log → activate → emit, with a crash before and after every touch of every port.
+
+Whoever comes next (the replay, another submitter, the poll) finds everything recorded: the answers
+are the same bytes, the stores as if nothing had happened, every event is out, no topic is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import pytest
+
+from chaos.ports import WatchedGraph, WatchedTopics, watched
+from dagmanager.engine.decide.submission_keys import claim_id
+from dagmanager.engine.effects.claim_completion import Completion, Open
+from dagmanager.engine.model.outcome import Outcome
+from dagmanager.engine.model.rows import QueueState, SentinelRow, SentinelState, TopicSpec
+from dagmanager.engine.model.topics_port import CreateResult
+from dagmanager.engine.transactions.claim import Claimed, claim_in
+from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.topics.memory import MemoryTopics
+from tests.engine.builders import (
+    START_MS,
+    Stores,
+    engine,
+    node,
+    options,
+)
+from tests.engine.crash_scenarios import (
+    FIRST,
+    MEAN,
+    ONE_BY_ONE,
+    PRICE,
+    RISK,
+    SCENARIOS,
+    Scenario,
+    World,
+    answers,
+    assert_as_if_whole,
+    assert_settled,
+    events,
+    points_of,
+    snapshot,
+    strangers,
+    sub,
+)
+from tests.engine.crashing import (
+    CrashedError,
+    Fuse,
+    UnkindTopics,
+)
+
+by_name = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.name)
+
+
+@by_name
+def test_every_scenario_ends_settled(scenario: Scenario) -> None:
+    world = World(scenario)
+    world.run("one")
+    if world.scenario.name == "joined_queue":
+        world.poll()
+    assert_settled(world.stores, world.foreign)
+
+
+@by_name
+def test_the_replay_after_a_crash_anywhere_ends_as_if_there_had_been_none(scenario: Scenario) -> None:
+    whole = World(scenario)
+    expected = answers(whole.run("one"))
+    for point in points_of(scenario):
+        world = World(scenario)
+        assert world.crash_at(point)
+        assert answers(world.run("two")) == expected, point
+        assert_as_if_whole(world, whole, point)
+
+
+@by_name
+def test_a_second_crash_in_the_replay_changes_nothing(scenario: Scenario) -> None:
+    whole = World(scenario)
+    expected = answers(whole.run("one"))
+    for point in points_of(scenario)[::9]:
+        for second in range(1, 40, 8):
+            world = World(scenario)
+            world.crash_at(point)
+            world.crash_at(second)
+            assert answers(world.run("two")) == expected, (point, second)
+            assert_as_if_whole(world, whole, (point, second))
+
+
+@by_name
+def test_without_a_replay_the_poll_finishes_what_was_claimed(scenario: Scenario) -> None:
+    reached = [snapshot(World(scenario).stores)]
+    whole = World(scenario)
+    for batch in scenario.batches:
+        for each in batch:
+            whole.engine("one").submit([each])
+            reached.append(snapshot(whole.stores))
+    for point in points_of(scenario):
+        world = World(scenario)
+        world.crash_at(point)
+        world.poll()
+        assert_settled(world.stores, world.foreign)
+        if scenario in ONE_BY_ONE and scenario.name != "joined_queue":
+            assert snapshot(world.stores) in reached, point
+        assert set(events(world.stores)) <= set(events(whole.stores)) or scenario not in ONE_BY_ONE, point
+
+
+@by_name
+def test_without_a_replay_another_submitter_takes_over_and_finishes(scenario: Scenario) -> None:
+    whole = World(scenario)
+    whole.run("one")
+    last = scenario.batches[-1][-1]
+    nodes = last.hashed.dag.nodes
+    stranger = msgspec.structs.replace(last, strategy_id="stranger", submission_digest="d", submission_id="i")
+    (expected,) = whole.engine("two").submit([stranger])
+    for point in points_of(scenario):
+        world = World(scenario)
+        world.crash_at(point)
+        (answer,) = world.engine("two").submit([stranger])
+        if scenario.refuses and point:
+            # A claim that the crash left behind is refused to the one who joined it, and tried anew.
+            assert isinstance(answer.result, Outcome | Rejection)
+        else:
+            assert isinstance(answer.result, Outcome)
+            assert isinstance(expected.result, Outcome)
+            assert answer.result.items == expected.result.items, point
+            assert len(answer.result.items) == len(nodes)
+            queues = world.stores.queues()
+            assert {queues[topic].state for topic in answer.result.topics} == {QueueState.ACTIVE}
+        world.poll()
+        assert_settled(world.stores, world.foreign)
+
+
+def test_the_lease_is_renewed_while_we_work() -> None:
+    """A slow broker does not cost the claim: 40 s of waiting, and nobody may take over."""
+    stores = Stores(topics=MemoryTopics(ready_after=160))
+    taken: list[int] = []
+
+    def pause(seconds: float) -> None:
+        stores.clock.sleep(seconds)
+        taken.extend(1 for _ in stores.graph.overdue_claims(10))
+
+    (answer,) = engine(stores, sleep=pause).submit([FIRST])
+    assert isinstance(answer.result, Outcome)
+    assert stores.clock.now_ms - START_MS > 30_000
+    assert taken == []
+
+
+def test_who_lost_the_claim_answers_what_the_new_owner_made_of_it() -> None:
+    """The first process sleeps through its lease in the middle of its work; the poll of another acts."""
+    stores = Stores()
+    strangers(PRICE)(World(Scenario("", [])))
+    wanted = Stores()
+    (expected,) = engine(wanted).submit([FIRST])
+
+    def oversleep(seconds: float) -> None:
+        stores.clock.now_ms += 11_000
+        Completion(
+            stores.graph, stores.topics, stores.log, options("other"), stores.clock.sleep
+        ).finish_overdue()
+
+    silent = UnkindTopics(stores.topics, silences=1)
+    (answer,) = engine(stores, "slow", topics=silent, sleep=oversleep).submit([FIRST])
+    assert answers([answer]) == answers([expected])
+    assert_settled(stores)
+
+
+def test_a_claim_that_was_taken_over_before_we_asked_the_broker_is_left_alone() -> None:
+    """Between claim and provision another process finished it: our late look must not rename it."""
+    stores = Stores()
+    claimed = claim_in(stores.graph, FIRST, options("slow"))
+    assert isinstance(claimed, Claimed)
+    stores.clock.now_ms += 11_000
+    other = Completion(stores.graph, stores.topics, stores.log, options("other"), stores.clock.sleep)
+    assert other.finish_overdue() == 1
+    before = snapshot(stores)
+    late = Completion(stores.graph, stores.topics, stores.log, options("slow"), stores.clock.sleep)
+    (answer,) = late.finish([(FIRST, claimed)])
+    assert answer.result == claimed.outcome
+    assert snapshot(stores) == before
+
+
+@pytest.mark.parametrize("point", range(1, 14))
+def test_a_claim_in_foreign_hands_is_left_alone_at_every_stage(point: int) -> None:
+    """The new owner stands still somewhere: we, too late, neither rename, refuse nor create anything."""
+    stores = Stores()
+    claimed = claim_in(stores.graph, FIRST, options("slow"))
+    assert isinstance(claimed, Claimed)
+    stores.clock.now_ms += 11_000
+    fuse = Fuse(point + 3)  # after the take-over itself
+    graph, broker = WatchedGraph(stores.graph, fuse), WatchedTopics(stores.topics, fuse)
+    with pytest.raises(CrashedError):
+        Completion(graph, broker, stores.log, options("other"), stores.clock.sleep).finish_overdue()
+    before, topics = stores.all_rows(), stores.topics.names()
+    unkind = UnkindTopics(stores.topics, refuses="_")
+    late = Completion(stores.graph, unkind, stores.log, options("slow"), stores.clock.sleep)
+    assert not late.bring_up({claim_id(FIRST): Open(claimed.provision, claimed.locks)}).get(claim_id(FIRST))
+    assert (stores.all_rows(), stores.topics.names()) == (before, topics)
+
+
+class Interrupted(UnkindTopics):
+    """Each request for topics takes long enough that others look for overdue claims meanwhile."""
+
+    def __init__(self, stores: Stores, seconds: float, refuses: str = "") -> None:
+        super().__init__(stores.topics, refuses)
+        self.stores = stores
+        self.seconds = seconds
+        self.taken_over: list[int] = []
+
+    def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
+        self.stores.clock.sleep(self.seconds)
+        stores = self.stores
+        other = Completion(stores.graph, stores.topics, stores.log, options("other"), stores.clock.sleep)
+        self.taken_over.append(other.finish_overdue())
+        return super().create(specs)
+
+
+def test_who_lost_a_claim_that_is_finished_by_now_overwrites_no_answer() -> None:
+    """It was held up before its request, which the broker then refuses."""
+    stores = Stores()
+    broker = Interrupted(stores, seconds=11, refuses="_")
+    (answer,) = engine(stores, "slow", topics=broker).submit([FIRST])
+    assert broker.taken_over == [1]
+    assert isinstance(answer.result, Outcome)
+    assert_settled(stores)
+    (again,) = engine(stores, "third").submit([FIRST])
+    assert again.result == answer.result
+
+
+def test_a_lease_begins_anew_with_the_request_for_topics() -> None:
+    stores = Stores()
+    claimed = claim_in(stores.graph, FIRST, options("slow"))
+    assert isinstance(claimed, Claimed)
+    stores.clock.sleep(9)
+    broker = Interrupted(stores, seconds=9)
+    slow = Completion(stores.graph, broker, stores.log, options("slow"), stores.clock.sleep)
+    done = slow.bring_up({claim_id(FIRST): Open(claimed.provision, claimed.locks)})
+    assert broker.taken_over == [0]
+    assert done[claim_id(FIRST)] == {row.topic for row in claimed.provision}
+
+
+def test_what_takes_long_to_claim_is_finished_in_groups_before_its_leases_are_over() -> None:
+    stores = Stores()
+    passed: list[str] = []
+
+    def passing(point: str) -> None:
+        passed.append(point)
+        if point == "claim after":
+            stores.clock.sleep(1.5)
+
+    batch = [sub([node(str(at))], at, strategy=f"s{at}", lineage=f"l{at}") for at in range(7)]
+    answers_found = watched(engine(stores), passing).submit(batch)
+    assert [point for point in passed if point in {"claim", "create"}] == [
+        *["claim"] * 3,
+        "create",
+        *["claim"] * 3,
+        "create",
+        "claim",
+        "create",
+    ]
+    assert [each.submission for each in answers_found] == batch
+    assert_settled(stores)
+
+
+def test_events_leave_although_the_poll_emptied_the_outbox_between_claim_and_activation() -> None:
+    stores = Stores()
+    one = engine(stores)
+
+    def passing(point: str) -> None:
+        if point == "create":
+            assert live.publish() == 0
+
+    live = watched(one, passing)
+    live.submit([FIRST])
+    assert_settled(stores)
+    assert events(stores)
+
+
+def test_our_own_leftovers_are_not_waited_for() -> None:
+    """A batch that the broker's silence ended left claims of ours: the next one finishes them at once."""
+    stores = Stores()
+    assert isinstance(claim_in(stores.graph, FIRST, options("one")), Claimed)
+    (answer,) = engine(stores, "one").submit([sub([PRICE, MEAN], 1, strategy="s2")])
+    assert isinstance(answer.result, Outcome)
+    assert stores.clock.now_ms == START_MS
+    assert_settled(stores)
+
+
+def test_who_was_superseded_while_a_joined_queue_failed_hears_the_same_ever_after() -> None:
+    """The queue that it had joined is refused, and is made later, for somebody else."""
+    stores = Stores()
+    engine(stores).submit([sub([PRICE], 0, lineage="pre", strategy="s0")])
+    broker = UnkindTopics(stores.topics, refuses="Risky")
+    joiner = sub([PRICE, RISK], 2, strategy="s2", version="v1")
+    batch = [sub([RISK], 1, lineage="other"), joiner, sub([PRICE], 3, strategy="s3", version="v2")]
+    _, told, _ = engine(stores, topics=broker).submit(batch)
+    assert isinstance(told.result, Rejection)
+    assert told.result.code is ErrorCode.EXPIRED
+    assert "never came up" in told.result.message
+    (again,) = engine(stores, "two", topics=broker).submit([joiner])
+    engine(stores, "three").submit([sub([RISK], 4, lineage="z", strategy="s9")])
+    (later,) = engine(stores, "four").submit([joiner])
+    assert told.result == again.result == later.result
+
+
+def test_no_version_is_in_force_before_the_queues_that_it_joined() -> None:
+    """The rival's queue is refused in the end: the lineage that joined it must keep its own version."""
+    stores = Stores()
+    engine(stores).submit([sub([MEAN], 0, lineage="beta", strategy="s2")])
+    broker = UnkindTopics(stores.topics, refuses="PriceInput_")
+    joiner = sub([PRICE, MEAN], 2, lineage="beta", strategy="s2")
+    found = engine(stores, topics=broker).submit([sub([PRICE, RISK], 1), joiner])
+    assert all(isinstance(each.result, Rejection) for each in found)
+    active = [row.key for row in stores.rows(SentinelRow) if row.state is SentinelState.ACTIVE]
+    assert [(key.lineage, key.revision) for key in active] == [("beta", 1)]

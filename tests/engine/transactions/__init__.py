@@ -1,0 +1,1 @@
+"""Tests of the claim and the activation over the memory graph."""

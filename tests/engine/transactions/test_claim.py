@@ -1,0 +1,229 @@
+"""What one submission writes, and what it does not (decisions 1, 3-7)."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from dagmanager.engine.model.rows import (
+    ContentRow,
+    HolderRow,
+    LineageRow,
+    NodeRow,
+    OutcomeRow,
+    QueueRow,
+    QueueState,
+    SentinelRow,
+)
+from dagmanager.errors import ErrorCode
+from tests.engine.builders import (
+    POLICY,
+    START_MS,
+    Stores,
+    engine,
+    node,
+    refused,
+    submission,
+    submissions,
+    told,
+    topics_of,
+)
+from tests.engine.market import (
+    MEAN,
+    PRICE,
+    SIGNAL,
+    active,
+    kinds,
+)
+
+
+def test_a_new_dag_writes_nodes_queues_content_sentinel_holder_lineage_and_outcome() -> None:
+    stores = Stores()
+    one = submission([PRICE, MEAN])
+    (answer,) = engine(stores).submit([one])
+
+    assert told(answer).actions.create == 2
+    assert topics_of(answer) == [
+        row.topic
+        for row in sorted(stores.rows(QueueRow), key=lambda r: r.binding.node_id != PRICE["node_id"])
+    ]
+    assert sorted(stores.topics.names()) == sorted(topics_of(answer))
+    rows = kinds(stores)
+    assert {name: rows[name] for name in ("NodeRow", "QueueRow", "ContentRow", "SentinelRow")} == {
+        "NodeRow": 2,
+        "QueueRow": 2,
+        "ContentRow": 1,
+        "SentinelRow": 1,
+    }
+    (sentinel,) = stores.rows(SentinelRow)
+    assert (sentinel.state, sentinel.weight, sentinel.content) == ("active", 1.0, one.hashed.content_digest)
+    assert sentinel.key == ("alpha", "", "v1", 1)
+    assert sentinel.sentinel_id == told(answer).sentinel_id == "s1-sentinel"
+    assert sorted(sentinel.introduced) == sorted([PRICE["node_id"], MEAN["node_id"]])
+    assert sentinel.commit_hash == one.hashed.content_digest
+    (holder,) = stores.rows(HolderRow)
+    assert (holder.key, holder.sentinel, holder.submission_digest) == (
+        ("s1", ""),
+        sentinel.key,
+        one.submission_digest,
+    )
+    assert [row.last_at_ms for row in stores.rows(LineageRow)] == [one.at_ms]
+    (outcome,) = stores.rows(OutcomeRow)
+    assert outcome.topics == told(answer).topics
+    (content,) = stores.rows(ContentRow)
+    assert {member.name: member.tags for member in content.members} == {
+        "price": ("BTC", "spot"),
+        "mean": ("BTC",),
+    }
+
+
+def test_an_active_queue_belongs_to_nobody_and_knows_its_broker_id() -> None:
+    stores = Stores()
+    engine(stores).submit([submission([PRICE])])
+    (queue,) = stores.rows(QueueRow)
+    assert (queue.state, queue.claim_id, queue.owner) == ("active", "", "")
+    assert queue.topic_id == stores.topics.describe([queue.topic])[queue.topic].topic_id
+    assert queue.unreferenced_ms is None
+
+
+def test_every_creation_is_logged_before_it_counts() -> None:
+    stores = Stores()
+    (answer,) = engine(stores).submit([submission([PRICE, MEAN])])
+    assert sorted(entry.topic for entry in stores.log.entries) == sorted(topics_of(answer))
+
+
+def test_what_later_reasons_need_is_kept() -> None:
+    stores = Stores()
+    engine(stores).submit([submission([PRICE, node("p", params={"b": 2, "a": 1}, inputs=[PRICE])])])
+    row = next(row for row in stores.rows(NodeRow) if row.name == "p")
+    assert row.params_canon == '{"a":1,"b":2}'
+    assert row.dependencies == (PRICE["node_id"],)
+
+
+def test_a_new_strategy_id_with_the_same_dag_costs_a_holder() -> None:
+    stores = Stores()
+    works = engine(stores)
+    works.submit([submission([PRICE, MEAN])])
+    before = stores.all_rows()
+    (answer,) = works.submit([submission([PRICE, MEAN], strategy="s2", position=1)])
+    assert told(answer).actions.reuse == 2
+    new = [row for row in stores.all_rows() if row not in before]
+    assert [type(row) for row in new] == [HolderRow, OutcomeRow]
+    assert isinstance(new[1], OutcomeRow)
+    assert new[1].body == b""  # no answer is stored, only that there was one
+
+
+def test_an_identical_resend_is_a_question() -> None:
+    stores = Stores()
+    works = engine(stores)
+    (first,) = works.submit([submission([PRICE, MEAN])])
+    rows, events, log = stores.all_rows(), list(stores.events.published), list(stores.log.entries)
+    (again,) = works.submit([submission([PRICE, MEAN], position=7, at_ms=START_MS + 5)])
+    assert topics_of(again) == topics_of(first)
+    assert not again.replayed
+    assert (stores.all_rows(), stores.events.published, stores.log.entries) == (rows, events, log)
+
+
+def test_a_resend_of_what_is_not_in_force_any_more_changes_nothing_either() -> None:
+    stores = Stores()
+    works = engine(stores)
+    works.submit([submission([PRICE])])
+    works.submit([submission([PRICE, MEAN], strategy="s2", position=1, at_ms=START_MS + 1)])
+    rows = stores.all_rows()
+    (again,) = works.submit([submission([PRICE], position=2, at_ms=START_MS + 2)])
+    assert told(again).actions.reuse == 1
+    assert stores.all_rows() == rows
+
+
+def test_a_replay_is_answered_from_what_was_stored() -> None:
+    stores = Stores()
+    one = submission([PRICE, MEAN])
+    (first,) = engine(stores).submit([one])
+    engine(stores).submit([submission([SIGNAL, PRICE, MEAN], position=1, at_ms=START_MS + 1)])
+    rows = stores.all_rows()
+    (again,) = engine(stores, "two").submit([one])
+    assert again.replayed
+    assert again.result == first.result
+    assert stores.all_rows() == rows
+
+
+def test_a_replay_whose_queues_went_is_expired() -> None:
+    stores = Stores()
+    one = submission([PRICE])
+    engine(stores).submit([one])
+    (queue,) = stores.rows(QueueRow)
+    stores.put(msgspec.structs.replace(queue, state=QueueState.CONDEMNED))
+    (again,) = engine(stores).submit([one])
+    assert refused(again).code is ErrorCode.EXPIRED
+    assert refused(again).got == queue.topic
+
+
+def test_the_replay_of_a_plain_answer_never_undoes_what_came_after() -> None:
+    stores = Stores()
+    works = engine(stores)
+    works.submit([submission([PRICE])])
+    plain = submission([PRICE], strategy="s2", position=1)
+    (first,) = works.submit([plain])
+    works.submit([submission([PRICE, MEAN], strategy="s2", position=2)])  # in the same millisecond
+    rows = stores.all_rows()
+    (again,) = works.submit([plain])
+    assert again.result == first.result
+    assert stores.all_rows() == rows
+
+
+def test_a_warning_is_told_again_to_a_replay() -> None:
+    stores = Stores()
+    works = engine(stores)
+    works.submit([submission([PRICE])])
+    lone = submission([PRICE], strategy="s2", weight=0.4, position=1)
+    (first,) = works.submit([lone])
+    assert [each.code for each in told(first).warnings] == ["only_version"]
+    (again,) = works.submit([lone])
+    assert again.result == first.result
+
+
+def test_a_replayed_weight_is_not_set_again() -> None:
+    stores = Stores()
+    works = engine(stores)
+    works.submit([submission([PRICE])])
+    works.submit([submission([PRICE, MEAN], version="v2", weight=0.5, position=1)])
+    low = submission([PRICE, MEAN], version="v2", weight=0.2, position=2)
+    works.submit([low])
+    works.submit([submission([PRICE, MEAN], version="v2", weight=0.7, position=3)])
+    assert active(stores) == pytest.approx({"v1": 0.3, "v2": 0.7})
+    works.submit([low])
+    assert active(stores) == pytest.approx({"v1": 0.3, "v2": 0.7})
+
+
+def test_a_dry_run_is_answered_and_never_written() -> None:
+    stores = Stores()
+    works = engine(stores)
+    (answer,) = works.submit([submission([PRICE], strategy="dryrun")])
+    assert told(answer).dry_run
+    assert told(answer).actions.create == 1
+    assert stores.all_rows() == ()
+    (real,) = works.submit([submission([PRICE], position=1)])
+    assert topics_of(real) == topics_of(answer)
+
+
+def test_one_outcome_per_world() -> None:
+    stores = Stores()
+    answers = engine(stores).submit(submissions([PRICE], worlds=["w1", "w2"]))
+    assert [topics_of(each)[0].split(".")[:2] for each in answers] == [["w1", "live"], ["w2", "live"]]
+    base = {topics_of(each)[0].split(".", 2)[2] for each in answers}
+    assert len(base) == 1
+    assert [told(each).actions.create for each in answers] == [1, 1]
+    assert kinds(stores)["NodeRow"] == 1
+    assert len(stores.outcomes()) == 2
+    assert {row.key.namespace for row in stores.rows(SentinelRow)} == {"w1.live", "w2.live"}
+
+
+def test_strict_dependencies_refuse_what_the_graph_does_not_know_either() -> None:
+    stores = Stores()
+    works = engine(stores, policy=msgspec.structs.replace(POLICY, strict_dependencies=True))
+    (no,) = works.submit([submission([MEAN])])
+    assert refused(no).code is ErrorCode.UNRESOLVED_DEPENDENCIES
+    assert stores.effects() == ()
+    works.submit([submission([PRICE], lineage="beta", strategy="s2", position=1)])
+    (yes,) = works.submit([submission([MEAN], position=2)])
+    assert told(yes).warnings == ()

@@ -1,0 +1,76 @@
+"""Which nodes a change of a lineage locks and moves: those whose place may be another afterwards."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from dagmanager.engine.model.rows import ContentRow, SentinelRow, SentinelState
+from dagmanager.engine.transactions.references import moved_nodes, unsettled_nodes
+from dagmanager.graph.embedded.memory import MemoryGraph
+from tests.graph.builders import content, sentinel, store
+
+ACTIVE, PENDING, PARKED = SentinelState.ACTIVE, SentinelState.PENDING, SentinelState.PARKED
+SUPERSEDED = SentinelState.SUPERSEDED
+OLD = content("old", "a", "b", ("c", ("x",)))
+NEW = content("new", "a", ("c", ("y",)), "d")
+CONTENTS = {
+    "old": OLD,
+    "new": NEW,
+    "outside": msgspec.structs.replace(content("outside", "a"), outside=("b",)),
+}
+
+
+def version(digest: str, state: SentinelState = ACTIVE) -> SentinelRow:
+    return sentinel(digest, version=digest, state=state)
+
+
+def unsettled(*sentinels: SentinelRow, arriving: ContentRow | None = None) -> set[str]:
+    graph = MemoryGraph(lambda: 0)
+    store(graph, *CONTENTS.values())
+    return set(graph.transact(lambda tx: unsettled_nodes(tx, sentinels, arriving)))
+
+
+def moved(before: list[SentinelRow], after: list[SentinelRow]) -> set[str]:
+    graph = MemoryGraph(lambda: 0)
+    store(graph, *CONTENTS.values())
+    return set(graph.transact(lambda tx: moved_nodes(tx, before, after)))
+
+
+def test_of_a_first_version_every_node() -> None:
+    assert unsettled(arriving=NEW) == {"a", "c", "d"}
+    assert unsettled(version("new", PENDING)) == {"a", "c", "d"}
+
+
+def test_of_a_next_version_what_comes_goes_or_has_other_tags() -> None:
+    assert unsettled(version("old"), arriving=NEW) == {"b", "c", "d"}
+
+
+@pytest.mark.parametrize("state", [PENDING, PARKED, ACTIVE])
+def test_whatever_references_may_leave(state: SentinelState) -> None:
+    assert unsettled(version("new"), version("old", state)) == {"b", "c", "d"}
+
+
+def test_what_references_nothing_is_not_looked_at() -> None:
+    assert unsettled(version("new"), version("old", SUPERSEDED)) == set()
+
+
+def test_a_member_that_becomes_a_mere_dependency_is_unsettled() -> None:
+    assert unsettled(version("old"), arriving=CONTENTS["outside"]) == {"b", "c"}
+
+
+def test_a_canary_moves_what_it_brings() -> None:
+    assert moved([version("old")], [version("old"), version("new")]) == {"c", "d"}
+
+
+def test_a_takeover_moves_what_differs() -> None:
+    assert moved([version("old")], [version("old", SUPERSEDED), version("new")]) == {"b", "c", "d"}
+
+
+def test_parking_moves_what_only_the_parked_one_had() -> None:
+    both = [version("old"), version("new")]
+    assert moved(both, [version("old", PARKED), version("new")]) == {"b", "c"}
+
+
+def test_a_change_of_weights_moves_nothing() -> None:
+    assert moved([version("old"), version("new", PENDING)], [version("old"), version("new", PARKED)]) == set()

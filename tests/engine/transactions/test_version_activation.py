@@ -1,0 +1,264 @@
+"""When a version comes into force, in whatever order its topics come up (decisions 5)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from dagmanager.engine.decide.rollout import begin, next_version
+from dagmanager.engine.model.rows import SentinelRow, Takeover
+from dagmanager.errors import Rejection
+from tests.engine.lineage import (
+    CLAIM,
+    State,
+    World,
+    ask,
+    key,
+    told,
+    world,
+)
+
+
+def test_a_claim_leaves_the_old_version_in_force_until_the_topics_are_there() -> None:
+    w = world(("v1", "a", None), ("v2", "b", None))
+    assert (w.active, w.in_force) == ({"v1.1": 1.0}, {"v2.1": 1.0})
+    pending = w.rows[key("v2")]
+    assert (pending.claim_id, pending.owner, pending.lease_until_ms) == ("claim", "process", 99)
+    changed = w.ready("v2")
+    assert w.active == {"v2.1": 1.0}
+    assert {each.key: each.state for each in changed} == {
+        key("v1"): State.SUPERSEDED,
+        key("v2"): State.ACTIVE,
+    }
+    assert w.rows[key("v2")].takeover is None
+    assert w.rows[key("v2")].claim_id == ""
+
+
+def test_activation_twice_changes_nothing() -> None:
+    w = world(("v1", "a", None), ("v2", "b", 0.1))
+    assert w.ready("v2")
+    assert w.ready("v2") == ()
+
+
+def test_what_was_superseded_meanwhile_stays_so() -> None:
+    w = world(("v1", "a", None), ("v2", "b", None), ("v3", "c", None))
+    w.ready("v3")
+    assert w.active == {"v3.1": 1.0}
+    assert w.rows[key("v2")].state is State.SUPERSEDED
+    assert w.ready("v2") == ()
+    assert w.active == {"v3.1": 1.0}
+
+
+def test_a_canary_that_is_ready_before_its_base() -> None:
+    w = world(("v1", "a", None), ("v2", "b", None), ("v3", "c", 0.1))
+    assert w.in_force == {"v2.1": 0.9, "v3.1": 0.1}
+    w.ready("v3")
+    assert w.active == {"v1.1": 0.9, "v3.1": 0.1}
+    w.ready("v2")
+    assert w.active == {"v2.1": 0.9, "v3.1": 0.1}
+
+
+def test_at_most_two_are_active_even_out_of_order() -> None:
+    w = world(("v1", "a", None), ("v2", "b", 0.1))
+    w.ready("v2")
+    w.submit("v3", "c")
+    w.submit("v4", "d", 0.2)
+    w.ready("v4")
+    assert w.active == {"v1.1": 0.8, "v4.1": 0.2}
+    w.ready("v3")
+    assert w.active == {"v3.1": 0.8, "v4.1": 0.2}
+
+
+def test_a_takeover_keeps_the_partner_that_it_names() -> None:
+    w = world(("v3", "a", None), ("v1", "a", 0.1), ("v3", "b", 0.0), ("v2", "a", 0.1))
+    w.ready("v1")
+    w.ready("v2")
+    assert w.active == {"v1.1": 0.9, "v2.1": 0.1}
+    w.ready("v3.2")
+    assert w.active == {"v1.1": 0.9, "v2.1": 0.1}
+
+
+def test_an_overtaken_one_does_not_push_a_newer_one_out() -> None:
+    w = world(("v1", "a", None), ("v3", "a", 0.1), ("v3", "b", 0.0), ("v2", "a", 0.1))
+    w.ready("v2")
+    w.ready("v3")
+    assert w.active == {"v1.1": 0.9, "v2.1": 0.1}
+    assert w.rows[key("v3")].state is State.SUPERSEDED
+
+
+def test_parking_waits_for_the_one_that_follows() -> None:
+    w = world(("v1", "a", None), ("v2", "b", 0.1))
+    w.submit("v1", "a", 0.0)
+    assert w.active == {"v1.1": 1.0}
+    assert w.in_force == {"v2.1": 1.0}
+    w.ready("v2")
+    assert w.active == {"v2.1": 1.0}
+    assert w.rows[key("v1")].state is State.PARKED
+
+
+def test_a_version_about_to_leave_is_asked_for_again() -> None:
+    w = world(("v1", "a", None), ("v2", "b", None))
+    change = w.submit("v1", "a")
+    assert told(change) == ("ChangeWeight", "v1.1", "active", 1.0, ("v2.1",), ())
+    assert w.active == w.in_force == {"v1.1": 1.0}
+    assert w.rows[key("v2")].state is State.SUPERSEDED
+    w.submit("v2", "b")
+    w.submit("v1", "a", 0.1)
+    assert w.active == {"v1.1": 1.0}
+    assert w.in_force == {"v1.1": 0.1, "v2.1": 0.9}
+    w.ready("v2")
+    assert w.active == {"v1.1": 0.1, "v2.1": 0.9}
+
+
+@pytest.mark.parametrize("order", [("v2", "v3"), ("v3", "v2")])
+def test_a_pending_one_that_was_overtaken_is_asked_for_again(order: tuple[str, str]) -> None:
+    w = world(("v1", "a", None), ("v2", "b", None), ("v3", "c", None))
+    w.submit("v2", "b")
+    assert w.in_force == {"v2.1": 1.0}
+    for name in order:
+        w.ready(name)
+    assert w.active == {"v2.1": 1.0}
+
+
+def test_a_pending_weight_may_change() -> None:
+    w = world(("v1", "a", None), ("v2", "b", 0.1))
+    w.submit("v2", "b", 0.4)
+    assert w.active == {"v1.1": 1.0}
+    w.ready("v2")
+    assert w.active == {"v1.1": 0.6, "v2.1": 0.4}
+
+
+def test_what_a_failed_claim_would_have_moved_is_moved_by_its_successor() -> None:
+    w = world(("v1", "a", None), ("v2", "b", None), ("v2", "x", None))
+    w.put((replace(w.rows[key("v2")], state=State.RELEASED, takeover=None),))
+    w.ready("v2.2")
+    assert w.active == {"v2.2": 1.0}
+
+
+def test_a_reinstated_sentinel_keeps_what_it_was() -> None:
+    w = world(("v1", "a", None), ("v2", "b", None))
+    w.ready("v2")
+    before = w.rows[key("v1")]
+    w.submit("v1", "a")
+    after = w.rows[key("v1")]
+    assert after.state is State.PENDING
+    assert (after.created_ms, after.introduced, after.commit_hash) == (
+        before.created_ms,
+        before.introduced,
+        before.commit_hash,
+    )
+
+
+def test_a_new_sentinel_carries_what_the_claim_knows() -> None:
+    request = replace(ask("v1", "a", 1.0), commit_hash="abc", world_id="w1", execution_domain="live")
+    claim = replace(CLAIM, introduced=("n1", "n2"))
+    change = next_version((), None, None, request)
+    assert not isinstance(change, Rejection)
+    (made,) = begin(change, (), request, claim)
+    assert made == SentinelRow(
+        key=key("v1"),
+        content="a",
+        state=State.PENDING,
+        weight=0.0,
+        commit_hash="abc",
+        created_ms=50,
+        world_id="w1",
+        execution_domain="live",
+        weight_asked=1.0,
+        introduced=("n1", "n2"),
+        claim_id="claim",
+        owner="process",
+        lease_until_ms=99,
+        takeover=Takeover(State.ACTIVE, 1.0),
+        last_seen_ms=50,
+        sentinel_id="s-sentinel",
+    )
+
+
+SUBMIT = st.tuples(
+    st.just("submit"),
+    st.sampled_from(["v1", "v2", "v3"]),
+    st.sampled_from(["a", "b", "c"]),
+    st.sampled_from([None, None, 0.0, 0.1, 0.5, 0.9, 1.0]),
+)
+
+
+READY = st.tuples(st.just("ready"), st.integers(0, 5))
+
+
+FAIL = st.tuples(st.just("fail"), st.integers(0, 5))
+
+
+ROLL = st.tuples(st.just("roll_back"), st.integers(0, 5))
+
+
+def run(w: World, step: tuple[object, ...]) -> None:
+    match step:
+        case ("submit", str(version), str(content), weight):
+            assert weight is None or isinstance(weight, float)
+            w.submit(version, content, weight)
+        case (verb, int(number)):
+            names = w.pending()
+            if not names:
+                return
+            name = names[number % len(names)]
+            if verb == "ready":
+                w.ready(name)
+            else:
+                gone = State.RELEASED if verb == "fail" else State.ROLLED_BACK
+                w.put((replace(w.rows[key(name)], state=gone, weight=0.0, takeover=None),))
+
+
+def check(w: World, had_one: bool) -> None:
+    for view in (w.active, w.in_force):
+        assert len(view) <= 2
+        assert not view or sum(view.values()) == pytest.approx(1.0, abs=1e-9)
+        assert all(0.0 < weight <= 1.0 for weight in view.values())
+    assert w.active or not had_one
+    assert all((each.takeover is not None) == (each.state is State.PENDING) for each in w.sentinels)
+    assert all(each.weight == 0.0 for each in w.sentinels if each.state is not State.ACTIVE)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(SUBMIT, SUBMIT, READY), max_size=25), st.randoms(use_true_random=False))
+def test_active_weights_always_sum_to_one_in_any_order(steps: list[tuple[object, ...]], rnd: object) -> None:
+    w = World()
+    had_one = False
+    for step in steps:
+        run(w, step)
+        check(w, had_one)
+        had_one = had_one or bool(w.active)
+        assert len({key(name).version for name in w.in_force}) == len(w.in_force)
+    expected = w.in_force
+    while w.pending():
+        names = w.pending()
+        w.ready(rnd.choice(names))  # type: ignore[attr-defined]  # a Random made by Hypothesis
+        check(w, had_one)
+        had_one = had_one or bool(w.active)
+        assert w.in_force == pytest.approx(expected), "activation fulfils what was decided, no more"
+    assert w.active == pytest.approx(expected)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.one_of(SUBMIT, SUBMIT, READY, FAIL, ROLL), max_size=25))
+def test_claims_that_fail_leave_a_version_in_force(steps: list[tuple[object, ...]]) -> None:
+    w = World()
+    had_one = False
+    for step in steps:
+        run(w, step)
+        check(w, had_one)
+        had_one = had_one or bool(w.active)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(SUBMIT, min_size=1, max_size=15))
+def test_pending_or_active_decides_the_same(steps: list[tuple[object, ...]]) -> None:
+    waiting, prompt = World(), World()
+    for step in steps:
+        run(waiting, step)
+        run(prompt, step)
+        for name in prompt.pending():
+            prompt.ready(name)
+        assert waiting.in_force == pytest.approx(prompt.active)
