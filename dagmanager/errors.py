@@ -1,7 +1,7 @@
 """Every error this product can answer with, and the exceptions that mean the world failed.
 
 A bad submission is a value (`Rejection`); an exception means that a store or a broker failed and is
-retried, or stops the flow without losing the offset (decisions 9, reliability 1.2).
+retried, or stops the flow without losing the offset (docs/semantics.md 10).
 
     Exception
     └── DagManagerError            is_retryable() answers for itself
@@ -22,7 +22,7 @@ import msgspec
 
 
 class ErrorCode(StrEnum):
-    """The closed set of refusals, shared by every door (decisions 9)."""
+    """The closed set of refusals, shared by every door (docs/semantics.md 10)."""
 
     INVALID_JSON = "invalid_json"
     TOO_LARGE = "too_large"
@@ -46,7 +46,7 @@ class ErrorCode(StrEnum):
 
 RETRYABLE: Final[frozenset[ErrorCode]] = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
 
-# One gRPC status and one HTTP status per code, whatever the door (decisions 9).
+# One gRPC status and one HTTP status per code, whatever the door (docs/semantics.md 10).
 STATUS: Final[dict[ErrorCode, tuple[str, int]]] = {
     ErrorCode.INVALID_JSON: ("INVALID_ARGUMENT", 400),
     ErrorCode.TOO_LARGE: ("RESOURCE_EXHAUSTED", 413),
@@ -85,7 +85,7 @@ class Rejection(msgspec.Struct, frozen=True):
     details: tuple[dict[str, Any], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The wire form of decisions 9: every key always present."""
+        """The wire form of docs/semantics.md 10: every key always present."""
         return {
             "code": self.code.value,
             "message": self.message,

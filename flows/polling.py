@@ -1,4 +1,4 @@
-"""The poll beside a running flow: abandoned claims are finished, waiting events leave (decisions 5), and
+"""The poll beside a running flow: abandoned claims are finished, waiting events leave (docs/semantics.md 6), and
 topics that the broker lost are noticed.
 
 Every process polls. Which of them takes an overdue claim over, or declares a topic lost, is decided by
@@ -79,7 +79,7 @@ def _warm_up(engine: Engine, enough: Callable[[], bool]) -> None:
 
 
 def _read_ahead(engine: Engine) -> None:
-    """While submissions come, none of them should wait for a reading of the graph (decisions 6)."""
+    """While submissions come, none of them should wait for a reading of the graph (docs/semantics.md 7)."""
     if engine.pulses.is_wanted():
         with suppress(DagManagerError):  # whoever needs the graph waits for it, and says so
             engine.pulses.read()

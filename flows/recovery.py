@@ -1,6 +1,6 @@
 """The recovery folder: made and guarded here, filled by Bytewax.
 
-Its files hold pickles, so nobody else may write there (reliability 1.5), and one run at a time uses
+Its files hold pickles, so nobody else may write there, and one run at a time uses
 them. Bytewax silently drops the state of a step whose id it does not find: `flow.json` holds the ids
 and what is read, and a start with others is refused. `start.json` holds when the run under way began.
 """

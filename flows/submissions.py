@@ -1,7 +1,7 @@
 """DOOR 1: submissions → diff chunks, queue events, dead letters. Wiring only.
 
 `python -m bytewax.run flows.submissions` calls `flow()`, which reads the settings; `build` wires any
-engine to any source and sinks. Step ids are frozen: renaming one drops its state (reliability 1.5).
+engine to any source and sinks. Step ids are frozen: renaming one drops its state.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Identity(NamedTuple):
 def identity_of(message_key: str) -> Identity:
     """The identity that a message key states; `ValueError` when it is none.
 
-    A message key is `node_id:interval:bucket_ts[#ck=compute_key]:input_window_hash` (contract).
+    A message key is `node_id:interval:bucket_ts[#ck=compute_key]:input_window_hash` (docs/contract.md).
     """
     partition_key, _, window = message_key.rpartition(":")
     plain, _, compute_key = partition_key.partition("#ck=")

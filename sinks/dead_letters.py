@@ -1,4 +1,4 @@
-"""Where refused submissions leave, with their original bytes (decisions 8)."""
+"""Where refused submissions leave, with their original bytes (docs/semantics.md 9)."""
 
 from __future__ import annotations
 

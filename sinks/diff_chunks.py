@@ -1,4 +1,4 @@
-"""Where answers leave: one JSON object per chunk (decisions 8)."""
+"""Where answers leave: one JSON object per chunk (docs/semantics.md 9)."""
 
 from __future__ import annotations
 

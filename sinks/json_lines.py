@@ -1,7 +1,7 @@
 """A file of JSON lines as an output partition that the flow's snapshots wait for.
 
 A partition of a `FixedPartitionedSink` joins the snapshot stream, so that an epoch closes only after
-its writes (reliability 1.1, LOSS 2). A line cut short by a crash or a full disk is removed before the
+its writes. A line cut short by a crash or a full disk is removed before the
 next write: its item is written again.
 """
 

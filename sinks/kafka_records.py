@@ -1,7 +1,7 @@
 """A topic as an output partition that the flow's snapshots wait for.
 
 A partition of a `FixedPartitionedSink` joins the snapshot stream, so that an epoch closes only after its
-writes (reliability 1.1, LOSS 2); and a write returns only when every record was acknowledged (LOSS 1).
+writes; and a write returns only when every record was acknowledged (LOSS 1).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where control events leave: the outbox is emptied after every batch of answers (decisions 7).
+"""Where control events leave: the outbox is emptied after every batch of answers (docs/semantics.md 8).
 
 The rows were written with the change they tell of; this sink only publishes what waits, whoever
 wrote it. What it cannot publish stays in the outbox.

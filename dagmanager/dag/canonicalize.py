@@ -1,4 +1,4 @@
-"""Bytes of a DAG to a canonical DAG (decisions 1): validated, defaults applied, each id once, no cycle."""
+"""Bytes of a DAG to a canonical DAG (docs/semantics.md 2): validated, defaults applied, each id once, no cycle."""
 
 from __future__ import annotations
 

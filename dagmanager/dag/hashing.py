@@ -22,7 +22,7 @@ _PLAIN_LENGTH: Final = len(ID_PREFIX) + 64
 
 
 def node_id(preimage: bytes) -> str:
-    """`blake3:` and 64 hex digits: the id of a spec (contract, NodeID)."""
+    """`blake3:` and 64 hex digits: the id of a spec (docs/contract.md, NodeID)."""
     return ID_PREFIX + blake3(preimage).hexdigest()
 
 
@@ -32,7 +32,7 @@ def collision_id(preimage: bytes, n: int) -> str:
 
 
 def crc32(ids: Iterable[str]) -> int:
-    """The checksum of node ids in submission order, repeats included (contract, Checksum)."""
+    """The checksum of node ids in submission order, repeats included (docs/contract.md, Checksum)."""
     return zlib.crc32("".join(ids).encode())
 
 

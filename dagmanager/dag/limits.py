@@ -1,4 +1,4 @@
-"""How big a submission may be (decisions 1, Limits). Settings fill this in; the defaults are theirs."""
+"""How big a submission may be (docs/semantics.md 2, Limits). Settings fill this in; the defaults are theirs."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import msgspec
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a submission came from; part of its id (decisions 1).
+    """Where a submission came from; part of its id (docs/semantics.md 2).
 
     `source` is a topic, a file path or `request`; `source_id` the topic's id or the door's request id;
     `position` an offset or a line number.
@@ -52,7 +52,7 @@ class GivenContext(msgspec.Struct, frozen=True):
 
 
 class ComputeContext(msgspec.Struct, frozen=True):
-    """A context resolved for one world (decisions 4, contract ComputeKey).
+    """A context resolved for one world (docs/semantics.md 5, contract ComputeKey).
 
     `namespace` is `''` for base names; `safe_mode` is None or why the request was downgraded.
     """
@@ -89,7 +89,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """A submission taken out of its wire form (contract, Submissions); the DAG is still bytes.
+    """A submission taken out of its wire form (docs/contract.md, Submissions); the DAG is still bytes.
 
     `worlds` has one entry per world asked for, `('',)` when none was named. `form` is `diff_request`
     or `commit_log`. `node_ids_crc32` is the client's own checksum, when sent.
@@ -131,7 +131,7 @@ class TagQuery(msgspec.Struct, frozen=True):
 class Node(msgspec.Struct, frozen=True, gc=False):
     """A canonical compute node.
 
-    `preimage` is the exact byte string that BLAKE3 sees (contract, NodeID); `node_id` the id as
+    `preimage` is the exact byte string that BLAKE3 sees (docs/contract.md, NodeID); `node_id` the id as
     submitted, equal to the digest once hashed (or its XOF form: `collision` > 0). `interval` in
     seconds; `tags` sorted, without repeats; `dependencies` sorted, as in the preimage.
     """
@@ -183,7 +183,7 @@ class CanonicalDag(msgspec.Struct, frozen=True):
 
 
 class HashedDag(msgspec.Struct, frozen=True):
-    """A DAG whose ids are proven, with its digests (decisions 1).
+    """A DAG whose ids are proven, with its digests (docs/semantics.md 2).
 
     `content_digest` covers (node_id, schema_hash, sorted tags, name) of all nodes; no label, weight
     or context. `crc32` as in the contract.

@@ -30,7 +30,7 @@ def submissions(
     """One outcome per world, in the order asked for: a world that cannot be used refuses itself only.
 
     `at_ms` is the record's time. A node whose own `compute_key` fits none of the worlds refuses the
-    whole record (`cross_context`, decisions 4).
+    whole record (`cross_context`, docs/semantics.md 5).
     """
     dag = hashed.dag
     contexts = [resolve_context(envelope, dag, world, namespaces=namespaces) for world in envelope.worlds]
@@ -70,7 +70,7 @@ def _submission(
 
 
 def _unknown_domain(context: ComputeContext) -> tuple[Notice, ...]:
-    """An unknown domain stays as given (contract), but a misspelt one may get topics of its own: say so."""
+    """An unknown domain stays as given (docs/contract.md), but a misspelt one may get topics of its own: say so."""
     domain = context.execution_domain
     if domain in KNOWN_DOMAINS:
         return ()

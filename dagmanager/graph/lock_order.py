@@ -1,4 +1,4 @@
-"""The lock order of decisions 5, checked: what would be a deadlock on a server is an error here.
+"""The lock order of docs/semantics.md 6, checked: what would be a deadlock on a server is an error here.
 
 A memory store needs no row locks, since one transaction runs at a time. It checks instead that every
 transaction would be safe on a store that has them.
@@ -100,5 +100,5 @@ def lock_of(row: Row) -> tuple[tuple[str, Any], ...] | None:
 
 
 def _refuse(why: str) -> NoReturn:
-    msg = f"lock order (decisions 5): {why}"
+    msg = f"lock order (docs/semantics.md 6): {why}"
     raise AssertionError(msg)

@@ -22,7 +22,7 @@ MILLISECONDS: Final = 1_000
 
 # A repeat after a crash is found by its id, a record that was skipped is found by nobody.
 FIXED: Final[Mapping[str, Any]] = {
-    # Reading: an offset that is gone is an error, never a jump to the end (reliability 1.1, LOSS 3);
+    # Reading: an offset that is gone is an error, never a jump to the end;
     # offsets live in the flow's snapshots, the broker is told none.
     "auto.offset.reset": "error",
     "enable.auto.commit": False,

@@ -1,4 +1,4 @@
-"""Deliveries that are checked: the stock sink of Bytewax loses records silently (reliability 1.1, LOSS 1)."""
+"""Deliveries that are checked: the stock sink of Bytewax loses records silently."""
 
 from __future__ import annotations
 

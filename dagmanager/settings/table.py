@@ -69,7 +69,7 @@ def _gc_policies() -> dict[str, RetentionPolicy | None]:
 
 # fmt: off
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be set (decisions 10). Units stand last in a name."""
+    """Everything that can be set (docs/semantics.md 11). Units stand last in a name."""
 
     profile: Annotated[Literal["dev", "prod"], About("Profile", "Says how strict to be: `dev` replaces missing servers by memory, `prod` refuses to start without them; stands at the top of the file.")] = "dev"
 

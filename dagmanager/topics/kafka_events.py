@@ -1,4 +1,4 @@
-"""Control events on their way to the ControlBus (contract; decisions 7)."""
+"""Control events on their way to the ControlBus (docs/contract.md; docs/semantics.md 8)."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class MemoryTopics:
     """`Topics` and `TopicPruner`. Safe between threads; nothing survives the process.
 
     A topic is `ready` from its (`ready_after` + 1)-th description on: a real one has leaders some time
-    after its creation only (trap T7). Every incarnation has a `new_id` of its own.
+    after its creation only (docs/requirements.md T7). Every incarnation has a `new_id` of its own.
     """
 
     def __init__(self, brokers: int = 1, ready_after: int = 0, new_id: Callable[[], str] = random_id) -> None:

@@ -1,4 +1,4 @@
-"""Which partitions one process reads, when several single-worker flows share a topic (reliability 1.6)."""
+"""Which partitions one process reads, when several single-worker flows share a topic."""
 
 from __future__ import annotations
 

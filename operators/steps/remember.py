@@ -2,7 +2,7 @@
 
 The one keyed state of the flow and the one exchange between workers: only raw bytes cross it. It is a
 function of the input alone, decides nothing, and expires, because the Gateway's strategy ids are
-random (design, State).
+random (ARCHITECTURE.md, State).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pure journey a second time, slow and obvious, straight from the contract and decisions 1.
+"""The pure journey a second time, slow and obvious, straight from the contract and docs/semantics.md 2.
 
 Shares nothing with the product but error codes: `json`, `sorted`, one node after the other.
 """

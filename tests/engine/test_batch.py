@@ -1,4 +1,4 @@
-"""Batch edges change nothing: a model test over random histories (decisions 1, design "The stream").
+"""Batch edges change nothing: a model test over random histories (docs/semantics.md 2, design "The stream").
 
 The same submissions, in the order of arrival, one by one and in random micro-batches: the same
 answers, the same stores. What may differ is named in `settled`: moments, and how often a set of
@@ -152,7 +152,7 @@ def timeless(row: Row) -> Row:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_micro_batches_answer_as_one_by_one(seed: int) -> None:
     (alone, expected), (together, got) = one_by_one(seed), in_batches(seed)
-    # The replay of a plain answer is decided anew (decisions 1), that of a joined one is not.
+    # The replay of a plain answer is decided anew (docs/semantics.md 2), that of a joined one is not.
     kept, joined = alone.outcomes(), together.outcomes()
     for position, (one, other) in enumerate(zip(expected, got, strict=True)):
         claim = claim_id(one.submission)

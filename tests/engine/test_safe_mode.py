@@ -1,4 +1,4 @@
-"""Safe mode shares nothing and announces nothing (decisions 4)."""
+"""Safe mode shares nothing and announces nothing (docs/semantics.md 5)."""
 
 from __future__ import annotations
 

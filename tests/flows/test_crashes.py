@@ -148,7 +148,7 @@ def check(run: Run, world: World, expected: World) -> None:
     for each, values in answers.items():
         told = {orjson.loads(value)["status"] for value in values}
         if told != {orjson.loads(value)["status"] for value in without[each]}:
-            # An identical resend stores nothing: asked after a newer version it is late (decisions 1).
+            # An identical resend stores nothing: asked after a newer version it is late (docs/semantics.md 2).
             codes = {orjson.loads(value).get("error", {}).get("code", "late") for value in values}
             assert each[0] in questions, (each, values)
             assert codes == {"late"}, (each, values)

@@ -1,4 +1,4 @@
-"""`compute-key`: nodes in their contexts as JSON lines to compute keys (contract, ComputeKey)."""
+"""`compute-key`: nodes in their contexts as JSON lines to compute keys (docs/contract.md, ComputeKey)."""
 
 from __future__ import annotations
 

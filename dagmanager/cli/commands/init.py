@@ -1,4 +1,4 @@
-"""`init`: makes what a process needs before its first start, as often as one likes (decisions 10).
+"""`init`: makes what a process needs before its first start, as often as one likes (docs/semantics.md 11).
 
 One step per server. A new server is one more entry of `STEPS`.
 """

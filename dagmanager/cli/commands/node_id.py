@@ -1,4 +1,4 @@
-"""`node-id`: node objects as JSON lines to ids (contract, NodeID)."""
+"""`node-id`: node objects as JSON lines to ids (docs/contract.md, NodeID)."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Report(NamedTuple):
         return ":".join(str(part) for part in (self.file, self.line, self.column) if part)
 
     def as_json(self) -> dict[str, Any]:
-        """`error` in the shape shared by every door (decisions 9), and where it is."""
+        """`error` in the shape shared by every door (docs/semantics.md 10), and where it is."""
         error: dict[str, Any] = {
             "code": self.code,
             "message": self.message,

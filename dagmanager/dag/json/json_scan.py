@@ -1,7 +1,7 @@
 """The exact slow reader: strict JSON with the pointer, line and column of the first thing wrong.
 
 Runs only on what the fast path of `exact_json` could not vouch for. Stricter than RFC 8259 where
-decisions 1 says so: no duplicate keys, no lone surrogates, no number beyond a double, bounded depth.
+docs/semantics.md 2 says so: no duplicate keys, no lone surrogates, no number beyond a double, bounded depth.
 """
 
 from __future__ import annotations

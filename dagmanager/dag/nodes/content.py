@@ -1,4 +1,4 @@
-"""Digests of what was submitted (decisions 1). Bare lower-case hex, so that none is mistaken for a node id.
+"""Digests of what was submitted (docs/semantics.md 2). Bare lower-case hex, so that none is mistaken for a node id.
 
 Each digest is BLAKE3 of a JSON list of texts and numbers, written by orjson: JSON quotes every part, so
 two different inputs never give the same bytes.

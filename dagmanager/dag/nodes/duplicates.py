@@ -1,4 +1,4 @@
-"""The same node several times in one DAG: once is enough (decisions 1)."""
+"""The same node several times in one DAG: once is enough (docs/semantics.md 2)."""
 
 from __future__ import annotations
 

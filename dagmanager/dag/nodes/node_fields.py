@@ -1,7 +1,7 @@
 """One node object, read strictly: types and ranges checked, defaults applied, preimage written.
 
 A wrong value raises `FieldError` with a pointer relative to the node (`/interval`); the caller knows
-where the node stands. Fields that are not named here are ignored (contract, DAG JSON).
+where the node stands. Fields that are not named here are ignored (docs/contract.md, DAG JSON).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dagmanager.dag.nodes.params import (
 from dagmanager.errors import ErrorCode
 
 ID_PREFIX: Final = "blake3:"
-# The digest, or 64 bytes of XOF output after a collision (contract, NodeID).
+# The digest, or 64 bytes of XOF output after a collision (docs/contract.md, NodeID).
 is_node_id = re.compile(r"blake3:[0-9a-f]{64}(?:[0-9a-f]{64})?", re.ASCII).fullmatch
 # BufferInstruction carries interval as int64, period as int32.
 INT32_MAX: Final = 2**31 - 1
@@ -118,7 +118,7 @@ def _node_id(value: Any) -> str:
 
 
 def missing_fields(fields: dict[str, Any]) -> list[str]:
-    """The required fields that are absent, null or empty (decisions 1)."""
+    """The required fields that are absent, null or empty (docs/semantics.md 2)."""
     missing = [name for name in ("node_id", "node_type", "code_hash") if not fields.get(name)]
     if not (_has_text(fields.get("schema_compat_id")) or _has_text(fields.get("schema_id"))):
         missing.append("schema_compat_id")
@@ -204,7 +204,7 @@ def _params(fields: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _artifacts(value: Any) -> tuple[Artifact, ...]:
-    """`[{path, checksum, size, framework?, dtype?}]`; `size` in bytes (decisions 1)."""
+    """`[{path, checksum, size, framework?, dtype?}]`; `size` in bytes (docs/semantics.md 2)."""
     if value is None:
         return ()
     if not isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Canonical JSON of a node's parameters, and of a tag query (contract, NodeID field 4)."""
+"""Canonical JSON of a node's parameters, and of a tag query (docs/contract.md, NodeID field 4)."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _write(value: Any) -> str:
 
 
 def tag_query(fields: dict[str, Any], params: dict[str, Any] | None) -> TagQuery:
-    """The normalised query of a TagQueryNode (contract): params first, then the node itself.
+    """The normalised query of a TagQueryNode (docs/contract.md): params first, then the node itself.
 
     Raises `FieldError` where tags or match_mode are of another type.
     """
@@ -135,7 +135,7 @@ def tag_query(fields: dict[str, Any], params: dict[str, Any] | None) -> TagQuery
 
 
 def _query_interval(value: Any) -> int | None:
-    """A whole number of seconds; null when it is none (contract)."""
+    """A whole number of seconds; null when it is none (docs/contract.md)."""
     number: int | None = None
     if isinstance(value, str):
         stripped = value.strip()

@@ -1,4 +1,4 @@
-"""What a DAG says about its version: the label, and the share of traffic it asks for (contract, DAG JSON)."""
+"""What a DAG says about its version: the label, and the share of traffic it asks for (docs/contract.md, DAG JSON)."""
 
 from __future__ import annotations
 

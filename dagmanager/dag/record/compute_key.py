@@ -1,4 +1,4 @@
-"""Keys that tell computations and messages apart (contract, ComputeKey; R5)."""
+"""Keys that tell computations and messages apart (docs/contract.md, ComputeKey; R5)."""
 
 from __future__ import annotations
 

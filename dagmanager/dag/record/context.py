@@ -1,4 +1,4 @@
-"""Compute contexts resolved as the client resolves them: domains, safe mode, namespaces (decisions 4)."""
+"""Compute contexts resolved as the client resolves them: domains, safe mode, namespaces (docs/semantics.md 5)."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def namespaced(topic: str, namespace: str | None) -> str:
 def resolve(
     world_id: str | None, execution_domain: str | None, as_of: str | None, partition: str | None
 ) -> ComputeContext:
-    """Four fields as sent to a resolved context in the base namespace (contract, ComputeKey)."""
+    """Four fields as sent to a resolved context in the base namespace (docs/contract.md, ComputeKey)."""
     when = (as_of or "").strip()
     domain, why = safe_domain(execution_domain, when)
     return ComputeContext((world_id or "").strip(), domain, when, (partition or "").strip(), safe_mode=why)

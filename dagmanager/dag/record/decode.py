@@ -1,4 +1,4 @@
-"""A record of the submissions topic to an envelope: both forms told apart by their shape (contract, Submissions)."""
+"""A record of the submissions topic to an envelope: both forms told apart by their shape (docs/contract.md, Submissions)."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def _crc32(fields: dict[str, Any], pointer: str) -> int | None:
 
 
 def _key_notices(record: Record, strategy_id: str) -> tuple[Notice, ...]:
-    """What the record's key fails to promise about order (decisions 8). Doors and files have no keys."""
+    """What the record's key fails to promise about order (docs/semantics.md 9). Doors and files have no keys."""
     if record.key:
         named = record.key.decode(errors="replace").removeprefix(_INGEST_KEY)
         if named == strategy_id:

@@ -1,4 +1,4 @@
-"""Which strategy a DAG is a version of (decisions 1, Lineage)."""
+"""Which strategy a DAG is a version of (docs/semantics.md 2, Lineage)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that may be told again without asking the graph for every node (decisions 6, epoch).
+"""Answers that may be told again without asking the graph for every node (docs/semantics.md 7, epoch).
 
 Remembered are only answers that reuse every node as it is, without a word of warning: nothing in them
 ends by itself, and whatever would change them raises the epoch or counts a move (`moves`).

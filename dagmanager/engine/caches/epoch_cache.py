@@ -1,4 +1,4 @@
-"""How old a reading of the graph may be: remembered answers are good at one epoch (decisions 6).
+"""How old a reading of the graph may be: remembered answers are good at one epoch (docs/semantics.md 7).
 
 Whoever drops a topic waits longer than `AGE_S` after raising the epoch.
 """

@@ -1,6 +1,6 @@
 """Which strategy ids have moved on: counters that say since when a remembered answer may be wrong.
 
-An identical resend is a question only while its strategy id holds what it sent (decisions 1). Whoever
+An identical resend is a question only while its strategy id holds what it sent (docs/semantics.md 2). Whoever
 writes a holder that was there before counts that, in the transaction of the change, in one of a few
 counters: a process that remembers answers reads them all with the epoch.
 """

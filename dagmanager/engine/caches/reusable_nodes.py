@@ -1,7 +1,7 @@
 """Nodes that run as they are: what one look-up gave serves the next ones, as long as the epoch stays.
 
 Kept are only rows from which every node is reused without a further word; whatever ends that raises
-the epoch (decisions 6), or writes under the node's lock and so reads again first.
+the epoch (docs/semantics.md 7), or writes under the node's lock and so reads again first.
 """
 
 from __future__ import annotations

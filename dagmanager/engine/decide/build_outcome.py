@@ -58,7 +58,7 @@ def outcome_of(
 
 
 def _still_unresolved(submission: Submission, known: Known) -> tuple[Notice, ...]:
-    """The submission's warnings, without dependencies that the graph turned out to know (decisions 1)."""
+    """The submission's warnings, without dependencies that the graph turned out to know (docs/semantics.md 2)."""
     found: list[Notice] = []
     for notice in submission.warnings:
         if notice.code == UNRESOLVED:

@@ -1,6 +1,6 @@
-"""Submission x Known -> Plan: node by node, reuse, buffer, create or isolate (decisions 2, F4).
+"""Submission x Known -> Plan: node by node, reuse, buffer, create or isolate (docs/semantics.md 3, F4).
 
-Pure. The two tables of decisions 2 are the two functions `_by_queue` and `_by_schema`.
+Pure. The two tables of docs/semantics.md 3 are the two functions `_by_queue` and `_by_schema`.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _by_schema(
 def _isolate(
     submission: Submission, known: Known, policy: Policy, claim_id: str, wanted: tuple[Binding, ...]
 ) -> Plan | Rejection:
-    """Safe mode: every node a topic of its own, the same one on a repeat while it lives (decisions 4)."""
+    """Safe mode: every node a topic of its own, the same one on a repeat while it lives (docs/semantics.md 5)."""
     reason = f"safe_mode:{submission.context.safe_mode}"
     actions: list[Action] = []
     new = 0

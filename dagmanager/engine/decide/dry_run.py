@@ -1,4 +1,4 @@
-"""The same steps with a reader only: a dry run cannot write, by type (ecosystem 4.2)."""
+"""The same steps with a reader only: a dry run cannot write, by type."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def provisional_topics(submission: Submission, plan: Plan, known: Known) -> dict
 
 
 def provisional_outcome(submission: Submission, plan: Plan, known: Known) -> Outcome:
-    """What the submission would be answered (decisions 1, Dry run)."""
+    """What the submission would be answered (docs/semantics.md 2, Dry run)."""
     return outcome_of(submission, plan, provisional_topics(submission, plan, known), known)

@@ -1,4 +1,4 @@
-"""A plan for readers: the same list of actions that `upsert` executes, as rows (aesthetics 3.1)."""
+"""A plan for readers: the same list of actions that `upsert` executes, as rows."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a strategy id held before: so that a replayed resend stays a question after the holder moved on.
 
-An identical resend writes nothing (decisions 1), so nothing but record order tells its replay from a
+An identical resend writes nothing (docs/semantics.md 2), so nothing but record order tells its replay from a
 new command: it came before the record by which the strategy id sent something else.
 """
 

@@ -1,4 +1,4 @@
-"""Which node of the previous version a node replaces (decisions 2, last paragraph).
+"""Which node of the previous version a node replaces (docs/semantics.md 3, last paragraph).
 
 By id; then by `name` and `node_type`; then by position among the unpaired of equal `code_hash`. A new
 queue inherits the TTL of its predecessor's queue by this; the reasons why a node is new will too.

@@ -1,4 +1,4 @@
-"""Which version of a lineage is in force, and what a submission changes about it (decisions 5).
+"""Which version of a lineage is in force, and what a submission changes about it (docs/semantics.md 6).
 
 A change is decided against the *effective view*: the active sentinels as they will be once every pending
 one has taken over, in the order of their claims. Topics may become ready in any order, so `activate`

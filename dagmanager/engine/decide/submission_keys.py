@@ -10,7 +10,7 @@ from dagmanager.errors import Rejection
 
 
 def claim_id(submission: Submission) -> str:
-    """Submission id and world: one outcome per world (decisions 1)."""
+    """Submission id and world: one outcome per world (docs/semantics.md 2)."""
     return f"{submission.submission_id}|{submission.context.world_id}"
 
 

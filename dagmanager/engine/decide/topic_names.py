@@ -1,4 +1,4 @@
-"""Topic names: `{asset}_{node_type}_{short_hash}_{version}` (§3.1, T-1, decisions 3).
+"""Topic names: `{asset}_{node_type}_{short_hash}_{version}` (§3.1, T-1, docs/semantics.md 4).
 
 A node's base name is chosen once, in the claim transaction that creates it; a binding's topic is
 namespace + base name (+ safe-mode suffix, + `_v{n}`). After that the graph's word counts, not these
@@ -132,7 +132,7 @@ def safe_suffix(lineage: str, content_digest: str, context: ComputeContext) -> s
 
 
 def _asset(tags: tuple[str, ...]) -> str:
-    """The first tag, lower case, only ASCII letters, digits, `_` and `-`; else `asset` (decisions 3)."""
+    """The first tag, lower case, only ASCII letters, digits, `_` and `-`; else `asset` (docs/semantics.md 4)."""
     return (_NOT_ASSET.sub("", tags[0].lower()) if tags else "") or "asset"
 
 

@@ -1,6 +1,6 @@
 """Finishing claims: provision, log, activate; then wait for what rivals are still provisioning.
 
-A process finishes its own claims first and then waits for others', never for its own (decisions 5).
+A process finishes its own claims first and then waits for others', never for its own (docs/semantics.md 6).
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Completion:
         return done
 
     def _provision(self, open_: Mapping[str, ClaimRows]) -> Provisioned:
-        """At work, leases are renewed (decisions 5): at a third of their time."""
+        """At work, leases are renewed (docs/semantics.md 6): at a third of their time."""
         worked_s = 0.0
 
         def pause(seconds: float) -> None:

@@ -1,7 +1,7 @@
 """Step 4 of the effects: outbox rows leave in order of revision; nothing lost, nothing backwards.
 
 Publishing happens under one lock of the graph, so that two processes cannot pass each other; a row
-older than a published one of its stream is dropped, not sent (decisions 7). A crash between sending
+older than a published one of its stream is dropped, not sent (docs/semantics.md 8). A crash between sending
 and marking sends the batch again: the same bytes, the same idempotency keys. So a batch holds one
 row of a stream at most: whoever takes the repeat for news sees nothing older than what it knows.
 """

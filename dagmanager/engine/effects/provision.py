@@ -1,4 +1,4 @@
-"""Step 2 of the effects: claimed topics in one bulk request, then verified (F6, trap T7).
+"""Step 2 of the effects: claimed topics in one bulk request, then verified (F6, docs/requirements.md T7).
 
 CREATE → VERIFY → WAIT → BACKOFF, five tries. A timeout is ambiguous: the broker is asked again by
 describing just these names, never by listing all, never by producing.
@@ -40,7 +40,7 @@ class Provisioned(msgspec.Struct, frozen=True):
 
 
 def foreign_before(topics: Topics, rows: Iterable[QueueRow]) -> tuple[str, ...]:
-    """Claimed names that somebody used before we began: not ours (decisions 3)."""
+    """Claimed names that somebody used before we began: not ours (docs/semantics.md 4)."""
     names = sorted(row.topic for row in rows if not row.begun)
     return tuple(sorted(topics.describe(names))) if names else ()
 
@@ -118,7 +118,7 @@ def _wait(
 
 
 def _as_asked(info: TopicInfo, kept: TopicConfig | None, row: QueueRow) -> bool:
-    """Ours by shape; of a topic that was there before also by its config (decisions 3)."""
+    """Ours by shape; of a topic that was there before also by its config (docs/semantics.md 4)."""
     spec = row.spec
     if (info.partitions, info.replication) != (spec.partitions, spec.replication):
         return False

@@ -89,7 +89,7 @@ class HolderInsert(msgspec.Struct, frozen=True):
 
 
 class Locks(msgspec.Struct, frozen=True):
-    """What a transaction locks before it reads, always in this order, each sorted (decisions 5).
+    """What a transaction locks before it reads, always in this order, each sorted (docs/semantics.md 6).
 
     `nodes` covers a node's row, its queues in every namespace, and whether anything references them:
     a version change locks every node that its contents hold and what these depend on. `tags` are
@@ -194,7 +194,7 @@ class Transaction(GraphReader, Protocol):
         ...
 
     def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
-        """Which of these are in, or a dependency in, a referencing sentinel's content (decisions 6).
+        """Which of these are in, or a dependency in, a referencing sentinel's content (docs/semantics.md 7).
 
         Asked under the locks of these nodes; so are `places`.
         """
@@ -256,7 +256,7 @@ class Transaction(GraphReader, Protocol):
         ...
 
     def raise_epoch(self) -> int:
-        """Add one to the epoch (decisions 6) and return it."""
+        """Add one to the epoch (docs/semantics.md 7) and return it."""
         ...
 
 

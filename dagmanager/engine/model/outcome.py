@@ -1,7 +1,7 @@
 """What a submission was answered for one world: one value, every door, byte for byte on replay.
 
 A plan is an intention; the outcome is what the stores answered. It holds no plan reasons, because
-those may depend on batch edges while an answer may not (decisions 1, prototype 3).
+those may depend on batch edges while an answer may not (docs/semantics.md 2).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dagmanager.errors import Rejection
 
 
 class BufferInstruction(msgspec.Struct, frozen=True, gc=False):
-    """One node that must buffer, by the field names of the proto (contract, gRPC)."""
+    """One node that must buffer, by the field names of the proto (docs/contract.md, gRPC)."""
 
     node_id: str
     node_type: str
@@ -80,7 +80,7 @@ _decoder: Final = msgspec.msgpack.Decoder(Outcome | _Refused)
 
 
 def sentinel_id(strategy_id: str) -> str:
-    """The id that clients see (contract, gRPC)."""
+    """The id that clients see (docs/contract.md, gRPC)."""
     return f"{strategy_id}-sentinel"
 
 
@@ -113,7 +113,7 @@ def items_digest(outcome: Outcome) -> bytes:
 
 
 def buffer_instruction(node: Node, lag: int) -> BufferInstruction:
-    """The instruction for one node: its fields as submitted, `lag` from the plan (decisions 2)."""
+    """The instruction for one node: its fields as submitted, `lag` from the plan (docs/semantics.md 3)."""
     return BufferInstruction(
         node.node_id,
         node.node_type,

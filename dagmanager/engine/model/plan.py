@@ -11,7 +11,7 @@ from dagmanager.engine.model.rows import Binding, QueueRow
 
 
 class Reason(StrEnum):
-    """Why an action was chosen (decisions 2); safe mode adds `safe_mode:<why>`."""
+    """Why an action was chosen (docs/semantics.md 3); safe mode adds `safe_mode:<why>`."""
 
     NEW_NODE = "new_node"
     NEW_BINDING = "new_binding"

@@ -23,7 +23,7 @@ KEEP_MS: Final = -1
 """A TTL or grace that never ends (as `TopicSpec.retention_ms` < 0)."""
 
 MIN_GRACE_MS: Final = 10 * MINUTE_MS
-"""No queue is condemned sooner; no setting overrides it (decisions 6)."""
+"""No queue is condemned sooner; no setting overrides it (docs/semantics.md 7)."""
 
 
 class Collection(msgspec.Struct, frozen=True):
@@ -41,14 +41,14 @@ TOPICS: Final[tuple[tuple[str, TopicSpec], ...]] = (
     (TRADE_EXEC, TopicSpec(1, 3, 90 * DAY_MS)),
 )
 
-# G1: trade_exec has no row, so it is kept (decisions 6).
+# G1: trade_exec has no row, so it is kept (docs/semantics.md 7).
 COLLECTIONS: Final[tuple[tuple[str, Collection], ...]] = (
     (RAW, Collection(7 * DAY_MS, 1 * DAY_MS)),
     (INDICATOR, Collection(30 * DAY_MS, 3 * DAY_MS)),
     (SENTINEL, Collection(180 * DAY_MS, 30 * DAY_MS, "archive")),
 )
 
-# Decisions 3: the first row with a substring of the lower-cased node_type; none → indicator.
+# docs/semantics.md 4: the first row with a substring of the lower-cased node_type; none → indicator.
 TYPE_WORDS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (TRADE_EXEC, ("exec", "trade", "order", "portfolio")),
     (RAW, ("raw", "price", "ohlcv", "stream", "input")),
@@ -76,7 +76,7 @@ class Policy(msgspec.Struct, frozen=True):
     strict_dependencies: bool = False
 
     def topic_type(self, node_type: str) -> str:
-        """The topic type of a node (decisions 3): override table, then words, else indicator."""
+        """The topic type of a node (docs/semantics.md 4): override table, then words, else indicator."""
         folded = node_type.lower()
         for name, topic_type in self.type_overrides:
             if name.lower() == folded:
@@ -88,7 +88,7 @@ class Policy(msgspec.Struct, frozen=True):
         return INDICATOR
 
     def topic_spec(self, topic_type: str, brokers: int, safe: bool = False) -> TopicSpec:
-        """What to ask of the broker for a topic of this type (T-2); `safe` keeps one day (decisions 4).
+        """What to ask of the broker for a topic of this type (T-2); `safe` keeps one day (docs/semantics.md 5).
 
         A type without a row is asked for as an indicator.
         """

@@ -1,4 +1,4 @@
-"""What the graph holds: one frozen row type per noun of decisions 0, and nothing that decides.
+"""What the graph holds: one frozen row type per noun of docs/semantics.md 1, and nothing that decides.
 
 Every row has a `key`; a store keeps at most one row per (type, key). Times are milliseconds since
 the epoch, by the clock of the store unless a name says `at_ms` (record time).
@@ -23,14 +23,14 @@ class Binding(NamedTuple):
 
 
 class LineageKey(NamedTuple):
-    """One strategy's line of versions in one namespace (decisions 5)."""
+    """One strategy's line of versions in one namespace (docs/semantics.md 6)."""
 
     lineage: str
     namespace: str
 
 
 class SentinelKey(NamedTuple):
-    """Identity of a VersionSentinel (decisions 0)."""
+    """Identity of a VersionSentinel (docs/semantics.md 1)."""
 
     lineage: str
     namespace: str
@@ -53,7 +53,7 @@ class TagSetKey(NamedTuple):
 
 
 class QueueState(StrEnum):
-    """Life of a queue (decisions 6): provisioning → active → condemned → archived → dropped."""
+    """Life of a queue (docs/semantics.md 7): provisioning → active → condemned → archived → dropped."""
 
     PROVISIONING = "provisioning"
     ACTIVE = "active"
@@ -64,14 +64,14 @@ class QueueState(StrEnum):
     LOST = "lost"
 
 
-# A queue in one of these answers nobody any more: its next life has another name (decisions 2).
+# A queue in one of these answers nobody any more: its next life has another name (docs/semantics.md 3).
 GONE = frozenset(
     {QueueState.CONDEMNED, QueueState.ARCHIVED, QueueState.DROPPED, QueueState.FAILED, QueueState.LOST}
 )
 
 
 class SentinelState(StrEnum):
-    """Life of a sentinel (decisions 5)."""
+    """Life of a sentinel (docs/semantics.md 6)."""
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -269,7 +269,7 @@ class TagSetRow(msgspec.Struct, frozen=True, tag="tag_set"):
 
 
 class OutcomeRow(msgspec.Struct, frozen=True, tag="outcome"):
-    """What a submission decided for one world, byte for byte (decisions 1).
+    """What a submission decided for one world, byte for byte (docs/semantics.md 2).
 
     `body` is the encoded `Outcome` or `Rejection`; `topics` are checked on replay (`expired`).
     """
@@ -340,5 +340,5 @@ RowKey = Any
 
 
 def fold(topic: str) -> str:
-    """A topic name as brokers and metric names may confuse it: case-blind, `.` as `_` (decisions 3)."""
+    """A topic name as brokers and metric names may confuse it: case-blind, `.` as `_` (docs/semantics.md 4)."""
     return topic.lower().replace(".", "_")

@@ -1,4 +1,4 @@
-"""Step 1 of the effects: one transaction that decides and records everything (design, Order of effects).
+"""Step 1 of the effects: one transaction that decides and records everything (ARCHITECTURE.md, Order of effects).
 
 After it, whatever happens is recorded: what is claimed and not active is finished by the replay, by
 the next submitter, or by the poll once its lease is over. The transaction returns the winning rows.
@@ -189,7 +189,7 @@ def _creates(plan: Plan) -> bool:
 def _asked(
     submission: Submission, known: Known, plan: Plan, change: VersionChange | None
 ) -> Claimed | Rejection:
-    """An identical resend is a question: answered, changing nothing (decisions 1)."""
+    """An identical resend is a question: answered, changing nothing (docs/semantics.md 2)."""
     missing = next((a for a in plan.actions if isinstance(a, CreateNode)), None)
     if missing is not None:
         gone = missing.predecessor.topic if missing.predecessor else missing.node.node_id
@@ -323,7 +323,7 @@ def _is_gone(row: QueueRow | None) -> bool:
 
 
 def expired(topic: str) -> Rejection:
-    """A replay or a resend whose queues were collected, or lost by the broker, meanwhile (decisions 1)."""
+    """A replay or a resend whose queues were collected, or lost by the broker, meanwhile (docs/semantics.md 2)."""
     return Rejection(
         ErrorCode.EXPIRED,
         f"this submission was answered before and its queue {topic} is gone since; submit it anew",

@@ -97,7 +97,7 @@ def _waits_for_rival(action: Action, known: Known) -> bool:
 
 
 def _changes_answers(action: Action, known: Known) -> bool:
-    """Whether an answer already given would now be another (decisions 6, epoch)."""
+    """Whether an answer already given would now be another (docs/semantics.md 7, epoch)."""
     row = known.nodes.get(action.node.node_id)
     if row is None or not row.schema_hash:
         return False

@@ -161,7 +161,7 @@ def begin(
     owner: str,
     lease_ms: int,
 ) -> dict[str, tuple[QueueRow, ...]]:
-    """Write down that we are about to ask the broker for these names (decisions 3), and hold them anew.
+    """Write down that we are about to ask the broker for these names (docs/semantics.md 4), and hold them anew.
 
     Only names that were `checked` (looked up and free). Answers the queues of each claim as they are
     now; claims that somebody else took over are left out: we may not ask for their topics any more.

@@ -128,7 +128,7 @@ def _identified(
 
 
 def _seen(change: AddHolder, rows: list[SentinelRow], policy: Policy, now_ms: int) -> list[SentinelRow]:
-    """`last_seen` is written at most once a day (decisions 5)."""
+    """`last_seen` is written at most once a day (docs/semantics.md 6)."""
     current = rows[0] if rows else change.sentinel
     # Among pending rows `last_seen` is the order of claims.
     pending = current.state is SentinelState.PENDING
@@ -138,7 +138,7 @@ def _seen(change: AddHolder, rows: list[SentinelRow], policy: Policy, now_ms: in
 
 
 def content_row(submission: Submission) -> ContentRow:
-    """In DAG order: pairing with a later version looks at positions (decisions 2)."""
+    """In DAG order: pairing with a later version looks at positions (docs/semantics.md 3)."""
     nodes = submission.hashed.dag.nodes
     members = [Member(node.node_id, node.schema_hash, node.tags, node.name) for node in nodes]
     outside = tuple(sorted(submission.hashed.dag.external))

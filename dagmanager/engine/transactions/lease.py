@@ -1,7 +1,7 @@
 """Claims change hands: taken over when overdue, taken back by a replay, renewed while working.
 
 Every change of owner is a compare-and-set inside a transaction; activation checks the owner, so a
-process that woke up too late cannot act (decisions 5).
+process that woke up too late cannot act (docs/semantics.md 6).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def take_locked(
 
 
 def renew(tx: Transaction, claim_ids: Iterable[str], owner: str, lease_ms: int) -> None:
-    """A new lease for whatever of these claims is still ours: we are at work (decisions 5)."""
+    """A new lease for whatever of these claims is still ours: we are at work (docs/semantics.md 6)."""
     claims = {each: tx.claims(each) for each in claim_ids}
     tx.lock(locks_of(*claims.values()))
     for each in claims:

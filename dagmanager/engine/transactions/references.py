@@ -1,4 +1,4 @@
-"""Which queues a version change frees or takes up again (decisions 6).
+"""Which queues a version change frees or takes up again (docs/semantics.md 7).
 
 A queue is referenced while the content of a pending, active or parked sentinel of its namespace
 contains its node, or a node that depends on it. Only the first reference and the last one write.

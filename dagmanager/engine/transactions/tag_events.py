@@ -1,7 +1,7 @@
 """Events for every set of queues that a change affects, written in the transaction of the change.
 
 For each changed node: every registered tag query that matches it (before or after), and the node's
-own tags as an `any` query, each with the full current list (decisions 7). A node without tags has
+own tags as an `any` query, each with the full current list (docs/semantics.md 8). A node without tags has
 no tag set that anybody could ask for: its event lists the changed queues alone, so that the event
 of one new queue does not grow with every untagged queue there is.
 

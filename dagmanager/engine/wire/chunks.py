@@ -1,4 +1,4 @@
-"""Outcomes as records of the diff topic, and the headers beside them (decisions 8).
+"""Outcomes as records of the diff topic, and the headers beside them (docs/semantics.md 9).
 
 One JSON object per chunk, at most 100 items (a queue_map or a buffer entry) and 900 kB of value. The
 parts common to all chunks are serialised once and joined as bytes: a thousand items cost well under
@@ -54,7 +54,7 @@ def rejected_record(
     submission_digest: str = "",
     dry_run: bool = False,
 ) -> bytes:
-    """The one record of a refused submission: the same error as its dead letter (decisions 8)."""
+    """The one record of a refused submission: the same error as its dead letter (docs/semantics.md 9)."""
     record: dict[str, Any] = {
         "queue_map": {},
         "buffer_nodes": [],
@@ -89,7 +89,7 @@ def dead_letter_value(value: bytes, max_bytes: int) -> bytes:
 def dead_letter_headers(
     rejection: Rejection, origin: Origin, attempts: int, value: bytes, max_bytes: int
 ) -> Headers:
-    """Why and whence; with digest and length of the original when it was cut (decisions 8)."""
+    """Why and whence; with digest and length of the original when it was cut (docs/semantics.md 9)."""
     headers = (
         ("error", _error(rejection, HEADER_BYTES)),
         ("source-topic", origin.source.encode()),

@@ -51,7 +51,7 @@ RETURN
 
 
 def locking(kinds: Iterable[str], question: LiteralString = "") -> LiteralString:
-    """A question under locks of these kinds, in the order of decisions 5; without one, what the locks cover.
+    """A question under locks of these kinds, in the order of docs/semantics.md 6; without one, what the locks cover.
 
     Only of these kinds: each takes the server some time to plan.
     """

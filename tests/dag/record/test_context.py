@@ -1,4 +1,4 @@
-"""Contexts resolved as the client does: sources, aliases, safe mode, namespaces (decisions 4)."""
+"""Contexts resolved as the client does: sources, aliases, safe mode, namespaces (docs/semantics.md 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Remembered answers: what is told without a look-up is what a look-up would have told (decisions 6)."""
+"""Remembered answers: what is told without a look-up is what a look-up would have told (docs/semantics.md 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two tables of decisions 2, row by row; time, dependencies, and a naive twin."""
+"""The two tables of docs/semantics.md 3, row by row; time, dependencies, and a naive twin."""
 
 from __future__ import annotations
 
@@ -286,7 +286,7 @@ def facts_of(drawn: list[tuple[Any, ...]]) -> tuple[Submission, Known]:
 
 
 def naive(fact: tuple[Any, ...]) -> str:
-    """Decisions 2, as one would read it aloud."""
+    """docs/semantics.md 3, as one would read it aloud."""
     is_known, safe_only, state, owner, stored, sent, since = fact
     if not is_known or safe_only:
         return "new_node"

@@ -1,4 +1,4 @@
-"""What one submission writes, and what it does not (decisions 1, 3-7)."""
+"""What one submission writes, and what it does not (docs/semantics.md 2, 3-7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a claimed topic is called (decisions 3)."""
+"""What a claimed topic is called (docs/semantics.md 4)."""
 
 from __future__ import annotations
 

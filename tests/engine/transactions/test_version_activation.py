@@ -1,4 +1,4 @@
-"""When a version comes into force, in whatever order its topics come up (decisions 5)."""
+"""When a version comes into force, in whatever order its topics come up (docs/semantics.md 6)."""
 
 from __future__ import annotations
 
