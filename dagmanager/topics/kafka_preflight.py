@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
 from confluent_kafka import KafkaError
 
+from dagmanager.backoff import Backoff
 from dagmanager.engine.model.topics_port import TopicInfo
 from dagmanager.engine.wire.chunks import DEAD_LETTER_BYTES, MAX_BYTES
 from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.kafka.admin import AdminRequest, KafkaAdmin
 
-ASKED_AGAIN: Final = 3
-ASK_AGAIN_S: Final = 0.5
+# A broker that has just come back may not know an existing topic yet: describe again before calling it missing.
+DESCRIBE_RETRIES: Final = 3
+DESCRIBE_BACKOFF: Final = Backoff(first_s=0.5, factor=2, longest_s=2, jitter=0.5)
 DAY_MS: Final = 86_400_000
 WEEK_MS: Final = 7 * DAY_MS
 # One worker reads eight partitions well; as many workers can share them later.
@@ -130,13 +133,12 @@ def must_be_there(admin: KafkaAdmin, own: OwnTopic) -> TopicInfo:
 
 
 def _found(admin: KafkaAdmin, topics: list[str], *, patient: bool) -> dict[str, TopicInfo]:
-    """A broker that has just come back may not know a topic that is there: before one is called missing
-    it is asked for again."""
+    """The topics that the broker knows; `patient` asks again a few times while one is missing (up to 3.5 s)."""
     found = admin.describe(topics)
-    for _ in range(ASKED_AGAIN if patient else 0):
+    for pause_s in islice(DESCRIBE_BACKOFF.pauses(), DESCRIBE_RETRIES if patient else 0):
         if len(found) == len(set(topics)):
             break
-        time.sleep(ASK_AGAIN_S)
+        time.sleep(pause_s)
         found = admin.describe(topics)
     return found
 
