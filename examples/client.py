@@ -1,6 +1,6 @@
 """A client to copy: submits DAGs and reads what became of them. The standard library and confluent-kafka, nothing else.
 
-docs/clients.md explains what lies on the topics. `python -m examples.client HOST:PORT FILE` submits one DAG and
+docs/reference/clients.md explains what lies on the topics. `python -m examples.client HOST:PORT FILE` submits one DAG and
 prints its answer.
 """
 

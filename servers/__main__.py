@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
         return 2
     launch = chosen_launch()
     if launch is None:
-        say(f"NO REAL SERVERS, live tests cannot run: {HOW_TO_GET}. See docs/servers.md.")
+        say(f"NO REAL SERVERS, live tests cannot run: {HOW_TO_GET}. See docs/contributing/servers.md.")
         return int(in_ci() or command == "run")
     if command == "fetch":
         fetch(launch)

@@ -73,7 +73,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """One loud line when tests were skipped for want of servers."""
     desk = config.stash[DESK]
     if isinstance(desk, OwnerDesk) and desk.missing:
-        text = f"LIVE TESTS DID NOT RUN: {desk.missing}. See docs/servers.md."
+        text = f"LIVE TESTS DID NOT RUN: {desk.missing}. See docs/contributing/servers.md."
         terminalreporter.write_line(text, red=True, bold=True)
 
 

@@ -1,4 +1,4 @@
-"""Gives every room the real servers' fixtures: `kafka`, `topic_prefix`, `neo4j`, `empty_neo4j`. See docs/servers.md.
+"""Gives every room the real servers' fixtures: `kafka`, `topic_prefix`, `neo4j`, `empty_neo4j`. See docs/contributing/servers.md.
 
 Hypothesis has no deadline here: how long an example takes says something about the machine, not about us.
 """

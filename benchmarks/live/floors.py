@@ -3,7 +3,7 @@
 `claim` writes a node and a queue for each in one transaction, `create` and `describe` ask the broker for
 the topics until each has a leader, `activate` marks the queues in another transaction.
 
-`BESIDE` are bare calls for what else must be written of new nodes (docs/semantics.md 3, 3, 5, 7; R3): `mark` says that a
+`BESIDE` are bare calls for what else must be written of new nodes (docs/semantics.md 3, 6, 7, 8; R3): `mark` says that a
 topic is about to be asked for, `log` tells the admin log, `content` holds the nodes, `tags` puts each node under
 its tag, `events` announces each list of queues.
 """

@@ -52,7 +52,7 @@ class GivenContext(msgspec.Struct, frozen=True):
 
 
 class ComputeContext(msgspec.Struct, frozen=True):
-    """A context resolved for one world (docs/semantics.md 5, contract ComputeKey).
+    """A context resolved for one world (docs/semantics.md 5; docs/contract.md, ComputeKey).
 
     `namespace` is `''` for base names; `safe_mode` is None or why the request was downgraded.
     """
@@ -111,7 +111,7 @@ class Foreign(msgspec.Struct, frozen=True):
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    """A file a node uses (§1.1); outside the id. `size` in bytes."""
+    """A file a node uses (M1); outside the id. `size` in bytes."""
 
     path: str
     checksum: str

@@ -1,7 +1,7 @@
 """Submissions from files: one line or one `.json` file each; the source of the embedded default.
 
 The record time is when the run began to read, plus the position: the start lies in the snapshot, so
-that a replay sees the same times (docs/semantics.md 2, Order). A snapshot says whether its run had ended: what
+that a replay sees the same times (docs/semantics.md 2, Record time). A snapshot says whether its run had ended: what
 is read after that belongs to a new run. A line longer than the size limit is never held in memory: one
 byte more than the limit is, which is enough to refuse it.
 """

@@ -1,4 +1,4 @@
-"""What becomes of a DAG: duplicates, sentinels, labels, weights, lineage, edges (docs/semantics.md 2; contract, DAG JSON)."""
+"""What becomes of a DAG: duplicates, sentinels, labels, weights, lineage, edges (docs/semantics.md 2; docs/contract.md, DAG JSON)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch edges change nothing: a model test over random histories (docs/semantics.md 2, design "The stream").
+"""Batch edges change nothing: a model test over random histories (docs/semantics.md 2, Order).
 
 The same submissions, in the order of arrival, one by one and in random micro-batches: the same
 answers, the same stores. What may differ is named in `settled`: moments, and how often a set of

@@ -63,7 +63,7 @@ def is_free(lock: Path) -> bool:
 
 
 def asked_by_the_client_alone(lines: list[str]) -> dict[str, Any]:
-    """As docs/clients.md shows it, in another terminal."""
+    """As docs/reference/clients.md shows it, in another terminal."""
     [kafka] = [line.split()[1] for line in lines if line.startswith("  kafka")]
     command = [sys.executable, "-m", "examples.client", kafka, "examples/MA1.json"]
     told = subprocess.run(

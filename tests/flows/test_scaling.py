@@ -1,4 +1,4 @@
-"""One process, several, or a cluster: the same submissions get the same answers (docs/scaling.md)."""
+"""One process, several, or a cluster: the same submissions get the same answers (docs/operating/scaling.md)."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ def test_servers_are_of_the_versions_that_tests_run() -> None:
 
 
 def longer_in_tests() -> dict[str, str]:
-    """Time limits that docs/servers.md gives in another value for production."""
-    page = (ROOT / "docs/servers.md").read_text(encoding="utf-8")
+    """Time limits that docs/contributing/servers.md gives in another value for production."""
+    page = (ROOT / "docs/contributing/servers.md").read_text(encoding="utf-8")
     return {name: f"{value}s" for name, value in re.findall(r"`([\w.]+)` \(production too: (\d+) s\)", page)}
 
 

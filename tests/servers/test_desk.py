@@ -101,7 +101,7 @@ def test_without_java_and_docker_live_tests_are_skipped_with_one_loud_line(tmp_p
     loud = re.findall(r"^LIVE TESTS DID NOT RUN: .*$", done.stdout, re.MULTILINE)
     assert len(loud) == 1
     assert "Maven" in loud[0]
-    assert "docs/servers.md" in loud[0]
+    assert "docs/contributing/servers.md" in loud[0]
 
 
 def test_in_ci_live_tests_fail_without_servers(tmp_path: Path) -> None:

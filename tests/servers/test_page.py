@@ -1,4 +1,4 @@
-"""What docs/servers.md says about settings, fixtures and variables is so."""
+"""What docs/contributing/servers.md says about settings, fixtures and variables is so."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from servers.kafka import KafkaServer
 from servers.launch import JavaLaunch
 from servers.neo4j import Neo4jServer
 
-PAGE = (Path(desk.__file__).parent.parent / "docs/servers.md").read_text(encoding="utf-8")
+PAGE = (Path(desk.__file__).parent.parent / "docs/contributing/servers.md").read_text(encoding="utf-8")
 
 
 def first_cells(header: str) -> list[str]:

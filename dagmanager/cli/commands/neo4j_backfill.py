@@ -1,4 +1,4 @@
-"""`neo4j-backfill`: gives compute nodes of old data their `schema_compat_id` (M2, §1.1-A)."""
+"""`neo4j-backfill`: gives compute nodes of old data their `schema_compat_id` (M2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Topic names: `{asset}_{node_type}_{short_hash}_{version}` (§3.1, T-1, docs/semantics.md 4).
+"""Topic names: `{asset}_{node_type}_{short_hash}_{version}` (T-1, docs/semantics.md 4).
 
 A node's base name is chosen once, in the claim transaction that creates it; a binding's topic is
 namespace + base name (+ safe-mode suffix, + `_v{n}`). After that the graph's word counts, not these

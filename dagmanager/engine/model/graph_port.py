@@ -120,7 +120,7 @@ class GraphReader(Protocol):
 
     def known(self, keys: LookupKeys) -> Known:
         """One batched, index-backed read. The embedded graphs give a snapshot; a server gives each row as
-        committed, and only rows under this transaction's locks are stable (docs/real-servers.md)."""
+        committed, and only rows under this transaction's locks are stable (docs/contributing/real-servers.md)."""
         ...
 
     def tagged(

@@ -27,7 +27,7 @@ MIN_GRACE_MS: Final = 10 * MINUTE_MS
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """One row of the GC table (§4, G1). `action` is `delete` or `archive` (archived first, then deleted)."""
+    """One row of the GC table (G1). `action` is `delete` or `archive` (archived first, then deleted)."""
 
     ttl_ms: int
     grace_ms: int

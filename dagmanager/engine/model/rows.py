@@ -207,7 +207,7 @@ class Takeover(msgspec.Struct, frozen=True):
 class SentinelRow(msgspec.Struct, frozen=True, tag="sentinel"):
     """VersionSentinel. `takeover` is set while pending; `weight_asked` is what a submission last sent.
 
-    `introduced` are the nodes it brought (§2.2 step 4, HAS); `sentinel_id` the id that the client who
+    `introduced` are the nodes it brought (`HAS`, F5); `sentinel_id` the id that the client who
     brought it saw; `weight_revision` counts its announced weights; `waits` are
     topics that it joined while rivals were provisioning them: it is in force only once they are up.
     """

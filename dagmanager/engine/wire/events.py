@@ -1,4 +1,4 @@
-"""ControlBus events as outbox rows: CloudEvents 1.0, structured JSON (§3-B, contract, docs/semantics.md 8).
+"""ControlBus events as outbox rows: CloudEvents 1.0, structured JSON (I5, docs/semantics.md 8).
 
 The Gateway in the field drops payloads whose `version` is not 1 and repeats of the last etag per key,
 so `version` stays 1 and `revision` takes its place inside etag and idempotency key. Nothing here is
@@ -50,7 +50,7 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class QueueChange(msgspec.Struct, frozen=True):
-    """One step in a queue's life: `action` is drop, archive or recompute (docs/semantics.md 3, 6)."""
+    """One step in a queue's life: `action` is drop, archive or recompute (docs/semantics.md 8)."""
 
     queue: str
     action: str

@@ -1,4 +1,4 @@
-"""`schema_compat_id` for compute nodes of old data that have only its former name, `schema_id` (M2, §1.1-A)."""
+"""`schema_compat_id` for compute nodes of old data that have only its former name, `schema_id` (M2)."""
 
 from __future__ import annotations
 

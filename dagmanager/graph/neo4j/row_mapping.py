@@ -1,4 +1,4 @@
-"""Rows as properties: what the documents promise (§1.1), what the indexes need, and the row itself.
+"""Rows as properties: what the documents promise (M1), what the indexes need, and the row itself.
 
 `row` is the whole row as one value, which the engine alone reads: a thousand of them come five times
 faster than a thousand maps of properties. A property that matters only for a while is null otherwise,

@@ -1,4 +1,4 @@
-"""Constraints, indexes and the schema's version on a Neo4j server (M3, §1.2).
+"""Constraints, indexes and the schema's version on a Neo4j server (M3).
 
 Every function may run again at any start. The document's `ON … ASSERT` is Neo4j 4 (docs/requirements.md T1); its
 index `kafka_topic` is a unique constraint here, since both on one property cannot be.

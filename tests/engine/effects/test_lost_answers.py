@@ -1,4 +1,4 @@
-"""What is answered and announced once a topic is lost (docs/semantics.md 7, 7)."""
+"""What is answered and announced once a topic is lost (docs/semantics.md 7, 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a claim tells others: epoch, schemas, tags and events (docs/semantics.md 7, 7)."""
+"""What a claim tells others: epoch, schemas, tags and events (docs/semantics.md 7, 8)."""
 
 from __future__ import annotations
 

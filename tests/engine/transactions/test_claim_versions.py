@@ -1,4 +1,4 @@
-"""What a claim does to the versions of its lineage, and to the queues that they hold (docs/semantics.md 6, 6)."""
+"""What a claim does to the versions of its lineage, and to the queues that they hold (docs/semantics.md 6, 7)."""
 
 from __future__ import annotations
 

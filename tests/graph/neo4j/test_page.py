@@ -1,4 +1,4 @@
-"""docs/neo4j.md against the schema and a filled database."""
+"""docs/operating/neo4j.md against the schema and a filled database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from servers.neo4j import wipe
 from tests.graph.builders import content, node, queue, sentinel, store
 from tests.graph.full_rows import FULL
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs/neo4j.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs/operating/neo4j.md").read_text(encoding="utf-8")
 LABEL_ROWS = re.findall(r"^\| (`[A-Z].*?) \| (.*?) \| .*? \|(.*?)\|$", PAGE, re.MULTILINE)
 
 
