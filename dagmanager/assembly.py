@@ -69,7 +69,7 @@ def assemble(settings: Settings) -> Assembled:
     from prometheus_client import CollectorRegistry
 
     from dagmanager.connect import connect_broker, connect_graph
-    from dagmanager.metrics import PrometheusObserver
+    from dagmanager.metrics import LeakedTopicIdsCollector, PrometheusObserver
 
     observer = PrometheusObserver(CollectorRegistry())
     graph, topics = _embedded_stores(settings)
@@ -77,6 +77,9 @@ def assemble(settings: Settings) -> Assembled:
     if settings.neo4j_dsn:
         graph = connect_graph(settings, create=create)
     if settings.kafka_dsn:
+        from dagmanager.kafka.topic_id_leak_workaround import TOPIC_IDS
+
+        observer.registry.register(LeakedTopicIdsCollector(TOPIC_IDS.leaked))
         broker = connect_broker(settings, create=create, dropped=observer.event_dropped)
         parts = assemble_over(settings, graph, broker.topics, broker.events, broker.admin_log, observer)
         # Only here: embedded topics die with the process or live in the graph's own file.

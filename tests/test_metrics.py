@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from dagmanager.dag.model import TagQuery
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.kafka.progress import PartitionProgress, TopicProgress
-from dagmanager.metrics import LABELS_MAX, ProgressCollector, PrometheusObserver
+from dagmanager.metrics import LABELS_MAX, LeakedTopicIdsCollector, ProgressCollector, PrometheusObserver
 from tests.graph.builders import queue
 
 
@@ -100,3 +100,11 @@ def test_how_far_the_topic_is_read_is_told_as_far_as_it_is_known() -> None:
 def test_a_dropped_event_counts_by_channel(observer: PrometheusObserver) -> None:
     observer.event_dropped("queue")
     assert value(observer, "dagmanager_events_dropped_total", channel="queue") == 1
+
+
+def test_leaked_topic_ids_are_counted_as_of_the_scrape() -> None:
+    registry, leaked = CollectorRegistry(), [0]
+    registry.register(LeakedTopicIdsCollector(lambda: leaked[0]))
+    assert registry.get_sample_value("dagmanager_kafka_leaked_topic_ids_total") == 0
+    leaked[0] = 3
+    assert registry.get_sample_value("dagmanager_kafka_leaked_topic_ids_total") == 3

@@ -20,7 +20,7 @@ from dagmanager.engine.model.topics_port import TopicInfo
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.client_errors import ABSENT, ConnectionErrors
 from dagmanager.kafka.options import KafkaAddress, admin_options, client
-from dagmanager.kafka.topic_id_leak_workaround import topic_id
+from dagmanager.kafka.topic_id_leak_workaround import TOPIC_IDS
 
 T = TypeVar("T")
 
@@ -158,7 +158,7 @@ def info(told: TopicDescription) -> TopicInfo:
     partitions = told.partitions
     return TopicInfo(
         topic=told.name,
-        topic_id=topic_id(told),
+        topic_id=TOPIC_IDS.read(told),
         partitions=len(partitions),
         replication=min((len(each.replicas) for each in partitions), default=0),
         ready=bool(partitions) and all(_has_leader(each) for each in partitions),
