@@ -27,6 +27,8 @@ LONG_FUNCTIONS: dict[str, int] = {}
 LONG_FILES: dict[str, int] = {}
 
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "base", "misc"}
+# Runtime dependencies that no product file imports: the neo4j driver decodes faster when it finds its Rust extension.
+LOADED_BY_OTHERS = {"neo4j-rust-ext"}
 # Generated from proto/ and excluded from every tool.
 GENERATED = "dagmanager/service/v1/"
 
@@ -167,6 +169,35 @@ def test_no_registry_and_no_machine_is_named() -> None:
             continue  # bytes meant to be broken, or a picture
         found = needle.findall(text)
         assert not found, f"{name_of(path)}: {found[:3]} hold on one machine only"
+
+
+def imported_names(*rooms: str) -> set[str]:
+    """Top-level names that these rooms import anywhere, the standard library's and the product's own left out."""
+    names: set[str] = set()
+    for path in python_files(*rooms):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names.update(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.partition(".")[0])
+    return names - set(sys.stdlib_module_names) - set(PRODUCT)
+
+
+def normal(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", re.split(r"[=<>~!;\[ ]", distribution)[0]).lower()
+
+
+def test_the_product_needs_what_it_imports_and_nothing_else() -> None:
+    needed = {normal(line) for line in project_table()["project"]["dependencies"]}
+    providers = {
+        name: {normal(owner) for owner in owners}
+        for name, owners in metadata.packages_distributions().items()
+    }
+    imported = {name: providers.get(name, set()) for name in imported_names(*PRODUCT)}
+    undeclared = {name for name, owners in imported.items() if not owners & needed}
+    assert not undeclared, f"the product imports {undeclared}: add it to pyproject.toml's dependencies"
+    unused = needed - set().union(*imported.values()) - LOADED_BY_OTHERS
+    assert not unused, f"no product file imports {unused}: move it to an extra"
 
 
 def test_the_locks_hold_pins_and_hashes_only() -> None:
