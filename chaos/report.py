@@ -12,6 +12,7 @@ import msgspec
 
 from chaos.findings import Fault, Finding
 from chaos.points import NAMED_IN_ISSUE, POINTS, RANDOM
+from dagmanager.disk.replace_file import replace_file
 
 KEPT_IN: Final = Path("build/chaos")
 
@@ -40,9 +41,8 @@ class Kept:
     def keep(self, done: Round) -> None:
         """In one piece."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        fresh = self.folder / f"{done.number}.new"
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(done), indent=1))
-        fresh.replace(self.folder / f"{done.number}.json")
+        text = msgspec.json.format(msgspec.json.encode(done), indent=1)
+        replace_file(self.folder / f"{done.number}.json", text, durable=False)
 
     def rounds(self, plans: Mapping[int, str]) -> list[Round]:
         """Those that were run as planned, by number."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagmanager.dag.limits import Limits
-from dagmanager.disk import files
+from dagmanager.disk.os_errors import translated_os_errors
 from dagmanager.disk.sqlite_file import SqliteFile
 from dagmanager.engine.effects.lost_topics import LostTopicWatch
 from dagmanager.engine.engine import Engine
@@ -146,7 +146,7 @@ def policy_of(settings: Settings) -> Policy:
 def _embedded_stores(settings: Settings) -> tuple[Graph, Topics]:
     if settings.memory_repo_path:
         path = Path(settings.memory_repo_path)
-        with files.named_errors(path, "used as memory_repo_path"):
+        with translated_os_errors(path, "used as memory_repo_path"):
             path.parent.mkdir(parents=True, exist_ok=True)
         file = SqliteFile(path)
         return SqliteGraph(file, now_ms), SqliteTopics(file)

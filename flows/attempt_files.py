@@ -20,7 +20,8 @@ from typing import Final
 import msgspec
 
 from dagmanager.dag.model import Origin
-from flows.recovery import named_errors, write_durably
+from dagmanager.disk.replace_file import replace_file
+from flows.recovery import named_errors
 from operators.poison_quarantine import PoisonCandidate, PoisonQuarantine
 
 FILE: Final = "attempts.json"
@@ -88,7 +89,7 @@ class AttemptFiles:
     def keep(self, suspects: Sequence[PoisonCandidate]) -> None:
         """These and no others; durable before it returns."""
         with named_errors(self._folder):
-            write_durably(self._folder / FILE, msgspec.json.encode(suspects))
+            replace_file(self._folder / FILE, msgspec.json.encode(suspects) + b"\n")
 
     def hand(self) -> MappedHand:
         """A new one; `hand-0` is the first thread's."""

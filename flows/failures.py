@@ -15,7 +15,7 @@ from typing import Final
 
 from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError, NoPartitionsError
 
-from dagmanager.disk.files import UNUSABLE
+from dagmanager.disk.os_errors import UNUSABLE
 from dagmanager.errors import DagManagerError, SettingsError, UnavailableError
 
 # These may pass by themselves, or when somebody makes room. What is neither here nor unusable is a fault

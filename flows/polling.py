@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from dagmanager.disk.replace_file import replace_file
 from dagmanager.engine.caches.epoch_cache import AGE_S
 from dagmanager.engine.engine import Engine
 from dagmanager.errors import DagManagerError
@@ -135,17 +136,11 @@ class Heartbeat:
 
     def __call__(self) -> None:
         """Write it in one piece. It goes on during an outage: a restart would not end that."""
-        fresh = written_first(self._path)
         try:
-            fresh.write_text(self._standing() + "\n", encoding="utf-8")
-            fresh.replace(self._path)
+            # Not durable: its age means nothing after a power cut, and a slow disk must not stop the poll.
+            replace_file(self._path, f"{self._standing()}\n".encode(), durable=False)
         except OSError as error:
             logger.warning("the heartbeat cannot be written: %s", error)
-
-
-def written_first(path: Path) -> Path:
-    """Where a heartbeat is written before it takes the place of the last one."""
-    return path.with_name(f".{path.name}.new")
 
 
 def _unheard() -> None:

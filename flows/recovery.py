@@ -20,6 +20,7 @@ import msgspec
 from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 
+from dagmanager.disk.replace_file import replace_file
 from dagmanager.errors import InputLostError, SettingsError
 from flows.failures import damaged, explained, of_sqlite, of_system
 from operators.sources.topic_identity import other_topic
@@ -81,7 +82,7 @@ class StartFile:
     def keep(self, start_ms: int) -> None:
         """Durable before it returns."""
         with named_errors(self._path.parent):
-            write_durably(self._path, msgspec.json.encode(Start(start_ms)))
+            replace_file(self._path, msgspec.json.encode(Start(start_ms)) + b"\n")
 
 
 def check_store(folder: Path, store: str) -> None:
@@ -231,7 +232,7 @@ def _check_steps(path: Path, now: Steps) -> None:
         _check_topic(path.parent, stored, now)
         if stored == now:
             return
-    write_durably(path, msgspec.json.encode(now))
+    replace_file(path, msgspec.json.encode(now) + b"\n")
 
 
 def _check_topic(folder: Path, stored: Steps, now: Steps) -> None:
@@ -246,21 +247,6 @@ def _check_topic(folder: Path, stored: Steps, now: Steps) -> None:
             "folder goes with its `--partitions` (or `--index` and `--of`); another share needs a new one"
         )
         raise SettingsError(msg)
-
-
-def write_durably(path: Path, line: bytes) -> None:
-    """All of it or nothing, and on disk before it returns."""
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(line + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _walk(parent: Any) -> Iterable[Any]:

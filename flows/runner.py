@@ -14,6 +14,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.run import cli_main
 
 from dagmanager.assembly import Assembled, assemble
+from dagmanager.disk.replace_file import temporary_of
 from dagmanager.engine.reader import Reader, Unsaid
 from dagmanager.errors import SettingsError
 from dagmanager.metrics import ProgressCollector, PrometheusObserver
@@ -22,7 +23,7 @@ from dagmanager.settings.source import load
 from dagmanager.settings.table import Settings
 from flows.attempt_files import counted
 from flows.failures import explained
-from flows.polling import Heartbeat, poll, written_first
+from flows.polling import Heartbeat, poll
 from flows.recovery import Reading, StartFile, check_store, prepared
 from flows.stop import Stop
 from flows.submissions import Kept, from_files, from_topics
@@ -145,7 +146,7 @@ def _heartbeat(given: str | None) -> Path | None:
     if not given:
         return None
     path = Path(given)
-    fresh = written_first(path)
+    fresh = temporary_of(path)
     try:
         fresh.touch()
         fresh.unlink()

@@ -18,7 +18,8 @@ from bytewax.outputs import FixedPartitionedSink, Sink
 
 from dagmanager.assembly import ADMIN_LOG_FILE, EVENTS_FILE, Assembled, assemble, now_ms
 from dagmanager.dag.model import Record
-from dagmanager.disk import files
+from dagmanager.disk.line_file import check_appendable
+from dagmanager.disk.os_errors import translated_os_errors
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.reader import Reader
 from dagmanager.engine.wire.message import Message
@@ -195,7 +196,7 @@ def _events(engine: Engine, patience: RetryPolicy, kept: Kept) -> QueueEventsSin
 
 def _check(results: Path) -> None:
     """What cannot be written to is told before anything is read."""
-    with files.named_errors(results, "used as results_path"):
+    with translated_os_errors(results, "used as results_path"):
         results.mkdir(parents=True, exist_ok=True)
     for name, make in (
         (DIFFS_FILE, True),
@@ -203,4 +204,4 @@ def _check(results: Path) -> None:
         (EVENTS_FILE, False),
         (ADMIN_LOG_FILE, False),
     ):
-        files.check(results / name, make=make)
+        check_appendable(results / name, create=make)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
-from dagmanager.disk import files
+from dagmanager.disk import line_file
+from dagmanager.disk.os_errors import translated_os_errors
 from dagmanager.engine.wire.message import Message
 
 # Calls again until the disk takes it; `UnavailableError` comes out only when the run is being stopped.
@@ -47,21 +48,21 @@ class JsonLinesPartition(StatefulSinkPartition[Message, None]):
         os.close(self._file)
 
     def _open(self) -> None:
-        with files.named_errors(self._path):
+        with translated_os_errors(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = files.opened(self._path)
+            self._file = line_file.open_for_append(self._path)
             self._synced = os.fstat(self._file).st_size
 
     def _append(self, lines: bytes) -> None:
-        with files.named_errors(self._path):
-            files.append(self._file, lines, durable=False)
+        with translated_os_errors(self._path):
+            line_file.append_lines(self._file, lines, durable=False)
 
     def _sync(self) -> None:
-        with files.named_errors(self._path):
+        with translated_os_errors(self._path):
             if self._failed:
-                files.write_again(self._path, self._synced)
+                line_file.rewrite_from(self._path, self._synced)
             self._failed = True
-            files.sync(self._file)
+            line_file.sync(self._file)
             self._failed = False
             self._synced = os.fstat(self._file).st_size
 

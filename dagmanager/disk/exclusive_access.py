@@ -1,4 +1,4 @@
-"""Whose turn it is: the embedded graphs let one thread in at a time, and a transaction never nests."""
+"""A lock for one thread at a time that refuses to nest: what the embedded stores need instead of row locks."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from contextlib import contextmanager
 
 
 class ExclusiveAccess:
-    """One lock for reads and transactions.
+    """One lock for reads and transactions. Both block until the thread before is done, without a time limit.
 
-    The lock is reentrant so that a thread that asks again from inside its own transaction is told so
-    (`AssertionError`) instead of waiting for itself for ever.
+    The lock is reentrant only so that a thread which calls the store from inside its own transaction gets an
+    `AssertionError`; with a plain lock it would wait for itself for ever.
     """
 
     def __init__(self) -> None:
-        """Free."""
+        """Unlocked."""
         self._lock = threading.RLock()
-        self._working = False
+        self._in_transaction = False
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Alone for one read."""
+        """Hold the lock for one read."""
         with self._lock:
-            if self._working:
-                msg = "inside a transaction ask the transaction: the store itself knows no half of it"
+            if self._in_transaction:
+                msg = "inside a transaction, read through the transaction: the store does not show its writes yet"
                 raise AssertionError(msg)
             yield
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Alone for one transaction."""
+        """Hold the lock for one transaction."""
         with self.reading():
-            self._working = True
+            self._in_transaction = True
             try:
                 yield
             finally:
-                self._working = False
+                self._in_transaction = False

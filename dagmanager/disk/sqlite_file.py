@@ -1,6 +1,6 @@
-"""One SQLite file as an embedded server: whole transactions, and errors that say which file and why.
+"""One SQLite file as an embedded server: whole transactions, and errors that name the file and the cause.
 
-Several processes may have the file open, and several rooms may keep their tables in it. Knows no rows.
+Several processes may have the file open, and several stores may keep their tables in it. Knows no rows.
 """
 
 from __future__ import annotations
@@ -13,39 +13,43 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from dagmanager.disk import files
 from dagmanager.disk.exclusive_access import ExclusiveAccess
+from dagmanager.disk.os_errors import translated_os_errors
 from dagmanager.errors import SettingsError, UnavailableError
 
 _OWNER_ONLY: Final = 0o600
 _POLL_S: Final = 0.010
-# These pass: somebody else writes, or the disk may be freed. Everything else needs a person.
+# Worth a retry: another connection writes, or the disk may be freed. Everything else needs a person.
 _PASSING: Final = frozenset(
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 )
 
 
 class SqliteFile:
-    """Safe between threads (one at a time) and processes. A new file is for its owner alone.
+    """Safe between threads (one at a time) and processes. A new file has permissions 0600.
 
-    `UnavailableError` when another process holds the file for longer than `busy_ms` or the disk is
-    full; `SettingsError` when it is no file of ours, damaged, or of a version we do not know.
+    Every method raises `UnavailableError` when another process holds the file for longer than `busy_ms`
+    (milliseconds it blocks at most for that) or the disk is full, and `SettingsError` when the file is not
+    one of this product, is damaged, or has a version that this release does not know.
     """
 
     def __init__(self, path: Path, busy_ms: int = 5_000) -> None:
-        """Open the file, or make it."""
+        """Open the file, or create it."""
         self.path = path
         self._busy_ms = busy_ms
-        self._turn = ExclusiveAccess()
+        self._access = ExclusiveAccess()
         with self._named_errors():
             self._connection = self._opened()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the connection. Later calls raise `SettingsError`."""
         self._connection.close()
 
     def create(self, room: str, version: int, statements: Sequence[str]) -> None:
-        """Make a room's tables unless they are there; refuse those of another version."""
+        """Create the tables of one store (`room`) unless they exist; idempotent.
+
+        `SettingsError` when they exist in another version.
+        """
         with self.writing() as connection:
             found = connection.execute("SELECT version FROM rooms WHERE room = ?", (room,)).fetchone()
             if found is None:
@@ -60,17 +64,17 @@ class SqliteFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """One consistent view; sees what any process committed before."""
-        with self._turn.reading(), self._transaction("BEGIN") as connection:
+        """A read transaction: one consistent view of what any process committed before."""
+        with self._access.reading(), self._transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Alone among all processes; all of it is on disk afterwards, or nothing after an exception.
+        """A write transaction, one at a time among all processes: durable at the end, rolled back on an exception.
 
-        The body may commit by itself as its last act, to learn whether it worked.
+        The block may commit by itself as its last statement, to learn whether that worked.
         """
-        with self._turn.working(), self._transaction("BEGIN IMMEDIATE") as connection:
+        with self._access.working(), self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
     @contextmanager
@@ -82,17 +86,17 @@ class SqliteFile:
                 if self._connection.in_transaction:
                     self._connection.execute("COMMIT")
             except BaseException:
-                # SQLite has sometimes rolled back itself; the first error is the one that counts.
+                # SQLite may have rolled back by itself; the first error is the one to report.
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
 
     def _opened(self) -> sqlite3.Connection:
         if self.path.exists() and not self.path.is_file():
-            msg = f"{self.path} cannot be used as a store: it is no regular file"
+            msg = f"{self.path} cannot be used as a store: it is not a regular file"
             raise SettingsError(msg)
-        with files.named_errors(self.path, "used as a store"):
-            # SQLite gives its side files the permissions of the main one, so it is made here.
+        with translated_os_errors(self.path, "used as a store"):
+            # SQLite gives its side files the permissions of the main one, so create that with ours.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY))
         connection = sqlite3.connect(
             self.path, timeout=self._busy_ms / 1000, isolation_level=None, check_same_thread=False
@@ -109,17 +113,20 @@ class SqliteFile:
             name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         }
         if tables and "rooms" not in tables:
-            msg = f"{self.path} is an SQLite file of something else (it has a table {min(tables)!r})"
+            msg = f"{self.path} is an SQLite file of another program (it has a table {min(tables)!r})"
             raise SettingsError(msg)
         self._write_ahead(connection)
-        # An answer that was given must survive a power cut: the submission may be gone at its source.
+        # Answers must survive a power cut: by then the submission may be gone at its source.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS rooms (room TEXT PRIMARY KEY, version INTEGER NOT NULL)"
         )
 
     def _write_ahead(self, connection: sqlite3.Connection) -> None:
-        """Switch to WAL; SQLite does not wait by itself when several processes do this at once."""
+        """Switch to write-ahead logging: readers then do not block the writer.
+
+        The busy timeout does not cover this statement when several processes start at once, so it is polled.
+        """
         deadline = time.monotonic() + self._busy_ms / 1000
         while True:
             try:
@@ -144,6 +151,7 @@ class SqliteFile:
 
 
 def is_passing(error: sqlite3.Error) -> bool:
-    """Whether waiting may help; an extended result code has the primary one in its low byte."""
+    """Whether a retry may help: the file is busy, or the disk is full or failing."""
+    # An extended result code has the primary one in its low byte.
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _PASSING

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from dagmanager.disk import files
+from dagmanager.disk import line_file
+from dagmanager.disk.os_errors import translated_os_errors
+from dagmanager.disk.replace_file import sync_folder
 
 _OWNER_ONLY: Final = 0o600
 
@@ -29,21 +31,12 @@ class JsonLines:
         if not values:
             return
         text = b"".join(msgspec.json.encode(value) + b"\n" for value in values)
-        with files.named_errors(self._path, "appended to"):
+        with translated_os_errors(self._path, "appended to"):
             is_new = not self._path.exists()
-            file = files.opened(self._path, _OWNER_ONLY)
+            file = line_file.open_for_append(self._path, _OWNER_ONLY)
             try:
-                files.append(file, text, durable=True)
+                line_file.append_lines(file, text, durable=True)
             finally:
                 os.close(file)
             if is_new:
-                _sync_folder(self._path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new file's name is durable only once its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+                sync_folder(self._path.parent)  # else a power cut may lose the name

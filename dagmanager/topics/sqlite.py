@@ -1,12 +1,12 @@
-"""The embedded broker's topics in an SQLite file, so that they outlive the process as real ones do."""
+"""The embedded broker's topics in an SQLite file: they outlive the process, as topics of a broker do."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from dagmanager.disk.sqlite_file import SqliteFile
 from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.engine.model.topics_port import CreateResult, CreateStatus, TopicConfig, TopicInfo
 from dagmanager.topics.memory import random_id
@@ -20,36 +20,24 @@ _TABLES: Final = (
 )
 
 
-class TransactionalFile(Protocol):
-    """An SQLite file that may hold other rooms too; the graph's `SqliteFile` is one.
-
-    It is handed in because topics and graph do not know each other.
-    """
-
-    def create(self, room: str, version: int, statements: Sequence[str]) -> None:
-        """Make a room's tables unless they are there; refuse those of another version."""
-        ...
-
-    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
-        """One consistent view."""
-        ...
-
-    def writing(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Alone among all processes; all is kept, or nothing after an exception."""
-        ...
-
-
 class SqliteTopics:
-    """As `MemoryTopics`, kept in a file. `UnavailableError` when others keep it too long."""
+    """As `MemoryTopics`, kept in a file that other stores may share.
+
+    Every method raises what `SqliteFile` raises, and blocks at most as long.
+    """
 
     def __init__(
         self,
-        file: TransactionalFile,
+        file: SqliteFile,
         brokers: int = 1,
         ready_after: int = 0,
         new_id: Callable[[], str] = random_id,
     ) -> None:
-        """Make the table if need be."""
+        """Create the table unless it exists.
+
+        `brokers` is how many brokers this one claims to be; a new topic is `ready` after it was described
+        `ready_after` times; `new_id` gives topic ids. Tests set the last two.
+        """
         self._file = file
         self._brokers = brokers
         self._ready_after = ready_after
@@ -57,13 +45,14 @@ class SqliteTopics:
         file.create("topics", VERSION, _TABLES)
 
     def brokers(self) -> int:
-        """How many brokers there are said to be."""
+        """The number given to the constructor."""
         return self._brokers
 
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
-        """Just these; absent ones are left out."""
+        """These topics, without those that do not exist."""
         with self._file.reading() as connection:
             rows = [row for topic in topics if (row := _row(connection, topic)) is not None]
+        # Only a test sets `ready_after`; without it, describing writes nothing.
         waiting = [row[0] for row in rows if row[-1] < self._ready_after]
         if waiting:
             with self._file.writing() as connection:
@@ -74,41 +63,41 @@ class SqliteTopics:
         return {row[0]: TopicInfo(*(*row[:-1], row[-1] >= self._ready_after)) for row in rows}
 
     def configs(self, topics: Sequence[str]) -> Mapping[str, TopicConfig]:
-        """What was asked for when they were made."""
-        asked = "SELECT retention_ms, cleanup_policy FROM topics WHERE topic = ?"
+        """The configuration that each topic was created with; topics that do not exist are left out."""
+        query = "SELECT retention_ms, cleanup_policy FROM topics WHERE topic = ?"
         with self._file.reading() as connection:
-            rows = {topic: connection.execute(asked, (topic,)).fetchone() for topic in topics}
+            rows = {topic: connection.execute(query, (topic,)).fetchone() for topic in topics}
         return {topic: TopicConfig(*row) for topic, row in rows.items() if row is not None}
 
     def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
-        """One answer per topic, decided one after the other; durable before it returns."""
+        """One result per topic, in one transaction; durable before it returns. Idempotent (`exists`)."""
         with self._file.writing() as connection:
             return {topic: self._created(connection, topic, spec) for topic, spec in specs.items()}
 
     def delete(self, topics: Sequence[str]) -> None:
-        """Remove topics; absent ones are fine. The name may come back, with another id."""
+        """Remove topics; those that do not exist are ignored. A topic created again has another id."""
         with self._file.writing() as connection:
             connection.executemany("DELETE FROM topics WHERE topic = ?", [(topic,) for topic in topics])
 
     def names(self) -> tuple[str, ...]:
-        """Every topic, sorted: for an audit, never for a decision."""
+        """Every topic, sorted. For audits and tests only: no decision may list all topics."""
         with self._file.reading() as connection:
             return tuple(name for (name,) in connection.execute("SELECT topic FROM topics ORDER BY topic"))
 
     def _created(self, connection: sqlite3.Connection, topic: str, spec: TopicSpec) -> CreateResult:
         key = collision_key(topic)
         twin = connection.execute("SELECT topic FROM topics WHERE collision_key = ?", (key,)).fetchone()
-        answer = verdict(topic, spec, twin[0] if twin else None, self._brokers)
-        if answer.status is CreateStatus.CREATED:
+        result = verdict(topic, spec, twin[0] if twin else None, self._brokers)
+        if result.status is CreateStatus.CREATED:
             size = (spec.partitions, spec.replication, kept_ms(spec), spec.cleanup_policy)
             connection.execute(
                 "INSERT INTO topics VALUES (?, ?, ?, ?, ?, ?, ?, 0)", (topic, key, self._new_id(), *size)
             )
-        return answer
+        return result
 
 
 def _row(connection: sqlite3.Connection, topic: str) -> Any:
-    """The fields of `TopicInfo`, `ready` replaced by how often it was described."""
+    """The fields of `TopicInfo`, with the number of describes in place of `ready`."""
     return connection.execute(
         "SELECT topic, topic_id, partitions, replication, described FROM topics WHERE topic = ?",
         (topic,),

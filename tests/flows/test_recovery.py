@@ -16,6 +16,7 @@ import pytest
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import run_main
 
+from dagmanager.disk.replace_file import temporary_of
 from dagmanager.errors import SettingsError
 from flows.failures import explained
 from flows.recovery import START_FILE, STEPS_FILE, Reading, Start, StartFile, prepared
@@ -242,7 +243,7 @@ def test_the_start_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     start = StartFile(tmp_path)
     assert start.kept_ms() is None
     start.keep(5)
-    (tmp_path / "start.new").write_bytes(b"{")  # a crash while the next one is written
+    temporary_of(tmp_path / "start.json").write_bytes(b"{")  # a crash while the next one is written
     assert StartFile(tmp_path).kept_ms() == 5
     start.keep(6)
     assert start.kept_ms() == 6

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from dagmanager.disk import files
+from dagmanager.disk.os_errors import translated_os_errors
 from dagmanager.disk.sqlite_file import is_passing
 from dagmanager.engine.model.graph_port import Known, LookupKeys, TaggedQueue
 from dagmanager.engine.model.rows import ContentRow
@@ -58,7 +58,7 @@ class StoredGraph:
 
 
 def _stored(path: Path) -> list[tuple[Any, ...]]:
-    with files.named_errors(path, "read as a store"), path.open("rb"):
+    with translated_os_errors(path, "read as a store"), path.open("rb"):
         pass
     # With a log beside it somebody writes, and SQLite must be told to look there. Without one the file
     # is at rest: taken as immutable, no side file is made for it.

@@ -241,7 +241,7 @@ class TestFilesThatAreNotOurs:
         with sqlite3.connect(path) as connection:
             connection.execute("CREATE TABLE songs (title TEXT)")
         connection.close()
-        self.refused(path, "something else.*songs")
+        self.refused(path, "another program.*songs")
 
     def test_a_version_of_tomorrow(self, path: Path) -> None:
         opened(path).close()
@@ -264,10 +264,10 @@ class TestFilesThatAreNotOurs:
         self.refused(tmp_path / "nowhere" / "graph.sqlite", "No such file")
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        self.refused(tmp_path, "no regular file")
+        self.refused(tmp_path, "not a regular file")
 
     def test_a_device(self) -> None:
-        self.refused(Path("/dev/null"), "no regular file")
+        self.refused(Path("/dev/null"), "not a regular file")
 
     def test_a_file_without_its_first_rows(self, path: Path) -> None:
         opened(path).close()
