@@ -56,10 +56,10 @@ def to_submission(record: Record, memo: NodeMemo) -> Submission:
     assert isinstance(envelope, Envelope), envelope
     dag = canonicalize(envelope, memo, LIMITS)
     assert not isinstance(dag, Rejection), dag
-    hashed = hash_dag(dag, memo, envelope.node_ids_crc32)
-    assert not isinstance(hashed, Rejection), hashed
+    proven = hash_dag(dag, memo, envelope.node_ids_crc32)
+    assert not isinstance(proven, Rejection), proven
     [found] = submissions(
-        envelope, hashed, record.origin, record.timestamp_ms, namespaces=True, dry_run_ids=frozenset()
+        envelope, proven, record.origin, record.timestamp_ms, namespaces=True, dry_run_ids=frozenset()
     )
     assert isinstance(found, Submission), found
     return found

@@ -10,7 +10,7 @@ import msgspec
 from blake3 import blake3
 
 from dagmanager.dag.field_errors import DETAILS_MAX
-from dagmanager.dag.model import CanonicalDag, HashedDag, Node
+from dagmanager.dag.model import CanonicalDag, Dag, Node
 from dagmanager.dag.nodes.content import content_digest
 from dagmanager.dag.nodes.node_fields import ID_PREFIX
 from dagmanager.dag.nodes.node_memo import NodeMemo
@@ -44,7 +44,7 @@ def collision_of(node: Node) -> int | None:
     return next((n for n in rounds if node.node_id == collision_id(node.preimage, n)), None)
 
 
-def hash_dag(dag: CanonicalDag, memo: NodeMemo, declared_crc32: int | None) -> HashedDag | Rejection:
+def hash_dag(dag: CanonicalDag, memo: NodeMemo, declared_crc32: int | None) -> Dag | Rejection:
     """Prove the ids of the DAG's new nodes, check the client's checksum, remember what was proven.
 
     Refuses with `node_id_mismatch` (every one in `details`, first 100) or `crc_mismatch`.
@@ -81,8 +81,21 @@ def hash_dag(dag: CanonicalDag, memo: NodeMemo, declared_crc32: int | None) -> H
         nodes = tuple(_with_collision(node, collided) for node in nodes)
         proven = tuple((raw, _with_collision(node, collided)) for raw, node in proven)
     memo.remember(proven)
-    settled = msgspec.structs.replace(dag, nodes=nodes, fresh=(), unproven=(), sentinel_positions=())
-    return HashedDag(settled, content_digest(nodes), checksum)
+    return Dag(
+        nodes=nodes,
+        submitted_ids=dag.submitted_ids,
+        version=dag.version,
+        weight=dag.weight,
+        lineage=dag.lineage,
+        commit_hash=dag.commit_hash,
+        meta_namespace=dag.meta_namespace,
+        meta_domain=dag.meta_domain,
+        dag_context=dag.dag_context,
+        external=dag.external,
+        warnings=dag.warnings,
+        content_digest=content_digest(nodes),
+        crc32=checksum,
+    )
 
 
 def _with_collision(node: Node, collided: dict[str, int]) -> Node:

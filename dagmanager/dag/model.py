@@ -155,15 +155,13 @@ class Node(msgspec.Struct, frozen=True, gc=False):
     collision: int = 0
 
 
-class CanonicalDag(msgspec.Struct, frozen=True):
-    """A DAG whose every node is canonical; ids are checked by `hashing`.
+class DagFields(msgspec.Struct, frozen=True):
+    """What a DAG says, its nodes canonical, whether their ids are proven or not.
 
     `nodes` holds each id once, in order of first appearance, tags united; `submitted_ids` every
-    compute node's id in submission order, repeats included (the checksum's input); `fresh` the
-    positions in `nodes` that were not known by their raw bytes and must still be hashed.
-    `weight` is the traffic weight a VersionSentinel entry asks for (0-1), None when none does.
-    `unproven` pairs the raw bytes of new entries with their node, for the memo; `sentinel_positions`
-    says where in the submitted list VersionSentinel entries stand. `hashing` empties both and `fresh`.
+    compute node's id in submission order, repeats included (the checksum's input). `weight` is the
+    traffic weight a VersionSentinel entry asks for (0-1), None when none does. `external` are ids that
+    nodes depend on and that are not in this DAG, sorted.
     """
 
     nodes: tuple[Node, ...]
@@ -176,20 +174,29 @@ class CanonicalDag(msgspec.Struct, frozen=True):
     meta_domain: str | None
     dag_context: GivenContext
     external: tuple[str, ...] = ()
-    fresh: tuple[int, ...] = ()
     warnings: tuple[Notice, ...] = ()
+
+
+class CanonicalDag(DagFields, frozen=True):
+    """A DAG whose every node is canonical; `hashing.hash_dag` proves its ids and gives a `Dag`.
+
+    `fresh` are the positions in `nodes` that were not known by their raw bytes and must still be
+    hashed; `unproven` pairs the raw bytes of new entries with their node, for the memo;
+    `sentinel_positions` says where in the submitted list VersionSentinel entries stand.
+    """
+
+    fresh: tuple[int, ...] = ()
     unproven: tuple[tuple[bytes, Node], ...] = ()
     sentinel_positions: tuple[int, ...] = ()
 
 
-class HashedDag(msgspec.Struct, frozen=True):
+class Dag(DagFields, frozen=True, kw_only=True):
     """A DAG whose ids are proven, with its digests (docs/semantics.md 2).
 
     `content_digest` covers (node_id, schema_hash, sorted tags, name) of all nodes; no label, weight
-    or context. `crc32` as in the contract.
+    or context. `crc32` is the contract's checksum of `submitted_ids` (docs/contract.md, Checksum).
     """
 
-    dag: CanonicalDag
     content_digest: str
     crc32: int
 
@@ -202,7 +209,7 @@ class Submission(msgspec.Struct, frozen=True):
     """
 
     strategy_id: str
-    hashed: HashedDag
+    dag: Dag
     context: ComputeContext
     submission_digest: str
     submission_id: str

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from dagmanager.dag.field_errors import DETAILS_MAX
-from dagmanager.dag.model import ComputeContext, Envelope, HashedDag, Node, Notice, Origin, Submission
+from dagmanager.dag.model import ComputeContext, Dag, Envelope, Node, Notice, Origin, Submission
 from dagmanager.dag.nodes.content import submission_digest, submission_id
 from dagmanager.dag.record.compute_key import compute_key
 from dagmanager.dag.record.context import KNOWN_DOMAINS, resolve_context
@@ -20,7 +20,7 @@ _OTHER_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9._-]", re.ASCII)
 
 def submissions(
     envelope: Envelope,
-    hashed: HashedDag,
+    dag: Dag,
     origin: Origin,
     at_ms: int,
     *,
@@ -32,7 +32,6 @@ def submissions(
     `at_ms` is the record's time. A node whose own `compute_key` fits none of the worlds refuses the
     whole record (`cross_context`, docs/semantics.md 5).
     """
-    dag = hashed.dag
     contexts = [resolve_context(envelope, dag, world, namespaces=namespaces) for world in envelope.worlds]
     usable = [context for context in contexts if isinstance(context, ComputeContext)]
     crossed = _cross_context(dag.nodes, usable) if usable else None
@@ -41,20 +40,20 @@ def submissions(
     found = (
         context
         if isinstance(context, Rejection)
-        else _submission(envelope, hashed, context, origin, at_ms, envelope.strategy_id in dry_run_ids)
+        else _submission(envelope, dag, context, origin, at_ms, envelope.strategy_id in dry_run_ids)
         for context in contexts
     )
     return tuple(_unprefixed(each) if namespaces else each for each in found)
 
 
 def _submission(
-    envelope: Envelope, hashed: HashedDag, context: ComputeContext, origin: Origin, at_ms: int, dry_run: bool
+    envelope: Envelope, dag: Dag, context: ComputeContext, origin: Origin, at_ms: int, dry_run: bool
 ) -> Submission:
-    dag, strategy_id = hashed.dag, envelope.strategy_id
-    digest = submission_digest(hashed.content_digest, strategy_id, dag.version, dag.weight, context)
+    strategy_id = envelope.strategy_id
+    digest = submission_digest(dag.content_digest, strategy_id, dag.version, dag.weight, context)
     return Submission(
         strategy_id=strategy_id,
-        hashed=hashed,
+        dag=dag,
         context=context,
         submission_digest=digest,
         submission_id=submission_id(digest, origin),

@@ -170,7 +170,7 @@ class Engine:
         if not result.actions.create:
             return
         namespace = answer.submission.context.namespace
-        for node in answer.submission.hashed.dag.nodes:
+        for node in answer.submission.dag.nodes:
             query = node.tag_query
             if query is not None:
                 found = self.graph.tagged(query.tags, node.interval, query.match_mode, namespace)

@@ -18,7 +18,7 @@ from dagmanager.bounded_cache import BoundedCache
 from dagmanager.dag.canonicalize import canonicalize
 from dagmanager.dag.hashing import hash_dag
 from dagmanager.dag.limits import TEXT_BYTES_MAX, Limits
-from dagmanager.dag.model import Envelope, Foreign, GivenContext, HashedDag, Record, Submission
+from dagmanager.dag.model import Dag, Envelope, Foreign, GivenContext, Record, Submission
 from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.dag.record.decode import decode
 from dagmanager.dag.submission import submissions
@@ -54,13 +54,12 @@ class ReadOptions(msgspec.Struct, frozen=True):
 
 
 class Digested(Canonicalized, frozen=True):
-    """Canonical, and known by the digest of its raw bytes; `hashed` when those were proven before.
+    """Canonical, and known by the digest of its raw bytes.
 
     `dag_digest` is that of the DAG's own bytes, when they were read anew.
     """
 
     digest: bytes = b""
-    hashed: HashedDag | None = None
     dag_digest: bytes = b""
 
 
@@ -70,10 +69,8 @@ class _Memory(threading.local):
     def __init__(self) -> None:
         self.memo = NodeMemo()
         # Whole records, by digest and key; and DAGs, which the Gateway sends again under new strategy ids.
-        self.records: BoundedCache[Read, tuple[Envelope, HashedDag]] = BoundedCache(
-            RECALLED_NODES, RECALLED_READS
-        )
-        self.dags: BoundedCache[bytes, HashedDag] = BoundedCache(RECALLED_NODES, RECALLED_READS)
+        self.records: BoundedCache[Read, tuple[Envelope, Dag]] = BoundedCache(RECALLED_NODES, RECALLED_READS)
+        self.dags: BoundedCache[bytes, Dag] = BoundedCache(RECALLED_NODES, RECALLED_READS)
 
 
 class Reader:
@@ -115,8 +112,8 @@ class Reader:
         """
         memory, options = self._memory, self.options
         if repeat and (kept := memory.records.get((digest, record.key))) is not None:
-            envelope, hashed = kept
-            return Digested(record, envelope, hashed.dag, digest, hashed)
+            envelope, proven = kept
+            return Digested(record, envelope, proven, digest)
         envelope_or = decode(record, options.limits)
         if isinstance(envelope_or, Foreign):
             with self._counting:
@@ -128,7 +125,7 @@ class Reader:
         dag_digest = blake3(envelope_or.dag).digest(DIGEST_BYTES)
         known = memory.dags.get(dag_digest)
         if known is not None and envelope_or.node_ids_crc32 in (None, known.crc32):
-            return Digested(record, envelope_or, known.dag, digest, known)
+            return Digested(record, envelope_or, known, digest)
         dag = canonicalize(envelope_or, memory.memo, options.limits, options.lineage_fields)
         if isinstance(dag, Rejection):
             return self._refused(record, envelope_or.strategy_id, dag, envelope_or.worlds)
@@ -142,13 +139,13 @@ class Reader:
             item = filled(item, self.options.unsaid)
         envelope, record = item.envelope, item.record
         began = self._timer()
-        hashed = self._proven(item)
+        dag = self._proven(item)
         self.observer.hashed((self._timer() - began) * 1_000)
-        if isinstance(hashed, Rejection):
-            return (self._refused(record, envelope.strategy_id, hashed, envelope.worlds),)
+        if isinstance(dag, Rejection):
+            return (self._refused(record, envelope.strategy_id, dag, envelope.worlds),)
         found = submissions(
             envelope,
-            hashed,
+            dag,
             record.origin,
             record.timestamp_ms,
             namespaces=self.options.namespaces,
@@ -180,21 +177,25 @@ class Reader:
         item = self.canonicalize(record)
         return () if item is None else self.hash(item)
 
-    def _proven(self, item: Canonicalized) -> HashedDag | Rejection:
-        known = item.hashed if isinstance(item, Digested) else None
-        hashed = known or hash_dag(item.dag, self._memory.memo, item.envelope.node_ids_crc32)
-        if isinstance(item, Digested) and isinstance(hashed, HashedDag):
-            self._keep(item, hashed)
-        return hashed
+    def _proven(self, item: Canonicalized) -> Dag | Rejection:
+        dag = item.dag
+        if not isinstance(dag, Dag):
+            proven = hash_dag(dag, self._memory.memo, item.envelope.node_ids_crc32)
+            if isinstance(proven, Rejection):
+                return proven
+            dag = proven
+        if isinstance(item, Digested):
+            self._keep(item, dag)
+        return dag
 
-    def _keep(self, item: Digested, hashed: HashedDag) -> None:
-        memory, envelope, nodes = self._memory, item.envelope, len(hashed.dag.nodes)
+    def _keep(self, item: Digested, dag: Dag) -> None:
+        memory, envelope, nodes = self._memory, item.envelope, len(dag.nodes)
         if item.digest:
-            read = msgspec.structs.replace(envelope, dag=b""), hashed
+            read = msgspec.structs.replace(envelope, dag=b""), dag
             memory.records.keep((item.digest, item.record.key), read, nodes)
         # A lineage that is named after the strategy id is no word of the DAG's.
-        if item.dag_digest and hashed.dag.lineage != envelope.strategy_id:
-            memory.dags.keep(item.dag_digest, hashed, nodes)
+        if item.dag_digest and dag.lineage != envelope.strategy_id:
+            memory.dags.keep(item.dag_digest, dag, nodes)
 
 
 def filled(item: Canonicalized, unsaid: Unsaid) -> Canonicalized:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dagmanager.dag.model import CanonicalDag, Envelope, Record, Submission
+from dagmanager.dag.model import CanonicalDag, Dag, Envelope, Record, Submission
 from dagmanager.engine.caches.answer_cache import CachedAnswer
 from dagmanager.engine.decide.rollout import VersionChange
 from dagmanager.engine.model.graph_port import EpochReading, Known
@@ -31,11 +31,11 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Canonicalized(msgspec.Struct, frozen=True):
-    """A record whose DAG is canonical; its ids are still to be proven."""
+    """A record whose DAG is canonical: a `Dag` when these bytes were proven before, else its ids are to be."""
 
     record: Record
     envelope: Envelope
-    dag: CanonicalDag
+    dag: CanonicalDag | Dag
 
 
 class LookedUp(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import Any
 from dagmanager.dag.canonicalize import canonicalize
 from dagmanager.dag.hashing import hash_dag
 from dagmanager.dag.limits import Limits
-from dagmanager.dag.model import CanonicalDag, Envelope, HashedDag, Origin, Record
+from dagmanager.dag.model import CanonicalDag, Dag, Envelope, Origin, Record
 from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.dag.record.decode import decode
 from dagmanager.errors import Rejection
@@ -71,13 +71,13 @@ def canonical(
     return canonicalize(found, NodeMemo() if memo is None else memo, limits)
 
 
-def accepted(record: Record, limits: Limits = LIMITS, memo: NodeMemo | None = None) -> HashedDag:
+def accepted(record: Record, limits: Limits = LIMITS, memo: NodeMemo | None = None) -> Dag:
     found = hashed(record, limits, memo)
-    assert isinstance(found, HashedDag), found
+    assert isinstance(found, Dag), found
     return found
 
 
-def hashed(record: Record, limits: Limits = LIMITS, memo: NodeMemo | None = None) -> HashedDag | Rejection:
+def hashed(record: Record, limits: Limits = LIMITS, memo: NodeMemo | None = None) -> Dag | Rejection:
     memo = NodeMemo() if memo is None else memo
     found = canonical(record, limits, memo)
     if isinstance(found, Rejection):

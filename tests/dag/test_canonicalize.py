@@ -26,11 +26,11 @@ def canonical(tree: Any, strategy_id: str = "s") -> CanonicalDag:
 
 def test_the_same_node_twice_is_once_but_counts_twice_in_the_checksum() -> None:
     once, twice = accepted(request(dag(A, B))), accepted(request(dag(A, B, A)))
-    assert twice.dag.nodes == once.dag.nodes
-    assert twice.dag.submitted_ids == (A["node_id"], B["node_id"], A["node_id"])
+    assert twice.nodes == once.nodes
+    assert twice.submitted_ids == (A["node_id"], B["node_id"], A["node_id"])
     assert twice.crc32 != once.crc32
     assert twice.content_digest == once.content_digest
-    assert twice.dag.warnings == once.dag.warnings
+    assert twice.warnings == once.warnings
 
 
 def test_other_tags_or_names_on_the_same_id_are_united_and_noticed() -> None:
@@ -115,7 +115,7 @@ def test_sentinel_entries_are_exempt_from_fields_and_checksum() -> None:
     for entries in ([sentinel, A, B], [A, sentinel, B], [A, B, sentinel, sentinel]):
         found = accepted(request(dag(*entries)))
         assert (found.crc32, found.content_digest) == (plain.crc32, plain.content_digest)
-        assert found.dag.nodes == plain.dag.nodes
+        assert found.nodes == plain.nodes
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_child_may_stand_before_its_parent() -> None:
 
 def test_schema_id_is_the_older_name_of_schema_compat_id() -> None:
     older = made.without(A, "schema_compat_id") | {"schema_id": " s1 "}
-    assert accepted(request(dag(older))).dag.nodes[0].schema_compat_id == "s1"
+    assert accepted(request(dag(older))).nodes[0].schema_compat_id == "s1"
     found = refused(request(dag(A | {"schema_id": "s2"})))
     assert (found.code, found.field) == (ErrorCode.SCHEMA_ID_CONFLICT, "/nodes/0/schema_compat_id")
     assert (found.got, found.expected) == ("s1", "s2")
@@ -217,7 +217,7 @@ def test_a_tag_query_is_normalised() -> None:
 
 def test_an_empty_dag_is_a_dag() -> None:
     found = accepted(request(dag()))
-    assert (found.dag.nodes, found.crc32) == ((), 0)
+    assert (found.nodes, found.crc32) == ((), 0)
 
 
 def test_commit_hash_namespace_and_domain_come_from_the_dag() -> None:

@@ -76,9 +76,7 @@ def twin(fields: dict[str, Any]) -> str:
 def test_a_batch_of_plain_nodes_gets_the_twins_ids(specs: list[tuple[dict[str, Any], list[str]]]) -> None:
     nodes = [made.node(params=params, inputs=inputs) for params, inputs in specs]
     found = made.accepted(made.request(made.dag(*nodes)))
-    assert [node.node_id for node in found.dag.nodes] == list(
-        dict.fromkeys(node["node_id"] for node in nodes)
-    )
+    assert [node.node_id for node in found.nodes] == list(dict.fromkeys(node["node_id"] for node in nodes))
 
 
 @given(NODES, st.randoms(use_true_random=False))
@@ -132,7 +130,7 @@ def test_order_of_nodes_never_changes_ids_or_the_content(order: list[int], form:
     nodes = [made.node(period=number, tags=[str(number)]) for number in range(5)]
     first = made.accepted(made.request(made.dag(*nodes)))
     other = made.accepted(made.request(made.dag(*(nodes[at] for at in order), *nodes[:form])))
-    assert {node.node_id for node in first.dag.nodes} == {node.node_id for node in other.dag.nodes}
+    assert {node.node_id for node in first.nodes} == {node.node_id for node in other.nodes}
     assert first.content_digest == other.content_digest
 
 
@@ -152,7 +150,7 @@ def test_a_taken_digest_is_hashed_again_with_64_bytes() -> None:
     second = collision_id(preimage, 2)
     assert len(second) == len("blake3:") + 128
     found = made.accepted(made.request(made.dag(plain | {"node_id": second})))
-    assert (found.dag.nodes[0].node_id, found.dag.nodes[0].collision) == (second, 2)
+    assert (found.nodes[0].node_id, found.nodes[0].collision) == (second, 2)
     ninth = made.refused(made.request(made.dag(plain | {"node_id": collision_id(preimage, 9)})))
     assert ninth.code == "node_id_mismatch"
 

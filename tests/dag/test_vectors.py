@@ -97,5 +97,5 @@ def test_every_real_strategy_is_accepted_with_its_exact_ids(path: Path) -> None:
     tree = tree.get("dag", tree)
     found = made.accepted(made.request(tree))
     submitted = [node["node_id"] for node in tree["nodes"] if node["node_type"] != "VersionSentinel"]
-    assert [node.node_id for node in found.dag.nodes] == list(dict.fromkeys(submitted))
+    assert [node.node_id for node in found.nodes] == list(dict.fromkeys(submitted))
     assert found.crc32 == crc32(submitted)

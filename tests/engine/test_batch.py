@@ -91,7 +91,7 @@ def changed(dice: random.Random, one: Json) -> Json:
 
 def as_dicts(one: Submission, nodes: Sequence[Json]) -> Iterator[Json]:
     known = {each["node_id"]: each for each in nodes}
-    for each in one.hashed.dag.nodes:
+    for each in one.dag.nodes:
         yield known[each.node_id] | {"schema_hash": each.schema_hash, "tags": list(each.tags)}
 
 

@@ -29,10 +29,10 @@ def product(value: bytes, memo: NodeMemo) -> str:
     if isinstance(dag, Rejection):
         return checked(dag)
     ids = " ".join(dag.submitted_ids)
-    hashed = hash_dag(dag, memo, envelope.node_ids_crc32)
-    if isinstance(hashed, Rejection):
-        return checked(hashed)
-    found = submissions(envelope, hashed, record.origin, 1, namespaces=True, dry_run_ids=frozenset())
+    proven = hash_dag(dag, memo, envelope.node_ids_crc32)
+    if isinstance(proven, Rejection):
+        return checked(proven)
+    found = submissions(envelope, proven, record.origin, 1, namespaces=True, dry_run_ids=frozenset())
     assert len(found) == len(envelope.worlds)
     assert all(isinstance(each, Submission | Rejection) for each in found)
     return f"accepted {ids}"

@@ -63,7 +63,7 @@ def decide(request: DiffRequest, settings: Settings) -> dict[str, Any] | Refusal
             return file.name, answer.result
     at_ms = len(request.baselines) + 1
     [looked_up] = lookup(graph, [msgspec.structs.replace(new, at_ms=at_ms, dry_run=True)])
-    nodes = before.hashed.dag.nodes if before is not None else ()
+    nodes = before.dag.nodes if before is not None else ()
     return _told(request, plan(looked_up, options), nodes, said)
 
 
@@ -102,7 +102,7 @@ def _told(
         },
         "plan_digest": plan_digest(rows),
         "submission_digest": submission.submission_digest,
-        "version": submission.hashed.dag.version,
+        "version": submission.dag.version,
         "safe_mode": context.safe_mode,
         "actions": msgspec.structs.asdict(outcome.actions),
         "nodes": rows,
@@ -137,12 +137,11 @@ def _options(request: DiffRequest, settings: Settings) -> ReadOptions:
 
 def _earlier(old: Submission, new: Submission, position: int) -> Submission:
     """A baseline as an earlier submission of the new one's lineage, in its context."""
-    dag = msgspec.structs.replace(old.hashed.dag, lineage=new.hashed.dag.lineage)
-    hashed = msgspec.structs.replace(old.hashed, dag=dag)
+    dag = msgspec.structs.replace(old.dag, lineage=new.dag.lineage)
     return msgspec.structs.replace(
         old,
         strategy_id=f"{new.strategy_id}-baseline-{position}",
-        hashed=hashed,
+        dag=dag,
         context=new.context,
         submission_digest=f"{old.submission_digest}-{position}",
         submission_id=f"{old.submission_id}-{position}",
@@ -153,5 +152,5 @@ def _earlier(old: Submission, new: Submission, position: int) -> Submission:
 
 def _removed(new: Submission, before: Sequence[Node | Member]) -> list[dict[str, Any]]:
     """Nodes of the previous version that the new one has not."""
-    kept = {node.node_id for node in new.hashed.dag.nodes}
+    kept = {node.node_id for node in new.dag.nodes}
     return [{"node_id": node.node_id, "name": node.name} for node in before if node.node_id not in kept]

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from dagmanager.dag.field_errors import refused, wrong
-from dagmanager.dag.model import CanonicalDag, ComputeContext, Envelope, GivenContext
+from dagmanager.dag.model import ComputeContext, DagFields, Envelope, GivenContext
 from dagmanager.errors import Rejection
 
 SAFE_DOMAIN: Final = "backtest"
@@ -118,7 +118,7 @@ def resolve(
 
 
 def resolve_context(
-    envelope: Envelope, dag: CanonicalDag, world: str, *, namespaces: bool
+    envelope: Envelope, dag: DagFields, world: str, *, namespaces: bool
 ) -> ComputeContext | Rejection:
     """The context of one of the envelope's worlds.
 
@@ -152,7 +152,7 @@ def resolve_context(
     )
 
 
-def _namespace(given: GivenContext, dag: CanonicalDag, world: str) -> str | Rejection:
+def _namespace(given: GivenContext, dag: DagFields, world: str) -> str | Rejection:
     """The prefix the client will look for: from the values as sent, not as resolved."""
     if dag.meta_namespace:
         return _legal(dag.meta_namespace, "/meta/topic_namespace", dag.meta_namespace)

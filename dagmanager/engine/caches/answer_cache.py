@@ -81,7 +81,7 @@ class AnswerCache:
         found = self._kept.get(_version(submission))
         if found is None or found.told is None or not _is_good(found, submission, pulse):
             return None
-        if submission.hashed.dag.weight is not None:
+        if submission.dag.weight is not None:
             return None
         if pulse.now_ms - found.told.last_seen_ms >= last_seen_every_ms:
             return None
@@ -96,7 +96,7 @@ class AnswerCache:
         pulse: EpochReading,
     ) -> None:
         """Remember an answer that was decided from what was `known` after `pulse`."""
-        ids = submission.hashed.dag.submitted_ids
+        ids = submission.dag.submitted_ids
         if outcome.warnings or submission.warnings or outcome.actions.reuse != len(outcome.items):
             return
         match change:
@@ -104,7 +104,7 @@ class AnswerCache:
                 moves = pulse.counters[counter_of(holder_key(submission))]
                 self._put(_asked(submission), CacheEntry(outcome, ids, pulse.epoch, moves))
             case AddHolder(sentinel=told, weight_asked=None) if told.state is SentinelState.ACTIVE:
-                if submission.hashed.dag.weight is None:
+                if submission.dag.weight is None:
                     sentinels = known.sentinels[lineage_of(submission)]
                     made = CacheEntry(outcome, ids, pulse.epoch, 0, sentinels, told)
                     self._put(_version(submission), made)
@@ -127,13 +127,13 @@ def _asked(submission: Submission) -> CacheKey:
 
 
 def _version(submission: Submission) -> Version:
-    dag = submission.hashed.dag
-    return dag.lineage, dag.version, submission.hashed.content_digest, submission.context
+    dag = submission.dag
+    return dag.lineage, dag.version, dag.content_digest, submission.context
 
 
 def _is_good(found: CacheEntry, submission: Submission, pulse: EpochReading) -> bool:
     """Of one epoch, and for a DAG in this very order: the answer has an item per node."""
-    return found.epoch == pulse.epoch and found.submitted_ids == submission.hashed.dag.submitted_ids
+    return found.epoch == pulse.epoch and found.submitted_ids == submission.dag.submitted_ids
 
 
 def _told_to(submission: Submission, outcome: Outcome) -> Outcome:

@@ -42,8 +42,8 @@ def outcome_of(
         submission_id=submission.submission_id,
         submission_digest=submission.submission_digest,
         sentinel_id=sentinel_id(submission.strategy_id),
-        version=submission.hashed.dag.version,
-        crc32=submission.hashed.crc32,
+        version=submission.dag.version,
+        crc32=submission.dag.crc32,
         items=items,
         buffers=tuple(
             buffer_instruction(action.node, action.lag)

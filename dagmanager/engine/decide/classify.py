@@ -42,7 +42,7 @@ def bindings(submission: Submission) -> tuple[Binding, ...]:
     context = submission.context
     safe = _safe_of(submission) if context.safe_mode else ""
     namespace = context.namespace
-    return tuple([Binding(node.node_id, namespace, safe) for node in submission.hashed.dag.nodes])
+    return tuple([Binding(node.node_id, namespace, safe) for node in submission.dag.nodes])
 
 
 def classify(
@@ -59,7 +59,7 @@ def classify(
     dependencies that neither the DAG nor the graph has where the policy is strict.
     """
     wanted = wanted if wanted is not None else bindings(submission)
-    if policy.strict_dependencies and submission.hashed.dag.external:
+    if policy.strict_dependencies and submission.dag.external:
         refusal = _unresolved(submission, known)
         if refusal is not None:
             return refusal
@@ -70,7 +70,7 @@ def classify(
     rows, queues = known.nodes, known.queues
     actions: list[Action] = []
     plain = True
-    for node, binding in zip(submission.hashed.dag.nodes, wanted, strict=True):
+    for node, binding in zip(submission.dag.nodes, wanted, strict=True):
         row = rows.get(node.node_id)
         if row is None:
             plain = False
@@ -141,7 +141,7 @@ def _isolate(
     reason = f"safe_mode:{submission.context.safe_mode}"
     actions: list[Action] = []
     new = 0
-    for node, binding in zip(submission.hashed.dag.nodes, wanted, strict=True):
+    for node, binding in zip(submission.dag.nodes, wanted, strict=True):
         queue = known.queues.get(binding)
         if queue is None:
             actions.append(IsolateNode(node, binding, reason, ""))
@@ -167,12 +167,12 @@ def _isolate(
 
 
 def _unresolved(submission: Submission, known: Known) -> Rejection | None:
-    missing = set(submission.hashed.dag.external).difference(known.nodes)
+    missing = set(submission.dag.external).difference(known.nodes)
     if not missing:
         return None
     found = [
         {"node_id": node.node_id, "dependency": dependency}
-        for node in submission.hashed.dag.nodes
+        for node in submission.dag.nodes
         for dependency in sorted(missing.intersection(node.dependencies))
     ]
     return Rejection(
@@ -197,4 +197,4 @@ def _over(queue: QueueRow, now_ms: int) -> bool:
 
 
 def _safe_of(submission: Submission) -> str:
-    return safe_suffix(submission.hashed.dag.lineage, submission.hashed.content_digest, submission.context)
+    return safe_suffix(submission.dag.lineage, submission.dag.content_digest, submission.context)

@@ -15,7 +15,7 @@ def provisional_topics(submission: Submission, plan: Plan, known: Known) -> dict
     """The names that created queues would get if nobody else took them first."""
     created = [action for action in plan.actions if isinstance(action, CreateNode | IsolateNode)]
     unknown = [action.node for action in created if action.node.node_id not in known.nodes]
-    names = choose_base_names(unknown, submission.hashed.dag.version, frozenset())
+    names = choose_base_names(unknown, submission.dag.version, frozenset())
     names |= {node_id: row.base_name for node_id, row in known.nodes.items()}
     return {
         action.binding: action.topic

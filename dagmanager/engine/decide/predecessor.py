@@ -13,6 +13,6 @@ def previous(submission: Submission, known: Known) -> SentinelRow | None:
     """The version that this one follows: of those in force, the one with the larger share."""
     if submission.context.safe_mode:
         return None
-    lineage = LineageKey(submission.hashed.dag.lineage, submission.context.namespace)
+    lineage = LineageKey(submission.dag.lineage, submission.context.namespace)
     standing = [row for row in known.sentinels.get(lineage, ()) if row.state in IN_FORCE]
     return max(standing, key=lambda row: (row.weight, row.created_ms), default=None)

@@ -16,7 +16,7 @@ def claim_id(submission: Submission) -> str:
 
 def lineage_of(submission: Submission) -> LineageKey:
     """Whose versions this submission is about."""
-    return LineageKey(submission.hashed.dag.lineage, submission.context.namespace)
+    return LineageKey(submission.dag.lineage, submission.context.namespace)
 
 
 def holder_key(submission: Submission) -> HolderKey:
@@ -27,7 +27,7 @@ def holder_key(submission: Submission) -> HolderKey:
 def keys_of(submission: Submission, wanted: tuple[Binding, ...]) -> LookupKeys:
     """Everything that deciding this submission reads; `wanted` are its `bindings`."""
     context = submission.context
-    outside = [Binding(node_id, context.namespace) for node_id in submission.hashed.dag.external]
+    outside = [Binding(node_id, context.namespace) for node_id in submission.dag.external]
     return LookupKeys(
         bindings=frozenset(wanted).union(outside),
         lineages=frozenset() if context.safe_mode else frozenset({lineage_of(submission)}),
@@ -38,11 +38,11 @@ def keys_of(submission: Submission, wanted: tuple[Binding, ...]) -> LookupKeys:
 
 def version_request(submission: Submission) -> VersionRequest:
     """What this submission asks of its lineage."""
-    dag, context = submission.hashed.dag, submission.context
+    dag, context = submission.dag, submission.context
     return VersionRequest(
         key=lineage_of(submission),
         version=dag.version,
-        content=submission.hashed.content_digest,
+        content=dag.content_digest,
         weight=dag.weight,
         strategy_id=submission.strategy_id,
         submission_digest=submission.submission_digest,

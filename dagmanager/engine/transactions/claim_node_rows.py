@@ -124,7 +124,7 @@ def _names(tx: Transaction, decision: Decision, new: Sequence[Action]) -> _Names
     unknown = [a.node for a in decision.plan.actions if a.node.node_id not in known.nodes]
     taken = TakenName()
     while unknown or new:
-        names = choose_base_names(unknown, decision.submission.hashed.dag.version, taken.base_names)
+        names = choose_base_names(unknown, decision.submission.dag.version, taken.base_names)
         bases = {node_id: row.base_name for node_id, row in known.nodes.items()} | names
         topics = choose_topics(
             {a.binding: (bases[a.node.node_id], _incarnation(a)) for a in new}, taken.topics

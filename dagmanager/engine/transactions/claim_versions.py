@@ -139,7 +139,7 @@ def _seen(change: AddHolder, rows: list[SentinelRow], policy: Policy, now_ms: in
 
 def content_row(submission: Submission) -> ContentRow:
     """In DAG order: pairing with a later version looks at positions (docs/semantics.md 3)."""
-    nodes = submission.hashed.dag.nodes
+    nodes = submission.dag.nodes
     members = [Member(node.node_id, node.schema_hash, node.tags, node.name) for node in nodes]
-    outside = tuple(sorted(submission.hashed.dag.external))
-    return ContentRow(submission.hashed.content_digest, tuple(members), outside)
+    outside = tuple(sorted(submission.dag.external))
+    return ContentRow(submission.dag.content_digest, tuple(members), outside)

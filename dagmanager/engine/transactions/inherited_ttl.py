@@ -28,10 +28,7 @@ def inherited_ttls(
         for member in content.members
         if (row := there.nodes.get(member.node_id)) is not None
     ]
-    new = [
-        Paired(node.node_id, node.name, node.node_type, node.code_hash)
-        for node in submission.hashed.dag.nodes
-    ]
+    new = [Paired(node.node_id, node.name, node.node_type, node.code_hash) for node in submission.dag.nodes]
     replaced = {each: by for each, by in pair(new, old).items() if each in wanted}
     queues = {each: there.queues.get(Binding(by, namespace)) for each, by in replaced.items()}
     return {each: queue.ttl_ms for each, queue in queues.items() if queue is not None}

@@ -38,8 +38,8 @@ def test_united_nodes_are_remembered_one_by_one() -> None:
     memo = NodeMemo()
     other = A | {"tags": ["z"]}
     accepted(request(dag(A, other)), memo=memo)
-    assert accepted(request(dag(A)), memo=memo).dag.nodes[0].tags == ("btc",)
-    assert accepted(request(dag(other)), memo=memo).dag.nodes[0].tags == ("z",)
+    assert accepted(request(dag(A)), memo=memo).nodes[0].tags == ("btc",)
+    assert accepted(request(dag(other)), memo=memo).nodes[0].tags == ("z",)
 
 
 def test_a_known_id_does_not_vouch_for_other_bytes() -> None:
@@ -53,7 +53,7 @@ def test_a_known_id_does_not_vouch_for_other_bytes() -> None:
 
 
 def test_the_memo_is_bounded_and_keeps_what_is_met_again() -> None:
-    proven = accepted(request(dag(A))).dag.nodes[0]
+    proven = accepted(request(dag(A))).nodes[0]
     memo = NodeMemo(entries_max=20)
     kept = b"kept"
     memo.remember([(kept, proven)])
@@ -65,7 +65,7 @@ def test_the_memo_is_bounded_and_keeps_what_is_met_again() -> None:
 
 
 def test_the_memo_is_bounded_by_bytes() -> None:
-    proven = accepted(request(dag(A))).dag.nodes[0]
+    proven = accepted(request(dag(A))).nodes[0]
     memo = NodeMemo(bytes_max=4 * (NODE_OVERHEAD + 200))
     for number in range(50):
         memo.remember([(b"%0100d" % number, proven)])

@@ -19,7 +19,7 @@ A = node()
 def resolved(record: Record, *, namespaces: bool = True) -> ComputeContext | Rejection:
     found = made.accepted(record)
     envelope = made.enveloped(record)
-    return resolve_context(envelope, found.dag, envelope.worlds[0], namespaces=namespaces)
+    return resolve_context(envelope, found, envelope.worlds[0], namespaces=namespaces)
 
 
 def context(record: Record, *, namespaces: bool = True) -> ComputeContext:

@@ -110,7 +110,7 @@ def test_without_a_replay_another_submitter_takes_over_and_finishes(scenario: Sc
     whole = World(scenario)
     whole.run("one")
     last = scenario.batches[-1][-1]
-    nodes = last.hashed.dag.nodes
+    nodes = last.dag.nodes
     stranger = msgspec.structs.replace(last, strategy_id="stranger", submission_digest="d", submission_id="i")
     (expected,) = whole.engine("two").submit([stranger])
     for point in points_of(scenario):

@@ -56,11 +56,11 @@ def test_a_new_dag_writes_nodes_queues_content_sentinel_holder_lineage_and_outco
         "SentinelRow": 1,
     }
     (sentinel,) = stores.rows(SentinelRow)
-    assert (sentinel.state, sentinel.weight, sentinel.content) == ("active", 1.0, one.hashed.content_digest)
+    assert (sentinel.state, sentinel.weight, sentinel.content) == ("active", 1.0, one.dag.content_digest)
     assert sentinel.key == ("alpha", "", "v1", 1)
     assert sentinel.sentinel_id == told(answer).sentinel_id == "s1-sentinel"
     assert sorted(sentinel.introduced) == sorted([PRICE["node_id"], MEAN["node_id"]])
-    assert sentinel.commit_hash == one.hashed.content_digest
+    assert sentinel.commit_hash == one.dag.content_digest
     (holder,) = stores.rows(HolderRow)
     assert (holder.key, holder.sentinel, holder.submission_digest) == (
         ("s1", ""),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dagmanager.dag.model import Origin, Record
+from dagmanager.dag.model import CanonicalDag, Dag, Origin, Record
 from dagmanager.engine.reader import Digested, Reader, ReadOptions
 from dagmanager.engine.stages import Canonicalized, Refused
 from dagmanager.errors import ErrorCode
@@ -57,6 +57,7 @@ def test_ids_are_not_proven_here() -> None:
     wrong = FEED | {"code_hash": "other"}
     _, ((_, found),) = read(remembered(record([wrong])))
     assert isinstance(found, Canonicalized)
+    assert isinstance(found.dag, CanonicalDag)
     assert found.dag.fresh == (0,)
 
 
@@ -76,5 +77,5 @@ def test_a_repeat_of_proven_bytes_is_recalled() -> None:
         [("s1", remembered(given, repeat=True))],
     )
     assert isinstance(again, Digested)
-    assert again.hashed is not None
+    assert isinstance(again.dag, Dag)
     assert reader.hash(again) == reader.hash(first)

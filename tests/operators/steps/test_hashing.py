@@ -31,7 +31,7 @@ def test_one_world_is_one_submission_in_the_order_asked() -> None:
     found = [item for _, item in hashed(canonical(given)) if isinstance(item, Submission)]
     assert [each.context.world_id for each in found] == ["w2", "w1", "w3"]
     assert len({each.submission_id for each in found}) == 3, "each is answered and stored by itself"
-    assert len({each.hashed.content_digest for each in found}) == 1
+    assert len({each.dag.content_digest for each in found}) == 1
     assert all(each.record == given for each in found)
 
 
@@ -64,4 +64,4 @@ def test_ids_are_the_same_through_any_record() -> None:
     first, second = (item for _, item in hashed(one, other) if isinstance(item, Submission))
     assert first.submission_id != second.submission_id
     assert first.submission_digest == second.submission_digest
-    assert first.hashed == second.hashed
+    assert first.dag == second.dag
