@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,9 +23,36 @@ TYPED_PACKAGES = (*PRODUCT, "examples", "benchmarks", "servers", "chaos", "tests
 
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 400
+MAX_ROOM_FILES = 20
 # Ratchets: what is over the limit, and by how much it may be. Numbers only ever go down.
 LONG_FUNCTIONS: dict[str, int] = {}
 LONG_FILES: dict[str, int] = {}
+CROWDED_ROOMS = {"tests/flows": 25}
+
+# All that the rooms of the contract `pure` import from outside: nothing here reads a clock, a file or the network.
+PURE_MODULES = {
+    "__future__",
+    "base64",
+    "binascii",
+    "blake3",
+    "collections",
+    "datetime",
+    "difflib",
+    "enum",
+    "functools",
+    "itertools",
+    "json",
+    "math",
+    "msgspec",
+    "operator",
+    "orjson",
+    "re",
+    "typing",
+    "zlib",
+}
+# `datetime` is there to write a given time as text; these ask the machine for one.
+CLOCKS = {"now", "today", "utcnow", "time", "time_ns", "monotonic", "monotonic_ns", "perf_counter"}
+OUTSIDE = {"open", "print", "input", "__import__", "exec", "eval"}
 
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "helper", "manager", "base", "misc"}
 # Runtime dependencies that no product file imports: the neo4j driver decodes faster when it finds its Rust extension.
@@ -63,6 +91,11 @@ def python_files(*rooms: str) -> list[Path]:
 
 
 @cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def project_table() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -83,10 +116,68 @@ def test_every_module_has_a_layer() -> None:
             assert layer in placed, f"{name_of(path)}: give {layer} a place in pyproject.toml's layers"
 
 
+def test_rooms_inside_rooms_are_ordered_by_a_contract() -> None:
+    """One level below `test_every_module_has_a_layer`: a folder with folders in it is an exhaustive container."""
+    contracts = project_table()["tool"]["importlinter"]["contracts"]
+    ordered = {room for c in contracts if c.get("exhaustive") for room in c["containers"]}
+    packages = {path.parent for path in python_files(*PRODUCT) if path.name == "__init__.py"}
+    outer = {".".join(folder.parent.relative_to(ROOT).parts) for folder in packages} - {"", "dagmanager"}
+    assert outer <= ordered, f"give pyproject.toml a contract for {outer - ordered}"
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    graph = grimp.build_graph(*PRODUCT, cache_dir=None)
+    below: dict[str, set[str]] = {
+        name: graph.find_modules_directly_imported_by(name) for name in graph.modules
+    }
+    # Take away whatever imports nothing that is left, again and again: what stays leads to a circle.
+    while free := {name for name, imported in below.items() if not imported & below.keys()}:
+        below = {name: imported for name, imported in below.items() if name not in free}
+    assert not below, f"in a circle, or above one: {sorted(below)}"
+
+
+@pytest.mark.parametrize(
+    "room",
+    next(c for c in project_table()["tool"]["importlinter"]["contracts"] if c["id"] == "pure")[
+        "source_modules"
+    ],
+)
+def test_pure_rooms_ask_neither_clock_nor_machine(room: str) -> None:
+    files = [
+        path for path in python_files("dagmanager") if name_of(path).startswith(room.replace(".", "/") + "/")
+    ]
+    assert files
+    for path in files:
+        for node in ast.walk(tree_of(path)):
+            where = f"{name_of(path)}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                outside = imported_tops(node) - {"dagmanager"}
+                assert outside <= PURE_MODULES, f"{where}: {outside - PURE_MODULES} in a pure room"
+            elif isinstance(node, ast.Attribute):
+                assert node.attr not in CLOCKS, (
+                    f"{where}: .{node.attr} asks a clock; take the time as an argument"
+                )
+            elif isinstance(node, ast.Name):
+                assert node.id not in OUTSIDE, f"{where}: {node.id} in a pure room"
+
+
+def imported_tops(node: ast.Import | ast.ImportFrom) -> set[str]:
+    names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_rooms_are_small() -> None:
+    counts: dict[str, int] = {}
+    for path in python_files(*PRODUCT, *COMPANIONS, "tests"):
+        if path.name != "__init__.py":
+            counts[name_of(path.parent)] = counts.get(name_of(path.parent), 0) + 1
+    assert_ratchet({room: files for room, files in counts.items() if files > MAX_ROOM_FILES}, CROWDED_ROOMS)
+
+
 def test_functions_are_short() -> None:
     long: dict[str, int] = {}
     for path in python_files(*PRODUCT, *COMPANIONS):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 if lines > MAX_FUNCTION_LINES:
@@ -126,9 +217,17 @@ def test_root_folders_hide_no_module() -> None:
 def test_init_files_hold_a_docstring_and_nothing_else() -> None:
     for path in python_files(*TYPED_PACKAGES):
         if path.name == "__init__.py":
-            tree = ast.parse(path.read_text())
+            tree = tree_of(path)
             assert ast.get_docstring(tree), f"{name_of(path)}: say what lives here and what may not"
             assert len(tree.body) == 1, f"{name_of(path)}: import from the module itself, re-export nothing"
+
+
+def test_rooms_say_what_may_not_live_there() -> None:
+    limit = re.compile(r"\b(no|not|nothing|never|neither|without)\b", re.IGNORECASE)
+    for path in python_files(*PRODUCT):
+        if path.name == "__init__.py":
+            said = ast.get_docstring(tree_of(path)) or ""
+            assert limit.search(said), f"{name_of(path)}: say what may not live here as well: {said!r}"
 
 
 def test_every_package_folder_is_a_typed_package() -> None:
@@ -175,11 +274,9 @@ def imported_names(*rooms: str) -> set[str]:
     """Top-level names that these rooms import anywhere, the standard library's and the product's own left out."""
     names: set[str] = set()
     for path in python_files(*rooms):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                names.update(alias.name.partition(".")[0] for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names.add(node.module.partition(".")[0])
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names |= imported_tops(node)
     return names - set(sys.stdlib_module_names) - set(PRODUCT)
 
 

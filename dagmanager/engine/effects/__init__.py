@@ -1,4 +1,4 @@
 """Work outside a transaction: topics, admin log, outbox, lost topics.
 
-Each effect may be repeated after a crash.
+Nothing here runs inside a transaction; each effect may be repeated after a crash.
 """
