@@ -15,7 +15,7 @@ from chaos.auditor import Report, audited
 from chaos.findings import Fault, Finding
 from chaos.points import POINTS, RANDOM, Charge
 from chaos.schedule import Deal, charges
-from chaos.site import PATIENCE_S, Site
+from chaos.site import TIMEOUT_S, Site
 from chaos.strategies import Market, Sent
 
 # A life that does not come to its point in so long dies where it is, as one of the random instants, and its
@@ -184,7 +184,7 @@ class Life:
             if code is not None:
                 return code
         self._process.kill()
-        code = self._site.await_end(self._process, PATIENCE_S)
+        code = self._site.await_end(self._process, TIMEOUT_S)
         return 0 if code is None else code
 
     @property

@@ -19,7 +19,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from chaos.auditor import audited
 from chaos.report import audit_text
-from chaos.site import PARTITIONS, PATIENCE_S, Site, wait
+from chaos.site import PARTITIONS, TIMEOUT_S, Site, wait
 from chaos.strategies import Market
 from dagmanager.dag.model import Origin, Record, Submission
 from servers.folders import OwnedFolder
@@ -58,7 +58,7 @@ class Answered:
         self._seen: set[tuple[str, str]] = set()
         self._consumer = Consumer({"bootstrap.servers": site.kafka, "group.id": "endurance", "log_level": 0})
         topic = site.settings.diffs_topic
-        found = self._consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
+        found = self._consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions
         self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in found])
 
     def count(self) -> int:
@@ -116,14 +116,14 @@ class Endurance:
             time.sleep(0.05)
         for process in running:
             process.terminate()
-        self.endings = [process.wait(PATIENCE_S) for process in running]
+        self.endings = [process.wait(TIMEOUT_S) for process in running]
         answered.close()
 
     def _restart(self, running: list[subprocess.Popen[bytes]]) -> None:
         process = running[-1]
         by_force = self.restarts % 2 == 1
         process.kill() if by_force else process.terminate()
-        process.wait(PATIENCE_S)
+        process.wait(TIMEOUT_S)
         running[-1] = self.site.run(SHARES - 1)
         self.restarts += 1
         self.kills += by_force

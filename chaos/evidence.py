@@ -19,7 +19,7 @@ from dagmanager.engine.model.rows import Row
 from dagmanager.graph.neo4j.graph import Neo4jGraph
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
-from servers.records import PATIENCE_S, records
+from servers.records import TIMEOUT_S, records
 
 
 class Letter(NamedTuple):
@@ -84,7 +84,7 @@ def gathered(places: Places, graph: Neo4jGraph, driver: Driver) -> Evidence:
         for setting in ("controlbus_queue_topic", "controlbus_sentinel_topic")
         for each in records(servers, names[setting])
     ]
-    listed = AdminClient({"bootstrap.servers": servers, "log_level": 0}).list_topics(timeout=PATIENCE_S)
+    listed = AdminClient({"bootstrap.servers": servers, "log_level": 0}).list_topics(timeout=TIMEOUT_S)
     with driver.session() as session:
         seen = shown(session)
     ours = [name for name in listed.topics if name.startswith(places.prefix)]

@@ -15,7 +15,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.graph_port import Graph, Transaction
 from dagmanager.engine.model.topics_port import TopicInfo, Topics
-from dagmanager.kafka.records import Delivery, Outgoing
+from dagmanager.kafka.records import Delivery, OutgoingRecord
 from operators.sources.submission_topic import Keyed, State, SubmissionTopic
 
 T = TypeVar("T")
@@ -113,7 +113,7 @@ class WatchedDelivery:
         self._passing = passing
         self._points = points
 
-    def deliver(self, records: Sequence[Outgoing]) -> tuple[int, ...]:
+    def deliver(self, records: Sequence[OutgoingRecord]) -> tuple[int, ...]:
         """Points around it; a sink delivers to one topic."""
         name = self._points[records[0].topic] if records else ""
         return around(self._passing, name, lambda: self._inner.deliver(records))

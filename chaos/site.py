@@ -38,7 +38,7 @@ from servers.records import records
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PARTITIONS: Final = 8
-PATIENCE_S: Final = 180.0
+TIMEOUT_S: Final = 180.0
 DAY_S: Final = 86_400
 OWN_TOPICS: Final = (*FLOW_TOPICS, *EVENT_TOPICS)
 # Each start looks after all children; two threads that do so at once lose an exit code.
@@ -114,13 +114,13 @@ class Site:
             1,
             config={"message.timestamp.type": "LogAppendTime"},
         )
-        self._admin.create_topics([topic])[topic.topic].result(PATIENCE_S)
+        self._admin.create_topics([topic])[topic.topic].result(TIMEOUT_S)
         self.graph.prepare(create=True)
         self.feed([watcher(self.worlds[0])])
 
     def has(self, topic: str) -> bool:
         """Whether the broker knows this topic."""
-        return topic in self._admin.list_topics(timeout=PATIENCE_S).topics
+        return topic in self._admin.list_topics(timeout=TIMEOUT_S).topics
 
     def partitions_of(self, share: int) -> tuple[int, ...]:
         """As `--index` and `--of` deal them."""
@@ -136,7 +136,7 @@ class Site:
 
     def flush(self) -> None:
         """All that was fed is on the topic."""
-        if self._producer.flush(PATIENCE_S):
+        if self._producer.flush(TIMEOUT_S):
             raise SiteError("the broker does not take the records that were fed")
 
     def live(self, share: int, charge: Charge) -> ForkServerProcess:
@@ -204,11 +204,11 @@ class Site:
 
     def close(self) -> None:
         """Remove every topic of this site, and let go of the database."""
-        listed = self._admin.list_topics(timeout=PATIENCE_S).topics
+        listed = self._admin.list_topics(timeout=TIMEOUT_S).topics
         made = [name for name in listed if name.startswith((self.name, f"own.{self.name}."))]
         for start in range(0, len(made), 200):
             for done in self._admin.delete_topics(made[start : start + 200]).values():
-                done.result(PATIENCE_S)
+                done.result(TIMEOUT_S)
         self.graph.close()
 
     @cached_property
@@ -260,7 +260,7 @@ def environment() -> dict[str, str]:
 
 def wait(holds: Callable[[], bool], missing: str) -> None:
     """Until it holds; `SiteError` when it takes too long."""
-    if not wait_at_most(PATIENCE_S, holds):
+    if not wait_at_most(TIMEOUT_S, holds):
         raise SiteError(missing)
 
 

@@ -26,7 +26,7 @@ from dagmanager.topics.events import NoEvents
 from dagmanager.topics.kafka import KafkaTopics
 from dagmanager.topics.kafka_admin_log import KafkaAdminLog
 from dagmanager.topics.kafka_events import KafkaEvents
-from dagmanager.topics.kafka_preflight import check_topics, must_be_there, own_topics
+from dagmanager.topics.kafka_preflight import check_topics, own_topics, require_topic
 
 logger = logging.getLogger("dagmanager")
 
@@ -41,7 +41,7 @@ LABELS_SHOWN: Final = 5
 TRANSACTION_S: Final = 60.0
 
 
-def unheard(_: str) -> None:
+def ignore(_: str) -> None:
     """Nobody counts."""
 
 
@@ -91,7 +91,7 @@ def connect_graph(settings: Settings, *, create: bool) -> Neo4jGraph:
     return graph
 
 
-def connect_broker(settings: Settings, *, create: bool, dropped: Callable[[str], None] = unheard) -> Broker:
+def connect_broker(settings: Settings, *, create: bool, dropped: Callable[[str], None] = ignore) -> Broker:
     """Kafka with our topics; the ControlBus may be another cluster, or none. `dropped` hears the channel of
     each event that its topic does not take."""
     address, names = _kafka(settings), _named(settings, FLOW_TOPICS)
@@ -148,7 +148,7 @@ def open_admin_log(settings: Settings) -> WholeTopic:
     """The admin log as it stands now; `SettingsError` when there is none, or the broker turns us away."""
     address = _kafka(settings)
     for own in own_topics(_named(settings, ("admin_log_topic",)), settings.submission_bytes_max):
-        return WholeTopic(address, own.topic, must_be_there(KafkaAdmin(address), own).partitions)
+        return WholeTopic(address, own.topic, require_topic(KafkaAdmin(address), own).partitions)
     msg = "admin_log_topic is empty: no topic holds the log"
     raise SettingsError(msg)
 

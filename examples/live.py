@@ -27,10 +27,10 @@ from confluent_kafka import KafkaException
 from examples.client import Context, Json, Listener, Submitter
 from examples.live_view import View
 from examples.submissions import CHANGED, CONTEXTS, DEFAULT, strategies, version
-from servers.dying import dying_with_us
 from servers.kafka import KafkaServer
 from servers.launch import HOW_TO_GET, chosen_launch
 from servers.neo4j import Neo4jServer
+from servers.parent_death import die_with_parent
 from servers.process import Server, ServerError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,7 +86,7 @@ class Flow:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 process_group=0,
-                preexec_fn=dying_with_us(),  # noqa: PLW1509 - one system call, and no thread of ours runs yet
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, and no thread of ours runs yet
             )
 
     def wait(self) -> None:

@@ -70,7 +70,7 @@ def settings_of(kafka: str, neo4j: str) -> str:
     return f"{WRITTEN}\nkafka_dsn: {kafka}\ncontrolbus_dsn: {kafka}\nneo4j_dsn: {neo4j}\n"
 
 
-def is_ours(file: Path) -> bool:
+def is_writable(file: Path) -> bool:
     """Whether it may be written: nobody else's settings are lost."""
     return not file.exists() or file.read_text("utf-8", "replace").startswith(WRITTEN)
 
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     settings = Path(files[0]) if files else None
-    if settings is not None and not is_ours(settings):
+    if settings is not None and not is_writable(settings):
         print(f"{settings} is there, and was not written by us: name another file", file=sys.stderr)
         return 2
     launch = chosen_launch()

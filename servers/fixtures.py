@@ -14,13 +14,13 @@ from typing import Protocol, cast
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from servers.desk import LAUNCH, Answer, Desk, OwnerDesk, State, WorkerDesk
 from servers.jars import Say
 from servers.launch import Launch, chosen_launch, in_ci
 from servers.neo4j import wipe
+from servers.session import LAUNCH, Availability, OwnedServers, RemoteServers, ServerReply, SessionServers
 
 KINDS = ("kafka", "neo4j")
-DESK = pytest.StashKey[Desk]()
+SERVERS = pytest.StashKey[SessionServers]()
 
 
 class WorkerNode(Protocol):
@@ -33,15 +33,17 @@ class WorkerNode(Protocol):
 def pytest_configure(config: pytest.Config) -> None:
     """A worker asks its session's owner; everyone else is an owner. Nothing is started yet."""
     given: dict[str, str] | None = getattr(config, "workerinput", None)
-    config.stash[DESK] = OwnerDesk(teller(config)) if given is None else WorkerDesk(given["servers_desk"])
+    config.stash[SERVERS] = (
+        OwnedServers(reporter_of(config)) if given is None else RemoteServers(given["session_servers"])
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: WorkerNode) -> None:
     """Tell each worker where to ask."""
-    desk = node.config.stash[DESK]
-    if isinstance(desk, OwnerDesk):
-        node.workerinput["servers_desk"] = desk.open()
+    pool = node.config.stash[SERVERS]
+    if isinstance(pool, OwnedServers):
+        node.workerinput["session_servers"] = pool.open()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -56,28 +58,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start what the chosen tests will ask for, beside the tests that need nothing."""
     if not session.config.option.collectonly:
-        desk = session.config.stash[DESK]
+        pool = session.config.stash[SERVERS]
         wanted = {kind for item in session.items for kind in kinds_of(item)}
         if wanted:
-            desk.warm(name_for(kind) for kind in sorted(wanted))
+            pool.warm(name_for(kind) for kind in sorted(wanted))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The session is over, whatever ended it."""
-    desk = config.stash.get(DESK, None)
-    if isinstance(desk, OwnerDesk):
-        desk.close()
+    pool = config.stash.get(SERVERS, None)
+    if isinstance(pool, OwnedServers):
+        pool.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """One loud line when tests were skipped for want of servers."""
-    desk = config.stash[DESK]
-    if isinstance(desk, OwnerDesk) and desk.missing:
-        text = f"LIVE TESTS DID NOT RUN: {desk.missing}. See docs/contributing/servers.md."
+    pool = config.stash[SERVERS]
+    if isinstance(pool, OwnedServers) and pool.missing:
+        text = f"LIVE TESTS DID NOT RUN: {pool.missing}. See docs/contributing/servers.md."
         terminalreporter.write_line(text, red=True, bold=True)
 
 
-def teller(config: pytest.Config) -> Say:
+def reporter_of(config: pytest.Config) -> Say:
     """Says on the terminal what takes long; fetching the jars, above all."""
 
     def say(line: str) -> None:
@@ -100,11 +102,11 @@ def name_for(kind: str) -> str:
     return kind if kind == "kafka" else f"{kind}/{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 
 
-def address_or_leave(answer: Answer) -> str:
+def address_or_skip(answer: ServerReply) -> str:
     """The address; without one the test is skipped, or fails where servers must be."""
-    if answer.state is State.MISSING and not in_ci():
+    if answer.state is Availability.MISSING and not in_ci():
         pytest.skip(answer.text)
-    if answer.state is not State.READY:
+    if answer.state is not Availability.READY:
         pytest.fail(answer.text, pytrace=False)
     return answer.text
 
@@ -112,14 +114,14 @@ def address_or_leave(answer: Answer) -> str:
 @pytest.fixture(scope="session")
 def launch(pytestconfig: pytest.Config) -> Launch:
     """For tests that start, kill and pause servers of their own: `KafkaServer(tmp_path, launch=launch)`."""
-    address_or_leave(pytestconfig.stash[DESK].ask(LAUNCH))
-    return cast("Launch", chosen_launch())  # the desk just said that there is one
+    address_or_skip(pytestconfig.stash[SERVERS].ask(LAUNCH))
+    return cast("Launch", chosen_launch())  # the pool just said that there is one
 
 
 @pytest.fixture(scope="session")
 def kafka(pytestconfig: pytest.Config) -> str:
     """`bootstrap.servers` of the session's one broker."""
-    return address_or_leave(pytestconfig.stash[DESK].ask(name_for("kafka")))
+    return address_or_skip(pytestconfig.stash[SERVERS].ask(name_for("kafka")))
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +144,7 @@ def topic_prefix(kafka_admin: AdminClient) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def neo4j(pytestconfig: pytest.Config) -> str:
     """The bolt address of this worker's own database, without authentication, with what earlier tests left."""
-    return address_or_leave(pytestconfig.stash[DESK].ask(name_for("neo4j")))
+    return address_or_skip(pytestconfig.stash[SERVERS].ask(name_for("neo4j")))
 
 
 @pytest.fixture

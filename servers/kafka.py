@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from servers.jars import Say
-from servers.launch import Launch, Plan
+from servers.launch import Launch, LaunchPlan
 from servers.ports import HOST, free_port, is_open
 from servers.process import Server, silent
 
@@ -92,10 +92,12 @@ class KafkaServer(Server):
         """As its own distribution calls it."""
         return self.folder / "server.properties"
 
-    def plan(self) -> Plan:
+    def plan(self) -> LaunchPlan:
         """With the cluster's id, which the storage is formatted with."""
         plain = super().plan()
-        return Plan(plain.kind, plain.folder, plain.settings, plain.heap_mb, plain.name, self.quorum.cluster)
+        return LaunchPlan(
+            plain.kind, plain.folder, plain.settings, plain.heap_mb, plain.name, self.quorum.cluster
+        )
 
     def settings(self) -> dict[str, str]:
         """All that `server.properties` holds."""

@@ -28,7 +28,7 @@ KAFKA_JVM = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class LaunchPlan:
     """All that a launch must know: which server, where its files are, and how it calls itself."""
 
     kind: str
@@ -56,7 +56,7 @@ class Launch(Protocol):
     def fetch(self, kind: str, say: Say) -> None:
         """Have what it needs; idempotent, may take minutes the first time."""
 
-    def command(self, plan: Plan) -> list[str]:
+    def command(self, plan: LaunchPlan) -> list[str]:
         """The process that is the server, or stands for it; it ends when its standard input does."""
 
 
@@ -73,7 +73,7 @@ class JavaLaunch:
         """Ask Maven, once."""
         jars.fetch(kind, say)
 
-    def command(self, plan: Plan) -> list[str]:
+    def command(self, plan: LaunchPlan) -> list[str]:
         """A JVM with our main, which watches its standard input."""
         extra = KAFKA_JVM if plan.kind == "kafka" else NEO4J_JVM
         java = [str(jars.tool("java")), f"-Xmx{plan.heap_mb}m", *self.options, *extra]
@@ -95,7 +95,7 @@ class DockerLaunch:
         if pulled.returncode != 0:
             raise jars.FetchError(f"Docker could not pull {docker.IMAGES[kind]}:\n{pulled.stderr}")
 
-    def command(self, plan: Plan) -> list[str]:
+    def command(self, plan: LaunchPlan) -> list[str]:
         """The client stands for the container: it ends with it, and the container ends with the client."""
         return docker.run(plan.kind, plan.name, plan.folder, plan.settings, plan.cluster)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from servers.jars import Say
-from servers.launch import HOW_TO_GET, Launch, Plan, chosen_launch
+from servers.launch import HOW_TO_GET, Launch, LaunchPlan, chosen_launch
 
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -60,10 +60,10 @@ class Server(ABC):
     def answers(self) -> bool:
         """Whether a real client is served."""
 
-    def plan(self) -> Plan:
+    def plan(self) -> LaunchPlan:
         """What a launch must know; the name is unlike any other on the machine."""
         name = f"qmtl-{self.kind}-{os.getpid()}-{self.port}"
-        return Plan(self.kind, self.folder, self.settings_path, self.heap_mb, name)
+        return LaunchPlan(self.kind, self.folder, self.settings_path, self.heap_mb, name)
 
     @property
     def pid(self) -> int | None:

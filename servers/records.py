@@ -7,7 +7,7 @@ from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
-PATIENCE_S: Final = 60.0
+TIMEOUT_S: Final = 60.0
 
 
 class UnreadTopicError(Exception):
@@ -19,12 +19,12 @@ def records(servers: str, topic: str) -> list[Message]:
     options = {"bootstrap.servers": servers, "group.id": "reading", "enable.auto.commit": False}
     consumer = Consumer({**options, "auto.offset.reset": "error", "log_level": 0})
     try:
-        found = consumer.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
+        found = consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic].partitions
         ends = {number: _end(consumer, topic, number) for number in sorted(found)}
         due = {number for number, (low, high) in ends.items() if low < high}
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in due])
         read: dict[int, list[Message]] = {number: [] for number in ends}
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while due:
             if time.monotonic() > deadline:
                 raise UnreadTopicError(f"{topic} could not be read to its end")
@@ -42,5 +42,5 @@ def records(servers: str, topic: str) -> list[Message]:
 
 
 def _end(consumer: Consumer, topic: str, number: int) -> tuple[int, int]:
-    low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=PATIENCE_S)
+    low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=TIMEOUT_S)
     return low, high

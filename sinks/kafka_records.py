@@ -13,7 +13,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from dagmanager.engine.wire.message import Message
 from dagmanager.errors import UnavailableError
-from dagmanager.kafka.records import Delivery, Outgoing
+from dagmanager.kafka.records import Delivery, OutgoingRecord
 from sinks.json_lines import Patiently
 
 Positions = tuple[int, ...]
@@ -62,9 +62,9 @@ class KafkaRecordsPartition(StatefulSinkPartition[Message, None]):
     def _sent(self, messages: Sequence[Message]) -> Positions:
         return self._to.delivery.deliver([self._outgoing(message) for message in messages])
 
-    def _outgoing(self, message: Message) -> Outgoing:
+    def _outgoing(self, message: Message) -> OutgoingRecord:
         key = message.key.encode() if message.key else None
-        return Outgoing(self._to.topic, key, message.value, message.headers)
+        return OutgoingRecord(self._to.topic, key, message.value, message.headers)
 
 
 class KafkaRecordsSink(FixedPartitionedSink[Message, None]):

@@ -25,7 +25,7 @@ from bytewax.run import cli_main
 
 from dagmanager.assembly import assemble
 from dagmanager.dag.model import Record
-from dagmanager.kafka.records import Delivery, Outgoing
+from dagmanager.kafka.records import Delivery, OutgoingRecord
 from dagmanager.settings.source import load
 from flows.polling import poll
 from flows.recovery import Reading, prepared
@@ -60,7 +60,7 @@ class Clock:
         finally:
             self._elsewhere[name] += (time.perf_counter() - began) * 1_000
 
-    def leave(self, records: Sequence[Outgoing], deliver: Callable[[], T]) -> T:
+    def leave(self, records: Sequence[OutgoingRecord], deliver: Callable[[], T]) -> T:
         """The sink has them; time until they are acknowledged."""
         began = time.perf_counter()
         first = min(self._came.values(), default=began)
@@ -92,7 +92,7 @@ class ClockedDelivery:
     def __init__(self, inner: Delivery, clock: Clock) -> None:
         self._inner, self._clock = inner, clock
 
-    def deliver(self, records: Sequence[Outgoing]) -> tuple[int, ...]:
+    def deliver(self, records: Sequence[OutgoingRecord]) -> tuple[int, ...]:
         """A write stops the clock."""
         return self._clock.leave(records, lambda: self._inner.deliver(records))
 

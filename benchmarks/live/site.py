@@ -16,10 +16,10 @@ from typing import Any, Final
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from servers.dying import dying_with_us
 from servers.kafka import KafkaServer
 from servers.launch import SUSTAINED, JavaLaunch
 from servers.neo4j import Neo4jServer
+from servers.parent_death import die_with_parent
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 START_SECONDS: Final = 120.0
@@ -114,7 +114,7 @@ class FlowProcess:
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=dying_with_us(),  # noqa: PLW1509 - one system call, and no thread of ours runs yet
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, and no thread of ours runs yet
             )
         self._wait(alive)
 

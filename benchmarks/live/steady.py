@@ -21,7 +21,7 @@ from benchmarks.live.site import HOP_TOPIC, ROOT, FlowProcess, Site, make_topic,
 from benchmarks.live.spread import spread
 from benchmarks.live.strategies import Keyed, Strategies
 from benchmarks.live.traffic import Route
-from servers.dying import dying_with_us
+from servers.parent_death import die_with_parent
 
 HOP: Final = "hop"
 # What a relay writes before it answers; see `relay`.
@@ -46,7 +46,7 @@ class Relay:
             [sys.executable, "-m", "benchmarks.live.relay", *given],
             cwd=ROOT,
             stdout=subprocess.PIPE,
-            preexec_fn=dying_with_us(),  # noqa: PLW1509 - one system call, and no thread of ours runs yet
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, and no thread of ours runs yet
         )
         assert self._process.stdout is not None
         if self._process.stdout.readline() != b"ready\n":

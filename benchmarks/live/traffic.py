@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 
 from benchmarks.live.strategies import Keyed
 
-PATIENCE_S: Final = 300.0
+TIMEOUT_S: Final = 300.0
 MADE_S: Final = 30.0
 POLL_S: Final = 0.2
 OUT: Final = 64 * 1024 * 1024
@@ -115,7 +115,7 @@ class Route:
 
     def _read(self, due: dict[bytes, deque[float]], wanted: int, taken: list[float]) -> None:
         """Runs beside the producer: the last chunk of an answer stops its clock."""
-        until = time.perf_counter() + PATIENCE_S
+        until = time.perf_counter() + TIMEOUT_S
         while len(taken) < wanted and time.perf_counter() < until:
             message = self._consumer.poll(POLL_S)
             if message is None:

@@ -25,10 +25,10 @@ from dagmanager.kafka.topic_id_leak_workaround import TOPIC_IDS
 T = TypeVar("T")
 
 # Topics of a second request wait until the broker has made the files of the first: seconds, for a thousand.
-CHUNK: Final = 2_000
+TOPICS_PER_REQUEST: Final = 2_000
 # The library cannot ask for less than all of a topic's config, 3 KB each.
-CONFIGS: Final = 500
-NO_TOPIC: Final = "."
+CONFIGS_PER_REQUEST: Final = 500
+IMPOSSIBLE_TOPIC: Final = "."
 # A controller takes 10,000 metadata records in one request; more of them fail the whole request.
 RECORDS_MAX: Final = 9_000
 # What the library itself may need on top before it gives a request up.
@@ -50,13 +50,13 @@ class AdminRequest(msgspec.Struct, frozen=True):
 class KafkaAdmin:
     """Safe between threads. Every method may block for the request's time limit, once per chunk."""
 
-    def __init__(self, address: KafkaAddress, chunk: int = CHUNK) -> None:
+    def __init__(self, address: KafkaAddress, chunk: int = TOPICS_PER_REQUEST) -> None:
         """Connects in the background; `chunk` topics in one request. `SettingsError` for options that the
         library does not take."""
         self.address = address
         self._chunk = chunk
-        self.heard = ConnectionErrors(address)
-        options = {**admin_options(address), "error_cb": self.heard}
+        self.connection_errors = ConnectionErrors(address)
+        options = {**admin_options(address), "error_cb": self.connection_errors}
         self._client = client(AdminClient, options, address.setting)
         self._limits = {"request_timeout": address.request_s, "operation_timeout": address.request_s}
 
@@ -67,16 +67,16 @@ class KafkaAdmin:
         the library aborts the process, when it is that of `describe_cluster`.
         """
         try:
-            found = len(self._client.list_topics(NO_TOPIC, timeout=self.address.request_s).brokers)
+            found = len(self._client.list_topics(IMPOSSIBLE_TOPIC, timeout=self.address.request_s).brokers)
         except KafkaException as answer:
             self._client.poll(0)  # complaints of its connections come only when they are asked for
-            raise self.heard.unavailable("asking for its brokers", answer.args[0]) from answer
+            raise self.connection_errors.unavailable("asking for its brokers", answer.args[0]) from answer
         if not found:
             msg = f"Kafka at {self.address.servers} (asking for its brokers): it knows of none yet"
             raise UnavailableError(msg)
         return found
 
-    def describing(self, topic: str) -> Future[TopicDescription]:
+    def describe_async(self, topic: str) -> Future[TopicDescription]:
         """A request on its way, for those who must not wait."""
         self._client.poll(0)
         asked = TopicCollection([topic])
@@ -94,13 +94,13 @@ class KafkaAdmin:
                 if not isinstance(told, KafkaError):
                     found[topic] = info(told)
                 elif told.code() not in {*ABSENT, KafkaError.TOPIC_EXCEPTION}:
-                    raise self.heard.unavailable(f"describing topic {topic}", told)
+                    raise self.connection_errors.unavailable(f"describing topic {topic}", told)
         return found
 
     def configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
         """All of each one's config, defaults included; absent ones are left out. Dear: 1 ms a topic."""
         found: dict[str, dict[str, str]] = {}
-        for chunk in self._chunks([topic for topic in topics if topic], CONFIGS):
+        for chunk in self._chunks([topic for topic in topics if topic], CONFIGS_PER_REQUEST):
             asked = [ConfigResource(ResourceType.TOPIC, topic) for topic in chunk]
             answers = self._client.describe_configs(asked, request_timeout=self.address.request_s)
             for resource, future in answers.items():
@@ -108,7 +108,9 @@ class KafkaAdmin:
                 if not isinstance(told, KafkaError):
                     found[resource.name] = {name: entry.value for name, entry in told.items()}
                 elif told.code() not in {*ABSENT, KafkaError.TOPIC_EXCEPTION}:
-                    raise self.heard.unavailable(f"reading the config of topic {resource.name}", told)
+                    raise self.connection_errors.unavailable(
+                        f"reading the config of topic {resource.name}", told
+                    )
         return found
 
     def create(self, wanted: Mapping[str, AdminRequest]) -> dict[str, KafkaError | None]:
@@ -136,7 +138,7 @@ class KafkaAdmin:
                 answers[topic] = self._told(future, "deleting topics")
         return answers
 
-    def _chunks(self, topics: list[str], most: int = CHUNK) -> Iterator[list[str]]:
+    def _chunks(self, topics: list[str], most: int = TOPICS_PER_REQUEST) -> Iterator[list[str]]:
         distinct, most = list(dict.fromkeys(topics)), min(most, self._chunk)
         for start in range(0, len(distinct), most):
             yield distinct[start : start + most]
@@ -148,7 +150,7 @@ class KafkaAdmin:
             error: KafkaError = answer.args[0]
             return error
         except TimeoutError as late:
-            raise self.heard.unavailable(doing) from late
+            raise self.connection_errors.unavailable(doing) from late
         finally:
             self._client.poll(0)  # complaints of its connections come only when they are asked for
 
@@ -165,7 +167,9 @@ def info(told: TopicDescription) -> TopicInfo:
     )
 
 
-def creation_chunks(wanted: Mapping[str, AdminRequest], most: int = CHUNK) -> Iterator[list[str]]:
+def creation_chunks(
+    wanted: Mapping[str, AdminRequest], most: int = TOPICS_PER_REQUEST
+) -> Iterator[list[str]]:
     """Names in the order given, as many in one request as a controller takes."""
     chunk: list[str] = []
     records = 0

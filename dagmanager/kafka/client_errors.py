@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.options import KafkaAddress
 
-HEARD_FOR_S: Final = 30.0
+FRESH_FOR_S: Final = 30.0
 ABSENT: Final = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 )
@@ -31,7 +31,7 @@ FORBIDDEN: Final = frozenset(
 )
 # How the library words that a server took our connection and hung up before we were through with greeting
 # it. Which of its sentences it says depends on who closes first.
-CUT_SHORT: Final = re.compile(
+CLOSED_IN_HANDSHAKE: Final = re.compile(
     r"SSL handshake failed|Disconnected.*in state (SSL_HANDSHAKE|APIVERSION_QUERY|AUTH_\w+)"
 )
 
@@ -44,7 +44,7 @@ class ConnectionErrors:
         self._address = address
         self._code = 0
         self._text = ""
-        self._at = -HEARD_FOR_S
+        self._at = -FRESH_FOR_S
 
     def __call__(self, error: KafkaError) -> None:
         """The library's `error_cb`. That all brokers are down says less than what went before."""
@@ -54,7 +54,7 @@ class ConnectionErrors:
 
     def reason(self) -> str:
         """The last complaint, if it is fresh."""
-        return self._text if time.monotonic() - self._at < HEARD_FOR_S else ""
+        return self._text if time.monotonic() - self._at < FRESH_FOR_S else ""
 
     def is_forbidden(self) -> bool:
         """Whether the servers turned us away, rather than being away."""
@@ -67,7 +67,7 @@ class ConnectionErrors:
         parts = [error.str() if error is not None else "no answer in time", self.reason()]
         if self.is_forbidden():
             parts.append(f"check the credentials in {self._address.setting} and this principal's ACLs")
-        elif self._is_cut_short():
+        elif self._is_closed_in_handshake():
             parts.append(
                 "its connections are closed as soon as they are made: it is coming up or going down, or its "
                 f"listener is of another security.protocol than {self._address.setting} says"
@@ -75,9 +75,9 @@ class ConnectionErrors:
         told = "; ".join(dict.fromkeys(part for part in parts if part))
         return UnavailableError(f"Kafka at {self._address.servers} ({doing}): {told}")
 
-    def _is_cut_short(self) -> bool:
+    def _is_closed_in_handshake(self) -> bool:
         """Somebody took our connections, and had no word for us: of one refused or timed out, and of words
         that are refused, the library tells. A listener with TLS or SASL does that to whoever comes without."""
         return bool(self.reason()) and (
-            self._code == KafkaError._ALL_BROKERS_DOWN or CUT_SHORT.search(self._text) is not None
+            self._code == KafkaError._ALL_BROKERS_DOWN or CLOSED_IN_HANDSHAKE.search(self._text) is not None
         )

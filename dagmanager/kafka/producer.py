@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.client_errors import TOO_LARGE, ConnectionErrors
 from dagmanager.kafka.options import BATCH_BYTES, KafkaAddress, client, producer_options
-from dagmanager.kafka.records import Outgoing
+from dagmanager.kafka.records import OutgoingRecord
 
 _POLL_S: Final = 0.05
 Failures = dict[int, KafkaError]
@@ -28,11 +28,11 @@ class KafkaProducer:
         """
         self.address = address
         self._batch_bytes = batch_bytes
-        self._heard = ConnectionErrors(address)
+        self._connection_errors = ConnectionErrors(address)
         self._lock = threading.Lock()
         self._client: Producer | None = self._connected()
 
-    def deliver(self, records: Sequence[Outgoing]) -> tuple[int, ...]:
+    def deliver(self, records: Sequence[OutgoingRecord]) -> tuple[int, ...]:
         """Every record is acknowledged by all in-sync replicas when this returns, in order.
 
         Gives the positions of those that are too large for the broker: all others are delivered. Blocks
@@ -53,20 +53,22 @@ class KafkaProducer:
                 if self._is_too_large(records[position])
             )
 
-    def _is_too_large(self, record: Outgoing) -> bool:
+    def _is_too_large(self, record: OutgoingRecord) -> bool:
         failed = self._sent([record])
         self._raise_other(failed, [record])
         return bool(failed)
 
-    def _raise_other(self, failed: Failures, records: Sequence[Outgoing]) -> None:
+    def _raise_other(self, failed: Failures, records: Sequence[OutgoingRecord]) -> None:
         for position, error in sorted(failed.items()):
             if error.code() not in TOO_LARGE:
                 # The next try starts afresh: a client may be beyond help after an error, and it remembers
                 # for minutes that a topic was missing.
                 self._client = None
-                raise self._heard.unavailable(f"writing to topic {records[position].topic}", error)
+                raise self._connection_errors.unavailable(
+                    f"writing to topic {records[position].topic}", error
+                )
 
-    def _sent(self, records: Sequence[Outgoing]) -> Failures:
+    def _sent(self, records: Sequence[OutgoingRecord]) -> Failures:
         """Send all and wait; what failed, by position."""
         failed: Failures = {}
         deadline = time.monotonic() + self.address.delivery_s
@@ -84,7 +86,7 @@ class KafkaProducer:
     def _queued(
         self,
         producer: Producer,
-        record: Outgoing,
+        record: OutgoingRecord,
         on_delivery: Callable[[KafkaError | None, Message], None],
     ) -> bool:
         """Whether there was room in the client's queue."""
@@ -107,10 +109,10 @@ class KafkaProducer:
         producer.purge()
         producer.poll(0)
         self._client = None
-        return self._heard.unavailable(f"writing to topic {topic}")
+        return self._connection_errors.unavailable(f"writing to topic {topic}")
 
     def _connected(self) -> Producer:
-        options = {**producer_options(self.address, self._batch_bytes), "error_cb": self._heard}
+        options = {**producer_options(self.address, self._batch_bytes), "error_cb": self._connection_errors}
         return client(Producer, options, self.address.setting)
 
 

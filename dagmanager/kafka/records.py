@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 
-class Outgoing(msgspec.Struct, frozen=True):
+class OutgoingRecord(msgspec.Struct, frozen=True):
     """A record on its way out. Records of one key, in one topic, keep their order."""
 
     topic: str
@@ -20,6 +20,6 @@ class Outgoing(msgspec.Struct, frozen=True):
 class Delivery(Protocol):
     """Takes records to their topics: `KafkaProducer`, as far as it matters to whoever sends."""
 
-    def deliver(self, records: Sequence[Outgoing]) -> tuple[int, ...]:
+    def deliver(self, records: Sequence[OutgoingRecord]) -> tuple[int, ...]:
         """All acknowledged, in order; the positions of those that are too large."""
         ...

@@ -26,7 +26,7 @@ class OffsetRange(msgspec.Struct, frozen=True):
     end: int
 
 
-class Found(msgspec.Struct, frozen=True):
+class TopicRecord(msgspec.Struct, frozen=True):
     """One record; a value that is none is empty."""
 
     partition: int
@@ -44,11 +44,14 @@ class WholeTopic:
         """Of a topic that is there, with so many partitions. May block, once for each of them."""
         self.topic = topic
         self._address = address
-        self._heard = ConnectionErrors(address)
-        options = consumer_options(address) | {"enable.partition.eof": True, "error_cb": self._heard}
+        self._connection_errors = ConnectionErrors(address)
+        options = consumer_options(address) | {
+            "enable.partition.eof": True,
+            "error_cb": self._connection_errors,
+        }
         self._consumer = client(Consumer, options)
         try:
-            self.spans = tuple(self._span(number) for number in range(partitions))
+            self.ranges = tuple(self._range(number) for number in range(partitions))
         except BaseException:
             self.close()
             raise
@@ -67,10 +70,10 @@ class WholeTopic:
         """Let go of the broker."""
         self._consumer.close()
 
-    def records(self) -> Iterator[Found]:
+    def records(self) -> Iterator[TopicRecord]:
         """Each partition's in their order; partitions are mixed. What is written meanwhile is not read."""
-        ends = {span.partition: span.end for span in self.spans if span.first < span.end}
-        firsts = {span.partition: span.first for span in self.spans}
+        ends = {span.partition: span.end for span in self.ranges if span.first < span.end}
+        firsts = {span.partition: span.first for span in self.ranges}
         self._asked(
             lambda: self._consumer.assign(
                 [TopicPartition(self.topic, partition, firsts[partition]) for partition in ends]
@@ -82,25 +85,25 @@ class WholeTopic:
             if messages:
                 heard_s = time.monotonic()
             elif time.monotonic() - heard_s > self._address.request_s:
-                raise self._heard.unavailable(f"reading topic {self.topic}")
+                raise self._connection_errors.unavailable(f"reading topic {self.topic}")
             for message in messages:
                 partition, offset = message.partition() or 0, message.offset() or 0
                 error = message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    raise self._heard.unavailable(f"reading topic {self.topic}", error)
+                    raise self._connection_errors.unavailable(f"reading topic {self.topic}", error)
                 # The last offsets may hold no record: compacted, or a transaction's mark.
                 if error is None and offset < ends.get(partition, 0):
-                    yield Found(partition, offset, message.value() or b"")
+                    yield TopicRecord(partition, offset, message.value() or b"")
                 if error is not None or offset + 1 >= ends.get(partition, 0):
                     ends.pop(partition, None)
 
-    def _span(self, partition: int) -> OffsetRange:
+    def _range(self, partition: int) -> OffsetRange:
         place = TopicPartition(self.topic, partition)
         found = self._asked(
             lambda: self._consumer.get_watermark_offsets(place, timeout=self._address.request_s)
         )
         if found is None:
-            raise self._heard.unavailable(f"asking for the ends of topic {self.topic}")
+            raise self._connection_errors.unavailable(f"asking for the ends of topic {self.topic}")
         return OffsetRange(partition, *found)
 
     def _asked(self, ask: Callable[[], T]) -> T:
@@ -109,4 +112,4 @@ class WholeTopic:
         except KafkaException as failed:
             error: KafkaError = failed.args[0]
             self._consumer.poll(0)  # complaints of its connections come only when they are asked for
-            raise self._heard.unavailable(f"reading topic {self.topic}", error) from failed
+            raise self._connection_errors.unavailable(f"reading topic {self.topic}", error) from failed

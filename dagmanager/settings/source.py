@@ -16,7 +16,7 @@ import msgspec
 
 from dagmanager.errors import SettingsError
 from dagmanager.settings.table import Field, Settings, bare_type, fields
-from dagmanager.settings.yaml_text import Trouble, YamlError, YamlValue, read_yaml
+from dagmanager.settings.yaml_text import YamlError, YamlProblem, YamlValue, read_yaml
 
 ENV_PREFIX: Final = "DAGMANAGER_"
 CONFIG_VARIABLE: Final = "DAGMANAGER_CONFIG"
@@ -122,7 +122,7 @@ class _Reading:
             try:
                 self._read_file(self.source.text)
             except YamlError as error:
-                self._trouble(error.trouble)
+                self._add_problem(error.problem)
         self._read_environment()
         self._check_profile()
         self._check_topics()
@@ -139,16 +139,16 @@ class _Reading:
         if not root.is_mapping():
             self._add("error", "invalid_yaml", "the file must hold `field: value` lines", root)
             return
-        top, troubles = root.entries()
+        top, problems = root.entries()
         ours, has_section = dict(top), False
         if SECTION in top:
             section, more = top[SECTION].entries()
             if not top[SECTION].is_mapping() and top[SECTION].build() is not None:
                 self._add("error", "wrong_type", f"`{SECTION}` must be a section", top[SECTION])
-            ours, has_section, troubles = dict(section), True, troubles + more
+            ours, has_section, problems = dict(section), True, problems + more
             self._check_outside(top)
-        for trouble in troubles:
-            self._trouble(trouble)
+        for problem in problems:
+            self._add_problem(problem)
         if "profile" in top:
             ours.setdefault("profile", top["profile"])
         for name, entry in ours.items():
@@ -178,22 +178,22 @@ class _Reading:
             if given is not None:
                 self.values[row.name] = _convert(row, given, from_text=from_environment)
         except YamlError as error:
-            self._trouble(error.trouble, row.name)
+            self._add_problem(error.problem, row.name)
         except ValueError as error:
             self._add("error", "wrong_type", str(error), entry, row.name)
 
     def _take_table(self, row: Field, table: YamlValue) -> None:
         """Entry by entry, so that each wrong one is reported on its own line; the rest keep their default."""
-        entries, troubles = table.entries()
-        for trouble in troubles:
-            self._trouble(trouble, row.name)
+        entries, problems = table.entries()
+        for problem in problems:
+            self._add_problem(problem, row.name)
         taken: dict[str, Any] = dict(row.default)
         for key, entry in entries.items():
             try:
                 given, _ = self._filled(row, {key: entry.build()}, entry)
                 taken |= _convert(row, given, from_text=False)
             except YamlError as error:
-                self._trouble(error.trouble, row.name)
+                self._add_problem(error.problem, row.name)
             except ValueError as error:
                 self._add("error", "wrong_type", str(error), entry, row.name)
         self.values[row.name] = taken
@@ -270,9 +270,9 @@ class _Reading:
     def _typo_level(self) -> Literal["error", "warning"]:
         return "error" if self.strict else "warning"
 
-    def _trouble(self, trouble: Trouble, field: str | None = None) -> None:
-        place = (self.source.file, trouble.line, trouble.column)
-        self.findings.append(Finding("error", trouble.code, trouble.message, field, *place))
+    def _add_problem(self, problem: YamlProblem, field: str | None = None) -> None:
+        place = (self.source.file, problem.line, problem.column)
+        self.findings.append(Finding("error", problem.code, problem.message, field, *place))
 
     def _add(
         self,

@@ -23,7 +23,7 @@ MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 _MISFIT_TAG = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
-class Trouble(msgspec.Struct, frozen=True):
+class YamlProblem(msgspec.Struct, frozen=True):
     """Why a text cannot be read, and where; lines and columns count from 1."""
 
     code: str
@@ -35,10 +35,10 @@ class Trouble(msgspec.Struct, frozen=True):
 class YamlError(ValueError):
     """The text, or one value in it, is not what it should be."""
 
-    def __init__(self, trouble: Trouble) -> None:
+    def __init__(self, problem: YamlProblem) -> None:
         """Keep the place beside the words."""
-        super().__init__(trouble.message)
-        self.trouble = trouble
+        super().__init__(problem.message)
+        self.problem = problem
 
 
 class YamlValue:
@@ -60,13 +60,13 @@ class YamlValue:
 
         return isinstance(self._node, yaml.MappingNode)
 
-    def entries(self) -> tuple[dict[str, YamlValue], tuple[Trouble, ...]]:
+    def entries(self) -> tuple[dict[str, YamlValue], tuple[YamlProblem, ...]]:
         """The keys of a mapping with their values (the last of two equal keys), and what is wrong with them."""
         import yaml
 
         if not isinstance(self._node, yaml.MappingNode):
             return {}, ()
-        troubles = tuple(_repeated_keys(self._node))
+        problems = tuple(_repeated_keys(self._node))
         try:
             self._loader.flatten_mapping(self._node)
         except yaml.YAMLError as error:
@@ -75,7 +75,7 @@ class YamlValue:
         for key, value in self._node.value:
             if isinstance(key, yaml.ScalarNode):
                 found[key.value] = YamlValue(self._loader, value, key)
-        return found, troubles
+        return found, problems
 
     def build(self) -> Any:
         """The plain Python value; raises YamlError where a tag asks for more than data."""
@@ -87,7 +87,7 @@ class YamlValue:
             raise YamlError(_from_yaml(error)) from error
         except _MISFIT_TAG as error:
             place = (self.value_line, self.value_column)
-            raise YamlError(Trouble("invalid_yaml", f"cannot be read: {error}", *place)) from error
+            raise YamlError(YamlProblem("invalid_yaml", f"cannot be read: {error}", *place)) from error
 
 
 def read_yaml(text: str) -> YamlValue | None:
@@ -95,7 +95,9 @@ def read_yaml(text: str) -> YamlValue | None:
     import yaml
 
     if len(text) > TEXT_BYTES_MAX:
-        raise YamlError(Trouble("too_large", f"more than {TEXT_BYTES_MAX:,} characters: no settings file"))
+        raise YamlError(
+            YamlProblem("too_large", f"more than {TEXT_BYTES_MAX:,} characters: no settings file")
+        )
     try:
         _refuse_bombs(text)
         loader = yaml.SafeLoader(text)
@@ -121,7 +123,7 @@ def _refuse_bombs(text: str) -> None:
             aliases += 1
         if depth > DEPTH_MAX or aliases > ALIASES_MAX:
             what = f"nested deeper than {DEPTH_MAX}" if depth > DEPTH_MAX else f"over {ALIASES_MAX} aliases"
-            raise YamlError(Trouble("too_large", what, *_place(event.start_mark)))
+            raise YamlError(YamlProblem("too_large", what, *_place(event.start_mark)))
 
 
 def _place(mark: Any) -> tuple[int, int]:
@@ -135,7 +137,7 @@ def _count_expanded(node: yaml.Node, known: dict[int, int], open_nodes: set[int]
     if id(node) in known:
         return known[id(node)]
     if id(node) in open_nodes:
-        raise YamlError(Trouble("invalid_yaml", "an alias holds itself", *_place(node.start_mark)))
+        raise YamlError(YamlProblem("invalid_yaml", "an alias holds itself", *_place(node.start_mark)))
     open_nodes.add(id(node))
     total = 1
     if isinstance(node, yaml.MappingNode):
@@ -145,32 +147,32 @@ def _count_expanded(node: yaml.Node, known: dict[int, int], open_nodes: set[int]
     for child in children:
         total += _count_expanded(child, known, open_nodes)
     if total > NODES_MAX:
-        raise YamlError(Trouble("too_large", f"over {NODES_MAX:,} values", *_place(node.start_mark)))
+        raise YamlError(YamlProblem("too_large", f"over {NODES_MAX:,} values", *_place(node.start_mark)))
     open_nodes.discard(id(node))
     known[id(node)] = total
     return total
 
 
-def _repeated_keys(node: yaml.MappingNode) -> Iterator[Trouble]:
+def _repeated_keys(node: yaml.MappingNode) -> Iterator[YamlProblem]:
     import yaml
 
     first: dict[str, int] = {}
     for key, _ in node.value:
         place = _place(key.start_mark)
         if not isinstance(key, yaml.ScalarNode):
-            yield Trouble("invalid_yaml", "a key must be a word", *place)
+            yield YamlProblem("invalid_yaml", "a key must be a word", *place)
         elif key.tag != MERGE_TAG:
             if key.value in first:
                 message = f"`{key.value}` is already given on line {first[key.value]}"
-                yield Trouble("duplicate_key", message, *place)
+                yield YamlProblem("duplicate_key", message, *place)
             first.setdefault(key.value, place[0])
 
 
-def _from_yaml(error: Exception) -> Trouble:
+def _from_yaml(error: Exception) -> YamlProblem:
     import yaml
 
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         words = " ".join(part for part in (error.context, error.problem) if part)
-        return Trouble("invalid_yaml", words or "not YAML", *_place(mark))
-    return Trouble("invalid_yaml", " ".join(str(error).split()))
+        return YamlProblem("invalid_yaml", words or "not YAML", *_place(mark))
+    return YamlProblem("invalid_yaml", " ".join(str(error).split()))

@@ -40,7 +40,7 @@ class FileAdminLog:
         self._lines.append(entries)
 
 
-class NoEntry(NamedTuple):
+class InvalidLine(NamedTuple):
     """A line that holds no entry; `is_torn` when its writer died within it, so that it never counted."""
 
     line: int
@@ -48,7 +48,7 @@ class NoEntry(NamedTuple):
     is_torn: bool
 
 
-def entries_in(lines: Iterable[bytes]) -> Iterator[AdminEntry | NoEntry]:
+def parse_entries(lines: Iterable[bytes]) -> Iterator[AdminEntry | InvalidLine]:
     """Each line of a log in its order, empty ones left out; lines count from 1."""
     decoder = msgspec.json.Decoder(AdminEntry)
     for number, line in enumerate(lines, start=1):
@@ -57,8 +57,8 @@ def entries_in(lines: Iterable[bytes]) -> Iterator[AdminEntry | NoEntry]:
         try:
             entry = decoder.decode(line)
             known = entry.action in ACTIONS
-            yield entry if known else NoEntry(number, f"unknown action {entry.action!r}", is_torn=False)
+            yield entry if known else InvalidLine(number, f"unknown action {entry.action!r}", is_torn=False)
         except msgspec.ValidationError as error:
-            yield NoEntry(number, str(error), is_torn=False)
+            yield InvalidLine(number, str(error), is_torn=False)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            yield NoEntry(number, str(error), is_torn=line.lstrip().startswith(b"{"))
+            yield InvalidLine(number, str(error), is_torn=line.lstrip().startswith(b"{"))

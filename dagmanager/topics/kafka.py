@@ -12,7 +12,7 @@ from dagmanager.engine.model.topics_port import CreateResult, CreateStatus, Topi
 from dagmanager.errors import SettingsError
 from dagmanager.kafka.admin import AdminRequest, KafkaAdmin
 from dagmanager.kafka.client_errors import ABSENT, FORBIDDEN
-from dagmanager.topics.rules import kept_ms, verdict
+from dagmanager.topics.rules import check_creation, stored_retention_ms
 
 RETENTION: Final = "retention.ms"
 POLICY: Final = "cleanup.policy"
@@ -61,7 +61,7 @@ class KafkaTopics:
             topic: AdminRequest(
                 spec.partitions,
                 spec.replication,
-                {RETENTION: str(kept_ms(spec)), POLICY: spec.cleanup_policy},
+                {RETENTION: str(stored_retention_ms(spec)), POLICY: spec.cleanup_policy},
             )
             for topic, spec in specs.items()
             if results[topic].status is CreateStatus.CREATED
@@ -74,7 +74,7 @@ class KafkaTopics:
         if last is not None and all(
             error is not None and error.code() in _UNANSWERED for error in answers.values()
         ):
-            raise self._admin.heard.unavailable("creating topics", last)
+            raise self._admin.connection_errors.unavailable("creating topics", last)
         return results
 
     def delete(self, topics: Sequence[str]) -> None:
@@ -85,7 +85,7 @@ class KafkaTopics:
             raise SettingsError(msg)
         for topic, error in self._admin.delete(topics).items():
             if error is not None and error.code() not in ABSENT:
-                raise self._admin.heard.unavailable(f"deleting topic {topic}", error)
+                raise self._admin.connection_errors.unavailable(f"deleting topic {topic}", error)
 
     def _refusal(self, error: KafkaError, spec: TopicSpec) -> CreateResult:
         """What one topic's error means; what we do not know is asked again by describe."""
@@ -98,7 +98,7 @@ class KafkaTopics:
             return CreateResult(CreateStatus.REFUSED, reason)
         if code in FORBIDDEN:
             # A missing right is mended by a person; no submission may be refused for it.
-            raise self._admin.heard.unavailable("creating topics", error)
+            raise self._admin.connection_errors.unavailable("creating topics", error)
         if code == KafkaError.INVALID_REPLICATION_FACTOR and spec.replication > self._most_brokers():
             return CreateResult(CreateStatus.REFUSED, reason)
         return CreateResult(CreateStatus.AMBIGUOUS, reason)
@@ -110,4 +110,4 @@ class KafkaTopics:
 
 def _own_verdict(topic: str, spec: TopicSpec) -> CreateResult:
     """Names, counts and policies; how many brokers and twins there are is for the broker to say."""
-    return verdict(topic, spec, None, max(spec.replication, 1))
+    return check_creation(topic, spec, None, max(spec.replication, 1))

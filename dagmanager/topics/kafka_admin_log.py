@@ -9,7 +9,7 @@ import msgspec
 from dagmanager.engine.model.event_ports import AdminEntry
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.producer import KafkaProducer
-from dagmanager.kafka.records import Outgoing
+from dagmanager.kafka.records import OutgoingRecord
 
 
 class KafkaAdminLog:
@@ -23,7 +23,7 @@ class KafkaAdminLog:
     def append(self, entries: Sequence[AdminEntry]) -> None:
         """Acknowledged by all in-sync replicas before it returns; `UnavailableError` otherwise."""
         records = [
-            Outgoing(self._topic, entry.topic.encode(), msgspec.json.encode(entry)) for entry in entries
+            OutgoingRecord(self._topic, entry.topic.encode(), msgspec.json.encode(entry)) for entry in entries
         ]
         if large := self._producer.deliver(records):
             # The topic's limit is wrong, and no creation may count without its line.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dagmanager.engine.model.rows import OutboxRow
 from dagmanager.kafka.producer import KafkaProducer
-from dagmanager.kafka.records import Outgoing
+from dagmanager.kafka.records import OutgoingRecord
 
 logger = logging.getLogger("dagmanager.events")
 
@@ -34,7 +34,8 @@ class KafkaEvents:
         """All acknowledged, in order, before it returns; `UnavailableError` otherwise."""
         due = [event for event in events if self._topic_of.get(event.channel)]
         records = [
-            Outgoing(self._topic_of[event.channel], event.message_key.encode(), event.value) for event in due
+            OutgoingRecord(self._topic_of[event.channel], event.message_key.encode(), event.value)
+            for event in due
         ]
         for position in self._producer.deliver(records):
             event = due[position]

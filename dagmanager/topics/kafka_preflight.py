@@ -40,19 +40,19 @@ _FOR_EVER: Final = -1
 _NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"
 
 
-class TopicShape(msgspec.Struct, frozen=True):
+class TopicRequirements(msgspec.Struct, frozen=True):
     """How one of our own topics must be, and how it is made.
 
-    It must take values of `value_bytes`, and is made for `made_bytes` where that is more. `retention_ms`
-    < 0 keeps for ever; one that is there must keep at least `kept_ms_min`. `broker_time`: its records should
+    It must take values of `value_bytes`, and is made for `created_bytes` where that is more. `retention_ms`
+    < 0 keeps for ever; one that is there must keep at least `retention_ms_min`. `broker_time`: its records should
     carry the broker's clock. `compactable`: who reads live loses nothing by that.
     """
 
     value_bytes: int
     retention_ms: int
-    kept_ms_min: int = 0
+    retention_ms_min: int = 0
     partitions: int = 1
-    made_bytes: int = 0
+    created_bytes: int = 0
     broker_time: bool = False
     compactable: bool = False
 
@@ -62,28 +62,30 @@ class OwnTopic(msgspec.Struct, frozen=True):
 
     setting: str
     topic: str
-    shape: TopicShape
+    shape: TopicRequirements
 
 
 def own_topics(names: Mapping[str, str], submission_bytes: int) -> tuple[OwnTopic, ...]:
     """Our topics by the settings that name them, in the order given; an empty name is left out."""
-    events = TopicShape(MAX_BYTES, WEEK_MS, made_bytes=submission_bytes, compactable=True)
+    events = TopicRequirements(MAX_BYTES, WEEK_MS, created_bytes=submission_bytes, compactable=True)
     shapes = {
         # Answers are stored for replays as long as records can come again: a day covers any outage.
-        "submissions_topic": TopicShape(
-            submission_bytes, WEEK_MS, kept_ms_min=DAY_MS, partitions=SPREAD, broker_time=True
+        "submissions_topic": TopicRequirements(
+            submission_bytes, WEEK_MS, retention_ms_min=DAY_MS, partitions=SPREAD, broker_time=True
         ),
-        "diffs_topic": TopicShape(MAX_BYTES + CHUNK_ENVELOPE_BYTES, WEEK_MS, partitions=SPREAD),
+        "diffs_topic": TopicRequirements(MAX_BYTES + CHUNK_ENVELOPE_BYTES, WEEK_MS, partitions=SPREAD),
         # A letter that does not fit is cut, so that less is enough.
-        "dead_letters_topic": TopicShape(DEAD_LETTER_BYTES, 30 * DAY_MS, made_bytes=submission_bytes),
-        "admin_log_topic": TopicShape(DEAD_LETTER_BYTES, _FOR_EVER),
+        "dead_letters_topic": TopicRequirements(
+            DEAD_LETTER_BYTES, 30 * DAY_MS, created_bytes=submission_bytes
+        ),
+        "admin_log_topic": TopicRequirements(DEAD_LETTER_BYTES, _FOR_EVER),
         "controlbus_queue_topic": events,
         "controlbus_sentinel_topic": events,
     }
     return tuple(OwnTopic(setting, topic, shapes[setting]) for setting, topic in names.items() if topic)
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class TopicsCheck(msgspec.Struct, frozen=True):
     """What was found. `created` and `warnings` are for the log; errors were raised."""
 
     brokers: int
@@ -91,7 +93,9 @@ class Verdict(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-def check_topics(admin: KafkaAdmin, wanted: Sequence[OwnTopic], replication: int, create: bool) -> Verdict:
+def check_topics(
+    admin: KafkaAdmin, wanted: Sequence[OwnTopic], replication: int, create: bool
+) -> TopicsCheck:
     """Check all, and with `create` make what is missing; idempotent, each request with its time limit.
 
     `replication` is capped at the brokers that are up. Raises `UnavailableError` when no broker answers,
@@ -104,7 +108,7 @@ def check_topics(admin: KafkaAdmin, wanted: Sequence[OwnTopic], replication: int
         created = _created(admin, missing, min(replication, brokers)) if create else ()
         configs = admin.configs([own.topic for own in wanted if own not in missing])
     except UnavailableError as away:
-        if admin.heard.is_forbidden():
+        if admin.connection_errors.is_forbidden():
             raise SettingsError(f"{admin.address.setting}: {away}") from away
         raise
     errors = [] if create else [_is_missing(own) for own in missing]
@@ -116,15 +120,15 @@ def check_topics(admin: KafkaAdmin, wanted: Sequence[OwnTopic], replication: int
             warnings += less
     if errors:
         raise SettingsError("\n".join(errors))
-    return Verdict(brokers, created, tuple(warnings))
+    return TopicsCheck(brokers, created, tuple(warnings))
 
 
-def must_be_there(admin: KafkaAdmin, own: OwnTopic) -> TopicInfo:
+def require_topic(admin: KafkaAdmin, own: OwnTopic) -> TopicInfo:
     """One of our topics, for who only reads it; raises as `check_topics` does, and makes nothing."""
     try:
         found = _found(admin, [own.topic], patient=True)
     except UnavailableError as away:
-        if admin.heard.is_forbidden():
+        if admin.connection_errors.is_forbidden():
             raise SettingsError(str(away)) from away
         raise
     if own.topic not in found:
@@ -166,9 +170,9 @@ def problems(own: OwnTopic, info: TopicInfo, config: Mapping[str, str]) -> tuple
             f"raise its {_MESSAGE_BYTES}"
         )
     kept_ms = int(config[_RETENTION])
-    if kept_ms != _FOR_EVER and kept_ms < shape.kept_ms_min:
+    if kept_ms != _FOR_EVER and kept_ms < shape.retention_ms_min:
         errors.append(
-            f"{name} keeps records for {kept_ms} ms, {shape.kept_ms_min} ms are needed: raise its {_RETENTION}"
+            f"{name} keeps records for {kept_ms} ms, {shape.retention_ms_min} ms are needed: raise its {_RETENTION}"
         )
     if shape.broker_time and config[_TIME] != "LogAppendTime":
         warnings.append(
@@ -185,7 +189,7 @@ def _created(admin: KafkaAdmin, missing: Sequence[OwnTopic], replication: int) -
         error = refused.get(own.topic)
         if error is None or error.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody was faster
             continue
-        away = admin.heard.unavailable(f"creating {own.topic} ({own.setting})", error)
+        away = admin.connection_errors.unavailable(f"creating {own.topic} ({own.setting})", error)
         if error.code() in _AWAY:
             raise away
         raise SettingsError(str(away))
@@ -200,7 +204,7 @@ def _asked(own: OwnTopic, replication: int) -> AdminRequest:
     config = {
         _RETENTION: str(max(shape.retention_ms, _FOR_EVER)),
         _POLICY: "delete",
-        _MESSAGE_BYTES: str(max(shape.value_bytes, shape.made_bytes) + ENVELOPE_BYTES),
+        _MESSAGE_BYTES: str(max(shape.value_bytes, shape.created_bytes) + ENVELOPE_BYTES),
     }
     if shape.broker_time:
         config[_TIME] = "LogAppendTime"

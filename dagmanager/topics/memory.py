@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.engine.model.topics_port import CreateResult, CreateStatus, TopicConfig, TopicInfo
-from dagmanager.topics.rules import collision_key, kept_ms, verdict
+from dagmanager.topics.rules import check_creation, collision_key, stored_retention_ms
 
 
 def random_id() -> str:
@@ -53,7 +53,10 @@ class MemoryTopics:
         """What was asked for when they were made."""
         with self._lock:
             found = {topic: self._topics[topic].spec for topic in topics if topic in self._topics}
-        return {topic: TopicConfig(kept_ms(spec), spec.cleanup_policy) for topic, spec in found.items()}
+        return {
+            topic: TopicConfig(stored_retention_ms(spec), spec.cleanup_policy)
+            for topic, spec in found.items()
+        }
 
     def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
         """One answer per topic, decided one after the other."""
@@ -74,7 +77,7 @@ class MemoryTopics:
 
     def _created(self, topic: str, spec: TopicSpec) -> CreateResult:
         twin = self._by_collision_key.get(collision_key(topic))
-        answer = verdict(topic, spec, twin, self._brokers)
+        answer = check_creation(topic, spec, twin, self._brokers)
         if answer.status is CreateStatus.CREATED:
             self._topics[topic] = _Topic(spec, self._new_id())
             self._by_collision_key[collision_key(topic)] = topic

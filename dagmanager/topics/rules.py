@@ -20,7 +20,7 @@ def collision_key(topic: str) -> str:
     return topic.replace(".", "_")
 
 
-def verdict(topic: str, spec: TopicSpec, twin: str | None, brokers: int) -> CreateResult:
+def check_creation(topic: str, spec: TopicSpec, twin: str | None, brokers: int) -> CreateResult:
     """The answer to one creation; `twin` is the topic that already has this collision key."""
     # Leading underscores are the broker's own: it would make `__consumer_offsets` for anybody who asks.
     if topic in {".", ".."} or topic.startswith("__") or not _NAME.fullmatch(topic):
@@ -39,6 +39,6 @@ def verdict(topic: str, spec: TopicSpec, twin: str | None, brokers: int) -> Crea
     return CreateResult(CreateStatus.CREATED)
 
 
-def kept_ms(spec: TopicSpec) -> int:
+def stored_retention_ms(spec: TopicSpec) -> int:
     """The retention as a broker stores it: for ever is -1."""
     return max(spec.retention_ms, -1)

@@ -10,7 +10,7 @@ from dagmanager.disk.sqlite_file import SqliteFile
 from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.engine.model.topics_port import CreateResult, CreateStatus, TopicConfig, TopicInfo
 from dagmanager.topics.memory import random_id
-from dagmanager.topics.rules import collision_key, kept_ms, verdict
+from dagmanager.topics.rules import check_creation, collision_key, stored_retention_ms
 
 VERSION: Final = 1
 _TABLES: Final = (
@@ -87,9 +87,9 @@ class SqliteTopics:
     def _created(self, connection: sqlite3.Connection, topic: str, spec: TopicSpec) -> CreateResult:
         key = collision_key(topic)
         twin = connection.execute("SELECT topic FROM topics WHERE collision_key = ?", (key,)).fetchone()
-        result = verdict(topic, spec, twin[0] if twin else None, self._brokers)
+        result = check_creation(topic, spec, twin[0] if twin else None, self._brokers)
         if result.status is CreateStatus.CREATED:
-            size = (spec.partitions, spec.replication, kept_ms(spec), spec.cleanup_policy)
+            size = (spec.partitions, spec.replication, stored_retention_ms(spec), spec.cleanup_policy)
             connection.execute(
                 "INSERT INTO topics VALUES (?, ?, ?, ?, ?, ?, ?, 0)", (topic, key, self._new_id(), *size)
             )

@@ -74,7 +74,7 @@ class TopicIdentityCheck:
     def _step(self) -> None:
         if self._asked is None:
             if self._clock() >= self._due:
-                self._asked = self._admin.describing(self._expected.topic)
+                self._asked = self._admin.describe_async(self._expected.topic)
             return
         if not self._asked.done():
             return
@@ -102,7 +102,7 @@ class TopicIdentityCheck:
     def _refused(self, error: KafkaError) -> None:
         if error.code() not in ABSENT:
             if self.reachable:
-                away = self._admin.heard.unavailable("asking for the submissions topic", error)
+                away = self._admin.connection_errors.unavailable("asking for the submissions topic", error)
                 logger.warning("%s: reading goes on when it answers", away)
                 self._waits(str(away))
             self.reachable = False

@@ -23,7 +23,7 @@ from dagmanager.kafka.options import KafkaAddress
 from dagmanager.settings.table import Settings
 from dagmanager.topics.kafka_preflight import SPREAD, check_topics, own_topics
 from servers.neo4j import wipe
-from servers.records import PATIENCE_S
+from servers.records import TIMEOUT_S
 from tests.kafka.topics import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ class Submissions:
         self.answers_due += len(worlds)
 
     def flush(self) -> None:
-        assert self._producer.flush(PATIENCE_S) == 0
+        assert self._producer.flush(TIMEOUT_S) == 0
 
 
 class Deployment:
@@ -119,9 +119,7 @@ class Deployment:
         self._running = [process for process in self._running if process.poll() != KILLED]
         for process in self._running:
             process.terminate()
-        assert [process.wait(PATIENCE_S) for process in self._running] == [0] * len(self._running), (
-            self.logs()
-        )
+        assert [process.wait(TIMEOUT_S) for process in self._running] == [0] * len(self._running), self.logs()
         self._running.clear()
 
     def kill(self) -> None:
@@ -146,7 +144,7 @@ class Deployment:
     def queues_on_broker(self, admin: AdminClient) -> set[str]:
         """Topics of nodes, as the broker knows them."""
         worlds = self.submissions.worlds
-        return {name for name in admin.list_topics(timeout=PATIENCE_S).topics if name.startswith(worlds)}
+        return {name for name in admin.list_topics(timeout=TIMEOUT_S).topics if name.startswith(worlds)}
 
     def forget(self, admin: AdminClient) -> None:
         """Kill what runs, and leave no node and no queue to the next deployment."""
@@ -155,7 +153,7 @@ class Deployment:
         wipe(self.settings["neo4j_dsn"])
         if names := sorted(self.queues_on_broker(admin)):
             for done in admin.delete_topics(names).values():
-                done.result(PATIENCE_S)
+                done.result(TIMEOUT_S)
             until(lambda: not self.queues_on_broker(admin))
 
 

@@ -13,7 +13,7 @@ from bytewax.testing import run_main
 from confluent_kafka.admin import AdminClient
 
 from dagmanager.assembly import Assembled, assemble_over
-from dagmanager.connect import unheard
+from dagmanager.connect import ignore
 from dagmanager.dag.model import Origin, Record, Submission
 from dagmanager.engine.model.event_ports import AdminEntry
 from dagmanager.engine.wire.chunks import merge
@@ -76,7 +76,7 @@ class Site:
             Settings(),
             self.graph,
             KafkaTopics(KafkaAdmin(self.address)),
-            KafkaEvents(self.producer, channels, unheard),
+            KafkaEvents(self.producer, channels, ignore),
             KafkaAdminLog(self.producer, self.topics["admin_log_topic"]),
         )
 

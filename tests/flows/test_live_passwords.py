@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from servers.guarded_kafka import MECHANISM, GuardedKafka, make_certificate
 from servers.launch import Launch
+from servers.secured_kafka import MECHANISM, SecuredKafka, make_certificate
 from tests.flows.sites import TIMEOUT_S, LiveSite
 from tests.flows.test_poison import submission
 from tests.kafka.topics import until
@@ -22,28 +22,28 @@ Options = dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def broker(launch: Launch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedKafka]:
-    with GuardedKafka(tmp_path_factory.mktemp("guarded"), launch=launch) as started:
-        started.admit(USER, PASSWORD)
+def broker(launch: Launch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    with SecuredKafka(tmp_path_factory.mktemp("guarded"), launch=launch) as started:
+        started.add_user(USER, PASSWORD)
         yield started
 
 
 @pytest.fixture
-def site(broker: GuardedKafka, tmp_path: Path) -> Iterator[LiveSite]:
+def site(broker: SecuredKafka, tmp_path: Path) -> Iterator[LiveSite]:
     """Its tests send and read at the listener that is open to everybody."""
     found = LiveSite(tmp_path, broker.address, f"t{uuid.uuid4().hex[:10]}.")
     yield found
     found.end()
 
 
-def options(broker: GuardedKafka, protocol: str) -> Options:
+def options(broker: SecuredKafka, protocol: str) -> Options:
     """What `kafka_options` says when all is well."""
     given = {"security.protocol": protocol, "sasl.mechanism": MECHANISM}
     given |= {"sasl.username": USER, "sasl.password": PASSWORD, "ssl.ca.location": str(broker.certificate)}
     return given
 
 
-def at(broker: GuardedKafka, listener: str) -> str:
+def at(broker: SecuredKafka, listener: str) -> str:
     addresses = {"SASL_PLAINTEXT": broker.password_address, "SASL_SSL": broker.tls_address}
     return addresses.get(listener, broker.address)
 
@@ -59,7 +59,7 @@ def told(site: LiveSite) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("protocol", ["SASL_PLAINTEXT", "SASL_SSL"])
 def test_with_the_right_password_records_are_read_and_answered(
-    protocol: str, broker: GuardedKafka, site: LiveSite
+    protocol: str, broker: SecuredKafka, site: LiveSite
 ) -> None:
     there = at(broker, protocol)
     site.settings = {"kafka_dsn": there, "controlbus_dsn": there, "kafka_options": options(broker, protocol)}
@@ -85,7 +85,7 @@ def test_with_the_right_password_records_are_read_and_answered(
     ],
 )
 def test_who_is_turned_away_at_the_start_is_told_why_and_which_setting_to_look_at(
-    listener: str, protocol: str, changed: Options, words: str, broker: GuardedKafka, site: LiveSite
+    listener: str, protocol: str, changed: Options, words: str, broker: SecuredKafka, site: LiveSite
 ) -> None:
     given = options(broker, protocol) | changed
     if "ssl.ca.location" in changed:
@@ -110,7 +110,7 @@ def test_who_is_turned_away_at_the_start_is_told_why_and_which_setting_to_look_a
     ],
 )
 def test_a_listener_that_just_hangs_up_may_be_one_that_is_starting_an_outage_with_a_hint(
-    listener: str, protocol: str, broker: GuardedKafka, site: LiveSite
+    listener: str, protocol: str, broker: SecuredKafka, site: LiveSite
 ) -> None:
     """What the client library says of it is a race of who closes first: the hint is ours."""
     site.settings = {
@@ -126,7 +126,7 @@ def test_a_listener_that_just_hangs_up_may_be_one_that_is_starting_an_outage_wit
 
 
 def test_the_controlbus_is_another_cluster_with_credentials_of_its_own(
-    broker: GuardedKafka, site: LiveSite
+    broker: SecuredKafka, site: LiveSite
 ) -> None:
     wrong = options(broker, "SASL_SSL") | {"sasl.password": "wrong"}
     site.settings = {"controlbus_dsn": broker.tls_address, "controlbus_options": wrong}
@@ -141,10 +141,10 @@ def test_the_controlbus_is_another_cluster_with_credentials_of_its_own(
 
 
 def test_a_flow_that_is_locked_out_waits_says_so_and_goes_on_when_it_is_let_in_again(
-    broker: GuardedKafka, site: LiveSite
+    broker: SecuredKafka, site: LiveSite
 ) -> None:
     user, password = "passing", "until-expelled"
-    broker.admit(user, password)
+    broker.add_user(user, password)
     site.settings = {
         "kafka_dsn": broker.password_address,
         "controlbus_dsn": broker.password_address,
@@ -156,13 +156,13 @@ def test_a_flow_that_is_locked_out_waits_says_so_and_goes_on_when_it_is_let_in_a
     until(site.is_up)
     send_one(site, 1)
     until(lambda: told(site) == [("s1", "ok")])
-    broker.expel(user)
+    broker.remove_user(user)
     until(lambda: TURNED_AWAY in site.log())
     # Whoever notices first is told first: the poll asks for topics too.
     until(lambda: "waiting: input: Kafka at " in (site.folder / "alive").read_text())
     send_one(site, 2)
     assert process.poll() is None, site.log()
-    broker.admit(user, password)
+    broker.add_user(user, password)
     until(lambda: told(site) == [("s1", "ok"), ("s2", "ok")])
     until(lambda: "answers again" in site.log())
     until(lambda: (site.folder / "alive").read_text() == "ok\n")

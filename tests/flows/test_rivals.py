@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from dagmanager.engine.model.rows import NodeRow, QueueRow, QueueState
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
-from servers.records import PATIENCE_S, records
+from servers.records import TIMEOUT_S, records
 from tests.flows.deployment import KILLED, Deployment, Submissions, by_submission, check_stores
 from tests.flows.strategies import BASE_MS, pool
 from tests.kafka.topics import until
@@ -61,7 +61,7 @@ def test_rivals_share_every_queue_and_finish_what_a_dead_one_began(
     submissions.flush()
     words = ("tests.flows.dying_flow", moment, str(deployment.folder / "victim"))
     lease = {"claim_lease_seconds": "15", "submissions_partitions": f"0/{SHARES}"}
-    assert deployment.begin("dying", *words, settings=lease).wait(PATIENCE_S) == KILLED, deployment.logs()
+    assert deployment.begin("dying", *words, settings=lease).wait(TIMEOUT_S) == KILLED, deployment.logs()
     begun = [row for row in deployment.rows() if isinstance(row, QueueRow)]
     assert {row.state for row in begun} == {QueueState.PROVISIONING}
     assert len(begun) == SHARED + len(victims)

@@ -18,7 +18,7 @@ from dagmanager.graph.neo4j.schema import create
 from servers.neo4j import wipe
 
 # A laptop that does other things beside these tests takes its time.
-PATIENCE_S = 240.0
+TIMEOUT_S = 240.0
 
 pytest.register_assert_rewrite(
     "tests.engine.crash_scenarios",
@@ -40,7 +40,7 @@ def wall_ms() -> int:
 @pytest.fixture(scope="session")
 def neo4j_server(neo4j: str) -> Server:
     """This worker's own database with our schema."""
-    server = Server(neo4j, transaction_within_s=PATIENCE_S, retry_within_s=PATIENCE_S)
+    server = Server(neo4j, transaction_within_s=TIMEOUT_S, retry_within_s=TIMEOUT_S)
     with connect(server) as driver, driver.session() as session:
         create(session)
     return server

@@ -13,7 +13,7 @@ from dagmanager.engine.model.topics_port import CreateStatus
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
-from dagmanager.kafka.records import Outgoing
+from dagmanager.kafka.records import OutgoingRecord
 from dagmanager.topics.kafka import KafkaTopics
 from dagmanager.topics.kafka_preflight import check_topics, own_topics
 from operators.sources.submission_topic import SubmissionsAt, SubmissionTopic
@@ -31,7 +31,7 @@ def cluster(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ka
 
 
 def leader_of(admin: KafkaAdmin, topic: str) -> int:
-    return int(admin.describing(topic).result(30).partitions[0].leader.id)
+    return int(admin.describe_async(topic).result(30).partitions[0].leader.id)
 
 
 def test_a_broker_that_dies_takes_nothing_with_it(cluster: KafkaCluster) -> None:
@@ -48,7 +48,7 @@ def test_a_broker_that_dies_takes_nothing_with_it(cluster: KafkaCluster) -> None
     source = SubmissionTopic(SubmissionsAt(KafkaAddress(cluster.address), "log", watch_s=0.1), lambda: False)
     part = source.build_part("input", "log/0", None)
     producer = KafkaProducer(KafkaAddress(cluster.address, delivery_s=30.0))
-    records = [Outgoing("log", b"k", b"%d" % number) for number in range(BEFORE + AFTER)]
+    records = [OutgoingRecord("log", b"k", b"%d" % number) for number in range(BEFORE + AFTER)]
     for record in records[:BEFORE]:
         producer.deliver([record])
     cluster.brokers[leader_of(admin, "log") - 1].kill()

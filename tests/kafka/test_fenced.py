@@ -12,7 +12,7 @@ from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.topics.kafka import KafkaTopics
 from servers.kafka import KafkaServer
-from servers.records import PATIENCE_S
+from servers.records import TIMEOUT_S
 from tests.kafka.topics import SOON_BACK, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,5 +54,5 @@ def test_a_fenced_broker_ends_no_process_and_still_knows_its_topics(kafka: str, 
             time.sleep(HELD_UP_S)
             broker.resume()
         time.sleep(AFTERWARDS_S)
-        _, said = process.communicate(timeout=PATIENCE_S)
+        _, said = process.communicate(timeout=TIMEOUT_S)
         assert (process.returncode, said) == (0, "")

@@ -5,7 +5,7 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 
 from dagmanager.errors import SettingsError
-from dagmanager.kafka.admin import CHUNK, RECORDS_MAX, AdminRequest, KafkaAdmin, creation_chunks
+from dagmanager.kafka.admin import RECORDS_MAX, TOPICS_PER_REQUEST, AdminRequest, KafkaAdmin, creation_chunks
 from dagmanager.kafka.options import (
     FIXED,
     RESERVED,
@@ -69,12 +69,13 @@ def test_a_delivery_is_given_up_by_us_before_the_library_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("topics", "partitions"), [(0, 1), (1, 1), (CHUNK, 1), (2 * CHUNK + 1, 1), (700, 30), (3, 9_500)]
+    ("topics", "partitions"),
+    [(0, 1), (1, 1), (TOPICS_PER_REQUEST, 1), (2 * TOPICS_PER_REQUEST + 1, 1), (700, 30), (3, 9_500)],
 )
 def test_creations_fit_into_what_a_controller_takes(topics: int, partitions: int) -> None:
     wanted = {f"t{number}": AdminRequest(partitions, 1, {"a": "1", "b": "2"}) for number in range(topics)}
     chunks = list(creation_chunks(wanted))
     assert [name for chunk in chunks for name in chunk] == list(wanted)
     for chunk in chunks:
-        assert len(chunk) <= CHUNK
+        assert len(chunk) <= TOPICS_PER_REQUEST
         assert len(chunk) == 1 or sum(wanted[name].records() for name in chunk) <= RECORDS_MAX

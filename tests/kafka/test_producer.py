@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
-from dagmanager.kafka.records import Outgoing
+from dagmanager.kafka.records import OutgoingRecord
 from operators.store_retry import RetryPolicy
 from servers.kafka import KafkaServer
 from servers.ports import free_port
@@ -30,13 +30,13 @@ def topic(kafka_admin: AdminClient, topic_prefix: str) -> str:
     return make(kafka_admin, f"{topic_prefix}out")
 
 
-def numbered(topic: str, count: int, size: int = 1) -> list[Outgoing]:
-    return [Outgoing(topic, b"k", b"%d" % number * size) for number in range(count)]
+def numbered(topic: str, count: int, size: int = 1) -> list[OutgoingRecord]:
+    return [OutgoingRecord(topic, b"k", b"%d" % number * size) for number in range(count)]
 
 
 def test_all_arrive_in_order_with_keys_and_headers(kafka: str, topic: str) -> None:
     producer = KafkaProducer(KafkaAddress(kafka))
-    sent = [Outgoing(topic, b"k", b"%d" % number, (("a", b"1"), ("a", b"2"))) for number in range(500)]
+    sent = [OutgoingRecord(topic, b"k", b"%d" % number, (("a", b"1"), ("a", b"2"))) for number in range(500)]
     assert producer.deliver(sent) == ()
     assert producer.deliver([]) == ()
     found = records(kafka, topic)
@@ -46,7 +46,7 @@ def test_all_arrive_in_order_with_keys_and_headers(kafka: str, topic: str) -> No
 
 
 def test_a_record_without_key_has_none(kafka: str, topic: str) -> None:
-    KafkaProducer(KafkaAddress(kafka)).deliver([Outgoing(topic, None, b"")])
+    KafkaProducer(KafkaAddress(kafka)).deliver([OutgoingRecord(topic, None, b"")])
     [message] = records(kafka, topic)
     assert (message.key(), message.value()) == (None, b"")
 
@@ -56,7 +56,9 @@ def test_a_key_goes_where_other_clients_would_send_it(
 ) -> None:
     topic = make(kafka_admin, f"{topic_prefix}parts", 7)
     # Java's own values: murmur2(key) & 0x7fffffff mod 7.
-    KafkaProducer(KafkaAddress(kafka)).deliver([Outgoing(topic, key, key) for key in (b"21", b"foobar")])
+    KafkaProducer(KafkaAddress(kafka)).deliver(
+        [OutgoingRecord(topic, key, key) for key in (b"21", b"foobar")]
+    )
     hashes = {b"21": -973932308, b"foobar": -790332482}
     found = {message.key(): message.partition() for message in records(kafka, topic)}
     assert found == {key: (value & 0x7FFFFFFF) % 7 for key, value in hashes.items()}
@@ -75,7 +77,7 @@ def test_what_is_too_large_is_named_and_the_others_are_delivered(
     topic = make(kafka_admin, f"{topic_prefix}small", max_message_bytes="1000")
     large = b"x" * 5000
     records = numbered(topic, 3)
-    records[1:1] = [Outgoing(topic, b"k", large), Outgoing(topic, b"k", b"y" * 100_000_000)]
+    records[1:1] = [OutgoingRecord(topic, b"k", large), OutgoingRecord(topic, b"k", b"y" * 100_000_000)]
     assert KafkaProducer(KafkaAddress(kafka)).deliver(records) == (1, 2)
     found = values(kafka, topic)
     assert found[-2:] == [b"1", b"2"]
@@ -170,7 +172,7 @@ def test_an_acknowledgement_that_is_lost_makes_a_repeat_but_no_loss(
     topic = make(AdminClient({"bootstrap.servers": broker.address}), "unheard")
     producer = KafkaProducer(KafkaAddress(broker.address, delivery_s=1.5))
     patiently(lambda: producer.deliver(numbered(topic, 1)))
-    pair = [Outgoing(topic, b"k", b"a"), Outgoing(topic, b"k", b"b")]
+    pair = [OutgoingRecord(topic, b"k", b"a"), OutgoingRecord(topic, b"k", b"b")]
     proxy.stall(Direction.TO_CLIENT)
     with pytest.raises(UnavailableError):
         producer.deliver(pair)
@@ -187,5 +189,5 @@ def test_a_connection_that_breaks_is_mended_within_a_delivery(far: tuple[KafkaSe
     producer = KafkaProducer(KafkaAddress(broker.address))
     for number in range(5):
         proxy.cut()
-        assert producer.deliver([Outgoing(topic, b"k", b"%d" % number)]) == ()
+        assert producer.deliver([OutgoingRecord(topic, b"k", b"%d" % number)]) == ()
     assert values(broker.address, topic) == [b"0", b"1", b"2", b"3", b"4"]

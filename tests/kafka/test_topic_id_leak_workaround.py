@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.topic_id_leak_workaround import TOPIC_IDS, VERIFIED, TopicIds, running_versions
-from servers.records import PATIENCE_S
+from servers.records import TIMEOUT_S
 from tests.kafka.topics import make
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,7 +102,7 @@ def test_the_library_leaks_one_reference_and_reading_the_id_drops_it(
     assert running_versions() == VERIFIED
     topic = make(kafka_admin, f"{topic_prefix}.described")
     admin = KafkaAdmin(KafkaAddress(kafka))  # kept: its requests end with it
-    described = admin.describing(topic).result(PATIENCE_S)
+    described = admin.describe_async(topic).result(TIMEOUT_S)
     # Outside the asserts: pytest's rewritten ones hold references of their own.
     before = sys.getrefcount(described.topic_id)
     read = TOPIC_IDS.read(described)

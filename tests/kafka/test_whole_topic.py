@@ -23,7 +23,7 @@ def test_every_partition_is_read_to_its_end_and_no_further(
     fill(kafka, topic, [b"%d" % number for number in range(2_500)], partition=0)
     fill(kafka, topic, [b"a", None, b"c"], partition=2)
     with WholeTopic(KafkaAddress(kafka), topic, 3) as whole:
-        assert whole.spans == (OffsetRange(0, 0, 2_500), OffsetRange(1, 0, 0), OffsetRange(2, 0, 3))
+        assert whole.ranges == (OffsetRange(0, 0, 2_500), OffsetRange(1, 0, 0), OffsetRange(2, 0, 3))
         fill(kafka, topic, [b"late"] * 10, partition=0)
         fill(kafka, topic, [b"late"], partition=1)
         found = list(whole.records())
@@ -49,11 +49,11 @@ def test_what_retention_took_is_seen_in_the_span(
     fill(kafka, topic, [b"0", b"1", b"2"])
     cut_before(kafka_admin, topic, 2)
     with WholeTopic(KafkaAddress(kafka), topic, 1) as whole:
-        assert whole.spans == (OffsetRange(0, 2, 3),)
+        assert whole.ranges == (OffsetRange(0, 2, 3),)
         assert [each.offset for each in whole.records()] == [2]
     cut_before(kafka_admin, topic, 3)
     with WholeTopic(KafkaAddress(kafka), topic, 1) as whole:
-        assert (whole.spans, list(whole.records())) == ((OffsetRange(0, 3, 3),), [])
+        assert (whole.ranges, list(whole.records())) == ((OffsetRange(0, 3, 3),), [])
 
 
 def test_no_broker_is_unavailable_in_time() -> None:
@@ -80,7 +80,7 @@ def test_an_end_that_holds_no_record_is_an_end(
 
 def spans_of(servers: str, topic: str) -> tuple[OffsetRange, ...]:
     with WholeTopic(KafkaAddress(servers), topic, 1) as whole:
-        return whole.spans
+        return whole.ranges
 
 
 def test_a_broker_that_falls_silent_while_it_is_read_is_unavailable(kafka: str, tmp_path: Path) -> None:

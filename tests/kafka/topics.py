@@ -11,7 +11,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, b
     NewTopic,
 )
 
-from servers.records import PATIENCE_S, records
+from servers.records import TIMEOUT_S, records
 
 NOWHERE = "127.0.0.1:1"
 # After a kill a broker may come back once its old session is over: 9 s by default.
@@ -19,7 +19,7 @@ SOON_BACK = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms"
 
 
 def until(holds: Callable[[], bool], what: str = "it took too long") -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not holds():
         assert time.monotonic() < deadline, what
         time.sleep(0.01)
@@ -28,20 +28,20 @@ def until(holds: Callable[[], bool], what: str = "it took too long") -> None:
 def make(admin: AdminClient, topic: str, partitions: int = 1, /, **config: str) -> str:
     """A topic that has leaders; its name. Config names are written with `_` for `.`."""
     named = {name.replace("_", "."): value for name, value in config.items()}
-    admin.create_topics([NewTopic(topic, partitions, 1, config=named)])[topic].result(PATIENCE_S)
-    until(lambda: topic in admin.list_topics(timeout=PATIENCE_S).topics)
+    admin.create_topics([NewTopic(topic, partitions, 1, config=named)])[topic].result(TIMEOUT_S)
+    until(lambda: topic in admin.list_topics(timeout=TIMEOUT_S).topics)
     return topic
 
 
 def remove(admin: AdminClient, topic: str) -> None:
-    admin.delete_topics([topic])[topic].result(PATIENCE_S)
-    until(lambda: topic not in admin.list_topics(timeout=PATIENCE_S).topics)
+    admin.delete_topics([topic])[topic].result(TIMEOUT_S)
+    until(lambda: topic not in admin.list_topics(timeout=TIMEOUT_S).topics)
 
 
 def cut_before(admin: AdminClient, topic: str, offset: int) -> None:
     """What retention does: records before `offset` are gone."""
     place = TopicPartition(topic, 0, offset)
-    admin.delete_records([place])[place].result(PATIENCE_S)
+    admin.delete_records([place])[place].result(TIMEOUT_S)
 
 
 def fill(
@@ -50,7 +50,7 @@ def fill(
     producer = Producer({"bootstrap.servers": servers, "message.max.bytes": 20_000_000})
     for value in values:
         producer.produce(topic, value, key, partition=partition)
-    assert producer.flush(PATIENCE_S) == 0
+    assert producer.flush(TIMEOUT_S) == 0
 
 
 def values(servers: str, topic: str) -> list[bytes | None]:

@@ -11,7 +11,7 @@ import pytest
 
 from servers import docker
 from servers.docker import WATCH, run
-from servers.launch import DockerLaunch, JavaLaunch, Plan
+from servers.launch import DockerLaunch, JavaLaunch, LaunchPlan
 
 FOLDER = Path("/data/of/the/server")
 
@@ -53,7 +53,7 @@ def test_what_a_client_cannot_pass_on_is_a_command_of_its_own() -> None:
 
 
 def test_a_launch_runs_the_plan() -> None:
-    plan = Plan("kafka", FOLDER, FOLDER / "server.properties", 512, "one", "cluster-id")
+    plan = LaunchPlan("kafka", FOLDER, FOLDER / "server.properties", 512, "one", "cluster-id")
     assert DockerLaunch().command(plan) == run(
         "kafka", "one", FOLDER, FOLDER / "server.properties", "cluster-id"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dagmanager.settings.source import load
-from servers.__main__ import is_ours, main, settings_of
+from servers.__main__ import is_writable, main, settings_of
 
 
 @pytest.mark.parametrize("words", [[], ["walk"], ["fetch", "file"], ["run", "a", "b"]])
@@ -18,13 +18,13 @@ def test_other_words_are_a_usage_error(words: list[str], capsys: pytest.CaptureF
 
 def test_what_is_written_names_the_servers_to_a_flow(tmp_path: Path) -> None:
     file = tmp_path / "dagmanager.yml"
-    assert is_ours(file)
+    assert is_writable(file)
     file.write_text(settings_of("127.0.0.1:1", "bolt://127.0.0.1:2"))
     settings, findings = load(str(file), {})
     assert (settings.kafka_dsn, settings.controlbus_dsn) == ("127.0.0.1:1", "127.0.0.1:1")
     assert settings.neo4j_dsn == "bolt://127.0.0.1:2"
     assert findings == ()
-    assert is_ours(file), "the next trial has other ports"
+    assert is_writable(file), "the next trial has other ports"
 
 
 def test_settings_of_somebody_else_are_not_written_over(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from servers import desk, fixtures
+from servers import fixtures, session
 from servers.kafka import KafkaServer
 from servers.launch import JavaLaunch
 from servers.neo4j import Neo4jServer
 
-PAGE = (Path(desk.__file__).parent.parent / "docs/contributing/servers.md").read_text(encoding="utf-8")
+PAGE = (Path(session.__file__).parent.parent / "docs/contributing/servers.md").read_text(encoding="utf-8")
 
 
 def first_cells(header: str) -> list[str]:
@@ -40,4 +40,4 @@ def test_every_fixture_named_exists() -> None:
 
 
 def test_every_variable_named_is_read() -> None:
-    assert set(re.findall(r"QMTL_TEST_\w+", PAGE)) == set(desk.OWN.values())
+    assert set(re.findall(r"QMTL_TEST_\w+", PAGE)) == set(session.OWN.values())

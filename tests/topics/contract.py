@@ -16,7 +16,7 @@ from dagmanager.engine.model.topics_port import CreateStatus, TopicConfig, Topic
 
 Named = Callable[[str], str]
 SPEC = TopicSpec(partitions=2, replication=1, retention_ms=86_400_000)
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 
 
 class Broker(Topics, TopicPruner, Protocol):
@@ -24,7 +24,7 @@ class Broker(Topics, TopicPruner, Protocol):
 
 
 def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not holds():
         assert time.monotonic() < deadline, "the broker took too long"
         time.sleep(0.002)

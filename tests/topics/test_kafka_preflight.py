@@ -11,7 +11,7 @@ from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import BATCH_BYTES, KafkaAddress
 from dagmanager.settings.table import Settings
-from dagmanager.topics.kafka_preflight import OwnTopic, TopicShape, check_topics, own_topics
+from dagmanager.topics.kafka_preflight import OwnTopic, TopicRequirements, check_topics, own_topics
 from tests.kafka.topics import NOWHERE, make
 
 DAY_MS = 86_400_000
@@ -118,7 +118,7 @@ def test_a_compacted_control_bus_is_warned_of(
     admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
     topic = make(kafka_admin, f"{topic_prefix}queue", cleanup_policy="compact")
-    own = OwnTopic("controlbus_queue_topic", topic, TopicShape(1000, -1, compactable=True))
+    own = OwnTopic("controlbus_queue_topic", topic, TopicRequirements(1000, -1, compactable=True))
     [warning] = check_topics(admin, [own], replication=1, create=False).warnings
     assert f"controlbus_queue_topic: topic {topic} has cleanup.policy compact" in warning
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from dagmanager.connect import unheard
+from dagmanager.connect import ignore
 from dagmanager.engine.effects.outbox import publish_waiting
 from dagmanager.engine.model.event_ports import AdminEntry, AdminLog, EventSink
 from dagmanager.engine.model.rows import OutboxRow, OutboxState, TopicSpec
@@ -40,7 +40,7 @@ def test_events_go_to_the_topic_of_their_channel_in_order(
     kafka: str, kafka_admin: AdminClient, topic_prefix: str, producer: KafkaProducer
 ) -> None:
     queue, weight = (make(kafka_admin, f"{topic_prefix}{name}") for name in ("queue", "weight"))
-    events: EventSink = KafkaEvents(producer, {"queue": queue, "sentinel_weight": weight}, unheard)
+    events: EventSink = KafkaEvents(producer, {"queue": queue, "sentinel_weight": weight}, ignore)
     events.publish([an_event(1), an_event(2, "sentinel_weight"), an_event(3)])
     events.publish([])
     assert [(message.key(), message.value()) for message in records(kafka, queue)] == [
@@ -51,7 +51,7 @@ def test_events_go_to_the_topic_of_their_channel_in_order(
 
 
 def test_a_channel_without_topic_is_off(kafka: str, producer: KafkaProducer) -> None:
-    KafkaEvents(producer, {"queue": ""}, unheard).publish([an_event(1), an_event(2, "sentinel_weight")])
+    KafkaEvents(producer, {"queue": ""}, ignore).publish([an_event(1), an_event(2, "sentinel_weight")])
 
 
 def test_an_oversized_event_is_dropped_told_of_and_blocks_nothing(
@@ -75,7 +75,7 @@ def test_an_oversized_event_is_dropped_told_of_and_blocks_nothing(
 
 
 def test_events_stay_in_the_outbox_while_the_broker_is_away() -> None:
-    events = KafkaEvents(KafkaProducer(KafkaAddress(NOWHERE, delivery_s=1.0)), {"queue": "q"}, unheard)
+    events = KafkaEvents(KafkaProducer(KafkaAddress(NOWHERE, delivery_s=1.0)), {"queue": "q"}, ignore)
     graph = MemoryGraph(lambda: 1)
     graph.transact(lambda tx: tx.put([an_event(1)]))
     with pytest.raises(UnavailableError):

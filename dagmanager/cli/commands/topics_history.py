@@ -93,17 +93,17 @@ def _log(given: str | None, config: str | None) -> Iterator[tuple[str, Iterator[
 def _recorded(topic: WholeTopic) -> Iterator[AdminEntry]:
     """Every entry of the topic. Records are whole, so one that is no entry was written by somebody else."""
     from dagmanager.cli.framework.output import note, visible
-    from dagmanager.topics.admin_log import NoEntry, entries_in
+    from dagmanager.topics.admin_log import InvalidLine, parse_entries
 
-    for span in topic.spans:
+    for span in topic.ranges:
         if span.first:
             note(
                 f"warning: {visible(topic.topic)} has lost its first {span.first} records (partition "
                 f"{span.partition}): its retention must be for ever; topics made back then are not told"
             )
     for record in topic.records():
-        for found in entries_in([record.value]):
-            if isinstance(found, NoEntry):
+        for found in parse_entries([record.value]):
+            if isinstance(found, InvalidLine):
                 place = f"topic {topic.topic}, partition {record.partition}, offset {record.offset}"
                 message = f"{place} is no entry of an admin log: {found.reason}"
                 raise CommandError(Report("invalid_json", message, Exit.REFUSED))
@@ -130,10 +130,10 @@ def _lines(name: str) -> Iterator[BinaryIO]:
 def _entries(lines: BinaryIO, name: str) -> Iterator[AdminEntry]:
     """What counts; a line that its writer never finished is told and left out."""
     from dagmanager.cli.framework.output import note, visible
-    from dagmanager.topics.admin_log import NoEntry, entries_in
+    from dagmanager.topics.admin_log import InvalidLine, parse_entries
 
-    for found in entries_in(lines):
-        if isinstance(found, NoEntry):
+    for found in parse_entries(lines):
+        if isinstance(found, InvalidLine):
             if not found.is_torn:
                 raise _no_log(name, found.line, found.reason)
             note(f"warning: {visible(name)}:{found.line}: its writer died within this line: it never counted")

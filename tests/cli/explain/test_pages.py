@@ -35,7 +35,7 @@ def settings_codes() -> set[str]:
             if not isinstance(each, ast.Call):
                 continue
             name = each.func.attr if isinstance(each.func, ast.Attribute) else getattr(each.func, "id", "")
-            place = {"_add": 1, "Trouble": 0}.get(name)
+            place = {"_add": 1, "YamlProblem": 0}.get(name)
             if place is not None and isinstance(code := each.args[place], ast.Constant):
                 found.add(str(code.value))
     return found

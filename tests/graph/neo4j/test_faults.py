@@ -20,12 +20,12 @@ from dagmanager.engine.model.rows import CounterRow
 from dagmanager.errors import DagManagerError, SettingsError, UnavailableError
 from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
 from dagmanager.graph.neo4j.schema import create
-from servers.desk import Answer, State
-from servers.fixtures import address_or_leave
+from servers.fixtures import address_or_skip
 from servers.launch import HOW_TO_GET, chosen_launch
 from servers.neo4j import Neo4jServer, wipe
 from servers.ports import free_port
 from servers.proxy import Direction, FaultProxy
+from servers.session import Availability, ServerReply
 from tests.engine.builders import START_MS, Stores, WallClock, engine, submission, told
 from tests.engine.crash_scenarios import MEAN, PRICE
 from tests.graph.builders import node, outcome, store
@@ -48,7 +48,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
     """With a password, and free to be killed."""
     launch = chosen_launch()
     if launch is None:
-        address_or_leave(Answer(State.MISSING, f"no real servers here: {HOW_TO_GET}"))
+        address_or_skip(ServerReply(Availability.MISSING, f"no real servers here: {HOW_TO_GET}"))
     folder = tmp_path_factory.mktemp("own-neo4j")
     with Neo4jServer(folder, password=PASSWORD, settings=HEARTBEAT, launch=launch) as server:
         with connect(at(server.port)) as driver, driver.session() as session:

@@ -10,7 +10,7 @@ from typing import Final
 PR_SET_PDEATHSIG: Final = 1
 
 
-def dying_with_us() -> Callable[[], object]:
+def die_with_parent() -> Callable[[], object]:
     """For `preexec_fn`: tells the kernel (Linux) to end a child when this process is gone; servers watch their input."""
     prctl = ctypes.CDLL(None).prctl
     return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -28,7 +28,7 @@ LAUNCH = "launch"
 OWN = {"kafka": "QMTL_TEST_KAFKA", "neo4j": "QMTL_TEST_NEO4J"}
 
 
-class State(Enum):
+class Availability(Enum):
     """What became of a request."""
 
     READY = "ready"
@@ -37,39 +37,39 @@ class State(Enum):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerReply:
     """An address when READY, else the reason."""
 
-    state: State
+    state: Availability
     text: str
 
 
-class Desk(Protocol):
+class SessionServers(Protocol):
     """Where a test process asks for servers, named by kind and, behind a slash, whose."""
 
-    def ask(self, name: str) -> Answer:
+    def ask(self, name: str) -> ServerReply:
         """Blocks until the server is up; the same answer each time."""
 
     def warm(self, names: Iterable[str]) -> None:
         """Start what will be asked for, without waiting."""
 
 
-class OwnerDesk:
-    """The desk of the process that owns the servers."""
+class OwnedServers:
+    """In the process that owns the servers."""
 
     def __init__(self, say: Say, choose: Callable[[], Launch | None] = chosen_launch) -> None:
         self._say = say
         self._choose = choose
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
-        self._asked: dict[str, Future[Answer]] = {}
+        self._asked: dict[str, Future[ServerReply]] = {}
         self._servers: list[Server] = []
         self._folder: OwnedFolder | None = None
         self._listener: Listener | None = None
         self._closed = False
         self.missing = ""  # the reason, once somebody asked in vain
 
-    def ask(self, name: str) -> Answer:
+    def ask(self, name: str) -> ServerReply:
         """Blocks until the server is up; the same answer each time."""
         return self._begin(name).result()
 
@@ -79,10 +79,10 @@ class OwnerDesk:
             self._begin(name)
 
     def open(self) -> str:
-        """The address for a `WorkerDesk`."""
+        """The address for a `RemoteServers`."""
         with self._lock:
             if self._listener is None:
-                self._listener = Listener(str(self._home() / "desk"), family="AF_UNIX")
+                self._listener = Listener(str(self._home() / "socket"), family="AF_UNIX")
                 threading.Thread(target=self._serve, args=(self._listener,), daemon=True).start()
         return cast("str", self._listener.address)
 
@@ -106,7 +106,7 @@ class OwnerDesk:
             self._folder = OwnedFolder()
         return self._folder.path
 
-    def _begin(self, name: str) -> Future[Answer]:
+    def _begin(self, name: str) -> Future[ServerReply]:
         with self._lock:
             if name not in self._asked:
                 if self._pool is None:
@@ -114,22 +114,22 @@ class OwnerDesk:
                 self._asked[name] = self._pool.submit(self._answer, name)
             return self._asked[name]
 
-    def _answer(self, name: str) -> Answer:
-        own = own_address(name)
+    def _answer(self, name: str) -> ServerReply:
+        own = configured_address(name)
         if own is not None:
             return own
         launch = self._choose()
         if launch is None:
             self.missing = f"no real servers here: {HOW_TO_GET}"
-            return Answer(State.MISSING, self.missing)
+            return ServerReply(Availability.MISSING, self.missing)
         try:
             if name == LAUNCH:
                 for kind in OWN:
                     launch.fetch(kind, self._say)
-                return Answer(State.READY, "")
-            return Answer(State.READY, self._start(name, launch).address)
+                return ServerReply(Availability.READY, "")
+            return ServerReply(Availability.READY, self._start(name, launch).address)
         except (ServerError, FetchError, OSError) as error:
-            return Answer(State.FAILED, str(error))
+            return ServerReply(Availability.FAILED, str(error))
 
     def _start(self, name: str, launch: Launch) -> Server:
         with self._lock:
@@ -159,13 +159,13 @@ class OwnerDesk:
             caller.send([self.ask(name) for name in names] if wait else [])
 
 
-class WorkerDesk:
-    """The desk of a worker process, which passes requests on to the owner."""
+class RemoteServers:
+    """In a worker process: passes requests on to the owner."""
 
     def __init__(self, address: str) -> None:
         self._address = address
 
-    def ask(self, name: str) -> Answer:
+    def ask(self, name: str) -> ServerReply:
         """Blocks until the server is up; the same answer each time."""
         return self._call([name], wait=True)[0]
 
@@ -173,10 +173,10 @@ class WorkerDesk:
         """Start what will be asked for, without waiting."""
         self._call(list(names), wait=False)
 
-    def _call(self, names: list[str], *, wait: bool) -> list[Answer]:
+    def _call(self, names: list[str], *, wait: bool) -> list[ServerReply]:
         with Client(self._address, family="AF_UNIX") as owner:
             owner.send((names, wait))
-            return cast("list[Answer]", owner.recv())
+            return cast("list[ServerReply]", owner.recv())
 
 
 def kind_of(name: str) -> str:
@@ -184,7 +184,7 @@ def kind_of(name: str) -> str:
     return name.partition("/")[0]
 
 
-def own_address(name: str) -> Answer | None:
+def configured_address(name: str) -> ServerReply | None:
     """A server that the environment names, to use instead of starting one; None when it names none."""
     kind, _, whose = name.partition("/")
     variable = OWN.get(kind, "")
@@ -192,15 +192,15 @@ def own_address(name: str) -> Answer | None:
     if not given:
         return None
     if kind == "kafka":
-        return Answer(State.READY, ",".join(given))
+        return ServerReply(Availability.READY, ",".join(given))
     number = int(whose.removeprefix("gw")) if whose.startswith("gw") else 0
     if number >= len(given):
-        return Answer(
-            State.FAILED, f"{variable} names {len(given)}; each parallel worker needs one of its own"
+        return ServerReply(
+            Availability.FAILED, f"{variable} names {len(given)}; each parallel worker needs one of its own"
         )
     found = nodes_in(given[number])
     if found:
-        return Answer(
-            State.FAILED, f"{given[number]} holds {found} nodes, and these tests wipe their database"
+        return ServerReply(
+            Availability.FAILED, f"{given[number]} holds {found} nodes, and these tests wipe their database"
         )
-    return Answer(State.READY, given[number])
+    return ServerReply(Availability.READY, given[number])

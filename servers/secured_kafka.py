@@ -22,10 +22,10 @@ MECHANISM = "SCRAM-SHA-256"
 ITERATIONS = 4096
 ANSWER_S = 30.0
 # A connection has to prove itself again after this long, so that a user who was removed is soon turned away.
-PROVEN_FOR_MS = 2_000
+REAUTHENTICATE_MS = 2_000
 
 
-class GuardedKafka(KafkaServer):
+class SecuredKafka(KafkaServer):
     """Users are made and removed while it runs; `address` stays open to everybody.
 
     Its certificate is its own authority: whoever trusts `certificate` trusts it, and nobody else does.
@@ -67,7 +67,7 @@ class GuardedKafka(KafkaServer):
             prefix = f"listener.name.{door.lower()}.{MECHANISM.lower()}"
             added |= {
                 f"{prefix}.sasl.jaas.config": login,
-                f"{prefix}.connections.max.reauth.ms": str(PROVEN_FOR_MS),
+                f"{prefix}.connections.max.reauth.ms": str(REAUTHENTICATE_MS),
             }
         key = self.folder / "key.pem"
         if not self.certificate.exists():
@@ -83,13 +83,13 @@ class GuardedKafka(KafkaServer):
             }
         )
 
-    def admit(self, user: str, password: str) -> None:
+    def add_user(self, user: str, password: str) -> None:
         """Make the user, or change the password; it holds when this returns."""
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, ITERATIONS)
         self._alter(UserScramCredentialUpsertion(user, info, password.encode()))
 
-    def expel(self, user: str) -> None:
-        """Its connections end within `PROVEN_FOR_MS`, and it gets no new ones."""
+    def remove_user(self, user: str) -> None:
+        """Its connections end within `REAUTHENTICATE_MS`, and it gets no new ones."""
         self._alter(UserScramCredentialDeletion(user, ScramMechanism.SCRAM_SHA_256))
 
     def _alter(self, change: UserScramCredentialAlteration) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from neo4j import GraphDatabase
 
-from servers.desk import Answer, OwnerDesk, State, WorkerDesk
 from servers.folders import OwnedFolder
+from servers.session import Availability, OwnedServers, RemoteServers, ServerReply
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -22,42 +22,44 @@ def unsaid(line: str) -> None:
 
 
 @pytest.fixture
-def desk() -> Iterator[OwnerDesk]:
-    opened = OwnerDesk(unsaid, choose=lambda: None)
+def pool() -> Iterator[OwnedServers]:
+    opened = OwnedServers(unsaid, choose=lambda: None)
     yield opened
     opened.close()
 
 
-def test_a_worker_gets_what_the_owner_has(desk: OwnerDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_gets_what_the_owner_has(pool: OwnedServers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QMTL_TEST_KAFKA", "127.0.0.1:1,127.0.0.1:2")
-    worker = WorkerDesk(desk.open())
+    worker = RemoteServers(pool.open())
     worker.warm(["kafka"])
-    assert worker.ask("kafka") == desk.ask("kafka") == Answer(State.READY, "127.0.0.1:1,127.0.0.1:2")
+    assert (
+        worker.ask("kafka") == pool.ask("kafka") == ServerReply(Availability.READY, "127.0.0.1:1,127.0.0.1:2")
+    )
 
 
-def test_each_worker_needs_a_database_of_its_own(desk: OwnerDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_worker_needs_a_database_of_its_own(pool: OwnedServers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QMTL_TEST_NEO4J", "bolt://127.0.0.1:1")
-    answer = desk.ask("neo4j/gw1")
-    assert answer.state is State.FAILED
+    answer = pool.ask("neo4j/gw1")
+    assert answer.state is Availability.FAILED
     assert "each parallel worker needs one of its own" in answer.text
 
 
 def test_a_database_that_holds_something_is_not_taken(
-    desk: OwnerDesk, empty_neo4j: str, monkeypatch: pytest.MonkeyPatch
+    pool: OwnedServers, empty_neo4j: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with GraphDatabase.driver(empty_neo4j) as driver:
         driver.execute_query("CREATE (:Precious)")
     monkeypatch.setenv("QMTL_TEST_NEO4J", empty_neo4j)
-    answer = desk.ask("neo4j/main")
-    assert answer.state is State.FAILED
+    answer = pool.ask("neo4j/main")
+    assert answer.state is Availability.FAILED
     assert "holds 1 nodes" in answer.text
 
 
-def test_a_closed_desk_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_closed_session_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    desk = OwnerDesk(unsaid, choose=lambda: None)
-    assert Path(desk.open()).exists()
-    desk.close()
+    pool = OwnedServers(unsaid, choose=lambda: None)
+    assert Path(pool.open()).exists()
+    pool.close()
     assert list(tmp_path.iterdir()) == []
 
 
