@@ -31,7 +31,7 @@ from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.dag.record.decode import decode
 from dagmanager.dag.submission import submissions
 from dagmanager.engine.decide.classify import bindings
-from dagmanager.engine.decide.submission_keys import keys_of
+from dagmanager.engine.decide.submission_keys import lookup_keys
 from dagmanager.engine.engine import Engine, plan
 from dagmanager.engine.model.graph_port import Known
 from dagmanager.engine.model.policy import Policy
@@ -78,7 +78,7 @@ def known_of(record: Record, earlier: Record | None) -> Known:
         [answer] = engine.submit([to_submission(earlier, NodeMemo())])
         assert not isinstance(answer.result, Rejection), answer.result
     submission = to_submission(record, NodeMemo())
-    return graph.known(keys_of(submission, bindings(submission)))
+    return graph.known(lookup_keys(submission, bindings(submission)))
 
 
 def node(position: int, dice: random.Random, dependencies: list[str], salt: int = 0) -> dict[str, Any]:

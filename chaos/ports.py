@@ -54,7 +54,7 @@ class WatchedGraph(Watched):
 
     def __init__(self, inner: Graph, passing: Passing) -> None:
         """Calls nothing."""
-        super().__init__(inner, passing, {"known": "lookup", "hold": "claim"})
+        super().__init__(inner, passing, {"known": "lookup", "add_holder": "claim"})
         self._graph = inner
 
     def transact(self, work: Callable[[Transaction], T]) -> T:

@@ -15,15 +15,15 @@ from typing import Final
 from dagmanager.dag.model import Submission
 from dagmanager.engine.caches.answer_cache import AnswerCache
 from dagmanager.engine.caches.epoch_cache import EpochCache
-from dagmanager.engine.caches.reusable_nodes import ReusableNodes, with_kept
-from dagmanager.engine.decide.build_outcome import outcome_of
+from dagmanager.engine.caches.reusable_nodes import ReusableNodes, with_cached
+from dagmanager.engine.decide.build_outcome import build_outcome
 from dagmanager.engine.decide.classify import bindings, classify
 from dagmanager.engine.decide.dry_run import provisional_outcome
 from dagmanager.engine.decide.rollout import Resend
-from dagmanager.engine.decide.submission_keys import claim_id, keys_of, version_change
+from dagmanager.engine.decide.submission_keys import claim_id, lookup_keys, version_change
 from dagmanager.engine.effects.claim_completion import Completion
 from dagmanager.engine.effects.lost_topics import LOST_AT_ONCE, LostTopic, LostTopicWatch, declare_lost
-from dagmanager.engine.effects.outbox import publish_waiting
+from dagmanager.engine.effects.outbox import publish_outbox
 from dagmanager.engine.model.event_ports import AdminLog, EventSink
 from dagmanager.engine.model.graph_port import EpochReading, Graph, GraphReader, Known, LookupKeys
 from dagmanager.engine.model.observer import Observer, Unobserved
@@ -51,7 +51,7 @@ def lookup(
 ) -> list[LookedUp]:
     """One query for the whole micro-batch (F3), after this `pulse`, for what is not among the `nodes` kept."""
     wanted = [bindings(submission) for submission in batch]
-    keys = list(map(keys_of, batch, wanted))
+    keys = list(map(lookup_keys, batch, wanted))
     every = frozenset[Binding]().union(*(each.bindings for each in keys))
     kept = nodes.of(every, pulse.epoch) if nodes is not None and pulse is not None else {}
     known = graph.known(
@@ -64,7 +64,7 @@ def lookup(
     )
     if nodes is not None and pulse is not None:
         nodes.keep(known, pulse.epoch)
-    known = with_kept(known, kept)
+    known = with_cached(known, kept)
     return [
         LookedUp(submission, known, generation, pulse, wanted=each)
         for submission, each in zip(batch, wanted, strict=True)
@@ -212,7 +212,7 @@ class Engine:
         """Empty the outbox, whoever filled it; how many events were sent."""
         self._unpublished = False
         try:
-            return publish_waiting(self.graph, self.events)
+            return publish_outbox(self.graph, self.events)
         except BaseException:
             self._unpublished = True
             raise
@@ -237,13 +237,13 @@ class Engine:
         decided, change = item.plan, item.change
         stored = claim_id(submission) in item.known.outcomes
         if isinstance(decided, Plan) and decided.plain and isinstance(change, Resend) and not stored:
-            outcome = outcome_of(submission, decided, {}, item.known, change.warnings)
+            outcome = build_outcome(submission, decided, {}, item.known, change.warnings)
             return Answer(submission, self._remembered(item, outcome))
         result = claim_in(self.graph, submission, self.options, self.nodes)
         self._written()
         if not isinstance(result, Claimed):
             return Answer(submission, result)
-        if result.activated and not result.await_ and not result.replayed:
+        if result.activated and not result.joined and not result.replayed:
             self._remembered(item, result.outcome)
         return result
 
@@ -255,7 +255,7 @@ class Engine:
         found = self.recall.find(submission, self.pulses.fresh(), self.options.policy.last_seen_every_ms)
         if found is None:
             return None
-        if found.hold is not None and not self.graph.hold(found.hold):
+        if found.insert is not None and not self.graph.add_holder(found.insert):
             self.recall.forget(submission)
             return None
         return Answer(submission, found.outcome)

@@ -12,7 +12,7 @@ from bytewax.operators import KeyedStream
 
 from dagmanager.dag.limits import TEXT_BYTES_MAX, Limits
 from dagmanager.dag.model import Record, Submission
-from dagmanager.engine.caches.chunk_cache import KnownItems
+from dagmanager.engine.caches.chunk_cache import ChunkCache
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.stages import Answer, Refused
 from dagmanager.engine.wire.chunk_items import EncodedItems, encode_items
@@ -36,7 +36,7 @@ def diff_messages(
     step_id: str, up: KeyedStream[Answer | Refused], attempts: PoisonQuarantine
 ) -> KeyedStream[Message]:
     """One message per chunk, or one `rejected` record."""
-    known = KnownItems()
+    known = ChunkCache()
 
     def tell(item: Answer | Refused) -> Iterable[Message]:
         return told(item, known.encode)

@@ -16,7 +16,7 @@ import orjson
 from chaos.ports import watched
 from dagmanager.dag.model import Submission
 from dagmanager.engine.effects.claim_completion import Completion
-from dagmanager.engine.effects.outbox import publish_waiting
+from dagmanager.engine.effects.outbox import publish_outbox
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.outcome import encode
 from dagmanager.engine.model.rows import (
@@ -129,7 +129,7 @@ class World:
         self.stores.clock.sleep((HASTY.lease_ms + 1) / 1000)
         graph, log = self.stores.graph, self.stores.log
         Completion(graph, self.broker, log, options("poll"), self.stores.clock.sleep).finish_overdue()
-        publish_waiting(graph, self.stores.events)
+        publish_outbox(graph, self.stores.events)
 
 
 def history(*batches: Batch) -> Callable[[World], None]:

@@ -11,10 +11,10 @@ from dagmanager.engine.decide.rollout import (
     Resend,
     VersionChange,
     VersionRequest,
-    activate,
-    begin,
     effective,
+    finish_change,
     next_version,
+    start_change,
 )
 from dagmanager.engine.model.rows import (
     HolderKey,
@@ -23,7 +23,7 @@ from dagmanager.engine.model.rows import (
     SentinelKey,
     SentinelRow,
     SentinelState,
-    Takeover,
+    VersionTransition,
 )
 from dagmanager.errors import Rejection
 
@@ -48,7 +48,7 @@ def row(
     state: SentinelState = State.ACTIVE,
     weight: float = 1.0,
     asked: float | None = None,
-    takeover: Takeover | None = None,
+    takeover: VersionTransition | None = None,
     at_ms: int = 0,
 ) -> SentinelRow:
     return SentinelRow(
@@ -104,7 +104,7 @@ def short(found: SentinelKey) -> str:
     return f"{found.version}.{found.revision}"
 
 
-def in_short(takeover: Takeover) -> tuple[object, ...]:
+def in_short(takeover: VersionTransition) -> tuple[object, ...]:
     gone = tuple(short(each) for each in takeover.supersedes)
     return (takeover.state.value, takeover.weight, gone, tuple((short(k), w) for k, w in takeover.weights))
 
@@ -129,11 +129,11 @@ class World:
         request = ask(version, content, weight)
         change = next_version(self.sentinels, None, None, request)
         if not isinstance(change, Rejection):
-            self.put(begin(change, self.sentinels, request, CLAIM))
+            self.put(start_change(change, self.sentinels, request, CLAIM))
         return change
 
     def ready(self, name: str) -> Rows:
-        changed = activate(self.rows[key(name)], self.sentinels, 60)
+        changed = finish_change(self.rows[key(name)], self.sentinels, 60)
         self.put(changed)
         return changed
 

@@ -15,7 +15,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from chaos.ports import watched
 from dagmanager.assembly import Assembled, assemble_over
 from dagmanager.dag.model import Record
-from dagmanager.engine.effects.outbox import publish_waiting
+from dagmanager.engine.effects.outbox import publish_outbox
 from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.engine.model.topics_port import CreateResult
 from dagmanager.engine.wire.message import Message
@@ -89,7 +89,7 @@ class World:
         engine = assembled.engine
 
         def publish() -> object:
-            return (patience or _at_once)(lambda: publish_waiting(engine.graph, engine.events))
+            return (patience or _at_once)(lambda: publish_outbox(engine.graph, engine.events))
 
         return Sinks(ListSink(self.diffs, fuse), ListSink(self.letters, fuse), QueueEventsSink(publish))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from dagmanager.engine.model.graph_port import Graph, Known, LookupKeys, Transaction
 from dagmanager.engine.model.rows import Binding, HolderKey, LineageKey, SentinelKey, TagSetKey, fold
-from tests.graph.builders import places, referenced
+from tests.graph.builders import node_usage, referenced
 
 NODES = ("n1", "n2", "n3", "n4")
 NAMESPACES = ("", "w.live")
@@ -43,7 +43,7 @@ def answers_of(tx: Transaction) -> dict[str, Any]:
         "taken": tx.taken([fold(topic) for topic in TOPICS], [fold(name) for name in BASE_NAMES]),
         "referenced": [referenced(tx, namespace, NODES) for namespace in NAMESPACES],
         "content_referenced": [tx.content_referenced(c, n) for c in CONTENTS for n in NAMESPACES],
-        "places": places(tx, NODES),
+        "node_usage": node_usage(tx, NODES),
         "tag_queries": [
             tx.tag_queries((tag, i) for tag in tags) for tags in (*_singles(), TAGS) for i in INTERVALS
         ],

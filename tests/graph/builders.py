@@ -158,17 +158,21 @@ def referenced(tx: Transaction, namespace: str, node_ids: Sequence[str]) -> froz
     return tx.referenced(namespace, node_ids)
 
 
-def places(tx: Transaction, node_ids: Sequence[str], tags: Iterable[str] = TAGS) -> dict[str, NodeUsage]:
+def node_usage(tx: Transaction, node_ids: Sequence[str], tags: Iterable[str] = TAGS) -> dict[str, NodeUsage]:
     tx.lock(Locks(nodes=tuple(sorted(node_ids))))
-    return dict(tx.places(dict.fromkeys(node_ids, tuple(tags))))
+    return dict(tx.node_usage(dict.fromkeys(node_ids, tuple(tags))))
 
 
 def tags_in_force(
     tx: Transaction, node_ids: Sequence[str], tags: Iterable[str] = TAGS
 ) -> dict[str, tuple[str, ...]]:
     """Among these tags, of nodes that have some."""
-    found = places(tx, node_ids, tags)
-    return {node_id: tuple(sorted(place.kept)) for node_id, place in found.items() if place.kept}
+    found = node_usage(tx, node_ids, tags)
+    return {
+        node_id: tuple(sorted(place.still_assigned))
+        for node_id, place in found.items()
+        if place.still_assigned
+    }
 
 
 def store(graph: Graph, *rows: Row) -> None:

@@ -24,7 +24,7 @@ pytest.register_assert_rewrite(
     "tests.engine.crash_scenarios",
     "tests.graph.contract",
     "tests.graph.contract_claims",
-    "tests.graph.contract_hold",
+    "tests.graph.contract_add_holder",
     "tests.graph.contract_locks",
     "tests.graph.contract_questions",
     "tests.graph.contract_rivals",

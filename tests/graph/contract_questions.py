@@ -32,8 +32,8 @@ from tests.graph.builders import (
     lineage_row,
     locks_for,
     node,
+    node_usage,
     outcome,
-    places,
     queue,
     referenced,
     remove,
@@ -43,10 +43,10 @@ from tests.graph.builders import (
 )
 
 
-def written_then_places(tx: Transaction, rows: list[Row], tags: tuple[str, ...]) -> dict[str, NodeUsage]:
+def written_then_node_usage(tx: Transaction, rows: list[Row], tags: tuple[str, ...]) -> dict[str, NodeUsage]:
     tx.lock(locks_for(rows, ["n1", "n2", "n4"]))
     tx.put(rows)
-    return places(tx, ["n1", "n2", "n4"], tags)
+    return node_usage(tx, ["n1", "n2", "n4"], tags)
 
 
 class KnownContract:
@@ -180,7 +180,7 @@ class KnownContract:
             queue("c", "n2"),
             queue("d", "n3"),
         )
-        found = graph.transact(lambda tx: places(tx, ["n2", "n1", "n4"]))
+        found = graph.transact(lambda tx: node_usage(tx, ["n2", "n1", "n4"]))
         topics = {each: [row.topic for row in place.queues] for each, place in found.items()}
         assert topics == {"n1": ["b_v2", "w.b"], "n2": ["c"]}
         assert found["n1"].node == node("n1")
@@ -199,22 +199,22 @@ class KnownContract:
             queue("s", "n1", safe="s1"),
             queue("d", "n3"),
         ]
-        found = graph.transact(lambda tx: written_then_places(tx, written, tags))
+        found = graph.transact(lambda tx: written_then_node_usage(tx, written, tags))
         expected = (queue("b_v3", "n1", incarnation=3), queue("w.b", "n1", "w"))
         assert found == {"n1": NodeUsage(node("n1"), frozenset(), expected)}
-        assert graph.transact(lambda tx: places(tx, ["n1", "n2", "n4"], tags)) == found
+        assert graph.transact(lambda tx: node_usage(tx, ["n1", "n2", "n4"], tags)) == found
 
     @pytest.mark.parametrize("tags", [(), ("t1",)])
     def test_nodes_as_this_transaction_has_just_put_them(self, graph: Graph, tags: tuple[str, ...]) -> None:
         store(graph, node("n1"), queue("b", "n1"), queue("c", "n2"))
         changed = msgspec.structs.replace(node("n1"), tags=("t1",))
         written: list[Row] = [changed, node("n2"), node("n3"), queue("w.b", "n1", "w")]
-        found = graph.transact(lambda tx: written_then_places(tx, written, tags))
+        found = graph.transact(lambda tx: written_then_node_usage(tx, written, tags))
         assert found == {
             "n1": NodeUsage(changed, frozenset(), (queue("b", "n1"), queue("w.b", "n1", "w"))),
             "n2": NodeUsage(node("n2"), frozenset(), (queue("c", "n2"),)),
         }
-        assert graph.transact(lambda tx: places(tx, ["n1", "n2", "n4"], tags)) == found
+        assert graph.transact(lambda tx: node_usage(tx, ["n1", "n2", "n4"], tags)) == found
 
     def test_counters_and_revisions_start_at_zero(self, graph: Graph) -> None:
         key = TagSetKey(("t1", "t2"), 60)

@@ -22,8 +22,8 @@ from dagmanager.engine.model.rows import (
     SentinelKey,
     SentinelRow,
     SentinelState,
-    Takeover,
     TopicSpec,
+    VersionTransition,
 )
 
 KEY = SentinelKey("l1", "w", "v1", 3)
@@ -86,7 +86,7 @@ FULL: list[Row] = [
         claim_id="k1",
         owner="me",
         lease_until_ms=17,
-        takeover=Takeover(SentinelState.ACTIVE, 0.5, (BEFORE,), ((BEFORE, 0.75),)),
+        takeover=VersionTransition(SentinelState.ACTIVE, 0.5, (BEFORE,), ((BEFORE, 0.75),)),
         last_seen_ms=18,
         sentinel_id="s1-sentinel",
         weight_revision=19,

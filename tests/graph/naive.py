@@ -41,7 +41,7 @@ from dagmanager.engine.model.rows import (
     TagSetRow,
     fold,
 )
-from dagmanager.engine.transactions.add_holder import hold_in
+from dagmanager.engine.transactions.add_holder import insert_holder
 from dagmanager.errors import ConstraintError
 
 T = TypeVar("T")
@@ -169,7 +169,7 @@ class NaiveGraph:
             for row in self.of(SentinelRow)
         )
 
-    def places(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, NodeUsage]:
+    def node_usage(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, NodeUsage]:
         return {
             each: NodeUsage(row, self.tags(each).intersection(asked[each]), self.queues(each))
             for each, row in self.nodes(asked).items()
@@ -252,14 +252,14 @@ class NaiveGraph:
     def epoch(self) -> int:
         return self.counter("epoch")
 
-    def pulse(self, counters: Sequence[str]) -> EpochReading:
+    def epoch_reading(self, counters: Sequence[str]) -> EpochReading:
         return EpochReading(self.epoch(), self.counters(counters), self.clock())
 
     def warm_up(self, enough: Callable[[], bool]) -> None:
         pass
 
-    def hold(self, hold: HolderInsert) -> bool:
-        return self.transact(lambda tx: hold_in(tx, hold))
+    def add_holder(self, insert: HolderInsert) -> bool:
+        return self.transact(lambda tx: insert_holder(tx, insert))
 
     def raise_epoch(self) -> int:
         self.put([CounterRow("epoch", self.epoch() + 1)])

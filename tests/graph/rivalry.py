@@ -77,14 +77,14 @@ class CountingGraph:
     def epoch(self) -> int:
         return self.inner.epoch()
 
-    def pulse(self, counters: Sequence[str]) -> EpochReading:
-        return self.inner.pulse(counters)
+    def epoch_reading(self, counters: Sequence[str]) -> EpochReading:
+        return self.inner.epoch_reading(counters)
 
     def warm_up(self, enough: Callable[[], bool]) -> None:
         self.inner.warm_up(enough)
 
-    def hold(self, hold: HolderInsert) -> bool:
-        return self.inner.hold(hold)
+    def add_holder(self, insert: HolderInsert) -> bool:
+        return self.inner.add_holder(insert)
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
         return self.inner.waiting_events(limit)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.graph.contract import AtomicityContract, IsolationContract, SnapshotContract
+from tests.graph.contract_add_holder import AddHolderContract, EpochReadingContract
 from tests.graph.contract_claims import ClaimsContract, OutboxContract
-from tests.graph.contract_hold import HoldContract, PulseContract
 from tests.graph.contract_locks import LockOrderContract
 from tests.graph.contract_questions import KnownContract, ReferencesContract
 from tests.graph.contract_rivals import ConstraintContract, RivalsContract
@@ -49,11 +49,11 @@ class TestWarmUp(WarmUpContract):
     pass
 
 
-class TestPulse(PulseContract):
+class TestEpochReading(EpochReadingContract):
     pass
 
 
-class TestHold(HoldContract):
+class TestAddHolder(AddHolderContract):
     pass
 
 

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from dagmanager.connect import ignore
-from dagmanager.engine.effects.outbox import publish_waiting
+from dagmanager.engine.effects.outbox import publish_outbox
 from dagmanager.engine.model.event_ports import AdminEntry, AdminLog, EventSink
 from dagmanager.engine.model.rows import OutboxRow, OutboxState, TopicSpec
 from dagmanager.errors import UnavailableError
@@ -66,7 +66,7 @@ def test_an_oversized_event_is_dropped_told_of_and_blocks_nothing(
     events = KafkaEvents(producer, {"queue": queue}, dropped.append)
     graph = MemoryGraph(lambda: 1)
     graph.transact(lambda tx: tx.put([an_event(1), an_event(2, size=5_000), an_event(3)]))
-    publish_waiting(graph, events)
+    publish_outbox(graph, events)
     assert values(kafka, queue)[-1] == b"3"
     assert b"1" in values(kafka, queue)
     assert graph.waiting_events(10) == ()
@@ -79,7 +79,7 @@ def test_events_stay_in_the_outbox_while_the_broker_is_away() -> None:
     graph = MemoryGraph(lambda: 1)
     graph.transact(lambda tx: tx.put([an_event(1)]))
     with pytest.raises(UnavailableError):
-        publish_waiting(graph, events)
+        publish_outbox(graph, events)
     assert graph.waiting_events(10) == (an_event(1),)
 
 

@@ -15,10 +15,10 @@ import msgspec
 from dagmanager.assembly import now_ms, policy_of, read_options_of
 from dagmanager.dag.model import Node, Origin, Record, Submission
 from dagmanager.dag.record.bare_dag import strategy_key, wrapped
-from dagmanager.engine.decide.build_outcome import outcome_of
+from dagmanager.engine.decide.build_outcome import build_outcome
 from dagmanager.engine.decide.dry_run import provisional_topics
 from dagmanager.engine.decide.explain import explain, plan_digest
-from dagmanager.engine.decide.predecessor import previous
+from dagmanager.engine.decide.predecessor import predecessor
 from dagmanager.engine.engine import Engine, lookup, plan
 from dagmanager.engine.model.rows import Member
 from dagmanager.engine.reader import Reader, ReadOptions, Unsaid, says_domain
@@ -74,7 +74,7 @@ def _beside_store(
     graph = StoredGraph(Path(request.store or ""), now_ms)
     [looked_up] = lookup(graph, [msgspec.structs.replace(new, at_ms=now_ms(), dry_run=True)])
     planned = plan(looked_up, options)
-    sentinel = previous(planned.submission, planned.known)
+    sentinel = predecessor(planned.submission, planned.known)
     content = graph.content(sentinel.content) if sentinel is not None else None
     return _told(request, planned, content.members if content is not None else (), said)
 
@@ -89,7 +89,7 @@ def _told(
     submission, context = planned.submission, planned.submission.context
     topics = provisional_topics(submission, planned.plan, planned.known)
     rows = explain(planned.plan, topics)
-    outcome = outcome_of(submission, planned.plan, topics, planned.known)
+    outcome = build_outcome(submission, planned.plan, topics, planned.known)
     return {
         "context": {
             "world_id": context.world_id,

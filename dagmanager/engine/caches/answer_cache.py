@@ -14,7 +14,7 @@ from dagmanager.bounded_cache import BoundedCache
 from dagmanager.dag.model import ComputeContext, Submission
 from dagmanager.engine.caches.holder_counters import counter_of
 from dagmanager.engine.decide.rollout import AddHolder, Resend, VersionChange
-from dagmanager.engine.decide.submission_keys import claim_id, holder_key, lineage_of
+from dagmanager.engine.decide.submission_keys import claim_id, holder_key, lineage_key
 from dagmanager.engine.model.graph_port import EpochReading, HolderInsert, Known
 from dagmanager.engine.model.outcome import Outcome, sentinel_id
 from dagmanager.engine.model.rows import (
@@ -51,10 +51,10 @@ class CacheEntry(msgspec.Struct, frozen=True):
 
 
 class CachedAnswer(msgspec.Struct, frozen=True):
-    """The answer to a submission; `hold` is what must be written for it, if anything."""
+    """The answer to a submission; `insert` is what must be written for it, if anything."""
 
     outcome: Outcome
-    hold: HolderInsert | None = None
+    insert: HolderInsert | None = None
 
 
 class AnswerCache:
@@ -65,27 +65,29 @@ class AnswerCache:
         self._kept: BoundedCache[CacheKey | Version, CacheEntry] = BoundedCache(items_max, answers_max)
 
     def find(
-        self, submission: Submission, pulse: EpochReading, last_seen_every_ms: int
+        self, submission: Submission, reading: EpochReading, last_seen_every_ms: int
     ) -> CachedAnswer | None:
-        """What this submission is answered at this pulse, if that is known.
+        """What this submission is answered at this reading, if that is known.
 
         `last_seen_every_ms`: how long a sentinel may go without a note that it was asked for.
         """
         if submission.dry_run or submission.warnings or submission.context.safe_mode:
             return None
         found = self._kept.get(_asked(submission))
-        if found is not None and _is_good(found, submission, pulse):
-            if found.moves == pulse.counters[counter_of(holder_key(submission))]:
+        if found is not None and _is_good(found, submission, reading):
+            if found.moves == reading.counters[counter_of(holder_key(submission))]:
                 return CachedAnswer(_told_to(submission, found.outcome))
             return None
         found = self._kept.get(_version(submission))
-        if found is None or found.told is None or not _is_good(found, submission, pulse):
+        if found is None or found.told is None or not _is_good(found, submission, reading):
             return None
         if submission.dag.weight is not None:
             return None
-        if pulse.now_ms - found.told.last_seen_ms >= last_seen_every_ms:
+        if reading.now_ms - found.told.last_seen_ms >= last_seen_every_ms:
             return None
-        return CachedAnswer(_told_to(submission, found.outcome), _hold(submission, found, found.told, pulse))
+        return CachedAnswer(
+            _told_to(submission, found.outcome), _insert(submission, found, found.told, reading)
+        )
 
     def keep(
         self,
@@ -93,20 +95,20 @@ class AnswerCache:
         known: Known,
         change: VersionChange | Rejection | None,
         outcome: Outcome,
-        pulse: EpochReading,
+        reading: EpochReading,
     ) -> None:
-        """Remember an answer that was decided from what was `known` after `pulse`."""
+        """Remember an answer that was decided from what was `known` after `reading`."""
         ids = submission.dag.submitted_ids
         if outcome.warnings or submission.warnings or outcome.actions.reuse != len(outcome.items):
             return
         match change:
             case Resend(referencing=True):
-                moves = pulse.counters[counter_of(holder_key(submission))]
-                self._put(_asked(submission), CacheEntry(outcome, ids, pulse.epoch, moves))
+                moves = reading.counters[counter_of(holder_key(submission))]
+                self._put(_asked(submission), CacheEntry(outcome, ids, reading.epoch, moves))
             case AddHolder(sentinel=told, weight_asked=None) if told.state is SentinelState.ACTIVE:
                 if submission.dag.weight is None:
-                    sentinels = known.sentinels[lineage_of(submission)]
-                    made = CacheEntry(outcome, ids, pulse.epoch, 0, sentinels, told)
+                    sentinels = known.sentinels[lineage_key(submission)]
+                    made = CacheEntry(outcome, ids, reading.epoch, 0, sentinels, told)
                     self._put(_version(submission), made)
             case _:
                 pass
@@ -123,7 +125,7 @@ class AnswerCache:
 
 def _asked(submission: Submission) -> CacheKey:
     # The digest names no lineage: the same DAG under another one is no resend.
-    return holder_key(submission), lineage_of(submission), submission.submission_digest
+    return holder_key(submission), lineage_key(submission), submission.submission_digest
 
 
 def _version(submission: Submission) -> Version:
@@ -131,9 +133,9 @@ def _version(submission: Submission) -> Version:
     return dag.lineage, dag.version, dag.content_digest, submission.context
 
 
-def _is_good(found: CacheEntry, submission: Submission, pulse: EpochReading) -> bool:
+def _is_good(found: CacheEntry, submission: Submission, reading: EpochReading) -> bool:
     """Of one epoch, and for a DAG in this very order: the answer has an item per node."""
-    return found.epoch == pulse.epoch and found.submitted_ids == submission.dag.submitted_ids
+    return found.epoch == reading.epoch and found.submitted_ids == submission.dag.submitted_ids
 
 
 def _told_to(submission: Submission, outcome: Outcome) -> Outcome:
@@ -146,14 +148,16 @@ def _told_to(submission: Submission, outcome: Outcome) -> Outcome:
     )
 
 
-def _hold(submission: Submission, found: CacheEntry, told: SentinelRow, pulse: EpochReading) -> HolderInsert:
+def _insert(
+    submission: Submission, found: CacheEntry, told: SentinelRow, reading: EpochReading
+) -> HolderInsert:
     digest = submission.submission_digest
     return HolderInsert(
-        lineage=lineage_of(submission),
+        lineage=lineage_key(submission),
         sentinels=found.sentinels,
         epoch=found.epoch,
         at_ms=submission.at_ms,
-        holder=HolderRow(holder_key(submission), told.key, digest, None, pulse.now_ms),
+        holder=HolderRow(holder_key(submission), told.key, digest, None, reading.now_ms),
         # As `claim` stores a plain answer: accepted, to be decided anew.
-        outcome=OutcomeRow(claim_id(submission), b"", (), pulse.now_ms),
+        outcome=OutcomeRow(claim_id(submission), b"", (), reading.now_ms),
     )

@@ -16,7 +16,7 @@ KEPT_ITEMS: Final = 100_000
 KEPT_ANSWERS: Final = 10_000
 
 
-class KnownItems:
+class ChunkCache:
     """Encoded items of answers that reuse every node, the oldest go first. Safe between threads."""
 
     def __init__(self, items_max: int = KEPT_ITEMS, answers_max: int = KEPT_ANSWERS) -> None:

@@ -54,7 +54,7 @@ class EpochCache:
     def read(self) -> tuple[float, EpochReading]:
         """Ask the graph; ahead of time, so that `fresh` need not wait."""
         writes, began_s = self._writes, self.clock()
-        found = began_s, self.graph.pulse(COUNTERS)
+        found = began_s, self.graph.epoch_reading(COUNTERS)
         with self._lock:
             if writes == self._writes:  # else it may have been read before our own write
                 self._last = found

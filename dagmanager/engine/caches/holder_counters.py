@@ -24,7 +24,7 @@ def counter_of(holder: HolderKey) -> str:
     return COUNTERS[blake3("\x1f".join(holder).encode("utf-8", "surrogatepass")).digest(1)[0] % SLOTS]
 
 
-def count_move(tx: Transaction, holder: HolderKey) -> None:
+def count_holder_change(tx: Transaction, holder: HolderKey) -> None:
     """This holder is about to be written although it was there, or to be removed."""
     name = counter_of(holder)
     tx.lock(Locks(counters=(name,)))

@@ -55,7 +55,7 @@ class ReusableNodes:
                 del self._kept[next(iter(self._kept))]
 
 
-def with_kept(known: Known, kept: Mapping[Binding, ReusableRows]) -> Known:
+def with_cached(known: Known, kept: Mapping[Binding, ReusableRows]) -> Known:
     """What was read, and what was kept."""
     if not kept:
         return known

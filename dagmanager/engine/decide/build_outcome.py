@@ -16,7 +16,7 @@ from dagmanager.engine.model.rows import Binding
 UNRESOLVED = "unresolved_dependencies"
 
 
-def outcome_of(
+def build_outcome(
     submission: Submission,
     plan: Plan,
     topics: Mapping[Binding, str],

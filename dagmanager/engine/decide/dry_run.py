@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dagmanager.dag.model import Submission
-from dagmanager.engine.decide.build_outcome import outcome_of
+from dagmanager.engine.decide.build_outcome import build_outcome
 from dagmanager.engine.decide.topic_names import choose_base_names, topic_name
 from dagmanager.engine.model.graph_port import Known
 from dagmanager.engine.model.outcome import Outcome
@@ -28,4 +28,4 @@ def provisional_topics(submission: Submission, plan: Plan, known: Known) -> dict
 
 def provisional_outcome(submission: Submission, plan: Plan, known: Known) -> Outcome:
     """What the submission would be answered (docs/semantics.md 2, Dry run)."""
-    return outcome_of(submission, plan, provisional_topics(submission, plan, known), known)
+    return build_outcome(submission, plan, provisional_topics(submission, plan, known), known)

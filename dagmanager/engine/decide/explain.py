@@ -19,7 +19,7 @@ _WORDS: Final[dict[type, str]] = {
 }
 
 
-def word(action: Action) -> str:
+def action_name(action: Action) -> str:
     """The action in one word, as the answer counts it."""
     return _WORDS[type(action)]
 
@@ -30,7 +30,7 @@ def explain(plan: Plan, topics: Mapping[Binding, str]) -> list[dict[str, Any]]:
         {
             "node_id": action.node.node_id,
             "name": action.node.name,
-            "action": word(action),
+            "action": action_name(action),
             "reason": action.reason,
             "topic": topics.get(action.binding) or action.topic,
         }

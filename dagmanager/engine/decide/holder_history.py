@@ -10,10 +10,10 @@ from typing import Final
 
 from dagmanager.engine.model.rows import HolderRow, PastSubmission
 
-HELD_MAX: Final = 16
+HISTORY_MAX: Final = 16
 
 
-def was_held(holder: HolderRow, submission_digest: str, at_ms: int, position: int) -> bool:
+def was_replaced(holder: HolderRow, submission_digest: str, at_ms: int, position: int) -> bool:
     """Sent before this strategy id sent something else: its command was carried out then.
 
     `at_ms` is the record's time, `position` its place in its partition, which decides among equal times.
@@ -25,7 +25,7 @@ def was_held(holder: HolderRow, submission_digest: str, at_ms: int, position: in
     )
 
 
-def held_before(
+def next_history(
     holder: HolderRow | None, submission_digest: str, at_ms: int, position: int
 ) -> tuple[PastSubmission, ...]:
     """What the next holder row remembers of this one; the newest 16 digests, each once."""
@@ -35,4 +35,4 @@ def held_before(
         return holder.previous
     gone = PastSubmission(holder.submission_digest, at_ms, position)
     kept = [each for each in holder.previous if each.submission_digest != gone.submission_digest]
-    return (*kept, gone)[-HELD_MAX:]
+    return (*kept, gone)[-HISTORY_MAX:]

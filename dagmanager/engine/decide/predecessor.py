@@ -9,7 +9,7 @@ from dagmanager.engine.model.rows import LineageKey, SentinelRow, SentinelState
 IN_FORCE = (SentinelState.ACTIVE, SentinelState.PENDING)
 
 
-def previous(submission: Submission, known: Known) -> SentinelRow | None:
+def predecessor(submission: Submission, known: Known) -> SentinelRow | None:
     """The version that this one follows: of those in force, the one with the larger share."""
     if submission.context.safe_mode:
         return None

@@ -1,7 +1,7 @@
 """Which version of a lineage is in force, and what a submission changes about it (docs/semantics.md 6).
 
 A change is decided against the *effective view*: the active sentinels as they will be once every pending
-one has taken over, in the order of their claims. Topics may become ready in any order, so `activate`
+one has taken over, in the order of their claims. Topics may become ready in any order, so `finish_change`
 follows these rules, which keep the sum of the active weights at 1.0 throughout:
 - a takeover touches only pending sentinels that were claimed before it;
 - of two active ones the newcomer has its weight and the other the rest; one alone has 1.0. There are
@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dagmanager.dag.model import Notice
-from dagmanager.engine.decide.holder_history import was_held
+from dagmanager.engine.decide.holder_history import was_replaced
 from dagmanager.engine.model.outcome import sentinel_id
 from dagmanager.engine.model.rows import (
     REFERENCING,
@@ -28,7 +28,7 @@ from dagmanager.engine.model.rows import (
     SentinelKey,
     SentinelRow,
     SentinelState,
-    Takeover,
+    VersionTransition,
 )
 from dagmanager.errors import ErrorCode, Rejection
 
@@ -86,7 +86,7 @@ class NewSentinel(msgspec.Struct, frozen=True, tag=True):
     """A content that this label did not have."""
 
     key: SentinelKey
-    takeover: Takeover
+    takeover: VersionTransition
     warnings: tuple[Notice, ...] = ()
 
 
@@ -94,7 +94,7 @@ class Reinstate(msgspec.Struct, frozen=True, tag=True):
     """A content that was in force before: its sentinel is claimed again."""
 
     key: SentinelKey
-    takeover: Takeover
+    takeover: VersionTransition
     warnings: tuple[Notice, ...] = ()
 
 
@@ -102,7 +102,7 @@ class ChangeWeight(msgspec.Struct, frozen=True, tag=True):
     """A sentinel that is there (active, or still pending) gets another share; no topic is needed."""
 
     sentinel: SentinelRow
-    takeover: Takeover
+    takeover: VersionTransition
     warnings: tuple[Notice, ...] = ()
 
 
@@ -121,7 +121,7 @@ def next_version(
         told = rows.get(holder.sentinel)
         if told is not None:
             return Resend(told, told.state in REFERENCING)
-    if holder and rows and was_held(holder, request.submission_digest, request.at_ms, request.position):
+    if holder and rows and was_replaced(holder, request.submission_digest, request.at_ms, request.position):
         return Resend(rows.get(holder.sentinel, sentinels[-1]), referencing=False)
     view = effective(sentinels)
     late = lineage is not None and request.at_ms < lineage.last_at_ms
@@ -146,7 +146,7 @@ def effective(sentinels: Iterable[SentinelRow]) -> View:
     return view
 
 
-def begin(
+def start_change(
     change: VersionChange, sentinels: tuple[SentinelRow, ...], request: VersionRequest, claim: Claim
 ) -> tuple[SentinelRow, ...]:
     """The sentinel rows that the claim transaction writes for a change.
@@ -182,7 +182,7 @@ def begin(
     return tuple(row for key, row in rows.items() if before.get(key) != row)
 
 
-def activate(
+def finish_change(
     pending: SentinelRow, sentinels: tuple[SentinelRow, ...], now_ms: int
 ) -> tuple[SentinelRow, ...]:
     """The rows that change when a pending sentinel's topics are there, its own among them.
@@ -247,7 +247,7 @@ def _enter(
 
 def _takeover(
     key: SentinelKey, prior: SentinelRow | None, rows: SentinelRows, view: View, wanted: float | None
-) -> Takeover | Rejection:
+) -> VersionTransition | Rejection:
     """What becomes of the lineage when `key` takes its place, instead of `prior` (its label's) if any.
 
     No weight inherits the prior's, else asks for all; all supersedes everyone, none parks, a share
@@ -260,12 +260,12 @@ def _takeover(
     weight = wanted if wanted is not None else 1.0 if prior is None else view.get(prior.key, 0.0)
     gone, parked = _inherited(leaving + others if weight >= 1.0 else leaving, key, rows)
     if not others or weight >= 1.0:
-        return Takeover(ACTIVE, 1.0, gone, parked)
+        return VersionTransition(ACTIVE, 1.0, gone, parked)
     if weight <= 0.0:
-        return Takeover(PARKED, 0.0, gone, parked)
+        return VersionTransition(PARKED, 0.0, gone, parked)
     if len(others) > 1:
         return _too_many(key, others)
-    return Takeover(ACTIVE, weight, gone, ((others[0], round(1.0 - weight, 12)), *parked))
+    return VersionTransition(ACTIVE, weight, gone, ((others[0], round(1.0 - weight, 12)), *parked))
 
 
 def _inherited(
@@ -283,7 +283,9 @@ def _inherited(
     return tuple(gone), tuple((other, 0.0) for other in parked if other != key and other not in gone)
 
 
-def _after(view: View, key: SentinelKey, takeover: Takeover, overtaken: frozenset[SentinelKey]) -> View:
+def _after(
+    view: View, key: SentinelKey, takeover: VersionTransition, overtaken: frozenset[SentinelKey]
+) -> View:
     """The active weights once `key` has taken over: at most two, together 1.0. Weight 0.0 parks."""
     gone, parks = frozenset(takeover.supersedes), {k for k, w in takeover.weights if w == 0.0}
     left = {k: w for k, w in view.items() if k not in gone and k not in parks and k != key}
@@ -299,7 +301,7 @@ def _after(view: View, key: SentinelKey, takeover: Takeover, overtaken: frozense
 
 
 def _apply(
-    key: SentinelKey, takeover: Takeover, rows: SentinelRows, position: int | None
+    key: SentinelKey, takeover: VersionTransition, rows: SentinelRows, position: int | None
 ) -> dict[SentinelKey, SentinelRow]:
     """All rows after a takeover now; `position` is when it was claimed (None: last of all).
 
@@ -325,7 +327,7 @@ def _apply(
     return settled
 
 
-def _settled(row: SentinelRow, key: SentinelKey, takeover: Takeover, after: View) -> SentinelRow:
+def _settled(row: SentinelRow, key: SentinelKey, takeover: VersionTransition, after: View) -> SentinelRow:
     """A row that is not pending any more after the takeover."""
     if row.key in after:
         return replace(row, state=ACTIVE, weight=after[row.key], takeover=None)
@@ -335,7 +337,7 @@ def _settled(row: SentinelRow, key: SentinelKey, takeover: Takeover, after: View
     return replace(row, state=SUPERSEDED, weight=0.0, takeover=None)
 
 
-def _adjusted(row: SentinelRow, takeover: Takeover, weight: float | None) -> SentinelRow:
+def _adjusted(row: SentinelRow, takeover: VersionTransition, weight: float | None) -> SentinelRow:
     """A pending row claimed before: it leaves, or it (or what stands in for it) has the other share."""
     if row.key in takeover.supersedes or row.takeover is None:
         return replace(row, state=SUPERSEDED, weight=0.0, takeover=None)

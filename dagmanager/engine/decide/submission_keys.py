@@ -14,7 +14,7 @@ def claim_id(submission: Submission) -> str:
     return f"{submission.submission_id}|{submission.context.world_id}"
 
 
-def lineage_of(submission: Submission) -> LineageKey:
+def lineage_key(submission: Submission) -> LineageKey:
     """Whose versions this submission is about."""
     return LineageKey(submission.dag.lineage, submission.context.namespace)
 
@@ -24,13 +24,13 @@ def holder_key(submission: Submission) -> HolderKey:
     return HolderKey(submission.strategy_id, submission.context.namespace)
 
 
-def keys_of(submission: Submission, wanted: tuple[Binding, ...]) -> LookupKeys:
+def lookup_keys(submission: Submission, wanted: tuple[Binding, ...]) -> LookupKeys:
     """Everything that deciding this submission reads; `wanted` are its `bindings`."""
     context = submission.context
     outside = [Binding(node_id, context.namespace) for node_id in submission.dag.external]
     return LookupKeys(
         bindings=frozenset(wanted).union(outside),
-        lineages=frozenset() if context.safe_mode else frozenset({lineage_of(submission)}),
+        lineages=frozenset() if context.safe_mode else frozenset({lineage_key(submission)}),
         holders=frozenset() if context.safe_mode else frozenset({holder_key(submission)}),
         outcomes=frozenset({claim_id(submission)}),
     )
@@ -40,7 +40,7 @@ def version_request(submission: Submission) -> VersionRequest:
     """What this submission asks of its lineage."""
     dag, context = submission.dag, submission.context
     return VersionRequest(
-        key=lineage_of(submission),
+        key=lineage_key(submission),
         version=dag.version,
         content=dag.content_digest,
         weight=dag.weight,
@@ -58,7 +58,7 @@ def version_change(submission: Submission, known: Known) -> VersionChange | Reje
     """What this submission does to its lineage; None in safe mode (no sentinel there)."""
     if submission.context.safe_mode:
         return None
-    key = lineage_of(submission)
+    key = lineage_key(submission)
     return next_version(
         known.sentinels.get(key, ()),
         known.lineages.get(key),

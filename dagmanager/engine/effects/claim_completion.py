@@ -25,7 +25,7 @@ from dagmanager.engine.transactions.activate import NOTHING, activate_in
 from dagmanager.engine.transactions.claim import Claimed, claim_in
 from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
 from dagmanager.engine.transactions.claim_repair import begin, give_up, refuse, rename
-from dagmanager.engine.transactions.lease import renew, take
+from dagmanager.engine.transactions.lease import renew, take_over
 from dagmanager.errors import ClaimLostError, Rejection
 
 WAIT_S = 0.020
@@ -153,7 +153,7 @@ class Completion:
 
     def _log(self, open_: Mapping[str, ClaimRows], report: Provisioned) -> None:
         """Every creation is in the admin log before it counts (R3)."""
-        now_ms = self.graph.pulse(()).now_ms
+        now_ms = self.graph.epoch_reading(()).now_ms
         self.admin_log.append(
             [
                 AdminEntry(
@@ -187,11 +187,11 @@ class Completion:
             result = one.outcome if decided == (done or frozenset()) else self._stored(submission, one)
             if isinstance(result, Rejection):
                 return Answer(submission, result, replayed)
-            up = self._await(result.topics if lost else one.await_)
+            up = self._await(result.topics if lost else one.joined)
             if lost and self._stored(submission, one) != result:
                 continue
             if up:
-                if one.await_:
+                if one.joined:
                     self._put_in_force(claim_id(submission))
                 return Answer(submission, result, replayed)
             # A queue that we had joined failed: decide again, nobody was told yet.
@@ -235,7 +235,7 @@ class Completion:
     def _take_over(self, each: str) -> int:
         options = self.options
         queues, sentinels = self.graph.transact(
-            lambda tx: take(tx, each, options.owner, options.policy.lease_ms, only_overdue=True)
+            lambda tx: take_over(tx, each, options.owner, options.policy.lease_ms, only_overdue=True)
         )
         if not queues and not sentinels:
             return 0

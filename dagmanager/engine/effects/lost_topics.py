@@ -18,8 +18,8 @@ from dagmanager.engine.model.event_ports import AdminEntry, AdminLog
 from dagmanager.engine.model.graph_port import Graph, Locks, Transaction
 from dagmanager.engine.model.rows import CounterRow, NodeRow, QueueRow, QueueState, Row
 from dagmanager.engine.model.topics_port import Topics
-from dagmanager.engine.transactions.tag_events import Changed, announce
-from dagmanager.engine.wire.events import Moment, QueueChange, Scope, queue_lifecycle
+from dagmanager.engine.transactions.tag_events import TagSetChange, tag_event_rows
+from dagmanager.engine.wire.events import EventStamp, QueueChange, Scope, queue_lifecycle
 from dagmanager.engine.wire.topic_history import LOST
 from dagmanager.errors import UnavailableError
 
@@ -91,7 +91,7 @@ class LostTopicWatch:
             raise
         self._after = rows[-1].topic if len(rows) == self.page else ""
         ids = {topic: info.topic_id for topic, info in found.items()}
-        self._suspects = self._judged(missing_of(asked, ids))
+        self._suspects = self._judged(find_missing(asked, ids))
         return tuple(each.missing for each in self._suspects.values() if self._is_certain(each))
 
     def forget(self, missing: Iterable[MissingTopic]) -> None:
@@ -116,7 +116,7 @@ class LostTopicWatch:
         return suspect.sightings >= self.sightings and self.clock() - suspect.since_s >= self.settled_s
 
 
-def missing_of(asked: Mapping[str, str], found: Mapping[str, str]) -> tuple[MissingTopic, ...]:
+def find_missing(asked: Mapping[str, str], found: Mapping[str, str]) -> tuple[MissingTopic, ...]:
     """Of the topics asked for (name to our id) those that the broker (name to its id) has not, or not as ours.
 
     One of which we never knew an id is missing only when there is none of its name.
@@ -166,7 +166,7 @@ def mark_lost(tx: Transaction, ids: Mapping[str, str]) -> tuple[QueueRow, ...]:
     known = tx.nodes(nodes)
     shared = [(row, known[row.binding.node_id]) for row in lost if not row.binding.safe]
     tx.put(_ends(tx, shared, now_ms))
-    tx.put(announce(tx, [_left(row, node) for row, node in shared if _is_listed(node)], (), now_ms))
+    tx.put(tag_event_rows(tx, [_left(row, node) for row, node in shared if _is_listed(node)], (), now_ms))
     tx.raise_epoch()
     return tuple(lost)
 
@@ -186,9 +186,9 @@ def _is_listed(node: NodeRow) -> bool:
     return bool(node.tags) and node.tag_query is None
 
 
-def _left(row: QueueRow, node: NodeRow) -> Changed:
+def _left(row: QueueRow, node: NodeRow) -> TagSetChange:
     scope = _scope(row)
-    return Changed(
+    return TagSetChange(
         node_id=node.node_id,
         interval=node.interval,
         namespace=row.binding.namespace,
@@ -209,7 +209,7 @@ def _ends(tx: Transaction, lost: list[tuple[QueueRow, NodeRow]], now_ms: int) ->
     rows: list[Row] = []
     for row, node in lost:
         counter = counters[row.topic]
-        moment = Moment(revisions[counter] + 1, now_ms)
+        moment = EventStamp(revisions[counter] + 1, now_ms)
         change = QueueChange(row.topic, "drop", LOST, row.tag, node.interval)
         rows += [CounterRow(counter, moment.revision), queue_lifecycle(change, moment, _scope(row))]
     return rows

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from dagmanager.engine.model.event_ports import EventSink
 from dagmanager.engine.model.graph_port import Graph, Locks, Transaction
 from dagmanager.engine.model.rows import CounterRow, OutboxRow, Row
-from dagmanager.engine.wire.events import says_all
+from dagmanager.engine.wire.events import is_full_list
 
 BATCH = 500
 
 
-def publish_waiting(graph: Graph, events: EventSink) -> int:
+def publish_outbox(graph: Graph, events: EventSink) -> int:
     """Publish everything that waits; how many events were sent."""
     sent = 0
     while True:
@@ -37,7 +37,7 @@ def _publish(tx: Transaction, events: EventSink) -> tuple[int, bool]:
     streams = {row.stream for row in waiting if row.stream}
     published = tx.counters(_counter(stream) for stream in streams)
     last = {stream: published[_counter(stream)] for stream in streams}
-    batch = in_order(waiting, last)
+    batch = next_batch(waiting, last)
     if batch.due:
         events.publish(batch.due)
     rows: list[Row] = [
@@ -59,7 +59,7 @@ class Batch:
     later: list[OutboxRow]
 
 
-def in_order(waiting: Sequence[OutboxRow], last: Mapping[str, int]) -> Batch:
+def next_batch(waiting: Sequence[OutboxRow], last: Mapping[str, int]) -> Batch:
     """The batch after revisions `last`. Rows in neither of its lists are outdated: nobody needs a list whose
     successor leaves with the same batch, while each weight and each step in a queue's life is told.
 
@@ -73,7 +73,7 @@ def in_order(waiting: Sequence[OutboxRow], last: Mapping[str, int]) -> Batch:
             due[row.event_id] = row
         elif row.revision <= newest[row.stream]:
             continue
-        elif row.stream in due and not says_all(row):
+        elif row.stream in due and not is_full_list(row):
             later.append(row)
         else:
             due[row.stream] = row

@@ -143,12 +143,12 @@ class TagQuestion(msgspec.Struct, frozen=True):
 
 
 class NodeUsage(msgspec.Struct, frozen=True):
-    """A node, which of the tags that were asked about are `kept` (a content that an active sentinel is of gives
+    """A node, which of the tags that were asked about are `still_assigned` (a content that an active sentinel is of gives
     it the tag), and its current (highest incarnation) `queues` in every namespace, by binding, safe ones
     excluded."""
 
     node: NodeRow
-    kept: frozenset[str]
+    still_assigned: frozenset[str]
     queues: tuple[QueueRow, ...]
 
 
@@ -204,7 +204,7 @@ class Transaction(GraphReader, Protocol):
         """Whether any pending, active or parked sentinel of the namespace is of this content."""
         ...
 
-    def places(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, NodeUsage]:
+    def node_usage(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, NodeUsage]:
         """What is to be known of these nodes when their tags or queues change, in one reading; by id.
 
         Beside each node the tags that may be its no longer: a tag that nothing keeps costs a look at every
@@ -272,7 +272,7 @@ class Graph(GraphReader, Protocol):
         """The current epoch."""
         ...
 
-    def pulse(self, counters: Sequence[str]) -> EpochReading:
+    def epoch_reading(self, counters: Sequence[str]) -> EpochReading:
         """The epoch and these counters in one small read."""
         ...
 
@@ -280,7 +280,7 @@ class Graph(GraphReader, Protocol):
         """Get ready for what submissions ask, changing nothing; stops early once there is `enough`."""
         ...
 
-    def hold(self, hold: HolderInsert) -> bool:
+    def add_holder(self, insert: HolderInsert) -> bool:
         """Write its rows if all that it was decided from is as it says; False: nothing was written."""
         ...
 

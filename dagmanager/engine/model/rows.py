@@ -192,7 +192,7 @@ class ContentRow(msgspec.Struct, frozen=True, tag="content"):
         return self.digest
 
 
-class Takeover(msgspec.Struct, frozen=True):
+class VersionTransition(msgspec.Struct, frozen=True):
     """What becomes of the lineage when a pending sentinel is activated.
 
     `weight` is its own; `supersedes` leave; `weights` are set on others that stay active.
@@ -225,7 +225,7 @@ class SentinelRow(msgspec.Struct, frozen=True, tag="sentinel"):
     claim_id: str = ""
     owner: str = ""
     lease_until_ms: int = 0
-    takeover: Takeover | None = None
+    takeover: VersionTransition | None = None
     last_seen_ms: int = 0
     sentinel_id: str = ""
     weight_revision: int = 0

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from dagmanager.engine.decide.rollout import activate as activate_sentinel
+from dagmanager.engine.decide.rollout import finish_change
 from dagmanager.engine.model.graph_port import Graph, Locks, LookupKeys, Transaction
 from dagmanager.engine.model.rows import (
     REFERENCING,
@@ -30,13 +30,13 @@ from dagmanager.engine.transactions.lease import locks_of, must_own
 from dagmanager.engine.transactions.references import (
     TagDelta,
     content_nodes,
-    moved_nodes,
-    set_free,
-    together,
-    unsettled_nodes,
+    mark_unreferenced,
+    merge_deltas,
+    nodes_to_lock,
+    tag_deltas,
 )
-from dagmanager.engine.transactions.tag_events import Changed, announce
-from dagmanager.engine.wire.events import Moment, Scope, sentinel_weight_updated
+from dagmanager.engine.transactions.tag_events import TagSetChange, tag_event_rows
+from dagmanager.engine.wire.events import EventStamp, Scope, sentinel_weight_updated
 
 NOTHING: Final = Locks()
 
@@ -66,7 +66,7 @@ def activate(
     tx.lock(locks)
     claim = tx.claims(claim_id)
     needed = locks_of(claim)
-    touched = set(needed.nodes).union(*(unsettled_nodes(tx, rows) for rows in claim.versions.values()))
+    touched = set(needed.nodes).union(*(nodes_to_lock(tx, rows) for rows in claim.versions.values()))
     if not touched.issubset(locks.nodes) or not set(needed.lineages).issubset(locks.lineages):
         return Locks(
             lineages=tuple(sorted({*needed.lineages, *locks.lineages})),
@@ -107,11 +107,13 @@ def activate_claimed(
             continue
         lineage = LineageKey(pending.key.lineage, pending.key.namespace)
         before = known.pop(lineage, None) or sentinels_of(tx, lineage)
-        shifts.append(settle(tx, lineage, before, activate_sentinel(pending, before, now_ms), now_ms))
-    every = together([*shifts, {row.binding.node_id: TagDelta() for row in fresh}])
+        shifts.append(
+            put_changed_versions(tx, lineage, before, finish_change(pending, before, now_ms), now_ms)
+        )
+    every = merge_deltas([*shifts, {row.binding.node_id: TagDelta() for row in fresh}])
     if every:
         changes, asked = _changes(tx, every, {row.topic for row in fresh})
-        tx.put(announce(tx, changes, asked, now_ms))
+        tx.put(tag_event_rows(tx, changes, asked, now_ms))
 
 
 def _is_up(tx: Transaction, pending: SentinelRow) -> bool:
@@ -120,7 +122,7 @@ def _is_up(tx: Transaction, pending: SentinelRow) -> bool:
     return all(topic in found and found[topic].state is QueueState.ACTIVE for topic in pending.waits)
 
 
-def settle(
+def put_changed_versions(
     tx: Transaction,
     lineage: LineageKey,
     before: tuple[SentinelRow, ...],
@@ -155,8 +157,8 @@ def settle(
     lost = [content for content in left if not tx.content_referenced(content, lineage.namespace)]
     if lost:
         gone = content_nodes(tx, lost).difference(content_nodes(tx, staying))
-        tx.put(set_free(tx, gone, lineage.namespace, now_ms))
-    return moved_nodes(tx, before, now)
+        tx.put(mark_unreferenced(tx, gone, lineage.namespace, now_ms))
+    return tag_deltas(tx, before, now)
 
 
 def weight_counter(row: SentinelRow) -> str:
@@ -166,7 +168,7 @@ def weight_counter(row: SentinelRow) -> str:
 
 
 def _weight_event(row: SentinelRow, now_ms: int) -> Row:
-    moment = Moment(row.weight_revision, now_ms)
+    moment = EventStamp(row.weight_revision, now_ms)
     return sentinel_weight_updated(row.sentinel_id, row.key.version, row.weight, moment, _scope(row))
 
 
@@ -181,18 +183,18 @@ def sentinels_of(tx: Transaction, lineage: LineageKey) -> tuple[SentinelRow, ...
 
 def _changes(
     tx: Transaction, shifts: Mapping[str, TagDelta], fresh: set[str]
-) -> tuple[list[Changed], frozenset[tuple[str, int]]]:
+) -> tuple[list[TagSetChange], frozenset[tuple[str, int]]]:
     """Bring the nodes' tags up to date; what changed for whom, one entry per queue.
 
     Beside it what the tag queries among the nodes ask for: (tag, interval).
     """
-    changes: list[Changed] = []
+    changes: list[TagSetChange] = []
     rows: list[NodeRow] = []
     asked: set[tuple[str, int]] = set()
     # What is gained is in force; only for what is lost the graph is asked, since it looks at every content.
-    found = tx.places({node_id: sorted(shift.lost) for node_id, shift in sorted(shifts.items())})
+    found = tx.node_usage({node_id: sorted(shift.lost) for node_id, shift in sorted(shifts.items())})
     for node_id, place in sorted(found.items()):
-        row, after = place.node, shifts[node_id].after(place.node.tags, place.kept)
+        row, after = place.node, shifts[node_id].after(place.node.tags, place.still_assigned)
         if after != row.tags:
             rows.append(msgspec.structs.replace(row, tags=after))
         if row.tag_query is not None:
@@ -200,7 +202,7 @@ def _changes(
             asked.update((tag, query.interval) for tag in query.tags if query.interval is not None)
             continue
         changes.extend(
-            Changed(
+            TagSetChange(
                 node_id=node_id,
                 interval=row.interval,
                 namespace=queue.binding.namespace,

@@ -1,6 +1,6 @@
 """A version in force gets one more holder: the one write of a DAG that the Gateway sends again.
 
-`Graph.hold` in terms of a transaction; a server does the same in one statement.
+`Graph.add_holder` in terms of a transaction; a server does the same in one statement.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ from dagmanager.engine.model.graph_port import HolderInsert, Locks, LookupKeys, 
 from dagmanager.engine.model.rows import LineageRow
 
 
-def hold_in(tx: Transaction, hold: HolderInsert) -> bool:
-    """Write the holder, its outcome and the lineage's clock; False when the graph is not as `hold` says."""
-    tx.lock(Locks(lineages=(hold.lineage,)))
+def insert_holder(tx: Transaction, insert: HolderInsert) -> bool:
+    """Write the holder, its outcome and the lineage's clock; False when the graph is not as `insert` says."""
+    tx.lock(Locks(lineages=(insert.lineage,)))
     known = tx.known(
         LookupKeys(
-            lineages=frozenset({hold.lineage}),
-            holders=frozenset({hold.holder.key}),
-            outcomes=frozenset({hold.outcome.claim_id}),
+            lineages=frozenset({insert.lineage}),
+            holders=frozenset({insert.holder.key}),
+            outcomes=frozenset({insert.outcome.claim_id}),
         )
     )
-    lineage = known.lineages.get(hold.lineage)
+    lineage = known.lineages.get(insert.lineage)
     if (
         lineage is None
-        or known.epoch != hold.epoch
-        or known.sentinels.get(hold.lineage, ()) != hold.sentinels
+        or known.epoch != insert.epoch
+        or known.sentinels.get(insert.lineage, ()) != insert.sentinels
         or known.holders
         or known.outcomes
     ):
         return False
-    tx.put([LineageRow(hold.lineage, max(lineage.last_at_ms, hold.at_ms)), hold.holder, hold.outcome])
+    tx.put([LineageRow(insert.lineage, max(lineage.last_at_ms, insert.at_ms)), insert.holder, insert.outcome])
     return True

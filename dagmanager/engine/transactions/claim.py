@@ -12,8 +12,8 @@ from functools import partial
 import msgspec
 
 from dagmanager.dag.model import Submission
-from dagmanager.engine.caches.reusable_nodes import ReusableNodes, ReusableRows, with_kept
-from dagmanager.engine.decide.build_outcome import outcome_of
+from dagmanager.engine.caches.reusable_nodes import ReusableNodes, ReusableRows, with_cached
+from dagmanager.engine.decide.build_outcome import build_outcome
 from dagmanager.engine.decide.classify import bindings, classify
 from dagmanager.engine.decide.rollout import (
     AddHolder,
@@ -25,8 +25,8 @@ from dagmanager.engine.decide.rollout import (
 )
 from dagmanager.engine.decide.submission_keys import (
     claim_id,
-    keys_of,
-    lineage_of,
+    lineage_key,
+    lookup_keys,
     version_change,
     version_request,
 )
@@ -43,15 +43,20 @@ from dagmanager.engine.model.rows import (
 )
 from dagmanager.engine.transactions.activate import NOTHING, activate_claimed
 from dagmanager.engine.transactions.claim_node_rows import ClaimOptions, Decision, NodeWrites, node_writes
-from dagmanager.engine.transactions.claim_repair import mended
-from dagmanager.engine.transactions.claim_versions import Versioned, VersionStep, content_row, version_rows
-from dagmanager.engine.transactions.lease import take_locked
-from dagmanager.engine.transactions.references import taken_up, unsettled_nodes
+from dagmanager.engine.transactions.claim_repair import merge_redecided
+from dagmanager.engine.transactions.claim_versions import (
+    Versioned,
+    VersionStep,
+    content_row,
+    put_version_change,
+)
+from dagmanager.engine.transactions.lease import take_over_locked
+from dagmanager.engine.transactions.references import mark_referenced, nodes_to_lock
 from dagmanager.errors import ErrorCode, Rejection
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """What the transaction decided. `provision` are our queues to create, `await_` rivals' to wait for.
+    """What the transaction decided. `provision` are our queues to create, `joined` rivals' to wait for.
 
     `activated`: nothing had to be provisioned, all is done. `replayed`: the answer was stored before.
     `locks`: what activation will have to lock, as far as is known here.
@@ -59,7 +64,7 @@ class Claimed(msgspec.Struct, frozen=True):
 
     outcome: Outcome
     provision: tuple[QueueRow, ...] = ()
-    await_: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
     activated: bool = False
     replayed: bool = False
     locks: Locks = NOTHING
@@ -96,14 +101,14 @@ def claim(
     """
     context = submission.context
     if not context.safe_mode:
-        tx.lock(Locks(lineages=(lineage_of(submission),)))
+        tx.lock(Locks(lineages=(lineage_key(submission),)))
     wanted = bindings(submission)
-    keys = keys_of(submission, wanted)
+    keys = lookup_keys(submission, wanted)
     early = tx.known(msgspec.structs.replace(keys, bindings=frozenset()))
     change = version_change(submission, early)
     if isinstance(change, NewSentinel | Reinstate | ChangeWeight):
-        sentinels = early.sentinels.get(lineage_of(submission), ())
-        touched |= unsettled_nodes(tx, sentinels, content_row(submission))
+        sentinels = early.sentinels.get(lineage_key(submission), ())
+        touched |= nodes_to_lock(tx, sentinels, content_row(submission))
     tx.lock(Locks(nodes=tuple(sorted(touched))))
     known = _known(tx, keys, early, nodes.of(_standing(keys, touched, change, early), early.epoch))
     stored = known.outcomes.get(claim_id(submission))
@@ -127,7 +132,7 @@ def claim(
     if more:
         return touched | more
     claimed = _record(tx, Decision(submission, known, plan, claim_id(submission), options), change)
-    lineages = () if context.safe_mode else (lineage_of(submission),)
+    lineages = () if context.safe_mode else (lineage_key(submission),)
     return msgspec.structs.replace(claimed, locks=Locks(lineages=lineages, nodes=tuple(sorted(touched))))
 
 
@@ -168,7 +173,7 @@ def _known(tx: Transaction, keys: LookupKeys, early: Known, kept: Mapping[Bindin
     known = tx.known(msgspec.structs.replace(keys, bindings=keys.bindings.difference(kept)))
     if kept and known.epoch != early.epoch:
         return tx.known(keys)
-    return with_kept(known, kept)
+    return with_cached(known, kept)
 
 
 def _failed_untold(stored: OutcomeRow, known: Known) -> frozenset[str]:
@@ -199,8 +204,8 @@ def _asked(
         for a in plan.actions
         if (queue := known.queues.get(a.binding)) is not None and queue.state is QueueState.PROVISIONING
     }
-    outcome = outcome_of(submission, plan, {}, known, change.warnings if change else ())
-    return Claimed(outcome, await_=tuple(sorted(waits)), activated=True)
+    outcome = build_outcome(submission, plan, {}, known, change.warnings if change else ())
+    return Claimed(outcome, joined=tuple(sorted(waits)), activated=True)
 
 
 def _question(
@@ -229,22 +234,22 @@ def _record(tx: Transaction, decision: Decision, change: VersionChange | None) -
     writes = node_writes(tx, decision)
     rows: list[Row] = list(writes.rows)
     if change is not None and not isinstance(change, AddHolder | Resend):
-        rows.extend(_unless_written(taken_up(known.queues.values()), rows))
+        rows.extend(_unless_written(mark_referenced(known.queues.values()), rows))
     tx.put(rows)
     versioned = _versions(tx, decision, change, writes)
-    outcome = outcome_of(submission, plan, writes.topics, known, change.warnings if change else ())
+    outcome = build_outcome(submission, plan, writes.topics, known, change.warnings if change else ())
     stored = known.outcomes.get(each)
     if stored is not None:
-        outcome = mended(stored, outcome, plan, _failed_untold(stored, known))
+        outcome = merge_redecided(stored, outcome, plan, _failed_untold(stored, known))
     tx.put(_outcome_rows(decision, change, outcome))
     if stored is not None:
         pending = tx.claims(each).sentinels
-        tx.put([msgspec.structs.replace(row, waits=writes.await_) for row in pending])
+        tx.put([msgspec.structs.replace(row, waits=writes.joined) for row in pending])
     if not writes.provision:
         _activate(tx, decision, versioned)
     if writes.raises_epoch:
         tx.raise_epoch()
-    return Claimed(outcome, writes.provision, writes.await_, activated=not writes.provision)
+    return Claimed(outcome, writes.provision, writes.joined, activated=not writes.provision)
 
 
 def _versions(
@@ -253,8 +258,8 @@ def _versions(
     """Put the lineage's rows."""
     if change is None or isinstance(change, Resend):
         return Versioned()
-    step = VersionStep(version_request(decision.submission), change, writes.introduced, writes.await_)
-    return version_rows(tx, decision, step)
+    step = VersionStep(version_request(decision.submission), change, writes.introduced, writes.joined)
+    return put_version_change(tx, decision, step)
 
 
 def _activate(tx: Transaction, decision: Decision, versioned: Versioned) -> None:
@@ -265,7 +270,7 @@ def _activate(tx: Transaction, decision: Decision, versioned: Versioned) -> None
         activate_claimed(tx, claim.queues, claim.sentinels, {}, moved, claim.versions)
         return
     pending = [row for row in versioned.sentinels if row.claim_id == each]
-    activate_claimed(tx, (), pending, {}, moved, {lineage_of(decision.submission): versioned.sentinels})
+    activate_claimed(tx, (), pending, {}, moved, {lineage_key(decision.submission): versioned.sentinels})
 
 
 def _unless_written(found: list[QueueRow], rows: list[Row]) -> list[QueueRow]:
@@ -293,7 +298,7 @@ def _outcome_rows(decision: Decision, change: VersionChange | None, outcome: Out
 def _replayed_nodes(tx: Transaction, submission: Submission) -> frozenset[str]:
     """The nodes that finishing what a replay left behind writes to."""
     claim = tx.claims(claim_id(submission))
-    unsettled = frozenset().union(*(unsettled_nodes(tx, rows) for rows in claim.versions.values()))
+    unsettled = frozenset().union(*(nodes_to_lock(tx, rows) for rows in claim.versions.values()))
     return unsettled.union(row.binding.node_id for row in claim.queues)
 
 
@@ -308,7 +313,7 @@ def _replay(
     if gone:
         return expired(gone[0])
     claim = tx.claims(claim_id(submission))
-    mine, ours = take_locked(tx, claim, options.owner, options.policy.lease_ms, only_overdue=False)
+    mine, ours = take_over_locked(tx, claim, options.owner, options.policy.lease_ms, only_overdue=False)
     rivals = {
         topic for topic in stored.topics if known.outcome_queues[topic].state is QueueState.PROVISIONING
     }

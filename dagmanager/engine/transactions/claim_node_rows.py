@@ -47,7 +47,7 @@ class NodeWrites(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...]
     topics: Mapping[Binding, str]
     provision: tuple[QueueRow, ...]
-    await_: tuple[str, ...]
+    joined: tuple[str, ...]
     introduced: tuple[str, ...]
     raises_epoch: bool
 
@@ -70,7 +70,7 @@ def node_writes(tx: Transaction, decision: Decision) -> NodeWrites:
         rows=(*changed, *queues.values()),
         topics={a.binding: queues[a.binding].topic if a.binding in queues else a.topic for a in plan.actions},
         provision=(*mine, *queues.values()),
-        await_=tuple(sorted(set(joined))),
+        joined=tuple(sorted(set(joined))),
         introduced=tuple(a.node.node_id for a in plan.actions if a.reason == Reason.NEW_NODE.value),
         raises_epoch=any(_changes_answers(a, known) for a in plan.actions),
     )
@@ -148,7 +148,7 @@ def _running_elsewhere(tx: Transaction, decision: Decision) -> frozenset[str]:
     }
     if not changing:
         return frozenset()
-    found = tx.places(dict.fromkeys(sorted(changing), ()))
+    found = tx.node_usage(dict.fromkeys(sorted(changing), ()))
     return frozenset(
         node_id
         for node_id, place in found.items()

@@ -21,7 +21,7 @@ from dagmanager.engine.model.rows import (
     fold,
 )
 from dagmanager.engine.transactions.lease import locks_of, must_own, owners_of
-from dagmanager.engine.transactions.references import content_nodes, set_free
+from dagmanager.engine.transactions.references import content_nodes, mark_unreferenced
 from dagmanager.errors import ErrorCode, Rejection
 
 
@@ -69,7 +69,7 @@ def _renamed(stored: OutcomeRow, moved: Mapping[str, str]) -> OutcomeRow:
     )
 
 
-def mended(stored: OutcomeRow, decided: Outcome, plan: Plan, failed: frozenset[str]) -> Outcome:
+def merge_redecided(stored: OutcomeRow, decided: Outcome, plan: Plan, failed: frozenset[str]) -> Outcome:
     """The stored answer with the queues that failed untold decided again; all else as it was.
 
     `decided` is the whole submission decided anew: what this claim had created before looks reused
@@ -120,7 +120,9 @@ def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: st
         # Who held a version that will never be in force holds nothing.
         tx.delete(tx.holders_of(sentinel.key))
     for namespace in sorted({namespace for namespace, _ in freed}):
-        tx.put(set_free(tx, [each for place, each in freed if place == namespace], namespace, now_ms))
+        tx.put(
+            mark_unreferenced(tx, [each for place, each in freed if place == namespace], namespace, now_ms)
+        )
     first = min(refused)
     rejection = Rejection(
         ErrorCode.TOPIC_REFUSED,

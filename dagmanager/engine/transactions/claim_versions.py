@@ -8,8 +8,8 @@ import msgspec
 from msgspec.structs import replace
 
 from dagmanager.dag.model import Submission
-from dagmanager.engine.caches.holder_counters import count_move, counter_of
-from dagmanager.engine.decide.holder_history import held_before
+from dagmanager.engine.caches.holder_counters import count_holder_change, counter_of
+from dagmanager.engine.decide.holder_history import next_history
 from dagmanager.engine.decide.rollout import (
     AddHolder,
     ChangeWeight,
@@ -19,7 +19,7 @@ from dagmanager.engine.decide.rollout import (
     Resend,
     VersionChange,
     VersionRequest,
-    begin,
+    start_change,
 )
 from dagmanager.engine.model.graph_port import Locks, Transaction
 from dagmanager.engine.model.policy import Policy
@@ -33,7 +33,7 @@ from dagmanager.engine.model.rows import (
     SentinelRow,
     SentinelState,
 )
-from dagmanager.engine.transactions.activate import settle, weight_counter
+from dagmanager.engine.transactions.activate import put_changed_versions, weight_counter
 from dagmanager.engine.transactions.claim_node_rows import Decision
 from dagmanager.engine.transactions.references import TagDelta
 
@@ -56,7 +56,7 @@ class Versioned(msgspec.Struct, frozen=True):
     sentinels: tuple[SentinelRow, ...] = ()
 
 
-def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> Versioned:
+def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -> Versioned:
     """Put the rows."""
     submission, options = decision.submission, decision.options
     request, change = step.request, step.change
@@ -74,16 +74,16 @@ def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> Vers
     before = {row.key: row for row in sentinels}
     rows = [
         _identified(row, before.get(row.key), submission, step)
-        for row in begin(change, sentinels, request, claim)
+        for row in start_change(change, sentinels, request, claim)
     ]
     if isinstance(change, AddHolder):
         rows = _seen(change, rows, options.policy, now_ms)
     if holder is not None:
-        # In one go with what `settle` may count.
+        # In one go with what `put_changed_versions` may count.
         tx.lock(
             Locks(counters=tuple(sorted({counter_of(key), *map(weight_counter, (*before.values(), *rows))})))
         )
-        count_move(tx, key)
+        count_holder_change(tx, key)
     tx.put(
         [
             HolderRow(
@@ -92,12 +92,12 @@ def version_rows(tx: Transaction, decision: Decision, step: VersionStep) -> Vers
                 submission.submission_digest,
                 request.weight,
                 now_ms,
-                held_before(holder, request.submission_digest, request.at_ms, request.position),
+                next_history(holder, request.submission_digest, request.at_ms, request.position),
             )
         ]
     )
     if isinstance(change, ChangeWeight):
-        return Versioned(settle(tx, request.key, tuple(before.values()), tuple(rows), now_ms))
+        return Versioned(put_changed_versions(tx, request.key, tuple(before.values()), tuple(rows), now_ms))
     tx.put(rows)
     after = {**before, **{row.key: row for row in rows}}
     return Versioned(sentinels=tuple(row for _, row in sorted(after.items())))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.decide.node_pairing import Paired, pair
-from dagmanager.engine.decide.predecessor import previous
+from dagmanager.engine.decide.predecessor import predecessor
 from dagmanager.engine.model.graph_port import Known, LookupKeys, Transaction
 from dagmanager.engine.model.rows import Binding
 
@@ -16,7 +16,7 @@ def inherited_ttls(
 ) -> dict[str, int]:
     """TTL in milliseconds by new node id, for those that replace a node of the version in force."""
     wanted = frozenset(new_ids)
-    before = previous(submission, known)
+    before = predecessor(submission, known)
     content = tx.contents([before.content]).get(before.content) if before is not None and wanted else None
     if content is None:
         return {}

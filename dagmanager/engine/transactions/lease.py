@@ -15,7 +15,7 @@ from dagmanager.engine.model.rows import LineageKey, QueueRow, SentinelRow
 from dagmanager.errors import ClaimLostError
 
 
-def take(
+def take_over(
     tx: Transaction, claim_id: str, owner: str, lease_ms: int, *, only_overdue: bool
 ) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
     """Make this claim ours and its lease new; empty when a live owner holds it (`only_overdue`).
@@ -24,10 +24,10 @@ def take(
     one that will be refused at activation.
     """
     tx.lock(locks_of(tx.claims(claim_id)))
-    return take_locked(tx, tx.claims(claim_id), owner, lease_ms, only_overdue=only_overdue)
+    return take_over_locked(tx, tx.claims(claim_id), owner, lease_ms, only_overdue=only_overdue)
 
 
-def take_locked(
+def take_over_locked(
     tx: Transaction, claim: OpenClaim, owner: str, lease_ms: int, *, only_overdue: bool
 ) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
     """The same for rows that are locked already."""
@@ -51,7 +51,7 @@ def renew(tx: Transaction, claim_ids: Iterable[str], owner: str, lease_ms: int) 
     for each in claims:
         claim = tx.claims(each)
         if owners_of(claim) == {owner}:
-            take_locked(tx, claim, owner, lease_ms, only_overdue=True)
+            take_over_locked(tx, claim, owner, lease_ms, only_overdue=True)
 
 
 def locks_of(*claims: OpenClaim) -> Locks:

@@ -29,7 +29,7 @@ def content_nodes(tx: Transaction, digests: Iterable[str]) -> frozenset[str]:
     return members.union(*(content.outside for content in found))
 
 
-def unsettled_nodes(
+def nodes_to_lock(
     tx: Transaction, sentinels: Iterable[SentinelRow], arriving: ContentRow | None = None
 ) -> frozenset[str]:
     """What a change of this lineage must lock: the nodes whose place in it may be another afterwards.
@@ -62,7 +62,7 @@ class TagDelta(msgspec.Struct, frozen=True):
         return tuple(sorted(self.gained.union(tags).difference(self.lost.difference(kept))))
 
 
-def moved_nodes(
+def tag_deltas(
     tx: Transaction, before: Iterable[SentinelRow], after: Iterable[SentinelRow]
 ) -> dict[str, TagDelta]:
     """The nodes that a lineage's active versions hold otherwise after a change: come, gone, or with other tags."""
@@ -81,7 +81,7 @@ def moved_nodes(
     return moved
 
 
-def together(shifts: Iterable[Mapping[str, TagDelta]]) -> dict[str, TagDelta]:
+def merge_deltas(shifts: Iterable[Mapping[str, TagDelta]]) -> dict[str, TagDelta]:
     """Several changes of one transaction as one."""
     found: dict[str, TagDelta] = {}
     for each in shifts:
@@ -112,7 +112,7 @@ def _tags(contents: Iterable[ContentRow]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def taken_up(queues: Iterable[QueueRow]) -> list[QueueRow]:
+def mark_referenced(queues: Iterable[QueueRow]) -> list[QueueRow]:
     """Those whose `unreferenced_ms` must be cleared because something references them again; tombstones stay."""
     return [
         msgspec.structs.replace(row, unreferenced_ms=None)
@@ -121,7 +121,9 @@ def taken_up(queues: Iterable[QueueRow]) -> list[QueueRow]:
     ]
 
 
-def set_free(tx: Transaction, node_ids: Iterable[str], namespace: str, now_ms: int) -> list[QueueRow]:
+def mark_unreferenced(
+    tx: Transaction, node_ids: Iterable[str], namespace: str, now_ms: int
+) -> list[QueueRow]:
     """Queue rows of these nodes that nothing references any more, marked with the moment.
 
     The nodes must be locked: a rival that takes one up again comes before or after, never between.

@@ -20,14 +20,14 @@ import msgspec
 from dagmanager.dag.model import TagQuery
 from dagmanager.engine.model.graph_port import Locks, TaggedQueue, TagQuestion, Transaction
 from dagmanager.engine.model.rows import NodeRow, Row, TagSetKey, TagSetRow
-from dagmanager.engine.wire.events import Moment, Scope, queue_updated
+from dagmanager.engine.wire.events import EventStamp, Scope, queue_updated
 
 # Queues in all lists of unregistered sets together, in one transaction: some 2 MB.
 OWN_LISTS_MAX: Final = 20_000
 Queues = tuple[TaggedQueue, ...]
 
 
-class Changed(msgspec.Struct, frozen=True):
+class TagSetChange(msgspec.Struct, frozen=True):
     """A node whose place in the sets of queues changed, in one namespace.
 
     `before` and `after` are its tags; `topic` the queue that came (or whose tags moved).
@@ -52,8 +52,8 @@ class _Set(msgspec.Struct, frozen=True, order=True):
     execution_domain: str
 
 
-def announce(
-    tx: Transaction, changes: Iterable[Changed], asked: Iterable[tuple[str, int]], now_ms: int
+def tag_event_rows(
+    tx: Transaction, changes: Iterable[TagSetChange], asked: Iterable[tuple[str, int]], now_ms: int
 ) -> list[Row]:
     """Tag set counters and outbox rows for these changes; locks the tag sets it counts.
 
@@ -79,7 +79,7 @@ def announce(
             each.key,
             each.match_mode,
             lists[each],
-            Moment(revisions[each.key], now_ms),
+            EventStamp(revisions[each.key], now_ms),
             Scope(each.world_id, each.execution_domain),
         )
         # A partial list is outdated by nothing: every untagged queue is announced.
@@ -88,7 +88,7 @@ def announce(
     return rows
 
 
-def _own(changes: tuple[Changed, ...]) -> dict[_Set, set[str]]:
+def _own(changes: tuple[TagSetChange, ...]) -> dict[_Set, set[str]]:
     """The tags of each changed node, before and after, as a query for `any` of them; and the topics of those that
     have them now."""
     bearers: dict[_Set, set[str]] = {}
@@ -100,7 +100,7 @@ def _own(changes: tuple[Changed, ...]) -> dict[_Set, set[str]]:
     return bearers
 
 
-def _registered(changes: tuple[Changed, ...], queries: tuple[NodeRow, ...]) -> set[_Set]:
+def _registered(changes: tuple[TagSetChange, ...], queries: tuple[NodeRow, ...]) -> set[_Set]:
     """Every query of a TagQueryNode that matches a changed node, before or after."""
     return {
         _Set(TagSetKey(query.tags, change.interval), query.match_mode, *_place(change))
@@ -110,7 +110,7 @@ def _registered(changes: tuple[Changed, ...], queries: tuple[NodeRow, ...]) -> s
     }
 
 
-def _place(change: Changed) -> tuple[str, str, str]:
+def _place(change: TagSetChange) -> tuple[str, str, str]:
     return change.namespace, change.world_id, change.execution_domain
 
 
@@ -130,7 +130,9 @@ def _lists(tx: Transaction, sets: Sequence[_Set]) -> dict[_Set, Queues]:
     return dict(zip(sets, tx.tagged_sets(asked), strict=True)) if asked else {}
 
 
-def _own_lists(tx: Transaction, changes: tuple[Changed, ...], registered: set[_Set]) -> dict[_Set, Queues]:
+def _own_lists(
+    tx: Transaction, changes: tuple[TagSetChange, ...], registered: set[_Set]
+) -> dict[_Set, Queues]:
     """The sets of changed nodes' own tags that are announced, each with its full list.
 
     What a tag leads to is read once, however many sets have it. A node without tags has what changed for a list.
@@ -157,7 +159,7 @@ def _by_tag(each: _Set) -> list[_Set]:
     return [msgspec.structs.replace(each, key=TagSetKey((tag,), each.key.interval)) for tag in each.key.tags]
 
 
-def _untagged(each: _Set, changes: tuple[Changed, ...]) -> Iterable[TaggedQueue]:
+def _untagged(each: _Set, changes: tuple[TagSetChange, ...]) -> Iterable[TaggedQueue]:
     for change in sorted(changes, key=lambda change: change.topic):
         if change.before == change.after == () and (change.namespace, change.interval) == (
             each.namespace,

@@ -26,7 +26,7 @@ SENTINEL_CHANNEL: Final = "sentinel_weight"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Moment(msgspec.Struct, frozen=True):
+class EventStamp(msgspec.Struct, frozen=True):
     """When a change was made and its place in its stream; both are stored with the change."""
 
     revision: int
@@ -68,7 +68,7 @@ def queue_updated(
     key: TagSetKey,
     match_mode: str,
     queues: Iterable[TaggedQueue],
-    moment: Moment,
+    moment: EventStamp,
     scope: Scope = BASE,
 ) -> OutboxRow:
     """The full current list of queues behind a tag set. Key: the sorted tags, joined by commas.
@@ -105,7 +105,7 @@ def queue_updated(
     )
 
 
-def queue_lifecycle(change: QueueChange, moment: Moment, scope: Scope = BASE) -> OutboxRow:
+def queue_lifecycle(change: QueueChange, moment: EventStamp, scope: Scope = BASE) -> OutboxRow:
     """A queue is dropped, archived, or to be recomputed. Key: its name."""
     named = f"{change.queue}:{change.action}:{change.reason}:{moment.revision}"
     payload: dict[str, Any] = {
@@ -135,7 +135,7 @@ def queue_lifecycle(change: QueueChange, moment: Moment, scope: Scope = BASE) ->
 
 
 def sentinel_weight_updated(
-    sentinel_id: str, version_label: str, weight: float, moment: Moment, scope: Scope = BASE
+    sentinel_id: str, version_label: str, weight: float, moment: EventStamp, scope: Scope = BASE
 ) -> OutboxRow:
     """A sentinel's traffic weight. Key: the id that clients see (`<strategy_id>-sentinel`).
 
@@ -165,7 +165,7 @@ def sentinel_weight_updated(
     )
 
 
-def says_all(event: OutboxRow) -> bool:
+def is_full_list(event: OutboxRow) -> bool:
     """Whether it holds all that its stream has to say. A full list does; a step in a queue's life does not,
     nor does a weight: versions brought by one strategy id share a stream, each with its own."""
     return event.stream.startswith(_LISTS)

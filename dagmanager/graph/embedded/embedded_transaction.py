@@ -101,11 +101,11 @@ class EmbeddedTransaction:
         """Whether a referencing sentinel of the namespace is of this content."""
         return self._image.content_referenced(digest, namespace)
 
-    def places(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, NodeUsage]:
+    def node_usage(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, NodeUsage]:
         """Node rows with what is in force of their tags and their current shared queues."""
         image = self._image
         self._order.must_hold_nodes(asked)
-        return image.places(asked)
+        return image.node_usage(asked)
 
     def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
         """Registered tag queries, by node id."""

@@ -198,7 +198,7 @@ class RowStore:
         """Whether a referencing sentinel of the namespace is of this content."""
         return namespace in self._indexes.references.of(digest)
 
-    def places(self, asked: Mapping[str, Iterable[str]]) -> dict[str, NodeUsage]:
+    def node_usage(self, asked: Mapping[str, Iterable[str]]) -> dict[str, NodeUsage]:
         """Node rows with the tags that active contents give them and their current shared queues."""
         found = self._picked(NodeRow, asked)
         return {
@@ -258,7 +258,7 @@ class RowStore:
         """Claims whose every lease is over, oldest first."""
         return tuple(self._indexes.overdue(now_ms)[: max(limit, 0)])
 
-    def pulse(self, counters: Sequence[str], now_ms: int) -> EpochReading:
+    def epoch_reading(self, counters: Sequence[str], now_ms: int) -> EpochReading:
         """The epoch and these counters."""
         return EpochReading(self.counter(EPOCH), {name: self.counter(name) for name in counters}, now_ms)
 

@@ -24,7 +24,7 @@ from dagmanager.engine.model.graph_port import (
     Transaction,
 )
 from dagmanager.engine.model.rows import OutboxRow, QueueRow, Row
-from dagmanager.engine.transactions.add_holder import hold_in
+from dagmanager.engine.transactions.add_holder import insert_holder
 from dagmanager.errors import SettingsError
 from dagmanager.graph.embedded.embedded_transaction import retried, run
 from dagmanager.graph.embedded.row_store import EPOCH, RowId, RowStore
@@ -99,17 +99,17 @@ class SqliteGraph:
         with self._fresh() as image:
             return image.counter(EPOCH)
 
-    def pulse(self, counters: Sequence[str]) -> EpochReading:
+    def epoch_reading(self, counters: Sequence[str]) -> EpochReading:
         """The epoch and these counters at one moment."""
         with self._fresh() as image:
-            return image.pulse(counters, self._clock())
+            return image.epoch_reading(counters, self._clock())
 
     def warm_up(self, enough: Callable[[], bool]) -> None:
         """There is nothing to plan."""
 
-    def hold(self, hold: HolderInsert) -> bool:
+    def add_holder(self, insert: HolderInsert) -> bool:
         """Write what only a new holder changes, if nothing else has changed."""
-        return self.transact(lambda tx: hold_in(tx, hold))
+        return self.transact(lambda tx: insert_holder(tx, insert))
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
         """Outbox rows not yet published, in order."""

@@ -51,7 +51,7 @@ from dagmanager.errors import (
 )
 from dagmanager.graph.neo4j import reads, schema, writes
 from dagmanager.graph.neo4j.result_mapping import known, tagged, waiting_events
-from dagmanager.graph.neo4j.row_mapping import decoded, hold_parameters
+from dagmanager.graph.neo4j.row_mapping import decoded, insert_parameters
 from dagmanager.graph.neo4j.transaction import EPOCH, Contents, Neo4jTransaction
 
 T = TypeVar("T")
@@ -208,9 +208,9 @@ class Neo4jGraph:
         found = self._read(lambda run: run(reads.EPOCH, {}))
         return int(found[0]["value"] or 0) if found else 0
 
-    def pulse(self, counters: Sequence[str]) -> EpochReading:
+    def epoch_reading(self, counters: Sequence[str]) -> EpochReading:
         """Each as committed when it was read."""
-        found = self._read(lambda run: run(reads.PULSE, {"counters": list(counters)}))[0]
+        found = self._read(lambda run: run(reads.EPOCH_READING, {"counters": list(counters)}))[0]
         values = dict(found["counters"])
         epoch = next(iter(found["epoch"]), None) or 0
         return EpochReading(epoch, {name: values.get(name) or 0 for name in counters}, found["now"])
@@ -222,9 +222,9 @@ class Neo4jGraph:
                 return
             self._read(partial(_nothing, statement))
 
-    def hold(self, hold: HolderInsert) -> bool:
+    def add_holder(self, insert: HolderInsert) -> bool:
         """One statement, in a transaction of its own. Of an answer that was lost the next try finds the holder."""
-        asked = hold_parameters(hold)
+        asked = insert_parameters(insert)
         return bool(self._read(lambda run: run(writes.HOLD, asked)))
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:

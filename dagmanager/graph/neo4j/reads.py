@@ -41,7 +41,7 @@ RETURN a.at AS at, found
 
 EPOCH: Final[LiteralString] = "MATCH (c:Counter {key: 'epoch'}) RETURN c.value AS value"
 
-PULSE: Final[LiteralString] = """
+EPOCH_READING: Final[LiteralString] = """
 RETURN
   COLLECT { MATCH (c:Counter {key: 'epoch'}) RETURN c.value } AS epoch,
   COLLECT { UNWIND $p.counters AS k MATCH (c:Counter {key: k}) RETURN [k, c.value] } AS counters,
@@ -86,7 +86,7 @@ CONTENT_REFERENCED: Final[LiteralString] = """
 RETURN EXISTS { MATCH (s:VersionSentinel {content: $p.digest, ref_namespace: $p.namespace}) } AS referenced
 """
 
-PLACES: Final[LiteralString] = """
+NODE_USAGE: Final[LiteralString] = """
 UNWIND $p.doubtful AS a
 MATCH (n:ComputeNode {node_id: a.id}) WHERE n.row IS NOT NULL
 RETURN n.row AS node,
@@ -151,12 +151,12 @@ ALL_ROWS: Final[LiteralString] = "MATCH (x) WHERE x.row IS NOT NULL RETURN x.row
 
 # What nearly every submission and every poll asks; with locks in the same statement: `neo4j_writes.EVERYDAY`.
 EVERYDAY: Final[tuple[LiteralString, ...]] = (
-    PULSE,
+    EPOCH_READING,
     KNOWN,
     CONTENTS,
     CLAIMS,
     QUEUES_BY_TOPIC,
-    PLACES,
+    NODE_USAGE,
     TAKEN,
     CONTENT_REFERENCED,
     REFERENCED,

@@ -96,10 +96,10 @@ def _tagged_queues(found: Sequence[tuple[str, bytes]]) -> tuple[TaggedQueue, ...
     return tuple(sorted(queues, key=lambda each: each.topic))
 
 
-def places(run: Run, asked: Mapping[str, Iterable[str]]) -> dict[str, NodeUsage]:
+def node_usage(run: Run, asked: Mapping[str, Iterable[str]]) -> dict[str, NodeUsage]:
     """Node rows with what is in force of their tags and their current shared queues."""
     given = [{"id": clipped(node_id), "tags": list(tags)} for node_id, tags in sorted(asked.items())]
-    found = run(reads.PLACES, {"doubtful": given})
+    found = run(reads.NODE_USAGE, {"doubtful": given})
     rows: list[NodeRow] = decoded(each["node"] for each in found)
     return {
         row.key: NodeUsage(row, frozenset(each["kept"]), tuple(_by_binding(decoded(each["queues"]))))

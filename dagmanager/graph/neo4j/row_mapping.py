@@ -86,15 +86,15 @@ def parameters(row: Row) -> Properties:
     return {"key": key_of(row), **made}
 
 
-def hold_parameters(hold: HolderInsert) -> Properties:
-    """What the statement of `Graph.hold` takes."""
+def insert_parameters(insert: HolderInsert) -> Properties:
+    """What the statement of `Graph.add_holder` takes."""
     return {
-        "lineage": lineage_key(hold.lineage),
-        "sentinels": [msgspec.msgpack.encode(row) for row in hold.sentinels],
-        "epoch": hold.epoch,
-        "moved": parameters(LineageRow(hold.lineage, hold.at_ms)),
-        "holder": parameters(hold.holder),
-        "outcome": parameters(hold.outcome),
+        "lineage": lineage_key(insert.lineage),
+        "sentinels": [msgspec.msgpack.encode(row) for row in insert.sentinels],
+        "epoch": insert.epoch,
+        "moved": parameters(LineageRow(insert.lineage, insert.at_ms)),
+        "holder": parameters(insert.holder),
+        "outcome": parameters(insert.outcome),
     }
 
 

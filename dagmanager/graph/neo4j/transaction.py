@@ -40,8 +40,8 @@ from dagmanager.graph.neo4j import reads, writes
 from dagmanager.graph.neo4j.keys import clipped, lineage_key, sentinel_key, tag_key, tag_set_key
 from dagmanager.graph.neo4j.result_mapping import (
     known,
+    node_usage,
     open_claim,
-    places,
     tagged,
     waiting_events,
     with_queues,
@@ -174,7 +174,7 @@ class Neo4jTransaction:
         keys = {"digest": clipped(digest), "namespace": namespace}
         return bool(self._run(reads.CONTENT_REFERENCED, keys)[0]["referenced"])
 
-    def places(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, NodeUsage]:
+    def node_usage(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, NodeUsage]:
         """Node rows with what is in force of their tags and their current shared queues.
 
         Queues that wait to be written need not be sent for this: a thousand of them are read five times faster before
@@ -183,9 +183,9 @@ class Neo4jTransaction:
         self._order.must_hold_nodes(asked)
         # What keeps a tag may wait, too, and a node whose queues were there before it.
         if any(map(tuple, asked.values())) or any((NodeRow, each) in self._waiting for each in asked):
-            return places(self._run, asked)
+            return node_usage(self._run, asked)
         queues = (row for row in self._waiting.values() if isinstance(row, QueueRow))
-        return with_queues(places(self._ask, asked), queues)
+        return with_queues(node_usage(self._ask, asked), queues)
 
     def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
         """Registered tag queries, by node id."""

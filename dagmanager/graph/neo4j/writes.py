@@ -64,7 +64,7 @@ def locking(kinds: Iterable[str], question: LiteralString = "") -> LiteralString
     return locks + (question or covered)
 
 
-# `hold_in` in one statement: the lineage is locked, then all that was decided from is compared.
+# `insert_holder` in one statement: the lineage is locked, then all that was decided from is compared.
 HOLD: Final[LiteralString] = """
 MATCH (l:Lineage {key: $p.lineage}) WHERE l.row IS NOT NULL
 SET l.lock = true

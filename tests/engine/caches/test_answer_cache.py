@@ -97,14 +97,14 @@ class TestWhatIsAskedOfTheGraph:
         warm(works)
         told(works, submission(NODES, position=3))
         clock.later()
-        assert calls_of(works, stores, submission(NODES, position=4)) == ["pulse"]
+        assert calls_of(works, stores, submission(NODES, position=4)) == ["epoch_reading"]
 
     def test_one_write_for_a_strategy_id_never_seen(self) -> None:
         stores = Stores()
         works = remembering(stores)
         warm(works)
         told(works, submission(NODES, strategy="another", position=3))
-        assert calls_of(works, stores, submission(NODES, strategy="new", position=4)) == ["hold"]
+        assert calls_of(works, stores, submission(NODES, strategy="new", position=4)) == ["add_holder"]
         assert {row.key.strategy_id for row in stores.rows(HolderRow)} == {"s1", "stranger", "another", "new"}
 
     def test_everything_for_what_is_only_planned(self) -> None:

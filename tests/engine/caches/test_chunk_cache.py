@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from dagmanager.engine.caches.chunk_cache import KnownItems
+from dagmanager.engine.caches.chunk_cache import ChunkCache
 from dagmanager.engine.model.outcome import ActionCounts, Outcome, outcome_digest
 from dagmanager.engine.wire.chunk_items import encode_items
 from dagmanager.engine.wire.chunks import chunks
@@ -17,14 +17,14 @@ def reused(count: int, size: int = 0) -> Outcome:
 
 def test_an_answer_is_the_same_with_items_that_were_encoded_before() -> None:
     for count, size in ((0, 0), (1, 0), (100, 0), (250, 0), (150, 20_000)):
-        known, first = KnownItems(), reused(count, size)
+        known, first = ChunkCache(), reused(count, size)
         known.encode(first)
         for again in (first, replace(first, strategy_id="another", submission_digest="d", submission_id="i")):
             assert chunks(again, known.encode(again)) == chunks(again)
 
 
 def test_remembered_items_are_encoded_once() -> None:
-    known, first = KnownItems(), reused(3)
+    known, first = ChunkCache(), reused(3)
     made = known.encode(first)
     assert known.encode(replace(first, strategy_id="another")) is made
     assert known.encode(reused(3)) is not made, "equal items of another answer"
@@ -32,7 +32,7 @@ def test_remembered_items_are_encoded_once() -> None:
 
 
 def test_what_is_told_once_is_not_kept() -> None:
-    known = KnownItems()
+    known = ChunkCache()
     for once in (
         outcome(items=items(3), actions=ActionCounts(create=3)),
         outcome(items=items(3), buffers=buffers(3), actions=ActionCounts(buffer=3)),
@@ -41,14 +41,14 @@ def test_what_is_told_once_is_not_kept() -> None:
 
 
 def test_the_same_items_with_buffers_are_another_answer() -> None:
-    known, plain = KnownItems(), reused(3)
+    known, plain = ChunkCache(), reused(3)
     known.encode(plain)
     buffered = replace(plain, buffers=buffers(1))
     assert known.encode(buffered) == encode_items(buffered)
 
 
 def test_what_is_kept_is_bounded() -> None:
-    known, large = KnownItems(items_max=5, answers_max=2), reused(6)
+    known, large = ChunkCache(items_max=5, answers_max=2), reused(6)
     assert known.encode(large) is not known.encode(large)
     answers = [reused(1) for _ in range(3)]
     made = [known.encode(each) for each in answers]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dagmanager.engine.caches.reusable_nodes import ReusableNodes, with_kept
+from dagmanager.engine.caches.reusable_nodes import ReusableNodes, with_cached
 from dagmanager.engine.model.graph_port import Known
 from dagmanager.engine.model.rows import Binding, NodeRow, QueueRow, QueueState
 from tests.engine.builders import START_MS
@@ -68,7 +68,7 @@ def test_the_oldest_goes_first() -> None:
 
 def test_what_was_read_just_now_wins_over_what_was_kept() -> None:
     read = known(node("n1", tags=("new",)), queue("a", "n1"))
-    joined = with_kept(
+    joined = with_cached(
         read, {HERE: (node("n1"), queue("a", "n1")), Binding("n2", ""): (node("n2"), queue("b", "n2"))}
     )
     assert joined.nodes == {"n1": node("n1", tags=("new",)), "n2": node("n2")}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagmanager.dag.model import Submission
-from dagmanager.engine.decide.build_outcome import outcome_of
+from dagmanager.engine.decide.build_outcome import build_outcome
 from dagmanager.engine.decide.classify import bindings, classify
 from dagmanager.engine.decide.submission_keys import claim_id
 from dagmanager.engine.model.graph_port import Known
@@ -250,7 +250,7 @@ def test_a_dependency_that_the_graph_knows_is_no_warning(seen: int) -> None:
     outside = [node("far"), node("near")]
     one = submission([node("child", inputs=outside)])
     facts = known([row_of(submission([each])) for each in outside[:seen]], [])
-    outcome = outcome_of(one, plan_of(one, facts), {}, facts)
+    outcome = build_outcome(one, plan_of(one, facts), {}, facts)
     left = [dependency for notice in outcome.warnings for dependency in notice.details]
     assert left == sorted(each["node_id"] for each in outside[seen:])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dagmanager.engine.decide.holder_history import HELD_MAX, held_before, was_held
+from dagmanager.engine.decide.holder_history import HISTORY_MAX, next_history, was_replaced
 from dagmanager.engine.model.rows import HolderKey, HolderRow, PastSubmission, SentinelKey
 
 
@@ -22,20 +22,20 @@ def holder(digest: str, previous: tuple[PastSubmission, ...] = ()) -> HolderRow:
     ],
 )
 def test_only_what_came_before_the_change_is_a_replay(at_ms: int, position: int, replayed: bool) -> None:
-    row = holder("b", held_before(holder("a"), "b", 10, 5))
-    assert was_held(row, "a", at_ms, position) is replayed
-    assert not was_held(row, "c", at_ms, position)
+    row = holder("b", next_history(holder("a"), "b", 10, 5))
+    assert was_replaced(row, "a", at_ms, position) is replayed
+    assert not was_replaced(row, "c", at_ms, position)
 
 
 def test_the_same_digest_again_changes_nothing_remembered() -> None:
     row = holder("b", (PastSubmission("a", 1, 1),))
-    assert held_before(row, "b", 5, 5) == row.previous
-    assert held_before(None, "b", 5, 5) == ()
+    assert next_history(row, "b", 5, 5) == row.previous
+    assert next_history(None, "b", 5, 5) == ()
 
 
 def test_what_is_remembered_is_bounded_and_each_digest_once() -> None:
     row = holder("d0")
     for number in range(1, 40):
-        row = holder(f"d{number % 20}", held_before(row, f"d{number % 20}", number, 0))
-    assert len(row.previous) == HELD_MAX
-    assert len({held.submission_digest for held in row.previous}) == HELD_MAX
+        row = holder(f"d{number % 20}", next_history(row, f"d{number % 20}", number, 0))
+    assert len(row.previous) == HISTORY_MAX
+    assert len({held.submission_digest for held in row.previous}) == HISTORY_MAX

@@ -10,8 +10,8 @@ from dagmanager.engine.decide.rollout import (
     Resend,
     VersionChange,
     VersionRequest,
-    begin,
     next_version,
+    start_change,
 )
 from dagmanager.engine.model.rows import LineageRow, SentinelState
 from dagmanager.errors import ErrorCode, Rejection
@@ -238,7 +238,7 @@ def test_an_identical_resend_is_a_question(state: SentinelState, referencing: bo
     held = holder("v1", None, request.submission_digest)
     change = next_version(sentinels, LineageRow(LINEAGE, 99), held, request)
     assert change == Resend(sentinels[0], referencing)
-    assert begin(change, sentinels, request, Claim("c", "p", 1, 1)) == ()
+    assert start_change(change, sentinels, request, Claim("c", "p", 1, 1)) == ()
 
 
 @pytest.mark.parametrize("weight", [0.25, 0.5, None])
@@ -255,7 +255,7 @@ def test_what_a_holder_sent_for_another_version_does_not_count() -> None:
 def test_an_unused_weight_is_remembered() -> None:
     request = ask("v1", "a", 0.2)
     change = next_version(ONE, None, None, request)
-    (changed,) = begin(change, ONE, request, CLAIM) if not isinstance(change, Rejection) else ()
+    (changed,) = start_change(change, ONE, request, CLAIM) if not isinstance(change, Rejection) else ()
     assert changed == replace(ONE[0], weight_asked=0.2)
 
 

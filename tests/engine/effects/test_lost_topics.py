@@ -11,7 +11,7 @@ from dagmanager.engine.effects.lost_topics import (
     LOST_AT_ONCE,
     REPLACED,
     MissingTopic,
-    missing_of,
+    find_missing,
 )
 from dagmanager.engine.model.rows import QueueState
 from dagmanager.errors import UnavailableError
@@ -83,7 +83,7 @@ def test_a_topic_of_another_id_is_somebody_elses(world: World) -> None:
 
 def test_what_counts_as_missing() -> None:
     asked = {"ours": "1", "gone": "2", "theirs": "3", "nameless": "", "nameless_gone": ""}
-    assert missing_of(asked, {"ours": "1", "theirs": "9", "nameless": "9", "unasked": "9"}) == (
+    assert find_missing(asked, {"ours": "1", "theirs": "9", "nameless": "9", "unasked": "9"}) == (
         MissingTopic("gone", "2", ""),
         MissingTopic("nameless_gone", "", ""),
         MissingTopic("theirs", "3", "9"),

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.ports import Watched, WatchedGraph
-from dagmanager.engine.effects.outbox import BATCH, in_order, publish_waiting
+from dagmanager.engine.effects.outbox import BATCH, next_batch, publish_outbox
 from dagmanager.engine.model.rows import OutboxRow, TagSetKey
 from dagmanager.engine.wire.events import (
-    Moment,
+    EventStamp,
     QueueChange,
     queue_lifecycle,
     queue_updated,
@@ -24,7 +24,7 @@ from tests.engine.crashing import CrashedError, Fuse
 
 
 def event(revision: int, tag: str = "BTC", at_ms: int = START_MS) -> OutboxRow:
-    return queue_updated(TagSetKey((tag,), 60), "any", (), Moment(revision, at_ms))
+    return queue_updated(TagSetKey((tag,), 60), "any", (), EventStamp(revision, at_ms))
 
 
 def published(stores: Stores) -> list[tuple[str, int]]:
@@ -32,13 +32,13 @@ def published(stores: Stores) -> list[tuple[str, int]]:
 
 
 def step(revision: int, action: str) -> OutboxRow:
-    return queue_lifecycle(QueueChange("q", action, "why"), Moment(revision, START_MS))
+    return queue_lifecycle(QueueChange("q", action, "why"), EventStamp(revision, START_MS))
 
 
 def test_events_leave_in_order_of_revision_whatever_the_clock_said() -> None:
     stores = Stores()
     stores.put(event(3, "c", START_MS), event(1, "a", START_MS + 2), event(2, "b", START_MS + 1))
-    assert publish_waiting(stores.graph, stores.events) == 3
+    assert publish_outbox(stores.graph, stores.events) == 3
     assert published(stores) == [("a", 1), ("b", 2), ("c", 3)]
     assert stores.rows(OutboxRow) == []
 
@@ -46,13 +46,13 @@ def test_events_leave_in_order_of_revision_whatever_the_clock_said() -> None:
 def test_of_several_lists_that_wait_only_the_newest_leaves() -> None:
     stores = Stores()
     stores.put(event(3), event(1), event(2), event(2, tag="ETH"))
-    assert publish_waiting(stores.graph, stores.events) == 2
+    assert publish_outbox(stores.graph, stores.events) == 2
     assert published(stores) == [("ETH", 2), ("BTC", 3)]
     assert stores.rows(OutboxRow) == []
 
 
 def weight(revision: int, value: float) -> OutboxRow:
-    return sentinel_weight_updated("s-sentinel", f"v{revision}", value, Moment(revision, START_MS))
+    return sentinel_weight_updated("s-sentinel", f"v{revision}", value, EventStamp(revision, START_MS))
 
 
 @pytest.mark.parametrize("rows", [(step(2, "drop"), step(1, "recompute")), (weight(2, 0.1), weight(1, 0.9))])
@@ -67,7 +67,7 @@ def test_every_weight_and_every_step_in_a_queue_s_life_leaves_each_in_a_batch_of
         def publish(self, events: Sequence[OutboxRow]) -> None:
             batches.append([row.revision for row in events])
 
-    assert publish_waiting(stores.graph, Batches()) == 2
+    assert publish_outbox(stores.graph, Batches()) == 2
     assert batches == [[1], [2]]
     assert stores.rows(OutboxRow) == []
 
@@ -75,16 +75,16 @@ def test_every_weight_and_every_step_in_a_queue_s_life_leaves_each_in_a_batch_of
 def test_what_is_older_than_a_published_one_is_dropped() -> None:
     stores = Stores()
     stores.put(event(2))
-    publish_waiting(stores.graph, stores.events)
+    publish_outbox(stores.graph, stores.events)
     stores.put(event(1), event(1, tag="ETH"), event(3))
-    assert publish_waiting(stores.graph, stores.events) == 2
+    assert publish_outbox(stores.graph, stores.events) == 2
     assert published(stores) == [("BTC", 2), ("ETH", 1), ("BTC", 3)]
     assert stores.rows(OutboxRow) == []
 
 
 def test_nothing_waiting_writes_and_sends_nothing() -> None:
     stores = Stores()
-    assert publish_waiting(stores.graph, stores.events) == 0
+    assert publish_outbox(stores.graph, stores.events) == 0
     assert stores.all_rows() == ()
     assert stores.events.published == []
 
@@ -92,7 +92,7 @@ def test_nothing_waiting_writes_and_sends_nothing() -> None:
 def test_more_than_one_batch_is_sent_whole() -> None:
     stores = Stores()
     stores.put(*(event(number + 1, tag=str(number)) for number in range(BATCH + 3)))
-    assert publish_waiting(stores.graph, stores.events) == BATCH + 3
+    assert publish_outbox(stores.graph, stores.events) == BATCH + 3
     assert sorted(revision for _, revision in published(stores)) == list(range(1, BATCH + 4))
 
 
@@ -103,8 +103,8 @@ def test_a_crash_between_sending_and_marking_repeats_the_same_bytes(point: int) 
     stores.put(*rows)
     fuse = Fuse(point)
     with pytest.raises(CrashedError):
-        publish_waiting(WatchedGraph(stores.graph, fuse), Watched(stores.events, fuse))
-    publish_waiting(stores.graph, stores.events)
+        publish_outbox(WatchedGraph(stores.graph, fuse), Watched(stores.events, fuse))
+    publish_outbox(stores.graph, stores.events)
     assert {row.event_id: row.value for row in stores.events.published} == {r.event_id: r.value for r in rows}
     assert {(row.event_id, row.value) for row in stores.events.published} == {
         (r.event_id, r.value) for r in rows
@@ -125,8 +125,8 @@ def test_whoever_keeps_the_last_event_of_a_set_never_sees_an_older_one_whatever_
             stores.put(event(revisions[tag], tag))
         fuse = Fuse(data.draw(st.integers(1, 6)))
         with suppress(CrashedError):
-            publish_waiting(WatchedGraph(stores.graph, fuse), Watched(stores.events, fuse))
-    publish_waiting(stores.graph, stores.events)
+            publish_outbox(WatchedGraph(stores.graph, fuse), Watched(stores.events, fuse))
+    publish_outbox(stores.graph, stores.events)
     for tag, newest in revisions.items():
         seen = [revision for key, revision in published(stores) if key == tag]
         assert seen == sorted(seen)
@@ -142,7 +142,7 @@ def test_streams_only_grow_and_end_at_their_newest(
 ) -> None:
     waiting = tuple(event(revision, tag) for tag, revision in found)
     last = {row.stream: before.get(row.message_key, 0) for row in waiting}
-    batch = in_order(waiting, last)
+    batch = next_batch(waiting, last)
     assert batch.later == []
     for stream, first in last.items():
         sent = [row.revision for row in batch.due if row.stream == stream]

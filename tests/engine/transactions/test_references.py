@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from dagmanager.engine.model.rows import ContentRow, SentinelRow, SentinelState
-from dagmanager.engine.transactions.references import moved_nodes, unsettled_nodes
+from dagmanager.engine.transactions.references import nodes_to_lock, tag_deltas
 from dagmanager.graph.embedded.memory import MemoryGraph
 from tests.graph.builders import content, sentinel, store
 
@@ -28,13 +28,13 @@ def version(digest: str, state: SentinelState = ACTIVE) -> SentinelRow:
 def unsettled(*sentinels: SentinelRow, arriving: ContentRow | None = None) -> set[str]:
     graph = MemoryGraph(lambda: 0)
     store(graph, *CONTENTS.values())
-    return set(graph.transact(lambda tx: unsettled_nodes(tx, sentinels, arriving)))
+    return set(graph.transact(lambda tx: nodes_to_lock(tx, sentinels, arriving)))
 
 
 def moved(before: list[SentinelRow], after: list[SentinelRow]) -> set[str]:
     graph = MemoryGraph(lambda: 0)
     store(graph, *CONTENTS.values())
-    return set(graph.transact(lambda tx: moved_nodes(tx, before, after)))
+    return set(graph.transact(lambda tx: tag_deltas(tx, before, after)))
 
 
 def test_of_a_first_version_every_node() -> None:

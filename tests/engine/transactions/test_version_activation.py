@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from dagmanager.engine.decide.rollout import begin, next_version
-from dagmanager.engine.model.rows import SentinelRow, Takeover
+from dagmanager.engine.decide.rollout import next_version, start_change
+from dagmanager.engine.model.rows import SentinelRow, VersionTransition
 from dagmanager.errors import Rejection
 from tests.engine.lineage import (
     CLAIM,
@@ -156,7 +156,7 @@ def test_a_new_sentinel_carries_what_the_claim_knows() -> None:
     claim = replace(CLAIM, introduced=("n1", "n2"))
     change = next_version((), None, None, request)
     assert not isinstance(change, Rejection)
-    (made,) = begin(change, (), request, claim)
+    (made,) = start_change(change, (), request, claim)
     assert made == SentinelRow(
         key=key("v1"),
         content="a",
@@ -171,7 +171,7 @@ def test_a_new_sentinel_carries_what_the_claim_knows() -> None:
         claim_id="claim",
         owner="process",
         lease_until_ms=99,
-        takeover=Takeover(State.ACTIVE, 1.0),
+        takeover=VersionTransition(State.ACTIVE, 1.0),
         last_seen_ms=50,
         sentinel_id="s-sentinel",
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dagmanager.engine.model.graph_port import TaggedQueue
 from dagmanager.engine.model.rows import OutboxRow, OutboxState, TagSetKey
 from dagmanager.engine.wire.events import (
-    Moment,
+    EventStamp,
     QueueChange,
     Scope,
     queue_lifecycle,
@@ -28,16 +28,16 @@ QUEUES = (TaggedQueue("q2", True, ("BTC", "price")), TaggedQueue("q1", False, ("
 def updated(
     tags: tuple[str, ...] = ("price", "BTC"), mode: str = "any", revision: int = 7, scope: Scope | None = None
 ) -> OutboxRow:
-    return queue_updated(TagSetKey(tags, 60), mode, QUEUES, Moment(revision, AT_MS), scope or Scope())
+    return queue_updated(TagSetKey(tags, 60), mode, QUEUES, EventStamp(revision, AT_MS), scope or Scope())
 
 
 def dropped(**fields: Any) -> OutboxRow:
     change = QueueChange("w1.live.btc_Node_0123abcd_v1", "drop", "ttl_expired", **fields)
-    return queue_lifecycle(change, Moment(3, AT_MS), W1)
+    return queue_lifecycle(change, EventStamp(3, AT_MS), W1)
 
 
 def weighed(weight: float = 0.25, revision: int = 4, scope: Scope = W1) -> OutboxRow:
-    return sentinel_weight_updated("s_123-sentinel", "v1.2.3", weight, Moment(revision, AT_MS), scope)
+    return sentinel_weight_updated("s_123-sentinel", "v1.2.3", weight, EventStamp(revision, AT_MS), scope)
 
 
 def data(row: OutboxRow) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def test_a_weight_is_a_json_float_between_0_and_1(weight: float, text: str) -> N
 def test_a_repeat_is_byte_equal_and_a_change_is_not() -> None:
     assert weighed() == weighed()
     assert updated() == queue_updated(
-        TagSetKey(("BTC", "price"), 60), "any", QUEUES[::-1], Moment(7, AT_MS), Scope()
+        TagSetKey(("BTC", "price"), 60), "any", QUEUES[::-1], EventStamp(7, AT_MS), Scope()
     )
     assert data(updated(revision=8))["etag"] != data(updated(revision=7))["etag"]
 

@@ -271,11 +271,11 @@ def test_a_node_that_very_many_share_costs_no_more(session: neo4j.Session) -> No
     referenced = {"ids": ["n100"], "namespace": NAMESPACE}
     with session.begin_transaction() as tx:
         tx.run(SHARE, p={"count": 2_000, "namespace": NAMESPACE})
-        for statement, asked in ((reads.PLACES, given), (reads.REFERENCED, referenced)):
+        for statement, asked in ((reads.NODE_USAGE, given), (reads.REFERENCED, referenced)):
             plan = tx.run("PROFILE " + statement, p=asked).consume().profile
             assert plan is not None
             assert hits(plan) < 200, statement
-        [place] = tx.run(reads.PLACES, p=given)
+        [place] = tx.run(reads.NODE_USAGE, p=given)
         assert place["kept"] == ["kept"]
         tx.rollback()
 

@@ -25,7 +25,7 @@ IN_FORCE = sentinel("c1", version="v2")
 LEFT = sentinel("c0", version="v10", revision=2, state=SentinelState.SUPERSEDED)
 
 
-def hold(strategy_id: str = "s1", at_ms: int = 5) -> HolderInsert:
+def insert(strategy_id: str = "s1", at_ms: int = 5) -> HolderInsert:
     made = HolderRow(HolderKey(strategy_id, ""), IN_FORCE.key, f"digest of {strategy_id}", None, 9)
     return HolderInsert(
         LINE, (LEFT, IN_FORCE), 0, at_ms, made, OutcomeRow(f"claim of {strategy_id}", b"", (), 9)
@@ -57,45 +57,45 @@ def moved_on(graph: Graph, *changed: Row) -> bool:
     """Whether a hold decided before this change is refused, and nothing of it written."""
     a_version_in_force(graph)
     store(graph, *changed)
-    before = known(graph, hold())
-    return not graph.hold(hold()) and known(graph, hold()) == before
+    before = known(graph, insert())
+    return not graph.add_holder(insert()) and known(graph, insert()) == before
 
 
-class PulseContract:
+class EpochReadingContract:
     def test_the_epoch_and_the_counters_that_were_asked_for(self, graph: Graph, rival: Graph) -> None:
-        assert graph.pulse(["moves:01"]).counters == {"moves:01": 0}
+        assert graph.epoch_reading(["moves:01"]).counters == {"moves:01": 0}
         store(graph, CounterRow("moves:01", 4), CounterRow("moves:02", 5))
         graph.transact(lambda tx: tx.raise_epoch())
         for each in (graph, rival):
-            found = each.pulse(["moves:02", "moves:03", "moves:01"])
+            found = each.epoch_reading(["moves:02", "moves:03", "moves:01"])
             assert found.counters == {"moves:01": 4, "moves:02": 5, "moves:03": 0}
             assert found.epoch == 1
 
     def test_the_clock_is_the_stores(self, graph: Graph) -> None:
         before = graph.known(LookupKeys()).now_ms
-        assert before <= graph.pulse([]).now_ms <= graph.known(LookupKeys()).now_ms
+        assert before <= graph.epoch_reading([]).now_ms <= graph.known(LookupKeys()).now_ms
 
 
-class HoldContract:
+class AddHolderContract:
     def test_one_more_holder_of_a_version_in_force(self, graph: Graph, rival: Graph) -> None:
         a_version_in_force(graph)
         store(graph, holder("s0", IN_FORCE.key))
-        assert graph.hold(hold())
+        assert graph.add_holder(insert())
         for each in (graph, rival):
-            assert known(each, hold()) == (hold().holder, hold().outcome, 5)
+            assert known(each, insert()) == (insert().holder, insert().outcome, 5)
         held_by = graph.transact(lambda tx: tx.holders_of(IN_FORCE.key))
         assert [row.key.strategy_id for row in held_by] == ["s0", "s1"]
 
     def test_the_clock_of_the_lineage_never_goes_back(self, graph: Graph) -> None:
         a_version_in_force(graph)
-        assert graph.hold(hold(at_ms=2))
-        assert known(graph, hold())[2] == 3
+        assert graph.add_holder(insert(at_ms=2))
+        assert known(graph, insert())[2] == 3
 
     def test_nothing_else_is_written(self, graph: Graph) -> None:
         a_version_in_force(graph)
         keys = LookupKeys(lineages=frozenset({LINE}))
         before = graph.known(keys)
-        graph.hold(hold())
+        graph.add_holder(insert())
         after = graph.known(keys)
         assert (after.sentinels, after.epoch) == (before.sentinels, before.epoch)
 
@@ -122,18 +122,18 @@ class HoldContract:
         assert moved_on(graph, outcome("claim of s1"))
 
     def test_a_lineage_that_nobody_knows_refuses(self, graph: Graph) -> None:
-        assert not graph.hold(hold())
-        assert known(graph, hold()) == (None, None, None)
+        assert not graph.add_holder(insert())
+        assert known(graph, insert()) == (None, None, None)
 
     def test_of_rivals_with_one_id_one_writes(self, graph: Graph, rival: Graph) -> None:
         a_version_in_force(graph)
-        found = concurrently(RIVALS, lambda number: (graph, rival)[number % 2].hold(hold()))
+        found = concurrently(RIVALS, lambda number: (graph, rival)[number % 2].add_holder(insert()))
         assert sorted(found) == [False] * (RIVALS - 1) + [True]
 
     def test_rivals_with_ids_of_their_own_all_write(self, graph: Graph, rival: Graph) -> None:
         a_version_in_force(graph)
         found = concurrently(
-            RIVALS, lambda number: (graph, rival)[number % 2].hold(hold(f"s{number}", number))
+            RIVALS, lambda number: (graph, rival)[number % 2].add_holder(insert(f"s{number}", number))
         )
         assert found == [True] * RIVALS
-        assert known(graph, hold("s0"))[2] == 3
+        assert known(graph, insert("s0"))[2] == 3
