@@ -16,10 +16,9 @@ from typing import Any
 
 from servers.launch import Launch
 from servers.ports import is_open
-from tests.kafka.topics import until
+from tests.waiting import TIMEOUT_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
-ENDS_WITHIN_S = 300
 EVENTS = ("queues of (BTC, MSTR, binance, nasdaq, price) every 60 s in demo.live", "-sentinel v2 is 1")
 
 
@@ -48,7 +47,7 @@ def read_until(process: subprocess.Popen[str], enough: Callable[[list[str]], boo
 
 
 def rest(process: subprocess.Popen[str]) -> list[str]:
-    text, _ = process.communicate(timeout=ENDS_WITHIN_S)
+    text, _ = process.communicate(timeout=TIMEOUT_S)
     return text.splitlines()
 
 
@@ -66,9 +65,7 @@ def asked_by_the_client_alone(lines: list[str]) -> dict[str, Any]:
     """As docs/reference/clients.md shows it, in another terminal."""
     [kafka] = [line.split()[1] for line in lines if line.startswith("  kafka")]
     command = [sys.executable, "-m", "examples.client", kafka, "examples/MA1.json"]
-    told = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=ENDS_WITHIN_S, check=True
-    )
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
     answer: dict[str, Any] = json.loads(told.stdout)
     return answer
 

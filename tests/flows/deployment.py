@@ -23,12 +23,9 @@ from dagmanager.kafka.options import KafkaAddress
 from dagmanager.settings.table import Settings
 from dagmanager.topics.kafka_preflight import SPREAD, check_topics, own_topics
 from servers.neo4j import wipe
-from servers.records import TIMEOUT_S
-from tests.kafka.topics import until
+from tests.waiting import TIMEOUT_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
-# Four processes start side by side on a busy machine.
-ANSWERED_WITHIN_S = 240.0
 KILLED = -signal.SIGKILL
 BYTES_MAX = 8 * 1024 * 1024
 Answer = dict[str, Any]
@@ -103,7 +100,7 @@ class Deployment:
 
     def wait(self, answers: int, times: int = 1) -> list[bytes]:
         """All that was told, once so many answers were told so often; a process that ended too early is shown."""
-        deadline = time.monotonic() + ANSWERED_WITHIN_S
+        deadline = time.monotonic() + TIMEOUT_S
         while (there := self._told(times)) < answers:
             ended = [process for process in self._running if process.poll() not in (None, KILLED)]
             assert not ended, self.logs()

@@ -16,8 +16,7 @@ from dagmanager.connect import EVENT_TOPICS, FLOW_TOPICS
 from servers.records import records
 from tests.flows.test_doors import ROOT, environment
 from tests.kafka.topics import fill, make
-
-TIMEOUT_S = 90
+from tests.waiting import TIMEOUT_S
 
 
 @dataclass

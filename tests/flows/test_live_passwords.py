@@ -11,9 +11,9 @@ import pytest
 
 from servers.launch import Launch
 from servers.secured_kafka import MECHANISM, SecuredKafka, make_certificate
-from tests.flows.sites import TIMEOUT_S, LiveSite
+from tests.flows.sites import LiveSite
 from tests.flows.test_poison import submission
-from tests.kafka.topics import until
+from tests.waiting import TIMEOUT_S, until
 
 USER, PASSWORD = "flow", "right-password"
 TURNED_AWAY = "check the credentials in kafka_options and this principal's ACLs"

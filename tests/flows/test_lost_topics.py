@@ -26,7 +26,8 @@ from servers.kafka import KafkaServer
 from servers.neo4j import wipe
 from servers.records import records
 from tests.engine.builders import node, submission, topics_of
-from tests.kafka.topics import SOON_BACK, make, remove, until
+from tests.kafka.topics import SOON_BACK, make, remove
+from tests.waiting import until
 
 PRICE = node("price", tags=["BTC"], node_type="PriceInput")
 MEAN = node("mean", tags=["BTC", "mean"], inputs=[PRICE])

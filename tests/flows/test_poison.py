@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from blake3 import blake3
 from tests.flows.poisoned import STEPS
 from tests.flows.strategies import node
 from tests.flows.test_doors import environment, lines
+from tests.waiting import TIMEOUT_S, until
 
-TIMEOUT_S = 120
 COUNT = 100
 BAD = 70
 STARTS_MAX = 12
@@ -187,10 +186,7 @@ def test_kills_during_an_outage_quarantine_nothing(step: str, folder: Path) -> N
         with subprocess.Popen(
             words, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True
         ) as killed:
-            deadline = time.monotonic() + TIMEOUT_S
-            while not alive.exists() or not alive.read_text().startswith("waiting"):
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            until(lambda: alive.exists() and alive.read_text().startswith("waiting"))
             assert alive.read_text() == f"waiting: {step}: the store is away\n"
             killed.kill()
             assert killed.stderr

@@ -18,7 +18,7 @@ from dagmanager.topics.memory import MemoryTopics
 from flows.polling import Heartbeat, poll, poll_once
 from flows.stop import Stop
 from flows.tally import Tally
-from tests.kafka.topics import until
+from tests.waiting import until
 
 
 class AwayGraph(MemoryGraph):

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,8 +22,8 @@ from flows.recovery import START_FILE, STEPS_FILE, Reading, Start, StartFile, pr
 from tests.flows.strategies import node
 from tests.flows.test_doors import ROOT, environment, lines, run
 from tests.flows.test_step_ids import flow
+from tests.waiting import TIMEOUT_S, until
 
-TIMEOUT_S = 60
 MANY = 300
 LIMITED = """
 import resource, sys
@@ -59,9 +58,7 @@ def interrupted(folder: Path, number: signal.Signals, *options: str) -> int:
     """A run that is sent a signal when it has answered some of what there is; its exit code."""
     with begun(folder, *options) as process:
         assert process.stderr
-        until = time.monotonic() + TIMEOUT_S
-        while answered(folder) < MANY // 10 and time.monotonic() < until:
-            time.sleep(0.005)
+        until(lambda: answered(folder) >= MANY // 10)
         process.send_signal(number)
         process.stderr.read()
         return process.wait(TIMEOUT_S)

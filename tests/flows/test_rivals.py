@@ -15,10 +15,10 @@ from confluent_kafka.admin import AdminClient
 from dagmanager.engine.model.rows import NodeRow, QueueRow, QueueState
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
-from servers.records import TIMEOUT_S, records
+from servers.records import records
 from tests.flows.deployment import KILLED, Deployment, Submissions, by_submission, check_stores
 from tests.flows.strategies import BASE_MS, pool
-from tests.kafka.topics import until
+from tests.waiting import TIMEOUT_S, until
 
 SHARES = 4
 # Partitions 0 and 4 of eight are the victim's.

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,8 @@ import pytest
 from dagmanager.errors import SettingsError, UnavailableError
 from flows.failures import explained
 from tests.flows.test_doors import ROOT, environment, lines, run
+from tests.waiting import TIMEOUT_S, until
 
-TIMEOUT_S = 60
 STOPPED_WHILE_IMPORTING = """
 import os, signal, sys
 class Stop:
@@ -99,11 +98,9 @@ def test_a_line_without_an_end_does_not_hold_up_a_stop(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "flows.run", *options]
     with subprocess.Popen(command, cwd=ROOT, env=environment(tmp_path), stderr=subprocess.PIPE) as process:
         assert process.stderr
-        until = time.monotonic() + TIMEOUT_S
-        while not (tmp_path / "r" / "start.json").exists() and time.monotonic() < until:
-            time.sleep(0.01)
+        until((tmp_path / "r" / "start.json").exists)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(TIMEOUT_S / 2) == 0
+        assert process.wait(TIMEOUT_S) == 0
         assert b"drained" in process.stderr.read()
 
 

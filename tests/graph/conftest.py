@@ -16,9 +16,7 @@ from dagmanager.graph.embedded.sqlite import SqliteGraph
 from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
 from dagmanager.graph.neo4j.schema import create
 from servers.neo4j import wipe
-
-# A laptop that does other things beside these tests takes its time.
-TIMEOUT_S = 240.0
+from tests.waiting import TIMEOUT_S
 
 pytest.register_assert_rewrite(
     "tests.engine.crash_scenarios",

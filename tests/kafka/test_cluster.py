@@ -19,7 +19,8 @@ from dagmanager.topics.kafka_preflight import check_topics, own_topics
 from operators.sources.submission_topic import SubmissionsAt, SubmissionTopic
 from operators.store_retry import RetryPolicy
 from servers.kafka import KafkaCluster
-from tests.kafka.topics import SOON_BACK, until
+from tests.kafka.topics import SOON_BACK
+from tests.waiting import until
 
 BEFORE, AFTER = 50, 50
 

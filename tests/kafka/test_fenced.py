@@ -12,8 +12,8 @@ from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.topics.kafka import KafkaTopics
 from servers.kafka import KafkaServer
-from servers.records import TIMEOUT_S
-from tests.kafka.topics import SOON_BACK, until
+from tests.kafka.topics import SOON_BACK
+from tests.waiting import TIMEOUT_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 # Longer than a session lasts there.

@@ -16,8 +16,8 @@ from confluent_kafka.admin import AdminClient
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.topic_id_leak_workaround import TOPIC_IDS, VERIFIED, TopicIds, running_versions
-from servers.records import TIMEOUT_S
 from tests.kafka.topics import make
+from tests.waiting import TIMEOUT_S
 
 ROOT = Path(__file__).resolve().parents[2]
 # The description, and the argument of `getrefcount`.

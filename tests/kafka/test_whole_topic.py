@@ -13,7 +13,8 @@ from dagmanager.errors import UnavailableError
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.whole_topic import OffsetRange, WholeTopic
 from servers.kafka import KafkaServer
-from tests.kafka.topics import NOWHERE, cut_before, fill, make, until
+from tests.kafka.topics import NOWHERE, cut_before, fill, make
+from tests.waiting import until
 
 
 def test_every_partition_is_read_to_its_end_and_no_further(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, but not by its stub's rules
@@ -11,18 +10,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, b
     NewTopic,
 )
 
-from servers.records import TIMEOUT_S, records
+from servers.records import records
+from tests.waiting import TIMEOUT_S, until
 
 NOWHERE = "127.0.0.1:1"
 # After a kill a broker may come back once its old session is over: 9 s by default.
 SOON_BACK = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms": "200"}
-
-
-def until(holds: Callable[[], bool], what: str = "it took too long") -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def make(admin: AdminClient, topic: str, partitions: int = 1, /, **config: str) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from confluent_kafka.admin import AdminClient
 
-from tests.kafka.topics import fill, make, until, values
+from tests.kafka.topics import fill, make, values
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = 400

@@ -5,7 +5,6 @@ Runs unchanged on a real broker: names are prefixed, and what takes a broker tim
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,21 +12,14 @@ import pytest
 
 from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.engine.model.topics_port import CreateStatus, TopicConfig, TopicInfo, TopicPruner, Topics
+from tests.waiting import until
 
 Named = Callable[[str], str]
 SPEC = TopicSpec(partitions=2, replication=1, retention_ms=86_400_000)
-TIMEOUT_S = 20.0
 
 
 class Broker(Topics, TopicPruner, Protocol):
     """Both sides of one broker."""
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not holds():
-        assert time.monotonic() < deadline, "the broker took too long"
-        time.sleep(0.002)
 
 
 def status(broker: Topics, topic: str, spec: TopicSpec = SPEC) -> CreateStatus:

@@ -16,7 +16,8 @@ from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.topics.kafka import KafkaTopics
-from tests.kafka.topics import NOWHERE, until
+from tests.kafka.topics import NOWHERE
+from tests.waiting import until
 
 SPEC = TopicSpec(1, 1, 60_000)
 

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from dagmanager.cli.main import dagmanager
-from tests.kafka.topics import until
+from tests.waiting import until
 
 NAMES = ("submissions", "diffs", "dead-letters", "admin-log", "queue", "weights")
 

@@ -10,7 +10,8 @@ from confluent_kafka.admin import AdminClient
 from dagmanager.errors import SettingsError
 from dagmanager.kafka.options import KafkaAddress
 from operators.sources.shared_consumer import WAIT_S, SharedConsumer
-from tests.kafka.topics import fill, make, until
+from tests.kafka.topics import fill, make
+from tests.waiting import until
 
 PARTITIONS = 3
 

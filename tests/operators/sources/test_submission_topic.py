@@ -24,7 +24,8 @@ from operators.sources.partition_share import PartitionShare
 from operators.sources.submission_topic import State, SubmissionsAt, SubmissionTopic, TopicPartitionReader
 from operators.steps.messages import buried
 from servers.kafka import KafkaServer
-from tests.kafka.topics import NOWHERE, SOON_BACK, cut_before, fill, make, remove, until
+from tests.kafka.topics import NOWHERE, SOON_BACK, cut_before, fill, make, remove
+from tests.waiting import until
 
 Opened = Callable[..., TopicPartitionReader]
 
