@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTHON_FILES := dagmanager flows operators sinks examples benchmarks tests scripts servers chaos
 heading = @printf '\n== %s\n'
 
-.PHONY: help install demo live test format fuzz chaos bench lock
+.PHONY: help install demo live test format fuzz chaos bench docs lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ chaos: install ## kill -9 a thousand times, break broker, database and network, 
 
 bench: install ## one script per claim of speed
 	@for name in pure flow attempts live; do echo "== benchmarks.$$name"; $(BIN)/python -m "benchmarks.$$name"; done
+
+docs: install ## build the documents as a site with search: build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo build/site/index.html
 
 lock: ## remake both locks from pyproject.toml (needs a package index)
 	@python3 scripts/lock.py

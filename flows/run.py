@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the submissions flow until its input ends or it is told to stop."""
     stopping = Stop()
     _drain_on_signals(stopping)
-    given = _parser().parse_args(argv)
+    given = run_parser().parse_args(argv)
     # Bytewax prints a panic of its own beside our error; at least without its stack, unless all of it is asked for.
     if os.environ.get("RUST_BACKTRACE") != "full":
         os.environ["RUST_BACKTRACE"] = "0"
@@ -56,7 +56,8 @@ def _drain_on_signals(stopping: Stop) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
 
 
-def _parser() -> argparse.ArgumentParser:
+def run_parser() -> argparse.ArgumentParser:
+    """The options of `run`, as this process takes them from the command line's."""
     parser = argparse.ArgumentParser(
         prog="dagmanager run",
         description="Run the submissions flow: submissions in, diffs out.",

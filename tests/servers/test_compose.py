@@ -103,7 +103,7 @@ def test_the_flow_waits_for_servers_that_answer() -> None:
 def options_of(command: list[str]) -> dict[str, Any]:
     """What the flow's process makes of a command of the image."""
     assert command[:3] == ["service", "dagmanager", "run"]
-    return vars(run._parser().parse_args(command[3:]))
+    return vars(run.run_parser().parse_args(command[3:]))
 
 
 def test_the_image_s_health_check_looks_at_the_heartbeat_that_the_run_touches() -> None:

@@ -116,7 +116,7 @@ class TaggedQueue(msgspec.Struct, frozen=True):
 
 
 class GraphReader(Protocol):
-    """Reads only."""
+    """Reads only. Each call blocks for one round trip; raises `UnavailableError` when the store is unreachable."""
 
     def known(self, keys: LookupKeys) -> Known:
         """One batched, index-backed read. The embedded graphs give a snapshot; a server gives each row as
@@ -169,7 +169,12 @@ class OpenClaim(msgspec.Struct, frozen=True):
 
 
 class Transaction(GraphReader, Protocol):
-    """One atomic piece of work: sees its own writes; all of it is kept, or nothing."""
+    """One atomic piece of work: sees its own writes; all of it is committed, or nothing.
+
+    A call blocks for at most one round trip, and for as long as others hold the locks it asks for. Any call raises
+    `UnavailableError` when the store is unreachable, and `ConstraintError` when a row breaks a unique constraint;
+    both end the transaction.
+    """
 
     def tagged_sets(self, asked: Sequence[TagQuestion]) -> tuple[tuple[TaggedQueue, ...], ...]:
         """`tagged` for several at once, in the order given."""
@@ -261,7 +266,11 @@ class Transaction(GraphReader, Protocol):
 
 
 class Graph(GraphReader, Protocol):
-    """The whole truth."""
+    """The store of nodes, queues, versions and outcomes: the single source of truth (R1).
+
+    Each call blocks for its round trips, `transact` also for locks. All raise `UnavailableError` when the store is
+    unreachable; a caller may then call again.
+    """
 
     def transact(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` atomically; it may run more than once (rivals, lost leader), so it must be pure

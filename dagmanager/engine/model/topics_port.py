@@ -49,7 +49,11 @@ class CreateResult(msgspec.Struct, frozen=True):
 
 
 class Topics(Protocol):
-    """The broker's control plane. Nothing here deletes."""
+    """The broker's control plane. Nothing here deletes.
+
+    Each call blocks until the broker answers, `kafka_request_seconds` at most for each of its requests, and then raises
+    `UnavailableError`. Repeating a call is harmless.
+    """
 
     def brokers(self) -> int:
         """How many brokers are up (caps the replication factor in dev)."""
@@ -73,5 +77,5 @@ class TopicPruner(Protocol):
     """Deletes; held by the collector alone."""
 
     def delete(self, topics: Sequence[str]) -> None:
-        """Remove topics; absent ones are fine."""
+        """Remove topics; absent ones are fine. Raises `UnavailableError` when the broker does not answer."""
         ...
