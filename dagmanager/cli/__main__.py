@@ -2,7 +2,7 @@
 
 import sys
 
-from dagmanager.cli.entry import dagmanager
+from dagmanager.cli.main import dagmanager
 
 if __name__ == "__main__":
     sys.exit(dagmanager())

@@ -1,4 +1,4 @@
-"""The command line's door: finds the command, runs it, turns whatever happens into words and an exit code.
+"""The command line: finds the command, runs it, turns whatever is raised into a report and an exit code.
 
 `qmtl service dagmanager CMD` and `dagmanager CMD` are the same. Nothing heavy is imported here: each
 command imports what it needs when it runs.
@@ -13,12 +13,20 @@ from typing import NamedTuple, TextIO
 
 from dagmanager.cli.framework.arguments import Parser
 from dagmanager.cli.framework.command_table import DAGMANAGER, QMTL, Command, Group
-from dagmanager.cli.framework.error_report import EXIT_CODES_TEXT, CommandError, Exit, Report, usage
-from dagmanager.cli.framework.output import meant, note, visible, write_json
+from dagmanager.terminal.report import (
+    EXIT_CODES_TEXT,
+    CommandError,
+    Exit,
+    Report,
+    report_of,
+    show,
+    usage,
+)
+from dagmanager.terminal.text import columns, nearest, visible, wrapped, write_json
 
 
 class Program(NamedTuple):
-    """One of our two names; `prefix` is what stands before a command of the DAG Manager."""
+    """One of the two installed names; `prefix` comes before a command of the DAG Manager."""
 
     name: str
     prefix: str
@@ -37,68 +45,70 @@ def dagmanager(words: Sequence[str] | None = None) -> int:
 
 def _run(program: Program, words: Sequence[str]) -> int:
     if sys.stderr is None:
-        sys.stderr = _nowhere()
+        sys.stderr = _null_stream()
     if sys.stdout is None:
-        sys.stdout = _nowhere()
-        note("error[usage]: stdout is closed: there is nowhere to write results")
+        sys.stdout = _null_stream()
+        show(Report("usage", "stdout is closed: results cannot be written", Exit.USAGE))
         return Exit.USAGE
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    debug, as_json = "--debug" in words, "--json" in words
     try:
-        code = _guarded(program, words, debug, as_json)
+        code = _guarded(program, words)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whatever is still buffered must not fail again when the interpreter ends.
+        # What is still buffered must not fail again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return Exit.READER_LEFT
     except OSError as error:
-        note(f"error[unreadable_file]: cannot write results: {error.strerror}")
+        show(Report("unreadable_file", f"cannot write to stdout: {error.strerror}", Exit.USAGE))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return Exit.USAGE
 
 
-def _guarded(program: Program, words: Sequence[str], debug: bool, as_json: bool) -> int:
+def _guarded(program: Program, words: Sequence[str]) -> int:
     try:
         return _dispatch(program.name, program.commands, words)
     except SystemExit as done:  # argparse, after --help
         return done.code if isinstance(done.code, int) else Exit.FINE
     except KeyboardInterrupt:
-        note("interrupted")
+        sys.stderr.write("interrupted\n")
         return Exit.INTERRUPTED
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001 - the outermost door: people get words, --debug gets the rest
-        if debug:
+    except Exception as error:  # noqa: BLE001 - the outermost caller: people get a report, --debug the traceback
+        if "--debug" in words:
             import traceback
 
             traceback.print_exc()
-        report = _report_of(error)
-        if as_json:
+        report = report_of(error)
+        if "--json" in words:
             write_json(report.as_json())
         else:
-            note(_painted(report.as_text(program.prefix)))
+            for each in error.findings if isinstance(error, CommandError) else (report,):
+                show(each, program.prefix)
         return report.exit
 
 
 def _dispatch(prog: str, commands: Group, words: Sequence[str]) -> int:
     """Follow the words down to a command and run it with the rest."""
     rest = [word for word in words if word != "--debug"] if words[:1] == ["--debug"] else list(words)
-    if not rest or rest[0] in ("-h", "--help"):
-        print(_overview(prog, commands))
+    if not rest or rest[0] in ("-h", "--help") or rest == ["help"]:
+        sys.stdout.write(_overview(prog, commands) + "\n")
         return Exit.FINE if rest else Exit.USAGE
-    if rest[0] == "--version":
+    if rest[0] == "help":  # `help diff` is `diff --help`
+        rest = [*rest[1:], "--help"]
+    if rest[0] in ("-V", "--version", "version"):
         from importlib.metadata import version
 
-        print(f"{prog} {version('qmtl-dagmanager')}")
+        sys.stdout.write(f"{prog} {version('qmtl-dagmanager')}\n")
         return Exit.FINE
     entry = commands.entries.get(rest[0])
     if entry is None:
-        near = meant(rest[0], commands.entries)
+        near = nearest(rest[0], commands.entries)
         hints = [f"did you mean `{near}`?"] if near else []
-        raise usage(f"`{visible(rest[0])}` is no command of `{prog}`", *hints, f"help: {prog} --help")
+        raise usage(f"unknown command `{visible(rest[0])}`", *hints, f"`{prog} --help` lists the commands")
     prog = f"{prog} {rest[0]}"
     if isinstance(entry, Group):
         return _dispatch(prog, entry, rest[1:])
@@ -114,40 +124,19 @@ def run_command(prog: str, command: Command, words: Sequence[str]) -> int:
 
 
 def _overview(prog: str, group: Group) -> str:
-    lines = [f"usage: {prog} COMMAND [--help]", "", group.summary, "", "commands:"]
+    lines = [f"usage: {prog} COMMAND [--help]", "", wrapped(group.summary, columns()), "", "commands:"]
     width = max(len(name) for name in group.entries)
-    lines += [f"  {name:<{width}}  {entry.summary}" for name, entry in group.entries.items()]
-    lines += ["", "options:", "  --help     show this; each command has its own, with examples"]
-    lines += ["  --version  the installed version", "  --debug    show tracebacks", ""]
-    lines += ["examples:", *(f"  {prog} {example}" for example in group.examples), "", EXIT_CODES_TEXT]
+    lines += [
+        wrapped(f"  {name:<{width}}  {entry.summary}", columns(), " " * (width + 4))
+        for name, entry in group.entries.items()
+    ]
+    lines += ["", "options:", "  --help         show this; each command has its own, with examples"]
+    lines += ["  --version, -V  show the installed version", "  --debug        show tracebacks", ""]
+    lines += ["examples:", *(f"  {prog} {example}" for example in group.examples)]
+    if group in (QMTL, DAGMANAGER):  # once for all commands
+        lines += ["", EXIT_CODES_TEXT]
     return "\n".join(lines)
 
 
-def _report_of(error: Exception) -> Report:
-    """One table of what may be raised; anything else is a fault of ours."""
-    if isinstance(error, CommandError):
-        return error.report
-    from dagmanager.errors import SettingsError, UnavailableError
-
-    if isinstance(error, SettingsError):
-        hint = "`config validate` shows each with its place"
-        return Report("settings", str(error), Exit.USAGE, notes=(hint,))
-    if isinstance(error, OSError):
-        words = error.strerror or str(error)
-        return Report("unreadable_file", f"cannot read or write: {words}", Exit.USAGE)
-    if isinstance(error, UnavailableError):
-        return Report("unavailable", str(error), Exit.SERVER_AWAY)
-    words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    notes = ("this is a fault of the program: please report it, with what --debug shows",)
-    return Report("internal", words, Exit.INTERNAL, notes=notes)
-
-
-def _painted(text: str) -> str:
-    from dagmanager.cli.framework.output import is_decorated
-
-    head, colon, rest = text.partition(":")
-    return f"\x1b[1;31m{head}{colon}\x1b[0m{rest}" if is_decorated(sys.stderr) else text
-
-
-def _nowhere() -> TextIO:
-    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - stands in for a stream, until the end
+def _null_stream() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - replaces a stream, until the end

@@ -17,7 +17,7 @@ class RunOption(NamedTuple):
 
 
 RUN_OPTIONS: Final = (
-    RunOption("--config", "FILE", "settings file (else DAGMANAGER_CONFIG)"),
+    RunOption("--config", "FILE", "settings file (default: DAGMANAGER_CONFIG)"),
     RunOption(
         "--submissions", "PATH", "file, folder or `-` (stdin), without Kafka", setting="submissions_path"
     ),

@@ -1,27 +1,54 @@
-"""`completion`: scripts for bash, zsh and fish, made from the commands themselves."""
+"""`completion`: scripts for bash, zsh and fish, generated from the parsers of the commands.
+
+The metavar of an option says what its value is: FILE and PATH complete files, DIR completes folders.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from enum import Enum
 from typing import Final, NamedTuple
 
 from dagmanager.cli.framework.arguments import Parser
 
 SHELLS: Final = ("bash", "zsh", "fish")
-DOMAINS: Final = ("backtest", "dryrun", "live", "shadow")
+# Free text with usual words.
+WORDS: Final = {"--domain": ("backtest", "dryrun", "live", "shadow")}
+
+
+class Value(Enum):
+    """What comes after an option."""
+
+    NOTHING = "nothing"
+    FILE = "file"
+    FOLDER = "folder"
+    WORD = "word"
+    TEXT = "text"
+
+
+class OptionValue(NamedTuple):
+    """The kind of an option's value, and its words where these are known."""
+
+    kind: Value
+    words: tuple[str, ...] = ()
 
 
 class Spot(NamedTuple):
-    """A place on the command line: the words before it, and what may stand there, with a few words each."""
+    """A place on the command line: the words before it, what may come there with a few words each.
+
+    `takes_file`: a file's name may come there without an option.
+    """
 
     path: str
     choices: tuple[tuple[str, str], ...]
+    values: dict[str, OptionValue]
+    takes_file: bool = False
 
 
 def add_arguments(parser: Parser) -> None:
     """Which shell."""
-    parser.add_argument("shell", choices=SHELLS, help="the shell that will read the script")
+    parser.add_argument("shell", choices=SHELLS, help="the shell that reads the script")
     parser.examples(
         'eval "$({prog} bash)"   # in ~/.bashrc',
         "{prog} zsh > ~/.zfunc/_qmtl",
@@ -42,7 +69,7 @@ def spots(program: str) -> Iterator[Spot]:
 
     def walk(path: str, group: Group) -> Iterator[Spot]:
         options = (("--help", "help with examples"), ("--version", "the installed version"))
-        yield Spot(path, (*((name, entry.summary) for name, entry in group.entries.items()), *options))
+        yield Spot(path, (*((name, entry.summary) for name, entry in group.entries.items()), *options), {})
         for name, entry in group.entries.items():
             below = f"{path} {name}"
             if isinstance(entry, Group):
@@ -50,9 +77,23 @@ def spots(program: str) -> Iterator[Spot]:
             else:
                 parser = Parser(below, entry.summary)
                 entry.load().add_arguments(parser)
-                yield Spot(below, tuple(_choices(name, parser)))
+                values = {word: _value(word, action) for word, action in parser.options().items()}
+                takes_file = any(_kind(each) is Value.FILE for each in parser.positionals())
+                yield Spot(below, tuple(_choices(name, parser)), values, takes_file)
 
     yield from walk(program, QMTL if program == "qmtl" else DAGMANAGER)
+
+
+def _kind(action: argparse.Action) -> Value:
+    if action.nargs == 0:
+        return Value.NOTHING
+    kinds = {"FILE": Value.FILE, "PATH": Value.FILE, "DIR": Value.FOLDER}
+    return kinds.get(str(action.metavar), Value.TEXT)
+
+
+def _value(word: str, action: argparse.Action) -> OptionValue:
+    words = WORDS.get(word) or tuple(map(str, action.choices or ()))
+    return OptionValue(Value.WORD, words) if words else OptionValue(_kind(action))
 
 
 def _choices(name: str, parser: Parser) -> Iterator[tuple[str, str]]:
@@ -72,64 +113,82 @@ def _all_spots() -> list[Spot]:
     return [spot for program in ("qmtl", "dagmanager") for spot in spots(program)]
 
 
-def _words_lines() -> Iterator[str]:
-    for spot in _all_spots():
-        words = " ".join(word for word, _ in spot.choices)
-        yield f'    "{spot.path}") words="{words}" ;;'
+def _paths(separator: str) -> str:
+    return separator.join(f'"{spot.path}"' for spot in _all_spots())
+
+
+def _options(kind: Value) -> str:
+    """`--file|--baseline`: the options whose value is of this kind."""
+    found = (word for spot in _all_spots() for word, value in spot.values.items() if value.kind is kind)
+    return "|".join(dict.fromkeys(found))
+
+
+def _option_words() -> dict[str, tuple[str, ...]]:
+    return {
+        word: value.words
+        for spot in _all_spots()
+        for word, value in spot.values.items()
+        if value.kind is Value.WORD
+    }
 
 
 def _bash() -> Iterator[str]:
-    paths = "|".join(f'"{spot.path}"' for spot in _all_spots())
     yield f"""\
 # bash completion of qmtl and dagmanager
 _qmtl_dagmanager() {{
-  local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" path="${{COMP_WORDS[0]##*/}}" words="" i
+  local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" path="${{COMP_WORDS[0]##*/}}" words="" files="" i
   COMPREPLY=()
   for ((i = 1; i < COMP_CWORD; i++)); do
     case "$path ${{COMP_WORDS[i]}}" in
-      {paths}) path="$path ${{COMP_WORDS[i]}}" ;;
+      {_paths("|")}) path="$path ${{COMP_WORDS[i]}}" ;;
     esac
   done
   case "$prev" in
-    --file|--baseline|--store|--config) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-    --domain) mapfile -t COMPREPLY < <(compgen -W "{" ".join(DOMAINS)}" -- "$cur"); return ;;
-    --profile) mapfile -t COMPREPLY < <(compgen -W "dev prod" -- "$cur"); return ;;
-    --world|--as-of|--partition|--strategy) return ;;
-  esac
-  case "$path" in"""
-    yield from _words_lines()
+    {_options(Value.FILE)}) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+    {_options(Value.FOLDER)}) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;"""
+    for word, known in _option_words().items():
+        yield f'    {word}) mapfile -t COMPREPLY < <(compgen -W "{" ".join(known)}" -- "$cur"); return ;;'
+    yield f"    {_options(Value.TEXT)}) return ;;"
+    yield '  esac\n  case "$path" in'
+    for spot in _all_spots():
+        words = " ".join(word for word, _ in spot.choices)
+        yield f'    "{spot.path}") words="{words}"{" files=1" if spot.takes_file else ""} ;;'
     yield """\
   esac
-  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+  if [[ -n $files && $cur != -* ]]; then
+    compopt -o filenames 2>/dev/null
+    mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+  else
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+  fi
 }
 complete -F _qmtl_dagmanager qmtl dagmanager"""
 
 
 def _zsh() -> Iterator[str]:
-    paths = "|".join(f'"{spot.path}"' for spot in _all_spots())
     yield f"""\
 #compdef qmtl dagmanager
 _qmtl_dagmanager() {{
-  local path_="${{words[1]:t}}" i
+  local path_="${{words[1]:t}}" files="" i
   local -a choices
   for ((i = 2; i < CURRENT; i++)); do
     case "$path_ ${{words[i]}}" in
-      {paths}) path_="$path_ ${{words[i]}}" ;;
+      {_paths("|")}) path_="$path_ ${{words[i]}}" ;;
     esac
   done
   case "${{words[CURRENT-1]}}" in
-    --file|--baseline|--store|--config) _files; return ;;
-    --domain) compadd -- {" ".join(DOMAINS)}; return ;;
-    --profile) compadd -- dev prod; return ;;
-    --world|--as-of|--partition|--strategy) return ;;
-  esac
-  case "$path_" in"""
+    {_options(Value.FILE)}) _files; return ;;
+    {_options(Value.FOLDER)}) _files -/; return ;;"""
+    for word, words in _option_words().items():
+        yield f"    {word}) compadd -- {' '.join(words)}; return ;;"
+    yield f"    {_options(Value.TEXT)}) return ;;"
+    yield '  esac\n  case "$path_" in'
     for spot in _all_spots():
         described = " ".join(_quoted(f"{word}:{text}" if text else word) for word, text in spot.choices)
-        yield f'    "{spot.path}") choices=({described}) ;;'
+        yield f'    "{spot.path}") choices=({described}){" files=1" if spot.takes_file else ""} ;;'
     yield """\
   esac
-  _describe 'command' choices
+  if [[ -n $files && ${words[CURRENT]} != -* ]]; then _files; else _describe 'command' choices; fi
 }
 if [ "$funcstack[1]" = "_qmtl" ]; then _qmtl_dagmanager "$@"; else compdef _qmtl_dagmanager qmtl dagmanager; fi"""
 
@@ -152,17 +211,27 @@ end"""
         yield f"complete -c {program} -f"
         for spot in spots(program):
             condition = f'__qmtl_dagmanager_at "{spot.path}"'
-            at = f"-n {_quoted(condition)}"
+            at = f"complete -c {program} -n {_quoted(condition)}"
+            if spot.takes_file:
+                yield f"{at} -F"
             for word, text in spot.choices:
-                yield f"complete -c {program} {at} {_fish_word(word)} -d {_quoted(text)}"
+                yield f"{at} {_fish_word(word, spot.values.get(word))} -d {_quoted(text)}"
 
 
-def _fish_word(word: str) -> str:
-    if word in ("--file", "--baseline", "--store", "--config"):
-        return f"-l {word[2:]} -r -F"
-    if word in ("--domain", "--profile"):
-        return f"-l {word[2:]} -x -a {_quoted(' '.join(DOMAINS if word == '--domain' else ('dev', 'prod')))}"
-    return f"-l {word[2:]}" if word.startswith("--") else f"-a {word}"
+def _fish_word(word: str, value: OptionValue | None) -> str:
+    if not word.startswith("--"):
+        return f"-a {word}"
+    option = f"-l {word[2:]}"
+    match value:
+        case OptionValue(Value.FILE):
+            return f"{option} -r -F"
+        case OptionValue(Value.FOLDER):
+            return f"{option} -x -a {_quoted('(__fish_complete_directories)')}"
+        case OptionValue(Value.WORD, words):
+            return f"{option} -x -a {_quoted(' '.join(words))}"
+        case OptionValue(Value.TEXT):
+            return f"{option} -x"
+    return option
 
 
 def _quoted(text: str) -> str:

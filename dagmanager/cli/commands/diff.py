@@ -1,4 +1,4 @@
-"""`diff`: what submitting a DAG would do, from files alone; nothing is written anywhere.
+"""`diff`: what submitting a DAG would do, from files alone; nothing is written.
 
 May not live here: the decision itself (`diff_engine`), how it looks (`diff_text`).
 """
@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 from dagmanager.cli.framework.arguments import Parser
 
 if TYPE_CHECKING:
-    from dagmanager.cli.explain.diff_request import DiffRequest, InputFile
-    from dagmanager.cli.framework.error_report import CommandError
-    from dagmanager.errors import Rejection
+    from dagmanager.cli.explain.diff_request import DiffRequest
     from dagmanager.settings.table import Settings
 
 
 def add_arguments(parser: Parser) -> None:
     """Files, context, form of the answer."""
-    parser.add_argument("--file", required=True, metavar="FILE", help="the submission or DAG; `-` is stdin")
+    parser.add_argument("file", nargs="?", metavar="FILE", help="the submission or DAG; `-` is stdin")
+    parser.add_argument("--file", dest="named_file", metavar="FILE", help="the same as FILE")
     parser.add_argument(
         "--baseline",
         action="append",
@@ -29,59 +28,64 @@ def add_arguments(parser: Parser) -> None:
         help="an earlier submission of the same lineage; may be repeated, the last is the previous version",
     )
     parser.add_argument(
-        "--store", metavar="FILE", help="compare with what a flow has there (its memory_repo_path); only read"
+        "--store",
+        metavar="FILE",
+        help="compare with the SQLite store of a flow (its memory_repo_path), read-only",
     )
-    parser.add_argument("--world", metavar="W", help="world_id, where the file names none")
-    parser.add_argument("--domain", metavar="D", help="execution domain; `live` where nothing says more")
+    parser.add_argument("--world", metavar="W", help="world_id, if the file has none")
+    parser.add_argument("--domain", metavar="D", help="execution domain, if the file has none (default live)")
     parser.add_argument("--as-of", metavar="T", help="as_of of a backtest or dry run")
     parser.add_argument("--partition", metavar="P", help="partition of the context")
-    parser.add_argument("--strategy", metavar="S", help="strategy_id, where the file names none")
-    parser.add_argument("--explain", action="store_true", help="say in words what each reason means")
-    parser.add_argument("--exit-code", action="store_true", help="end with 3 when anything differs")
+    parser.add_argument("--strategy", metavar="S", help="strategy_id, if the file has none")
+    parser.add_argument("--explain", action="store_true", help="explain each reason and each warning")
+    parser.add_argument("--all", action="store_true", help="show unchanged nodes and every warning")
+    parser.add_argument("--wide", action="store_true", help="show ids and digests, at any width")
+    parser.add_argument("--exit-code", action="store_true", help="exit 3 if anything differs")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="everything as one JSON object")
-    form.add_argument("--markdown", action="store_true", help="for a pull request")
-    parser.add_argument("--config", metavar="FILE", help="settings file (else DAGMANAGER_CONFIG)")
+    form.add_argument("--markdown", action="store_true", help="everything as Markdown, for a pull request")
+    parser.add_argument("--config", metavar="FILE", help="settings file (default: DAGMANAGER_CONFIG)")
     parser.examples(
-        "{prog} --file dag.json",
-        "{prog} --file new.json --baseline old.json --explain",
-        "{prog} --file new.json --store dagmanager.sqlite",
-        "{prog} --file new.json --baseline old.json --markdown > comment.md",
-        "{prog} --file new.json --baseline old.json --exit-code --json | jq .actions",
-        "{prog} --file dag.json --world w1 --domain backtest --as-of 2026-01-01",
+        "{prog} dag.json",
+        "{prog} new.json --baseline old.json --explain",
+        "{prog} new.json --store dagmanager.sqlite",
+        "{prog} new.json --baseline old.json --markdown > comment.md",
+        "{prog} new.json --baseline old.json --exit-code --json",
+        "{prog} dag.json --world w1 --domain backtest --as-of 2026-01-01",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """0, 3 with `--exit-code` when anything differs, 1 when a file is refused."""
     from dagmanager.cli.explain import diff_text
-    from dagmanager.cli.framework.error_report import Exit
-    from dagmanager.cli.framework.output import note, write_json
-    from dagmanager.settings.source import load
+    from dagmanager.terminal.report import Exit
+    from dagmanager.terminal.settings_report import load_settings
+    from dagmanager.terminal.text import note, write_json
 
-    settings, findings = load(args.config, os.environ, offline=True)
-    for finding in findings:
-        note(f"warning: {finding.message}")
+    settings = load_settings(args.config, os.environ, offline=True)
+    request = _request(args, settings.submission_bytes_max)
     if settings.neo4j_dsn and args.store is None:
-        note("note: the graph at neo4j_dsn is not asked: only the files given are compared")
-    found = _decide(_request(args, settings.submission_bytes_max), settings)
+        note("note: only the given files are compared; the graph at neo4j_dsn is not read")
+    found = _decided(request, settings)
     if args.json:
         write_json(found, indent=2)
     elif args.markdown:
         print(diff_text.markdown(found, explain=args.explain))
     else:
-        diff_text.show(found, explain=args.explain)
+        diff_text.show(found, diff_text.Detail(args.explain, args.all, args.wide))
     return Exit.DIFFERS if args.exit_code and diff_text.differs(found) else Exit.FINE
 
 
 def _request(args: argparse.Namespace, bytes_max: int) -> DiffRequest:
     from dagmanager.cli.explain.diff_request import DiffRequest, InputFile
-    from dagmanager.cli.framework.error_report import usage
     from dagmanager.cli.framework.input_file import read_input
+    from dagmanager.terminal.report import usage
 
     if args.store is not None and args.baseline:
-        raise usage("--baseline and --store cannot both say what to compare with")
-    names = [args.file, *args.baseline]
+        raise usage("--baseline and --store are two things to compare with: give one")
+    if (args.file is None) == (args.named_file is None):
+        raise usage("give one FILE: the submission or DAG" if args.file is None else "FILE is given twice")
+    names = [args.file or args.named_file, *args.baseline]
     if names.count("-") > 1:
         raise usage("stdin (`-`) can be read only once")
     files = [InputFile(_shown(name), read_input(name, bytes_max)) for name in names]
@@ -93,11 +97,12 @@ def _shown(name: str) -> str:
     return "<stdin>" if name == "-" else os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _decide(request: DiffRequest, settings: Settings) -> dict[str, Any]:
-    """The one call into the engine: a dict, or the name of the refused file and why."""
+def _decided(request: DiffRequest, settings: Settings) -> dict[str, Any]:
+    """The dict of `diff --json`; `CommandError` for the file that is refused."""
     from dagmanager.cli.explain.diff_engine import decide
-    from dagmanager.cli.framework.error_report import CommandError, Exit, Report
+    from dagmanager.cli.explain.rejection_report import rejection_report
     from dagmanager.errors import SettingsError
+    from dagmanager.terminal.report import CommandError, Exit, Report
 
     try:
         found = decide(request, settings)
@@ -106,12 +111,5 @@ def _decide(request: DiffRequest, settings: Settings) -> dict[str, Any]:
     if isinstance(found, dict):
         return found
     name, why = found
-    raise refused(why, next(file for file in (request.file, *request.baselines) if file.name == name))
-
-
-def refused(why: Rejection, file: InputFile) -> CommandError:
-    """The rejection of one of the files, explained in it."""
-    from dagmanager.cli.explain.rejection_report import report_of
-    from dagmanager.cli.framework.error_report import CommandError
-
-    return CommandError(report_of(why, file.raw, file.name))
+    file = next(each for each in (request.file, *request.baselines) if each.name == name)
+    raise CommandError(rejection_report(why, file.raw, file.name))

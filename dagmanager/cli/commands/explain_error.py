@@ -12,7 +12,7 @@ SAFE_MODE = "safe_mode:"
 
 def add_arguments(parser: Parser) -> None:
     """A code, or none for the list."""
-    words = "as printed in an error, a warning or a reason; without it, all codes"
+    words = "as printed in an error, a warning or a reason (default: list all codes)"
     parser.add_argument("code", nargs="?", metavar="CODE", help=words)
     parser.add_argument("--json", action="store_true", help="the same as JSON")
     parser.examples(
@@ -26,23 +26,24 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a page, or the list of all."""
     from dagmanager.cli.explain.error_page import codes, drawn, page
-    from dagmanager.cli.framework.error_report import Exit, usage
-    from dagmanager.cli.framework.output import is_decorated, meant, plain_table, visible, write_json
+    from dagmanager.terminal.report import Exit, usage
+    from dagmanager.terminal.text import columns, is_decorated, nearest, visible, wrapped, write_json
 
     if args.code is None:
         pages = [page(code) for code in codes()]
         if args.json:
             write_json([{"code": each.code, "title": each.title} for each in pages], indent=2)
         else:
-            print(
-                plain_table(("code", "meaning"), [(each.code, each.title.replace("`", "")) for each in pages])
-            )
+            width = max(len(each.code) for each in pages) + 2
+            for each in pages:
+                title = each.title.replace("`", "")
+                print(wrapped(f"{each.code:{width}}{title}", columns(), " " * width))
         return Exit.FINE
     code = _meant_code(args.code.strip().lower().replace("-", "_"), codes())
     if code not in codes():
-        near = meant(code, codes())
+        near = nearest(code, codes())
         hints = [f"did you mean `{near}`?"] if near else []
-        raise usage(f"nothing has the code `{visible(args.code)}`", *hints, "without a CODE all are listed")
+        raise usage(f"unknown code `{visible(args.code)}`", *hints, "without a CODE all codes are listed")
     found = page(code)
     if args.json:
         shown = found._asdict()
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _meant_code(word: str, known: tuple[str, ...]) -> str:
-    """A reason of safe mode as a diff prints it; those that a Gateway made up share one page."""
+    """A reason of safe mode as a diff prints it; the free texts of a Gateway share one page."""
     if not word.startswith(SAFE_MODE):
         return word
     reason = word.removeprefix(SAFE_MODE)
@@ -64,7 +65,7 @@ def _meant_code(word: str, known: tuple[str, ...]) -> str:
 
 
 def _statuses(code: str) -> dict[str, object]:
-    """What the doors of a server answer with; none for errors of the command line."""
+    """The gRPC and HTTP status of the code; none for errors of the command line."""
     from dagmanager.errors import RETRYABLE, STATUS, ErrorCode
 
     if code not in set(ErrorCode):

@@ -1,4 +1,4 @@
-"""`export-schema`: the database's constraints and indexes as Cypher that makes them again (M3)."""
+"""`export-schema`: the database's constraints and indexes as Cypher that creates them again (M3)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from dagmanager.cli.framework.neo4j_address import add_address
 def add_arguments(parser: Parser) -> None:
     """The server, and where to write."""
     add_address(parser)
-    parser.add_argument(
-        "--out", metavar="FILE", default="-", help="file to write; `-`, the default, is stdout"
-    )
+    parser.add_argument("--out", metavar="FILE", default="-", help="file to write (default `-`: stdout)")
     parser.examples(
         "{prog} --config dagmanager.yml --out schema.cypher",
         "{prog} --uri bolt://localhost:7687 --user neo4j --password-file password.txt | diff schema.cypher -",
@@ -21,13 +19,13 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """All or nothing: a file that is there stays as it was until the new one is whole."""
-    from dagmanager.cli.framework.error_report import Exit
+    """An existing file is replaced only when the new one is complete."""
     from dagmanager.cli.framework.neo4j_address import server_of
     from dagmanager.cli.framework.neo4j_session import opened
-    from dagmanager.cli.framework.output import note
     from dagmanager.cli.framework.output_file import write_whole
     from dagmanager.graph.neo4j.schema import export
+    from dagmanager.terminal.report import Exit
+    from dagmanager.terminal.text import note
 
     server = server_of(args)
     with opened(server, reads_only=True) as session:
@@ -36,6 +34,6 @@ def run(args: argparse.Namespace) -> int:
         print(cypher, end="")
     else:
         write_whole(args.out, cypher)
-    counted = cypher.count("\n")
-    note(f"{counted} constraints and indexes: {server.uri}" if counted else f"there are none: {server.uri}")
+    number = cypher.count("\n")
+    note(f"{number} constraints and indexes: {server.uri}")
     return Exit.FINE

@@ -1,4 +1,4 @@
-"""`init`: makes what a process needs before its first start, as often as one likes (docs/semantics.md 11).
+"""`init`: creates what a process needs before its first start; idempotent (docs/semantics.md 11).
 
 One step per server. A new server is one more entry of `STEPS`.
 """
@@ -14,94 +14,96 @@ from dagmanager.cli.framework.arguments import Parser
 
 if TYPE_CHECKING:
     from dagmanager.settings.table import Settings
+    from dagmanager.terminal.report import Report
 
 
 class InitRequest(NamedTuple):
-    """What `init` was told."""
+    """The settings and flags of one `init`."""
 
     settings: Settings
     shared: bool
     dry_run: bool
 
 
-class Done(NamedTuple):
-    """What a step did: a line for people, the same for machines, and what should not be overlooked."""
+class StepDone(NamedTuple):
+    """What a step did: a line for people, the same as JSON, and a warning."""
 
     summary: str
     facts: dict[str, Any]
-    warning: str = ""
+    warning: Report | None = None
 
 
 class Step(NamedTuple):
-    """`is_wanted` says whether these settings name the server at all; `make` is idempotent."""
+    """`is_wanted`: these settings name the server. `create` is idempotent."""
 
     name: str
     is_wanted: Callable[[Settings], bool]
-    make: Callable[[InitRequest], Done]
+    create: Callable[[InitRequest], StepDone]
 
 
 def add_arguments(parser: Parser) -> None:
     """The settings, and how far to go."""
-    parser.add_argument("--config", metavar="FILE", help="settings file (else DAGMANAGER_CONFIG)")
+    parser.add_argument("--config", metavar="FILE", help="settings file (default: DAGMANAGER_CONFIG)")
     parser.add_argument(
-        "--shared", action="store_true", help="go on in a database that holds only data of somebody else"
+        "--shared", action="store_true", help="go on in a database that has only data of other applications"
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what is missing, and make nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show what is missing, create nothing")
     parser.add_argument("--json", action="store_true", help="what each step did, as JSON")
     parser.examples("{prog} --config dagmanager.yml --dry-run", "{prog} --config dagmanager.yml")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Steps in order; the first that fails ends it, and the next call goes on there."""
-    from dagmanager.cli.framework.error_report import Exit
-    from dagmanager.cli.framework.output import note, visible, write_json
-    from dagmanager.settings.source import load
+    """Steps in order; the first failure ends the command, and the next call continues there."""
+    from dagmanager.terminal.report import Exit, show
+    from dagmanager.terminal.settings_report import load_settings
+    from dagmanager.terminal.text import write_json
 
-    settings, findings = load(args.config, os.environ)
-    for finding in findings:
-        if finding.code != "empty_field":
-            note(f"warning: {visible(finding.message)}")
-    asked = InitRequest(settings, args.shared, args.dry_run)
-    done: dict[str, Done] = {}
+    settings = load_settings(args.config, os.environ)
+    request = InitRequest(settings, args.shared, args.dry_run)
+    done: dict[str, StepDone] = {}
     for step in STEPS:
         if step.is_wanted(settings):
-            done[step.name] = step.make(asked)
+            done[step.name] = step.create(request)
             if not args.json:
-                if done[step.name].warning:
-                    note(visible(done[step.name].warning))
+                if warning := done[step.name].warning:
+                    show(warning)
                 print(f"{step.name}: {done[step.name].summary}")
     if args.json:
         facts = {name: each.facts for name, each in done.items()}
         write_json({"profile": settings.profile, "dry_run": args.dry_run, "steps": facts}, indent=2)
     elif not done:
-        print("nothing to make: no server is set, and what is embedded makes itself")
+        print("nothing to create: the settings name no server, and embedded stores create themselves")
     return Exit.FINE
 
 
-def _make_graph(asked: InitRequest) -> Done:
+def _create_graph(request: InitRequest) -> StepDone:
     from dagmanager.cli.explain.neo4j_schema_change import make_schema
     from dagmanager.graph.neo4j.graph import Server
 
-    settings = asked.settings
+    settings = request.settings
     server = Server(
         settings.neo4j_dsn, settings.neo4j_user, settings.neo4j_password, settings.neo4j_database or None
     )
-    change = make_schema(server, shared=asked.shared, dry_run=asked.dry_run)
-    verb = "to make" if asked.dry_run else "made"
-    summary = f"{len(change.made)} constraints and indexes {verb}, {len(change.there)} there: {change.uri}"
-    return Done(summary, change.as_json(), change.warning())
+    change = make_schema(server, shared=request.shared, dry_run=request.dry_run)
+    verb = "to create" if request.dry_run else "created"
+    summary = (
+        f"{len(change.made)} constraints and indexes {verb}, {len(change.there)} already exist: {change.uri}"
+    )
+    return StepDone(summary, change.as_json(), change.warning())
 
 
-def _make_topics(asked: InitRequest) -> Done:
+def _create_topics(request: InitRequest) -> StepDone:
     from dagmanager.connect import make_topics
 
-    made, there = make_topics(asked.settings, dry_run=asked.dry_run)
-    verb = "to make" if asked.dry_run else "made"
+    made, there = make_topics(request.settings, dry_run=request.dry_run)
+    verb = "to create" if request.dry_run else "created"
     named = f" ({', '.join(made)})" if made else ""
-    return Done(f"{len(made)} topics {verb}{named}, {len(there)} there", {"made": made, "there": there})
+    return StepDone(
+        f"{len(made)} topics {verb}{named}, {len(there)} already exist", {"made": made, "there": there}
+    )
 
 
 STEPS: Final = (
-    Step("graph", lambda settings: bool(settings.neo4j_dsn), _make_graph),
-    Step("topics", lambda settings: bool(settings.kafka_dsn or settings.controlbus_dsn), _make_topics),
+    Step("graph", lambda settings: bool(settings.neo4j_dsn), _create_graph),
+    Step("topics", lambda settings: bool(settings.kafka_dsn or settings.controlbus_dsn), _create_topics),
 )

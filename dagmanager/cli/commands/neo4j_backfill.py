@@ -1,4 +1,4 @@
-"""`neo4j-backfill`: gives compute nodes of old data their `schema_compat_id` (M2)."""
+"""`neo4j-backfill`: sets `schema_compat_id` on compute nodes of old data (M2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dagmanager.cli.framework.neo4j_address import add_address
 def add_arguments(parser: Parser) -> None:
     """The server, and whether to write."""
     add_address(parser)
-    parser.add_argument("--dry-run", action="store_true", help="count, and write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="count only, write nothing")
     parser.add_argument("--json", action="store_true", help="the counts as JSON")
     parser.examples(
         "{prog} --config dagmanager.yml --dry-run",
@@ -21,12 +21,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0; says how many were filled. A node that has both names keeps both."""
-    from dagmanager.cli.framework.error_report import Exit
+    """0; prints how many were filled. A node that has both fields keeps both. Idempotent."""
     from dagmanager.cli.framework.neo4j_address import server_of
     from dagmanager.cli.framework.neo4j_session import opened
-    from dagmanager.cli.framework.output import note, write_json
     from dagmanager.graph.neo4j.backfill import count, fill
+    from dagmanager.terminal.report import Exit, Report, show
+    from dagmanager.terminal.text import counted, write_json
 
     server = server_of(args)
     with opened(server, reads_only=args.dry_run) as session:
@@ -38,10 +38,10 @@ def run(args: argparse.Namespace) -> int:
         )
         return Exit.FINE
     if before.differing:
-        note(
-            f"warning: {before.differing:,} nodes have a schema_id that differs from their schema_compat_id; "
-            "they stay as they are"
+        message = (
+            f"{counted(before.differing, 'node')} with a schema_id other than schema_compat_id: unchanged"
         )
+        show(Report("schema_id_conflict", message, level="warning"))
     did = f"{before.wanting:,} to fill" if args.dry_run else f"{filled:,} filled"
     print(f"{did}, of {before.nodes:,} compute nodes: {server.uri}")
     return Exit.FINE

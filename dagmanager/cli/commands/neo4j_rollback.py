@@ -1,4 +1,4 @@
-"""`neo4j-rollback`: takes our constraints and indexes away again, and no data."""
+"""`neo4j-rollback`: removes the constraints and indexes of this product; data stays."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dagmanager.cli.framework.neo4j_address import add_address
 
 
 def add_arguments(parser: Parser) -> None:
-    """The server, and the word that allows it."""
+    """The server, and the confirmation."""
     add_address(parser)
-    parser.add_argument("--yes", action="store_true", help="really do it; nothing ever asks")
+    parser.add_argument("--yes", action="store_true", help="confirm: without it nothing is removed")
     parser.add_argument("--dry-run", action="store_true", help="print the Cypher that would run")
     parser.add_argument("--json", action="store_true", help="what was removed, as JSON")
     parser.examples(
@@ -22,18 +22,18 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when none of ours is left; without `--yes` a usage error, before any server is asked."""
+    """0 when none is left; without `--yes` a usage error, before any connection."""
     from dagmanager.cli.explain.neo4j_schema_change import as_cypher
-    from dagmanager.cli.framework.error_report import Exit, usage
     from dagmanager.cli.framework.neo4j_address import server_of
     from dagmanager.cli.framework.neo4j_session import opened
-    from dagmanager.cli.framework.output import plain_table, write_json
     from dagmanager.graph.neo4j.schema import drop, droppable, dropping
+    from dagmanager.terminal.report import Exit, usage
+    from dagmanager.terminal.text import write_json
 
     if not (args.yes or args.dry_run):
         raise usage(
-            "this removes our constraints and indexes: say --yes, or --dry-run to see them",
-            "no data is touched; processes refuse to start until `neo4j-init` makes them again",
+            "this removes the constraints and indexes: confirm with --yes, or see them with --dry-run",
+            "no data is removed; processes refuse to start until `neo4j-init` creates them again",
         )
     server = server_of(args)
     with opened(server, reads_only=args.dry_run) as session:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.dry_run:
         print(as_cypher(tuple(dropping(each) for each in found)), end="")
     else:
-        if removed:
-            print(plain_table(("what", "name"), [("removed", name) for name in removed]))
+        for name in removed:
+            print(f"removed  {name}")
         print(f"{len(removed)} removed, no data: {server.uri}")
     return Exit.FINE

@@ -1,4 +1,4 @@
-"""`topics history`: which topics there were at a moment, rebuilt from the admin log (R3)."""
+"""`topics history`: the topics that existed at a time, rebuilt from the admin log (R3)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from dagmanager.cli.framework.arguments import Parser
-from dagmanager.cli.framework.error_report import CommandError, Exit, Report, usage
+from dagmanager.terminal.report import CommandError, Exit, Report, usage
 
 if TYPE_CHECKING:
     from dagmanager.engine.model.event_ports import AdminEntry
@@ -19,30 +19,23 @@ if TYPE_CHECKING:
     from dagmanager.kafka.whole_topic import WholeTopic
 
 FILE: Final = "admin-log.jsonl"
-HEADS: Final = (
-    "topic",
-    "partitions",
-    "replication",
-    "retention_ms",
-    "cleanup",
-    "namespace",
-    "node",
-    "created",
-)
+TOPIC_SHORTEST: Final = 20
+_DAY_MS: Final = 86_400_000
 
 
 def add_arguments(parser: Parser) -> None:
-    """The moment, and where the log is."""
+    """The time, and where the log is."""
     parser.add_argument("--at", metavar="T", required=True, help="ISO-8601 (UTC without a zone) or epoch ms")
     parser.add_argument(
         "--from",
         metavar="FILE",
         dest="log",
-        help="the log as JSON lines, `-` for stdin (else `admin_log_topic` where `kafka_dsn` is set, "
-        f"or {FILE} under `results_path`)",
+        help="the log as JSON lines, `-` for stdin (default: the topic `admin_log_topic` with `kafka_dsn`, "
+        f"else {FILE} in `results_path`)",
     )
-    parser.add_argument("--config", metavar="FILE", help="settings file (else DAGMANAGER_CONFIG)")
-    parser.add_argument("--json", action="store_true", help="the topics with all that is known, as JSON")
+    parser.add_argument("--config", metavar="FILE", help="settings file (default: DAGMANAGER_CONFIG)")
+    parser.add_argument("--wide", action="store_true", help="all columns, at any width")
+    parser.add_argument("--json", action="store_true", help="everything as one JSON object")
     parser.examples(
         "{prog} --at 2026-11-23T12:00:00Z",
         "{prog} --at 2026-11-23 --config dagmanager.yml",
@@ -51,34 +44,35 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0, also when there were none; 1 when the log holds something else, 4 when its broker is away."""
-    from dagmanager.cli.framework.output import note, write_json
-    from dagmanager.cli.framework.timestamp_argument import parse_moment, show_moment
+    """0, also without topics; 1 if the log has a record of another kind, 4 if its broker is unreachable."""
+    from dagmanager.cli.framework.timestamp_argument import format_timestamp, parse_timestamp
     from dagmanager.engine.wire.topic_history import topics_at
+    from dagmanager.terminal.text import counted, note, write_json
 
-    at_ms = parse_moment(args.at)
+    at_ms = parse_timestamp(args.at)
     with _log(args.log, args.config) as (name, entries):
         found = topics_at(entries, at_ms)
     if args.json:
         import msgspec
 
         topics = [msgspec.to_builtins(each) for each in found.values()]
-        write_json({"at": show_moment(at_ms), "at_ms": at_ms, "log": name, "topics": topics}, indent=2)
+        write_json({"at": format_timestamp(at_ms), "at_ms": at_ms, "log": name, "topics": topics}, indent=2)
         return Exit.FINE
     if found:
-        _show(list(found.values()))
-    note(f"{len(found)} topics at {show_moment(at_ms)}")
+        _show(list(found.values()), wide=args.wide)
+        sys.stdout.flush()
+    note(f"{counted(len(found), 'topic')} at {format_timestamp(at_ms)}")
     return Exit.FINE
 
 
 @contextmanager
 def _log(given: str | None, config: str | None) -> Iterator[tuple[str, Iterator[AdminEntry]]]:
-    """The log's name and what is in it: the file that is named, else where a flow of these settings writes."""
+    """The log's name and its entries: from the named file, else from where these settings write the log."""
     name = given
     if name is None:
-        from dagmanager.settings.source import load
+        from dagmanager.terminal.settings_report import load_settings
 
-        settings, _ = load(config, os.environ, offline=True)
+        settings = load_settings(config, os.environ, offline=True)
         if settings.kafka_dsn:
             from dagmanager.connect import open_admin_log
 
@@ -91,21 +85,24 @@ def _log(given: str | None, config: str | None) -> Iterator[tuple[str, Iterator[
 
 
 def _recorded(topic: WholeTopic) -> Iterator[AdminEntry]:
-    """Every entry of the topic. Records are whole, so one that is no entry was written by somebody else."""
-    from dagmanager.cli.framework.output import note, visible
+    """Every entry of the topic. Records are whole, so one that is no entry comes from another writer."""
+    from dagmanager.terminal.report import show
+    from dagmanager.terminal.text import visible
     from dagmanager.topics.admin_log import InvalidLine, parse_entries
 
     for span in topic.ranges:
         if span.first:
-            note(
-                f"warning: {visible(topic.topic)} has lost its first {span.first} records (partition "
-                f"{span.partition}): its retention must be for ever; topics made back then are not told"
+            message = (
+                f"{visible(topic.topic)} has lost its first {span.first} records (partition {span.partition}): "
+                "topics created before the rest are missing here"
             )
+            helps = ("set the retention of this topic to unlimited",)
+            show(Report("log_incomplete", message, level="warning", helps=helps))
     for record in topic.records():
         for found in parse_entries([record.value]):
             if isinstance(found, InvalidLine):
                 place = f"topic {topic.topic}, partition {record.partition}, offset {record.offset}"
-                message = f"{place} is no entry of an admin log: {found.reason}"
+                message = f"{place} is not an admin log entry: {found.reason}"
                 raise CommandError(Report("invalid_json", message, Exit.REFUSED))
             yield found
 
@@ -122,46 +119,61 @@ def _lines(name: str) -> Iterator[BinaryIO]:
             yield file
     except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or str(error)
-        notes = ("it appears with the first topic; name it with --from",)
-        report = Report("unreadable_file", f"cannot read {name}: {words}", Exit.USAGE, file=name, notes=notes)
+        helps = ("the log is created with the first topic; name its file with --from",)
+        report = Report("unreadable_file", f"cannot read {name}: {words}", Exit.USAGE, file=name, helps=helps)
         raise CommandError(report) from error
 
 
 def _entries(lines: BinaryIO, name: str) -> Iterator[AdminEntry]:
-    """What counts; a line that its writer never finished is told and left out."""
-    from dagmanager.cli.framework.output import note, visible
+    """The entries; a line that its writer did not finish is reported and left out."""
+    from dagmanager.terminal.report import show
     from dagmanager.topics.admin_log import InvalidLine, parse_entries
 
     for found in parse_entries(lines):
         if isinstance(found, InvalidLine):
             if not found.is_torn:
-                raise _no_log(name, found.line, found.reason)
-            note(f"warning: {visible(name)}:{found.line}: its writer died within this line: it never counted")
+                raise _not_a_log(name, found.line, found.reason)
+            message = "this line is incomplete, its writer was killed: it does not count"
+            show(Report("log_incomplete", message, level="warning", file=name, line=found.line))
         else:
             yield found
 
 
-def _no_log(name: str, line: int, reason: str) -> CommandError:
+def _not_a_log(name: str, line: int, reason: str) -> CommandError:
     shown = "<stdin>" if name == "-" else name
-    message = f"line {line} is no entry of an admin log: {reason}"
+    message = f"line {line} is not an admin log entry: {reason}"
     return CommandError(Report("invalid_json", message, Exit.REFUSED, file=shown, line=line, column=1))
 
 
-def _show(topics: list[TopicThen]) -> None:
-    from dagmanager.cli.framework.output import plain_table
-    from dagmanager.cli.framework.timestamp_argument import show_moment
+def _show(topics: list[TopicThen], *, wide: bool) -> None:
+    from dagmanager.cli.framework.timestamp_argument import format_timestamp
+    from dagmanager.terminal.table import Heading, table
+    from dagmanager.terminal.text import columns
 
-    rows = [
-        (
-            each.topic,
-            str(each.spec.partitions),
-            str(each.spec.replication),
-            str(each.spec.retention_ms),
-            each.spec.cleanup_policy,
-            each.namespace or "-",
-            each.node_id,
-            show_moment(each.created_ms),
-        )
-        for each in topics
+    heads = [
+        Heading("topic", TOPIC_SHORTEST),
+        Heading("partitions"),
+        Heading("retention"),
+        Heading("created"),
     ]
-    print(plain_table(HEADS, rows))
+    rows: list[tuple[str, ...]] = []
+    for each in topics:
+        spec, created = each.spec, format_timestamp(each.created_ms)
+        if wide:
+            rest = (str(spec.replication), spec.cleanup_policy, each.namespace or "-", each.node_id)
+            rows.append((each.topic, str(spec.partitions), f"{spec.retention_ms} ms", created, *rest))
+        else:
+            shown = created[:19].replace("T", " ")
+            rows.append((each.topic, str(spec.partitions), _duration(spec.retention_ms), shown))
+    if wide:
+        heads += [Heading("replication"), Heading("cleanup"), Heading("namespace"), Heading("node")]
+    print("\n".join(table(heads, rows, None if wide else columns()).lines))
+
+
+def _duration(ms: int) -> str:
+    """Days where they are whole, else seconds or milliseconds; -1 is unlimited, as Kafka has it."""
+    if ms < 0:
+        return "unlimited"
+    if ms and ms % _DAY_MS == 0:
+        return f"{ms // _DAY_MS} d"
+    return f"{ms / 1000:g} s" if ms % 100 == 0 else f"{ms} ms"

@@ -1,43 +1,63 @@
 """How a diff looks: for people, for pull requests. Pure but for `show`; reads the dict of `diff --json`.
 
 A node of the dict may carry `why`, a list of lines; the context may carry `assumed`, the names of
-fields that nothing said.
+fields that have their default.
 """
 
 from __future__ import annotations
 
-import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from dagmanager.cli.framework.output import (
-    is_decorated,
+from dagmanager.cli.explain.error_page import codes, remedy
+from dagmanager.terminal.table import Heading, markdown_table, table
+from dagmanager.terminal.text import (
+    columns,
+    counted,
     markdown_code,
-    markdown_table,
     markdown_text,
-    show_table,
-    table_width,
+    painted,
+    short_id,
     visible,
+    wrapped,
 )
 
 ACTIONS: Final = ("create", "reuse", "buffer", "isolate")
-ID_SHOWN: Final = 15  # `blake3:` and the 8 digits that a topic has too
-HEADS: Final = ("action", "name", "node", "topic", "reason")
+NAME_SHORTEST: Final = 16
+TOPIC_SHORTEST: Final = 16
+HEADS: Final = (
+    Heading("action"),
+    Heading("name", NAME_SHORTEST),
+    Heading("reason"),
+    Heading("topic", TOPIC_SHORTEST),
+)
+ID_HEAD: Final = Heading("node")
+UNCHANGED_MAX: Final = 10  # more unchanged rows than these are folded into one line
+WARNINGS_MAX: Final = 5  # of one code
 REASONS: Final = {
     "new_node": "no such computation exists: a node and a queue are created",
-    "new_binding": "the computation is known, but has no queue in this namespace yet",
-    "resurrected": "its queue was collected or lost: a new one is made, with `_v{n}` at its end",
-    "joined": "another submission is creating the queue at this moment: it is shared",
-    "same_spec": "the computation and its schema are known: the queue is shared",
+    "new_binding": "the computation exists, but has no queue in this namespace yet: one is created",
+    "resurrected": "its queue was deleted or lost: a new one is created, with `_v{n}` at the end of its name",
+    "joined": "another submission is creating the queue at the same time: it is shared",
+    "same_spec": "the computation and its schema exist: the queue is shared",
     "still_buffering": "the queue is shared; its consumers still buffer after a change of schema",
     "schema_changed": "the queue is shared; the schema changed, so consumers buffer for 7 days",
     "schema_older": "the queue is shared; this schema was current less than 7 days ago, so consumers buffer",
-    "removed": "the previous version had this node, this one has not",
-    "safe_mode:missing_as_of": "a backtest or dry run without as_of is computed apart from all others",
-    "safe_mode:gateway": "the Gateway asked for safe mode: it is computed apart from all others",
-    "safe_mode:decision_unavailable": "without an execution domain it is computed apart from all others",
+    "removed": "the previous version has this node, the new one does not",
+    "safe_mode:missing_as_of": "a backtest or dry run without as_of runs isolated from all others",
+    "safe_mode:gateway": "the Gateway asked for safe mode: it runs isolated from all others",
+    "safe_mode:decision_unavailable": "without an execution domain it runs isolated from all others",
 }
+
+
+class Detail(NamedTuple):
+    """How much is shown: reasons in words, unchanged rows, whole ids and digests."""
+
+    explain: bool = False
+    all_rows: bool = False
+    wide: bool = False
 
 
 def differs(found: Mapping[str, Any]) -> bool:
@@ -47,7 +67,7 @@ def differs(found: Mapping[str, Any]) -> bool:
 
 
 def context_line(found: Mapping[str, Any]) -> str:
-    """In which context this was decided; what nothing said is marked as assumed."""
+    """The context of the decision; a default is marked."""
     context = found["context"]
     assumed = context.get("assumed") or ()
     parts = []
@@ -59,7 +79,7 @@ def context_line(found: Mapping[str, Any]) -> str:
     ):
         value = context.get(key)
         if value:
-            mark = " (assumed: nothing says more)" if key in assumed else ""
+            mark = " (default)" if key in assumed else ""
             parts.append(f"{label} {visible(str(value))}{mark}")
     return "context: " + (", ".join(parts) or "none")
 
@@ -71,84 +91,136 @@ def count_line(found: Mapping[str, Any]) -> str:
 
 
 def rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """One row per node, in the DAG's order, then the removed ones."""
+    """One row per node, in the DAG's order, then the removed ones: the cells of HEADS, and the id."""
     shown = [_row(node) for node in found["nodes"]]
-    return shown + [_removed_row(node) for node in found["removed"]]
+    return shown + [("remove", each["name"], "removed", "", each["node_id"]) for each in found["removed"]]
 
 
-def show(found: Mapping[str, Any], *, explain: bool) -> None:
-    """On stdout: context, counts, table, reasons, warnings."""
-    for line in _opening(found):
-        print(line)
-    table = rows(found)
-    if table:
-        width = shutil.get_terminal_size().columns if is_decorated(sys.stdout) else None
-        heads, shown, left_out = fitted(table, width)
-        show_table(heads, shown)
-        if left_out:
-            print(f"({', '.join(left_out)} for {width} columns; --json has all)")
-    for line in _closing(found, explain=explain):
-        print(line)
-
-
-def fitted(
-    table: Sequence[tuple[str, ...]], width: int | None
-) -> tuple[tuple[str, ...], list[tuple[str, ...]], list[str]]:
-    """Heads and rows for a terminal so wide, and what was left out: no id or topic is ever broken."""
-    columns = {head: (head, *cells) for head, cells in zip(HEADS, zip(*table, strict=True), strict=True)}
-    left_out: list[str] = []
-    if width is not None and table_width(columns.values()) > width:
-        columns["node"] = tuple(cell[:ID_SHOWN] + "…" * (len(cell) > ID_SHOWN) for cell in columns["node"])
-        left_out.append("ids are cut")
-        for head in ("reason", "name"):
-            if table_width(columns.values()) > width:
-                del columns[head]
-                left_out.append(f"{head} is left out")
-    return tuple(columns), list(zip(*(cells[1:] for cells in columns.values()), strict=True)), left_out
+def show(found: Mapping[str, Any], detail: Detail) -> None:
+    """On stdout: context, table, reasons, warnings, and the summary last."""
+    width = None if detail.wide else columns()
+    blocks = [
+        [wrapped(line, width, "  ") for line in _opening(found)],
+        list(_table(found, detail, width)),
+        [wrapped(line, width, "  ") for line in _legend(found)] if detail.explain else [],
+        list(_warnings(found, detail, width)),
+        list(_digests(found)) if detail.wide else [],
+        [painted(count_line(found), "1", sys.stdout)],
+    ]
+    sys.stdout.write("\n\n".join("\n".join(block) for block in blocks if block) + "\n")
 
 
 def markdown(found: Mapping[str, Any], *, explain: bool) -> str:
-    """The same facts as a comment for a pull request."""
-    parts = ["### DAG diff", "\n".join(f"- {markdown_text(line)}" for line in _opening(found))]
-    table = rows(found)
-    if table:
-        parts.append(markdown_table(HEADS, [_markdown_cells(row) for row in table]))
-    closing = [f"- {markdown_text(line.strip())}" for line in _closing(found, explain=explain)]
-    return "\n\n".join([*parts, "\n".join(closing)] if closing else parts)
+    """The same facts as a comment for a pull request, with every row and every id."""
+    lines = [*_opening(found), count_line(found), *_digests(found)]
+    parts = ["### DAG diff", "\n".join(f"- {markdown_text(line)}" for line in lines)]
+    cells = rows(found)
+    if cells:
+        heads = [heading.name for heading in (*HEADS, ID_HEAD)]
+        parts.append(markdown_table(heads, [_markdown_cells(row) for row in cells]))
+    names = {node["node_id"]: node.get("name") or "" for node in found["nodes"]}
+    closing = [*(_legend(found) if explain else ())]
+    for _, lines in warning_lines(found["warnings"], names, None):
+        closing += lines
+    if closing:
+        parts.append("\n".join(f"- {markdown_text(line.strip())}" for line in closing))
+    return "\n\n".join(parts)
 
 
 def _opening(found: Mapping[str, Any]) -> Iterator[str]:
     yield context_line(found)
-    yield count_line(found)
     if found.get("safe_mode"):
         yield f"safe mode: {visible(str(found['safe_mode']))}; nothing is shared with other submissions"
-    yield f"plan {found['plan_digest']}, submission {found['submission_digest']}"
 
 
-def _closing(found: Mapping[str, Any], *, explain: bool) -> Iterator[str]:
-    if explain:
-        for reason in dict.fromkeys(row[4] for row in rows(found)):
-            yield f"{visible(reason)}: {REASONS.get(reason, 'computed apart from all other submissions')}"
-        for node in found["nodes"]:
-            for line in node.get("why") or ():
-                yield f"  {visible(node.get('name') or node['node_id'])}: {visible(str(line))}"
-    for warning in found["warnings"]:
-        node = f" ({warning['node_id']})" if warning.get("node_id") else ""
-        details = ", ".join(str(detail) for detail in warning.get("details") or ())
-        text = f"warning[{warning['code']}]: {warning['message']}{node}{': ' + details if details else ''}"
-        yield visible(text)
+def _digests(found: Mapping[str, Any]) -> Iterator[str]:
+    yield f"plan {found['plan_digest']}"
+    yield f"submission {found['submission_digest']}"
+
+
+def _table(found: Mapping[str, Any], detail: Detail, width: int | None) -> Iterator[str]:
+    cells = rows(found)
+    unchanged = Counter(row[2] for row in cells if row[0] == "reuse")
+    folded = unchanged.total() > UNCHANGED_MAX and not detail.all_rows
+    if folded:
+        cells = [row for row in cells if row[0] != "reuse"]
+    if cells:
+        heads = (*HEADS, ID_HEAD) if detail.wide else HEADS
+        drawn = table(heads, [row[: len(heads)] for row in cells], width)
+        yield from drawn.styled(cells, sys.stdout)
+        if drawn.is_shortened:
+            yield wrapped("  (… marks a shortened name; --wide shows them whole)", width, "  ")
+    if folded:
+        why = ", ".join(unchanged)
+        yield wrapped(f"  {counted(unchanged.total(), 'node')} reuse ({why}); --all shows them", width, "  ")
+
+
+def _legend(found: Mapping[str, Any]) -> Iterator[str]:
+    for reason in dict.fromkeys(row[2] for row in rows(found)):
+        yield f"{visible(reason)}: {REASONS.get(reason, 'runs isolated from all other submissions')}"
+    for node in found["nodes"]:
+        for line in node.get("why") or ():
+            yield f"  {visible(node.get('name') or short_id(node['node_id']))}: {visible(str(line))}"
+
+
+def _warnings(found: Mapping[str, Any], detail: Detail, width: int | None) -> Iterator[str]:
+    names = {node["node_id"]: node.get("name") or "" for node in found["nodes"]}
+    most = None if detail.all_rows else WARNINGS_MAX
+    for code, lines in warning_lines(found["warnings"], names, most):
+        for line in lines:
+            indent = "  " if line.startswith("warning") else "    "
+            shown = wrapped(line, width, indent)
+            head, colon, text = shown.partition(":") if indent == "  " else ("", "", shown)
+            yield f"{painted(head + colon, '1;33', sys.stdout)}{text}"
+        if detail.explain and code in codes():
+            yield wrapped(f"  help: {remedy(code)}", width, "    ")
+
+
+def warning_lines(
+    warnings: Sequence[Mapping[str, Any]], names: Mapping[str, str], most: int | None
+) -> Iterator[tuple[str, list[str]]]:
+    """Each code with its lines; several warnings of one message share its head, at most `most` below it.
+
+    Nodes are called by their names (`names`, by id) and a short id.
+    """
+
+    def named(node_id: str) -> str:
+        name = names.get(node_id)
+        return f"{name} ({short_id(node_id)})" if name else short_id(node_id)
+
+    def about(warning: Mapping[str, Any]) -> str:
+        details = [str(each) for each in warning.get("details") or ()]
+        shown = ", ".join(named(each) if each.startswith("blake3:") else each for each in details)
+        node = named(warning["node_id"]) if warning.get("node_id") else ""
+        return visible(": ".join(filter(None, (node, shown))))
+
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for warning in warnings:
+        groups.setdefault((warning["code"], warning["message"]), []).append(warning)
+    for (code, message), members in groups.items():
+        head = f"warning[{code}]: {visible(message)}"
+        lines = [head, *(f"  {about(each)}" for each in members[:most] if about(each))]
+        if more := len(members) - len(members[:most]):
+            lines.append(f"  … and {more:,} more; --all shows them")
+        yield code, lines
 
 
 def _row(node: Mapping[str, Any]) -> tuple[str, ...]:
-    topic = node.get("topic") or ""
-    return node["action"], node.get("name") or "", node["node_id"], topic, node["reason"]
+    return (
+        node["action"],
+        node.get("name") or "",
+        node["reason"],
+        node.get("topic") or "",
+        node["node_id"],
+    )
 
 
-def _markdown_cells(row: tuple[str, ...]) -> tuple[str, ...]:
-    return markdown_text(row[0]), *(markdown_code(cell) for cell in row[1:4]), markdown_text(row[4])
-
-
-def _removed_row(node: Mapping[str, Any] | str) -> tuple[str, ...]:
-    if isinstance(node, str):
-        return "remove", "", node, "", "removed"
-    return "remove", node.get("name") or "", node["node_id"], node.get("topic") or "", "removed"
+def _markdown_cells(row: Sequence[str]) -> tuple[str, ...]:
+    action, name, reason, topic, node_id = row
+    return (
+        markdown_text(action),
+        markdown_code(name),
+        markdown_text(reason),
+        markdown_code(topic),
+        markdown_code(node_id),
+    )

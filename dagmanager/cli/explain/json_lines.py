@@ -6,17 +6,17 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from dagmanager.cli.explain.rejection_report import report_of
-from dagmanager.cli.framework.error_report import Exit, usage
-from dagmanager.cli.framework.output import note, write_json
+from dagmanager.cli.explain.rejection_report import rejection_report
 from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.terminal.report import Exit, show, usage
+from dagmanager.terminal.text import note, write_json
 
 LINE_BYTES_MAX: Final = 8 * 1024 * 1024
 NAME: Final = "<stdin>"
 
 
 def answer_lines(convert: Callable[[bytes], str | Rejection], key: str, *, as_json: bool) -> Exit:
-    """Writes one line for every line of stdin, in order; a bad one is told and does not stop the rest.
+    """Writes one line for every line of stdin, in order; a bad one is reported and does not stop the rest.
 
     Without `--json` a bad line answers an empty line, so that line numbers match; the error is on stderr.
     """
@@ -31,7 +31,7 @@ def answer_lines(convert: Callable[[bytes], str | Rejection], key: str, *, as_js
             write_json({"error": found.as_json()})
         else:
             sys.stdout.write("\n")
-            note(report_of(found, line or b"", NAME, number).as_line())
+            show(rejection_report(found, line or b"", NAME, number)._replace(source="", helps=()))
     return Exit.REFUSED if bad else Exit.FINE
 
 

@@ -1,4 +1,4 @@
-"""Our constraints and indexes on one database: what would be made, and making it.
+"""The constraints and indexes of this product on one database: what is missing, and creating it.
 
 `neo4j-init` and `init` share this. May not live here: flags, printing.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dagmanager.cli.framework.error_report import CommandError, Exit, Report
+from dagmanager.terminal.report import CommandError, Report
 
 if TYPE_CHECKING:
     import neo4j
@@ -18,7 +18,7 @@ SHOWN_MAX = 5
 
 
 class SchemaChange(NamedTuple):
-    """`made` and `there` are names; `statements` is what was run, or would be."""
+    """Names of what was created (or would be), of what existed, and the Cypher `statements` for it."""
 
     uri: str
     server: str
@@ -36,14 +36,17 @@ class SchemaChange(NamedTuple):
         del shown["statements"]
         return shown
 
-    def warning(self) -> str:
-        """What should not be overlooked; nothing when empty."""
+    def warning(self) -> Report | None:
+        """That the database has other data too."""
+        if not self.foreign_labels:
+            return None
         shown = ", ".join(self.foreign_labels)
-        return f"warning: others keep data at {self.uri} too, with the labels {shown}" if shown else ""
+        message = f"the database at {self.uri} has other data too, with the labels {shown}"
+        return Report("shared_database", message, level="warning")
 
     def summary(self) -> str:
         """One line."""
-        return f"{len(self.made)} made, {len(self.there)} were there: {self.uri}, {self.server}"
+        return f"{len(self.made)} created, {len(self.there)} already exist: {self.uri}, {self.server}"
 
 
 def make_schema(server: Server, *, shared: bool, dry_run: bool) -> SchemaChange:
@@ -59,7 +62,7 @@ def make_schema(server: Server, *, shared: bool, dry_run: bool) -> SchemaChange:
             raise CommandError(Report("database", f"{found} at {server.uri} is too old: {needed} is needed"))
         foreign = schema.foreign_labels(session)
         if foreign and not shared and not schema.is_ours(session):
-            raise CommandError(_somebody_elses(server.uri, foreign))
+            raise CommandError(_foreign_database(server.uri, foreign))
         change = _planned(session, server.uri, str(found), foreign)
         if not dry_run:
             change = change._replace(made=schema.create(session))
@@ -67,7 +70,7 @@ def make_schema(server: Server, *, shared: bool, dry_run: bool) -> SchemaChange:
 
 
 def all_statements() -> tuple[str, ...]:
-    """What makes the schema of this release on an empty database."""
+    """The schema of this release, for an empty database."""
     from dagmanager.graph.neo4j.schema import STATEMENTS
 
     return (*STATEMENTS, _version_statement())
@@ -84,7 +87,7 @@ def _planned(session: neo4j.Session, uri: str, server: str, foreign: tuple[str, 
     found = schema.plan(session)
     if found.in_the_way:
         words = "; ".join(schema.blocked_by(each) for each in found.in_the_way)
-        raise CommandError(Report("database", f"the database at {uri} cannot take our schema: {words}"))
+        raise CommandError(Report("database", f"the database at {uri} cannot take the schema: {words}"))
     dropping = tuple(schema.dropping(each) for each in found.replaced)
     making = tuple(each.statement for each in found.missing)
     return SchemaChange(
@@ -104,14 +107,11 @@ def _version_statement() -> str:
     return WRITE_VERSION.replace("$version", str(VERSION))
 
 
-def _somebody_elses(uri: str, foreign: tuple[str, ...]) -> Report:
+def _foreign_database(uri: str, foreign: tuple[str, ...]) -> Report:
     shown = ", ".join(foreign[:SHOWN_MAX]) + (", …" if len(foreign) > SHOWN_MAX else "")
     return Report(
         "database",
-        f"the database at {uri} is somebody else's: nothing in it is ours",
-        Exit.REFUSED,
-        notes=(
-            f"labels:   {shown}",
-            "is the address right? with --shared our constraints and indexes are made beside theirs",
-        ),
+        f"the database at {uri} has only data of other applications",
+        notes=(f"labels: {shown}",),
+        helps=("check the address; with --shared the constraints and indexes are created beside that data",),
     )

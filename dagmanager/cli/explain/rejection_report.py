@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from typing import Any
+from typing import Any, Final
 
 from dagmanager.cli.explain.error_page import remedy
+from dagmanager.cli.explain.json_mistake import Mistake, encoding_mistake, syntax_mistake
 from dagmanager.cli.explain.json_position import (
     JsonPosition,
     Path,
@@ -17,50 +19,64 @@ from dagmanager.cli.explain.json_position import (
     pointer_of,
     value_start,
 )
-from dagmanager.cli.framework.error_report import Exit, Report
-from dagmanager.cli.framework.output import meant
 from dagmanager.dag.nodes.node_fields import ID_PREFIX, KNOWN_FIELDS
 from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.terminal.report import Exit, Report
+from dagmanager.terminal.text import nearest, short_id
 
 SHOWN_MAX = 5
-ID_SHOWN = 15  # `blake3:` and 8 digits
+_PLACE: Final = re.compile(r", at line \d+, column \d+ \(byte \d+\)( of the DAG)?$")
 _DAG_FIELDS = frozenset({"nodes", "meta", "schema_version"})
 
 
-def report_of(rejection: Rejection, raw: bytes, file: str, first_line: int = 1) -> Report:
+def rejection_report(rejection: Rejection, raw: bytes, file: str, first_line: int = 1) -> Report:
     """The rejection with its place in `raw`; `first_line` is the number of its first line in `file`."""
     text = raw.decode("utf-8", "replace")
     path = _in_file(path_of(rejection.field or ""), text)
-    place = _known_place(rejection, raw, text) or _found_place(rejection, text, path)
-    away = rejection.code is ErrorCode.UNAVAILABLE
-    notes = [*_notes(rejection, text, path), *_one_of_many(rejection, text, file)]
+    mistake = _json_mistake(rejection, raw, text)
+    place = (
+        _at_byte(raw, text, mistake.offset)
+        if mistake and mistake.offset is not None
+        else _known_place(rejection, raw, text) or _found_place(rejection, text, path)
+    )
+    helps = [mistake.help] if mistake else _one_of_many(rejection, text, file)
     return Report(
         code=rejection.code.value,
-        message=_short(rejection),
-        exit=Exit.SERVER_AWAY if away else Exit.REFUSED,
+        message=(mistake and mistake.message) or _short(rejection),
+        exit=Exit.UNREACHABLE if rejection.code is ErrorCode.UNAVAILABLE else Exit.REFUSED,
         file=file,
         line=place.line + first_line - 1,
         column=place.column,
         pointer=pointer_of(path) if path else "",
-        source=place.source,
+        source="" if mistake and mistake.is_binary else place.source,
         caret=place.caret,
         width=place.width,
-        notes=(*notes, f"help:     {remedy(rejection.code.value)}"),
+        notes=tuple(_notes(rejection)),
+        helps=tuple(_meant_field(rejection, text, path) + (helps or [remedy(rejection.code.value)])),
         error=rejection.as_json(),
     )
 
 
+def _json_mistake(rejection: Rejection, raw: bytes, text: str) -> Mistake | None:
+    if rejection.code is not ErrorCode.INVALID_JSON:
+        return None
+    found = encoding_mistake(raw)
+    if found is None and (offset := _offset(rejection, raw, text)) is not None:
+        found = syntax_mistake(text, len(raw[:offset].decode("utf-8", "replace")), rejection.message)
+    return found
+
+
 def _short(rejection: Rejection) -> str:
-    """The message; an id that stands below it in full is cut to what people compare."""
-    message = rejection.message.removeprefix(": ")
+    """The message without its place, which is below it; ids are cut to what people compare."""
+    message = _PLACE.sub("", rejection.message.removeprefix(f"{rejection.field or ''}: "))
     for full in (rejection.expected, rejection.got, rejection.node_id):
-        if full and full.startswith(ID_PREFIX) and len(full) > ID_SHOWN:
-            message = message.replace(full, full[:ID_SHOWN] + "…")
+        if full and full.startswith(ID_PREFIX):
+            message = message.replace(full, short_id(full))
     return message
 
 
 def _one_of_many(rejection: Rejection, text: str, file: str) -> list[str]:
-    """A second value after a whole first line: a file for `run`, of which `diff` takes one line."""
+    """A second value after a whole first line: JSON lines, which `run` reads; `diff` takes one of them."""
     line = text.lstrip().split("\n", 1)[0]
     if (
         rejection.code is not ErrorCode.INVALID_JSON
@@ -82,11 +98,22 @@ def _in_file(path: Path, text: str) -> Path:
 
 
 def _known_place(rejection: Rejection, raw: bytes, text: str) -> JsonPosition | None:
-    """Where the decoder itself stopped, when it says so."""
-    offset = rejection.details[0].get("offset") if rejection.details else None
-    if rejection.code is not ErrorCode.INVALID_JSON or not isinstance(offset, int):
+    """Where the decoder stopped, when it says so."""
+    offset = _offset(rejection, raw, text)
+    return None if offset is None else _at_byte(raw, text, offset)
+
+
+def _offset(rejection: Rejection, raw: bytes, text: str) -> int | None:
+    """The decoder's place in bytes of the file."""
+    if rejection.code is not ErrorCode.INVALID_JSON:
         return None
-    offset += _start_of_dag(rejection, raw, text)
+    offset = rejection.details[0].get("offset") if rejection.details else None
+    if not isinstance(offset, int):
+        return None if text.strip() else 0
+    return offset + _start_of_dag(rejection, raw, text)
+
+
+def _at_byte(raw: bytes, text: str, offset: int) -> JsonPosition:
     start = min(len(raw[:offset].decode("utf-8", "replace")), len(text))
     return place_at(text, start, start + 1)
 
@@ -111,20 +138,28 @@ def _found_place(rejection: Rejection, text: str, path: Path) -> JsonPosition:
     return place_at(text, span.start, min(span.end, span.start + 100))
 
 
-def _notes(rejection: Rejection, text: str, path: Path) -> list[str]:
+def _notes(rejection: Rejection) -> list[str]:
+    """Facts below the place. The expected id is whole: it is what has to be written into the file."""
     notes: list[str] = []
     if rejection.node_id and rejection.node_id != rejection.got:
-        notes.append(f"node:     {rejection.node_id}")
+        notes.append(f"node: {short_id(rejection.node_id)}")
     if rejection.expected is not None:
         notes.append(f"expected: {rejection.expected}")
     if rejection.got is not None:
-        notes.append(f"got:      {rejection.got}")
-    if rejection.code is ErrorCode.MISSING_FIELDS and path and "did you mean" not in rejection.message:
-        near = meant(str(path[-1]), set(keys_at(text, path[:-1])) - KNOWN_FIELDS)
-        if near:
-            notes.append(f"did you mean `{path[-1]}` where it says `{near}`?")
-    notes += [f"also:     {line}" for line in _others(rejection.details)]
-    return notes
+        notes.append(
+            f"got: {short_id(rejection.got) if rejection.got.startswith(ID_PREFIX) else rejection.got}"
+        )
+    return [*notes, *(f"also: {line}" for line in _others(rejection.details))]
+
+
+def _meant_field(rejection: Rejection, text: str, path: Path) -> list[str]:
+    """The field that is probably the missing one, with a typing error in its name."""
+    if rejection.code is not ErrorCode.MISSING_FIELDS or not path or "did you mean" in rejection.message:
+        return []
+    near = nearest(str(path[-1]), set(keys_at(text, path[:-1])) - KNOWN_FIELDS)
+    if near:
+        return [f"did you mean `{path[-1]}` where it says `{near}`?"]
+    return ["`dagmanager node-id` computes node ids"] if path[-1] == "node_id" else []
 
 
 def _others(details: tuple[dict[str, Any], ...]) -> list[str]:

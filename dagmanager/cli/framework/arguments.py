@@ -1,4 +1,4 @@
-"""The argument parser of every command: no abbreviations, typos answered with the right word."""
+"""The argument parser of every command: no abbreviations; a typo is answered with the word that was meant."""
 
 from __future__ import annotations
 
@@ -7,32 +7,33 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dagmanager.cli.framework.error_report import EXIT_CODES_TEXT, usage
-from dagmanager.cli.framework.output import meant, visible
+from dagmanager.terminal.report import usage
+from dagmanager.terminal.text import columns, nearest, visible
+
+
+class HelpText(argparse.RawDescriptionHelpFormatter):
+    """Help in the terminal's width, options in a column that leaves room for their text."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=24, width=columns())
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that raises a CommandError instead of ending the process."""
+    """argparse that raises a `CommandError` instead of ending the process."""
 
     def __init__(self, prog: str, description: str) -> None:
-        """Every command knows `--help` and `--debug`."""
-        super().__init__(
-            prog=prog,
-            description=description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-            epilog=EXIT_CODES_TEXT,
-        )
+        """Every command has `--help` and `--debug`."""
+        super().__init__(prog=prog, description=description, formatter_class=HelpText, allow_abbrev=False)
         self._words: tuple[str, ...] = ()
         self.add_argument("--debug", action="store_true", help="show tracebacks")
 
     def examples(self, *lines: str) -> None:
         """What `--help` shows below the options; `{prog}` is this command as it was called."""
         shown = "\n".join("  " + line.replace("{prog}", self.prog) for line in lines)
-        self.epilog = f"examples:\n{shown}\n\n{EXIT_CODES_TEXT}"
+        self.epilog = f"examples:\n{shown}"
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """The arguments, or a CommandError that says which word is wrong."""
+        """The arguments, or a `CommandError` that says which word is wrong."""
         self._words = tuple(words)
         found, unknown = self.parse_known_args(list(words))
         if unknown:
@@ -44,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         return {word: action for word, action in self._option_string_actions.items() if word[:2] == "--"}
 
     def positionals(self) -> list[argparse.Action]:
-        """What stands without a name."""
+        """Arguments without an option's name."""
         return self._get_positional_actions()
 
     def error(self, message: str) -> NoReturn:
@@ -56,13 +57,16 @@ class Parser(argparse.ArgumentParser):
         near = None
         choice = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
         if choice:
-            near = meant(choice[1], re.findall(r"'([^']*)'", choice[2]))
+            near = nearest(choice[1], re.findall(r"'([^']*)'", choice[2]))
         hints = [f"did you mean `{near}`?"] if near else []
-        raise usage(message, *hints, f"help: {self.prog} --help")
+        raise usage(message, *hints, self._see_help())
 
     def _unknown(self, word: str) -> Exception:
         name = word.split("=", 1)[0]
         kind = "option" if name.startswith("-") and name != "-" else "argument"
-        near = meant(name, self.options()) if kind == "option" else None
+        near = nearest(name, self.options()) if kind == "option" else None
         hints = [f"did you mean `{near}`?"] if near else []
-        return usage(f"unknown {kind} `{visible(name)}`", *hints, f"help: {self.prog} --help")
+        return usage(f"unknown {kind} `{visible(name)}`", *hints, self._see_help())
+
+    def _see_help(self) -> str:
+        return f"`{self.prog} --help` has the options and examples"

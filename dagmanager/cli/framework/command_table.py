@@ -34,7 +34,7 @@ class Command(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A word that has commands below it."""
+    """A command that has commands below it."""
 
     summary: str
     entries: Mapping[str, Command | Group]
@@ -42,48 +42,46 @@ class Group(NamedTuple):
 
 
 CONFIG: Final = Group(
-    "check or write a settings file; needs no server",
+    "check or print a settings file; needs no server",
     {
-        "validate": Command("report everything that is wrong with the settings", "config_validate"),
-        "sample": Command("write a settings file with every field explained", "config_sample"),
+        "validate": Command("report every error and warning of the settings", "config_validate"),
+        "sample": Command("print a settings file with every field explained", "config_sample"),
     },
     ("sample > dagmanager.yml", "validate --config dagmanager.yml"),
 )
 TOPICS: Final = Group(
-    "what happened to topics",
-    {"history": Command("which topics there were at a moment, from the admin log", "topics_history")},
+    "list the topics of any point in time",
+    {"history": Command("list the topics that existed at a time, from the admin log", "topics_history")},
     ("history --at 2026-11-23T12:00:00Z",),
 )
 DAGMANAGER: Final = Group(
-    "what a strategy's DAG shares with every DAG before it, and what it would create",
+    "Computes what a strategy's DAG shares with every DAG before it, and what is new.",
     {
-        "diff": Command("show what submitting a DAG would create, reuse and buffer; writes nothing", "diff"),
-        "run": Command("run the flow: submissions in, diffs out, until the input ends or SIGTERM", "run"),
-        "node-id": Command("compute node ids of JSON lines on stdin", "node_id"),
-        "compute-key": Command("compute keys of nodes in their contexts, JSON lines on stdin", "compute_key"),
-        "explain-error": Command("say what an error or a warning means and how to mend it", "explain_error"),
+        "diff": Command("show what a DAG would create, reuse and buffer; writes nothing", "diff"),
+        "run": Command("run the flow: submissions in, answers out", "run"),
+        "node-id": Command("compute the ids of nodes (JSON lines on stdin)", "node_id"),
+        "compute-key": Command("compute the keys of nodes in a context (JSON lines on stdin)", "compute_key"),
+        "explain-error": Command("explain the code of an error or a warning, and the fix", "explain_error"),
         "completion": Command("print a completion script for bash, zsh or fish", "completion"),
         "config": CONFIG,
-        "init": Command("make what a first start needs on the servers; safe to repeat", "init"),
-        "neo4j-init": Command(
-            "make our constraints and indexes on a Neo4j server; safe to repeat", "neo4j_init"
-        ),
-        "neo4j-rollback": Command("remove our constraints and indexes from Neo4j, no data", "neo4j_rollback"),
-        "neo4j-backfill": Command("give old compute nodes their schema_compat_id", "neo4j_backfill"),
+        "init": Command("create what the first start needs on the servers; idempotent", "init"),
+        "neo4j-init": Command("create the constraints and indexes on Neo4j; idempotent", "neo4j_init"),
+        "neo4j-rollback": Command("remove these constraints and indexes; data stays", "neo4j_rollback"),
+        "neo4j-backfill": Command("set schema_compat_id on compute nodes of old data", "neo4j_backfill"),
         "export-schema": Command("write the constraints and indexes of Neo4j as Cypher", "export_schema"),
         "topics": TOPICS,
     },
-    ("diff --file dag.json", "diff --file new.json --baseline old.json --exit-code", "explain-error"),
+    ("diff dag.json", "diff new.json --baseline old.json --exit-code", "explain-error"),
 )
 QMTL: Final = Group(
-    "QMTL's DAG Manager at the command line",
+    "The command line of QMTL's DAG Manager.",
     {
         "service": Group(
-            "services of QMTL; this package brings the DAG Manager",
+            "services of QMTL; this package has the DAG Manager",
             {"dagmanager": DAGMANAGER},
-            ("dagmanager --help", "dagmanager diff --file dag.json"),
+            ("dagmanager --help", "dagmanager diff dag.json"),
         ),
         "config": CONFIG,
     },
-    ("service dagmanager --help", "service dagmanager diff --file dag.json", "config sample"),
+    ("service dagmanager --help", "service dagmanager diff dag.json", "config sample"),
 )

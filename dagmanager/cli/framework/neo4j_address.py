@@ -1,4 +1,4 @@
-"""Which Neo4j a command speaks to: flags win over the settings, a password never shows."""
+"""The Neo4j server of a command: flags win over the settings; a password is never shown."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ _SECRET_BYTES_MAX: Final = 64 * 1024
 
 
 def add_address(parser: Parser) -> None:
-    """The flags shared by every command that speaks to Neo4j."""
-    parser.add_argument("--config", metavar="FILE", help="settings file (else DAGMANAGER_CONFIG)")
-    parser.add_argument("--uri", metavar="URI", help="address such as bolt://host:7687 (else `neo4j_dsn`)")
-    parser.add_argument("--user", metavar="NAME", help="user name (else `neo4j_user`)")
+    """The flags of every command that connects to Neo4j."""
+    parser.add_argument("--config", metavar="FILE", help="settings file (default: DAGMANAGER_CONFIG)")
+    parser.add_argument(
+        "--uri", metavar="URI", help="address such as bolt://host:7687 (default: `neo4j_dsn`)"
+    )
+    parser.add_argument("--user", metavar="NAME", help="user name (default: `neo4j_user`)")
     secret = parser.add_mutually_exclusive_group()
     secret.add_argument(
         "--password",
         metavar="TEXT",
-        help="password; others on this machine can read it: better DAGMANAGER_NEO4J_PASSWORD or a file",
+        help="password; visible to other users of this machine: prefer DAGMANAGER_NEO4J_PASSWORD or a file",
     )
     secret.add_argument(
         "--password-file", metavar="FILE", help="file whose first line is the password; `-` for stdin"
@@ -31,16 +33,13 @@ def add_address(parser: Parser) -> None:
 
 
 def find_server(args: argparse.Namespace) -> Server | None:
-    """The server meant, None when nothing names one; warnings about the settings go to stderr."""
-    from dagmanager.cli.framework.error_report import usage
-    from dagmanager.cli.framework.output import note, visible
+    """The server of the flags or the settings, None without an address; warnings go to stderr."""
     from dagmanager.errors import SettingsError
     from dagmanager.graph.neo4j.graph import Server, check_address
-    from dagmanager.settings.source import load
+    from dagmanager.terminal.report import usage
+    from dagmanager.terminal.settings_report import load_settings
 
-    settings, findings = load(args.config, os.environ, offline=True)
-    for finding in findings:
-        note(f"warning: {visible(finding.message)}{' (' + finding.hint + ')' if finding.hint else ''}")
+    settings = load_settings(args.config, os.environ, offline=True)
     uri = settings.neo4j_dsn if args.uri is None else args.uri
     if not uri and args.uri is None:
         return None
@@ -53,8 +52,8 @@ def find_server(args: argparse.Namespace) -> Server | None:
 
 
 def server_of(args: argparse.Namespace) -> Server:
-    """The server meant; a usage error when nothing names one."""
-    from dagmanager.cli.framework.error_report import usage
+    """The same; a usage error without an address."""
+    from dagmanager.terminal.report import usage
 
     found = find_server(args)
     if found is None:
@@ -63,8 +62,8 @@ def server_of(args: argparse.Namespace) -> Server:
 
 
 def _password(args: argparse.Namespace, otherwise: str) -> str:
-    from dagmanager.cli.framework.error_report import usage
     from dagmanager.cli.framework.input_file import read_input
+    from dagmanager.terminal.report import usage
 
     if args.password_file is None:
         return otherwise if args.password is None else str(args.password)
@@ -72,4 +71,4 @@ def _password(args: argparse.Namespace, otherwise: str) -> str:
     try:
         return lines[0].decode() if lines else ""
     except UnicodeDecodeError:
-        raise usage(f"the first line of {args.password_file} is no password: it is not UTF-8") from None
+        raise usage(f"the first line of {args.password_file} is not a password: it is not UTF-8") from None

@@ -1,4 +1,4 @@
-"""Opens a Neo4j database for one command, and says in a line why it cannot be used."""
+"""Opens a Neo4j database for one command; says in one error why it cannot be used."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dagmanager.cli.framework.error_report import CommandError, Exit, Report
+from dagmanager.terminal.report import CommandError, Exit, Report
 
 if TYPE_CHECKING:
     import neo4j
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def opened(server: Server, *, reads_only: bool = False) -> Iterator[neo4j.Session]:
     """A session with the leader. With `reads_only` the server itself refuses every write.
 
-    Away or too busy: `UnavailableError` (exit 4). Else `CommandError`: turned away (2), or a statement
-    that the database refuses and a schema that is not of this release (1).
+    Raises `UnavailableError` (exit 4) when it is unreachable or too busy, else `CommandError`: authentication
+    failed (2), a statement that the database refuses, or a schema of another release (1). Blocks for the
+    driver's connection timeout at most.
     """
     import neo4j
     from neo4j.exceptions import AuthError, DriverError, Neo4jError
@@ -36,24 +37,30 @@ def opened(server: Server, *, reads_only: bool = False) -> Iterator[neo4j.Sessio
             yield session
     except SettingsError as error:
         raise CommandError(Report("database", f"neo4j at {server.uri}: {error}")) from error
-    except (DriverError, OSError) as error:  # lost connections; one reset while it is made comes bare
-        raise UnavailableError(f"neo4j at {server.uri} is away: {_first_line(error)}") from error
+    except (
+        DriverError,
+        OSError,
+    ) as error:  # lost connections; one reset while it is opened is a bare OSError
+        raise UnavailableError(f"neo4j at {server.uri} is unreachable: {_first_line(error)}") from error
     except Neo4jError as error:
         words = _first_line(error.message or error)
         if isinstance(error, AuthError) or (error.code or "").startswith("Neo.ClientError.Security."):
-            raise _turned_away(server, words) from error
+            raise _authentication_failed(server, words) from error
         if error.is_retryable():
             raise UnavailableError(f"neo4j at {server.uri} is busy, try again: {words}") from error
         report = Report(
-            "database", f"neo4j at {server.uri} refuses: {words}", Exit.REFUSED, notes=_rest(error)
+            "database", f"neo4j at {server.uri} refuses the statement: {words}", notes=_rest(error)
         )
         raise CommandError(report) from error
 
 
-def _turned_away(server: Server, words: str) -> CommandError:
-    message = f"neo4j at {server.uri} turns user {server.user!r} away: {words}"
-    notes = ("give --user and --password-file, or DAGMANAGER_NEO4J_USER and DAGMANAGER_NEO4J_PASSWORD",)
-    return CommandError(Report("settings", message, Exit.USAGE, notes=notes))
+def _authentication_failed(server: Server, words: str) -> CommandError:
+    message = f"authentication failed for user {server.user!r} at neo4j {server.uri}: {words}"
+    helps = (  # every command has these two ways; `init` has no flags for them
+        "set `neo4j_user` and `neo4j_password` in the settings, or DAGMANAGER_NEO4J_USER and "
+        "DAGMANAGER_NEO4J_PASSWORD in the environment",
+    )
+    return CommandError(Report("settings", message, Exit.USAGE, helps=helps))
 
 
 def _first_line(error: object) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dagmanager.cli.framework.error_report import CommandError, Exit, Report
 from dagmanager.disk.replace_file import replace_file
+from dagmanager.terminal.report import CommandError, Exit, Report
 
 
 def write_whole(name: str, text: str) -> None:

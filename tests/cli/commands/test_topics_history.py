@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dagmanager.cli.framework.error_report import CommandError
-from dagmanager.cli.framework.timestamp_argument import parse_moment, show_moment
+from dagmanager.cli.framework.timestamp_argument import format_timestamp, parse_timestamp
 from dagmanager.disk.sqlite_file import SqliteFile
 from dagmanager.engine.model.event_ports import AdminEntry
 from dagmanager.engine.model.rows import TopicSpec
+from dagmanager.terminal.report import CommandError
 from dagmanager.topics.admin_log import FileAdminLog
 from dagmanager.topics.sqlite import SqliteTopics
 from examples.submissions import first_submissions
@@ -141,18 +141,18 @@ def test_what_a_run_made_is_found_again(tmp_path: Path) -> None:
     ],
 )
 def test_moments_as_people_write_them(text: str, at_ms: int) -> None:
-    assert parse_moment(text) == at_ms
-    assert parse_moment(show_moment(at_ms)) == at_ms
+    assert parse_timestamp(text) == at_ms
+    assert parse_timestamp(format_timestamp(at_ms)) == at_ms
 
 
 @pytest.mark.parametrize("text", ["", "noon", "1795435200", "20261123", "-5", "2026-13-01"])
 def test_what_is_no_moment_is_a_usage_error(text: str) -> None:
-    with pytest.raises(CommandError, match="is no moment"):
-        parse_moment(text)
+    with pytest.raises(CommandError, match="is not a timestamp"):
+        parse_timestamp(text)
 
 
 def test_a_moment_that_no_calendar_holds_is_shown_as_its_number() -> None:
-    assert show_moment(parse_moment("0001-01-01T00:00+23:59")) == "-62135683140000 ms"
+    assert format_timestamp(parse_timestamp("0001-01-01T00:00+23:59")) == "-62135683140000 ms"
 
 
 def test_seconds_are_told_from_milliseconds() -> None:

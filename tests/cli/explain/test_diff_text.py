@@ -11,9 +11,9 @@ from dagmanager.cli.commands import diff
 from dagmanager.cli.explain.diff_request import InputFile
 from dagmanager.cli.explain.diff_text import differs, fitted, markdown, rows, show
 from dagmanager.cli.framework.arguments import Parser
-from dagmanager.cli.framework.error_report import CommandError, Exit
-from dagmanager.cli.framework.output import plain_table
 from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.terminal.report import CommandError, Exit
+from dagmanager.terminal.text import plain_table
 
 FOUND: dict[str, Any] = {
     "context": {"world_id": "w1", "execution_domain": "live", "assumed": ["execution_domain"]},

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagmanager.cli.explain.json_position import find, path_of, place_at, pointer_of
-from dagmanager.cli.explain.rejection_report import report_of
+from dagmanager.cli.explain.rejection_report import rejection_report
 from dagmanager.errors import ErrorCode, Rejection
 
 TEXT = '{\n  "nodes": [\n    {"node_id": "a", "tags": [1, "세계"]},\n    {"code_hsh": 3}\n  ]\n}\n'
@@ -51,7 +51,7 @@ def test_any_path_into_any_json(value: Any, path: list[str | int]) -> None:
 
 def test_a_missing_field_shows_its_owner_and_what_was_meant() -> None:
     why = Rejection(ErrorCode.MISSING_FIELDS, "1 node lacks fields", field="/nodes/1/code_hash", node_id="n")
-    shown = report_of(why, TEXT.encode(), "dag.json").as_text("dagmanager")
+    shown = rejection_report(why, TEXT.encode(), "dag.json").as_text("dagmanager")
     assert "--> dag.json:4:5  /nodes/1/code_hash" in shown
     assert "did you mean `code_hash` where it says `code_hsh`?" in shown
     assert "more: dagmanager explain-error missing_fields" in shown
@@ -60,7 +60,7 @@ def test_a_missing_field_shows_its_owner_and_what_was_meant() -> None:
 def test_a_long_line_is_cut_around_the_place() -> None:
     raw = json.dumps({"pad": "x" * 5000, "nodes": [{"interval": "\x1b[31m"}]}).encode()
     why = Rejection(ErrorCode.INVALID_FIELD, "wrong \x1b[31m", field="/nodes/0/interval")
-    shown = report_of(why, raw, "dag.json").as_text("dagmanager")
+    shown = rejection_report(why, raw, "dag.json").as_text("dagmanager")
     assert "\x1b" not in shown
     assert max(map(len, shown.splitlines())) < 140
     marked = next(line for line in shown.splitlines() if set(line.strip(" |")) == {"^"})
@@ -71,5 +71,7 @@ def test_a_long_line_is_cut_around_the_place() -> None:
 def test_the_decoder_s_own_place_counts() -> None:
     raw = '{"이름": NaN}'.encode()
     details = ({"offset": 11, "line": 1, "column": 8},)
-    found = report_of(Rejection(ErrorCode.INVALID_JSON, "NaN", field="/이름", details=details), raw, "f")
+    found = rejection_report(
+        Rejection(ErrorCode.INVALID_JSON, "NaN", field="/이름", details=details), raw, "f"
+    )
     assert (found.line, found.column) == (1, 8)

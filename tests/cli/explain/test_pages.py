@@ -9,9 +9,9 @@ import pytest
 from dagmanager.cli.commands.completion import SHELLS, spots
 from dagmanager.cli.explain.diff_text import REASONS
 from dagmanager.cli.explain.error_page import codes, drawn, page, remedy
-from dagmanager.cli.framework.error_report import COMMAND_LINE_CODES
 from dagmanager.dag.record.context import SAFE_MODE_REASONS
 from dagmanager.errors import STATUS, ErrorCode
+from dagmanager.terminal.report import COMMAND_LINE_CODES
 from tests.cli.running import ROOT, call, call_script
 
 

@@ -1,0 +1,69 @@
+"""What is wrong with the settings, in the same words for `config validate`, `run` and every other command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dagmanager.settings.source import Finding, find_source, resolve
+from dagmanager.settings.table import Settings
+from dagmanager.terminal.report import CommandError, Exit, Report, show
+
+KEY_SHOWN_MAX = 60
+
+
+def load_settings(config: str | None, environ: Mapping[str, str], *, offline: bool = False) -> Settings:
+    """The settings of a command that is about to start; warnings go to stderr, each with its place.
+
+    An empty address is no warning here: commands say themselves what is embedded then. With `offline`, for
+    commands that need no server, it is no error either. Raises `CommandError` with every finding when one of
+    them is an error.
+    """
+    source = find_source(config, environ)
+    settings, findings = resolve(source)
+    if offline:
+        findings = tuple(each for each in findings if each.code != "empty_field")
+    lines = (source.text or "").splitlines()
+    errors = [each for each in findings if each.level == "error"]
+    if errors:
+        words = (f"{each.place()}: {each.message}" if each.place() else each.message for each in errors)
+        shown = tuple(finding_report(each, lines) for each in worth_showing(findings))
+        raise CommandError(Report("settings", "\n".join(words), Exit.USAGE), shown)
+    for each in findings:
+        if each.code != "empty_field":
+            show(finding_report(each, lines))
+    return settings
+
+
+def worth_showing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Without what follows from a file that could not be read: that its fields are empty."""
+    unreadable = any(each.code == "invalid_yaml" for each in findings)
+    return tuple(each for each in findings if not (unreadable and each.code == "empty_field"))
+
+
+def finding_report(finding: Finding, lines: Sequence[str]) -> Report:
+    """A finding with its place. Of the line only the key is shown: the value may be a secret."""
+    source, caret, width = _key(finding, lines)
+    return Report(
+        code=finding.code,
+        message=finding.message,
+        exit=Exit.USAGE,
+        level=finding.level,
+        file=finding.file if finding.line else "",
+        line=finding.line,
+        column=finding.column,
+        source=source,
+        caret=caret,
+        width=width,
+        helps=(finding.hint,) if finding.hint else (),
+    )
+
+
+def _key(finding: Finding, lines: Sequence[str]) -> tuple[str, int, int]:
+    if not 0 < finding.line <= len(lines):
+        return "", 0, 1
+    line, start = lines[finding.line - 1], finding.column - 1
+    key = line[start:].split(":", 1)[0].split(" ", 1)[0][:KEY_SHOWN_MAX]
+    before = line[:start]
+    if before.strip():  # another field on the same line, whose value may be a secret
+        before = ""
+    return before + key, len(before), max(1, len(key))
