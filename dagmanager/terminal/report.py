@@ -44,7 +44,16 @@ exit codes:
   141 the reader of a pipe is gone"""
 
 # Besides errors.ErrorCode: what can go wrong before there is a submission.
-COMMAND_LINE_CODES: Final = ("usage", "unreadable_file", "settings", "database", "input_lost", "internal")
+COMMAND_LINE_CODES: Final = (
+    "usage",
+    "unreadable_file",
+    "settings",
+    "database",
+    "input_lost",
+    "internal",
+    "log_incomplete",
+    "shared_database",
+)
 _UNEXPLAINED: Final = ("usage", "internal")  # their message says all that the page says
 _SOURCE_MARGIN: Final = 8
 

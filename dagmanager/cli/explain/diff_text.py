@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from dagmanager.cli.explain.error_page import codes, remedy
@@ -105,7 +105,7 @@ def show(found: Mapping[str, Any], detail: Detail) -> None:
         [wrapped(line, width, "  ") for line in _legend(found)] if detail.explain else [],
         list(_warnings(found, detail, width)),
         list(_digests(found)) if detail.wide else [],
-        [painted(count_line(found), "1", sys.stdout)],
+        [painted(wrapped(count_line(found), width, "  "), "1", sys.stdout)],
     ]
     sys.stdout.write("\n\n".join("\n".join(block) for block in blocks if block) + "\n")
 
@@ -120,7 +120,7 @@ def markdown(found: Mapping[str, Any], *, explain: bool) -> str:
         parts.append(markdown_table(heads, [_markdown_cells(row) for row in cells]))
     names = {node["node_id"]: node.get("name") or "" for node in found["nodes"]}
     closing = [*(_legend(found) if explain else ())]
-    for _, lines in warning_lines(found["warnings"], names, None):
+    for _, lines in warning_lines(found["warnings"], names, None, str):
         closing += lines
     if closing:
         parts.append("\n".join(f"- {markdown_text(line.strip())}" for line in closing))
@@ -177,16 +177,19 @@ def _warnings(found: Mapping[str, Any], detail: Detail, width: int | None) -> It
 
 
 def warning_lines(
-    warnings: Sequence[Mapping[str, Any]], names: Mapping[str, str], most: int | None
+    warnings: Sequence[Mapping[str, Any]],
+    names: Mapping[str, str],
+    most: int | None,
+    id_text: Callable[[str], str] = short_id,
 ) -> Iterator[tuple[str, list[str]]]:
     """Each code with its lines; several warnings of one message share its head, at most `most` below it.
 
-    Nodes are called by their names (`names`, by id) and a short id.
+    Nodes are called by their names (`names`, by id) and their ids as `id_text` writes them.
     """
 
     def named(node_id: str) -> str:
         name = names.get(node_id)
-        return f"{name} ({short_id(node_id)})" if name else short_id(node_id)
+        return f"{name} ({id_text(node_id)})" if name else id_text(node_id)
 
     def about(warning: Mapping[str, Any]) -> str:
         details = [str(each) for each in warning.get("details") or ()]

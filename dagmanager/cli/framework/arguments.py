@@ -32,6 +32,16 @@ class Parser(argparse.ArgumentParser):
         shown = "\n".join("  " + line.replace("{prog}", self.prog) for line in lines)
         self.epilog = f"examples:\n{shown}"
 
+    def format_help(self) -> str:
+        """The options are listed below the usage line, which does not repeat them."""
+        names = [each.metavar or "{" + ",".join(each.choices or ()) + "}" for each in self.positionals()]
+        shown = [
+            f"[{name}]" if each.nargs == "?" else str(name)
+            for name, each in zip(names, self.positionals(), strict=True)
+        ]
+        self.usage = " ".join(["%(prog)s [OPTIONS]", *shown])
+        return super().format_help()
+
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         """The arguments, or a `CommandError` that says which word is wrong."""
         self._words = tuple(words)

@@ -16,11 +16,13 @@ pytestmark = pytest.mark.usefixtures("no_settings")
 def test_all_is_made_once_and_found_from_then_on(bare_neo4j: str) -> None:
     first = call("neo4j-init", "--uri", bare_neo4j)
     assert (first.code, first.err) == (0, "")
-    assert first.out.splitlines()[-1].startswith(f"{len(names())} made, 0 were there: {bare_neo4j}, Neo4j 5")
+    assert first.out.splitlines()[-1].startswith(
+        f"{len(names())} created, 0 already exist: {bare_neo4j}, Neo4j 5"
+    )
     assert set(schema_of(bare_neo4j)) == set(names())
     again = say("neo4j-init", "--uri", bare_neo4j)
     assert (again.code, again.err) == (0, "")
-    assert again.out.startswith(f"0 made, {len(names())} were there")
+    assert again.out.startswith(f"0 created, {len(names())} already exist")
 
 
 def test_what_is_missing_is_made_and_the_rest_left_alone(bare_neo4j: str) -> None:
@@ -43,13 +45,13 @@ def test_a_dry_run_prints_what_the_real_run_does_and_writes_nothing(bare_neo4j: 
     for statement in dry.out.split(";\n")[:-1]:
         ask(bare_neo4j, statement)
     assert say("neo4j-init", "--uri", bare_neo4j, "--dry-run").out == ""
-    assert say("neo4j-init", "--uri", bare_neo4j).out.startswith("0 made")
+    assert say("neo4j-init", "--uri", bare_neo4j).out.startswith("0 created")
 
 
 def test_without_an_address_the_whole_schema_is_printed() -> None:
     done = say("neo4j-init", "--dry-run")
     assert done.code == 0
-    assert "no server was asked" in done.err
+    assert "no server was contacted" in done.err
     lines = done.out.splitlines()
     assert lines[:-1] == [f"{statement};" for statement in STATEMENTS]
     assert lines[-1].endswith(f"SET v.version = {VERSION};")
@@ -108,7 +110,7 @@ def test_somebody_elses_database_needs_a_word_the_first_time(bare_neo4j: str) ->
     assert schema_of(bare_neo4j) == {}
     shared = say("neo4j-init", "--uri", bare_neo4j, "--shared")
     assert shared.code == 0
-    assert "warning: others keep data" in shared.err
+    assert "warning[shared_database]" in shared.err
     assert say("neo4j-init", "--uri", bare_neo4j).code == 0
 
 
@@ -188,7 +190,7 @@ def test_backfill_fills_what_lacks_and_overwrites_nothing(bare_neo4j: str) -> No
     assert ask(bare_neo4j, "MATCH (c {node_id: 'old'}) RETURN c.schema_compat_id AS id") == [{"id": None}]
     done = say("neo4j-backfill", "--uri", bare_neo4j)
     assert (done.code, done.out) == (0, f"2 filled, of 5 compute nodes: {bare_neo4j}\n")
-    assert "1 nodes have a schema_id that differs" in done.err
+    assert "1 node with a schema_id other than schema_compat_id" in done.err
     found = ask(bare_neo4j, "MATCH (c:ComputeNode) RETURN c.node_id AS node, c.schema_compat_id AS id")
     assert {row["node"]: row["id"] for row in found} == {
         "old": "s", "empty": "s", "both": "t", "new": "t", "stub": None,
@@ -201,9 +203,11 @@ def test_init_makes_what_the_settings_name(bare_neo4j: str, tmp_path: Path) -> N
     file.write_text(f"dagmanager:\n  neo4j_dsn: {bare_neo4j}\n")
     dry = say("init", "--config", str(file), "--dry-run")
     assert (dry.code, schema_of(bare_neo4j)) == (0, {})
-    assert f"graph: {len(names())} constraints and indexes to make" in dry.out
+    assert f"graph: {len(names())} constraints and indexes to create" in dry.out
     first = say("init", "--config", str(file))
-    assert first.out == f"graph: {len(names())} constraints and indexes made, 0 there: {bare_neo4j}\n"
+    assert (
+        first.out == f"graph: {len(names())} constraints and indexes created, 0 already exist: {bare_neo4j}\n"
+    )
     shown = json.loads(say("init", "--config", str(file), "--json").out)
     assert shown["steps"]["graph"]["made"] == []
 
@@ -211,7 +215,7 @@ def test_init_makes_what_the_settings_name(bare_neo4j: str, tmp_path: Path) -> N
 def test_init_without_servers_has_nothing_to_make() -> None:
     done = say("init")
     assert (done.code, done.err) == (0, "")
-    assert "nothing to make" in done.out
+    assert "nothing to create" in done.out
 
 
 def test_init_in_prod_names_what_is_not_set(tmp_path: Path) -> None:

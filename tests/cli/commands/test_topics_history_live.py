@@ -57,7 +57,7 @@ def test_a_record_that_is_no_entry_is_refused_with_its_place(log: str, kafka: st
     done = say("topics", "history", "--at", NOON)
     assert (done.code, done.out) == (1, "")
     assert f"topic {log}, partition 1, offset" in done.err
-    assert "is no entry of an admin log" in done.err
+    assert "is not an admin log entry" in done.err
 
 
 def test_records_that_retention_took_are_warned_of(log: str, kafka: str, kafka_admin: AdminClient) -> None:
@@ -65,7 +65,7 @@ def test_records_that_retention_took_are_warned_of(log: str, kafka: str, kafka_a
     cut_before(kafka_admin, log, 1)
     done = say("topics", "history", "--at", NOON)
     assert done.code == 0
-    assert f"warning: {log} has lost its first 1 records (partition 0)" in done.err
+    assert f"warning[log_incomplete]: {log} has lost its first 1 records (partition 0)" in done.err
 
 
 def test_a_topic_that_is_missing_is_told_with_what_makes_it(

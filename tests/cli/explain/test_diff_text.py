@@ -1,24 +1,18 @@
 from __future__ import annotations
 
-import argparse
 import copy
-from pathlib import Path
+import re
 from typing import Any
 
 import pytest
 
-from dagmanager.cli.commands import diff
-from dagmanager.cli.explain.diff_request import InputFile
-from dagmanager.cli.explain.diff_text import differs, fitted, markdown, rows, show
-from dagmanager.cli.framework.arguments import Parser
-from dagmanager.errors import ErrorCode, Rejection
-from dagmanager.terminal.report import CommandError, Exit
-from dagmanager.terminal.text import plain_table
+from dagmanager.cli.explain.diff_text import Detail, differs, markdown, show
+from dagmanager.terminal.text import display_width
 
 FOUND: dict[str, Any] = {
     "context": {"world_id": "w1", "execution_domain": "live", "assumed": ["execution_domain"]},
-    "plan_digest": "p1",
-    "submission_digest": "s1",
+    "plan_digest": "blake3:" + "d" * 64,
+    "submission_digest": "e" * 64,
     "version": "v2",
     "safe_mode": None,
     "actions": {"create": 1, "reuse": 1, "buffer": 0, "isolate": 0},
@@ -42,55 +36,103 @@ FOUND: dict[str, Any] = {
     "queue_map": {},
     "warnings": [{"code": "lineage_unknown", "message": "random id", "node_id": None, "details": []}],
 }
+LONG = "w1.live.binance_btc_StreamInput_1e2feb89_v1"
 
 
-def test_people_read_every_fact(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
-    show(FOUND, explain=True)
-    out = capsys.readouterr().out
-    assert out.splitlines()[0] == "context: world w1, domain live (assumed: nothing says more)"
-    assert "1 create, 1 reuse, 0 buffer, 0 isolate, 1 removed" in out
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def shown(capsys: pytest.CaptureFixture[str], found: dict[str, Any], **detail: bool) -> str:
+    show(found, Detail(**detail))
+    return capsys.readouterr().out
+
+
+def many(count: int, action: str = "reuse", reason: str = "same_spec") -> dict[str, Any]:
+    nodes = [
+        {
+            "node_id": f"blake3:{number:064}",
+            "name": f"node_{number}",
+            "action": action,
+            "reason": reason,
+            "topic": f"{number}_{LONG}",
+        }
+        for number in range(count)
+    ]
+    return FOUND | {"nodes": [FOUND["nodes"][0], *nodes]}
+
+
+def test_people_read_every_fact_and_the_summary_last(capsys: pytest.CaptureFixture[str]) -> None:
+    out = shown(capsys, FOUND, explain=True)
+    assert out.splitlines()[0] == "context: world w1, domain live (default)"
+    assert out.splitlines()[-1] == "1 create, 1 reuse, 0 buffer, 0 isolate, 1 removed, version v2"
+    assert "action  name" in out
+    assert [line.split() for line in out.splitlines() if line.startswith(("create", "reuse", "remove "))] == [
+        ["create", "pri|ce", "new_node", "t_a"],
+        ["reuse", "x\\x1b[2J", "same_spec", "t_b"],
+        ["remove", "old", "removed"],
+    ]
     assert "\x1b" not in out
-    for node in (*FOUND["nodes"], *FOUND["removed"]):
-        assert node["node_id"] in out
     assert "new_node: no such computation" in out
-    assert "warning[lineage_unknown]" in out
+    assert "warning[lineage_unknown]: random id" in out
+    assert "help: Put the name of the strategy" in out
 
 
-@pytest.mark.parametrize(
-    ("width", "heads", "left_out"),
-    [
-        (None, ("action", "name", "node", "topic", "reason"), []),
-        (200, ("action", "name", "node", "topic", "reason"), []),
-        (60, ("action", "name", "node", "topic", "reason"), ["ids are cut"]),
-        (48, ("action", "name", "node", "topic"), ["ids are cut", "reason is left out"]),
-        (36, ("action", "node", "topic"), ["ids are cut", "reason is left out", "name is left out"]),
-    ],
-)
-def test_a_narrow_terminal_gets_fewer_columns_and_whole_names(
-    width: int | None, heads: tuple[str, ...], left_out: list[str]
+def test_no_digest_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not re.search("[0-9a-f]{32}", shown(capsys, FOUND, explain=True))
+    wide = shown(capsys, FOUND, wide=True)
+    for node in (*FOUND["nodes"], *FOUND["removed"]):
+        assert node["node_id"] in wide
+    assert FOUND["plan_digest"] in wide
+    assert FOUND["submission_digest"] in wide
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_a_narrow_terminal_shortens_topics_and_never_a_reason(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = rows(FOUND)
-    shown = fitted(table, width)
-    assert (shown[0], shown[2]) == (heads, left_out)
-    assert len(shown[1]) == len(table)
-    if width is not None:
-        assert max(map(len, plain_table(heads, shown[1]).splitlines())) <= width
-    assert [row[heads.index("topic")] for row in shown[1]] == ["t_a", "t_b", ""]
-    if left_out:
-        assert [row[heads.index("node")] for row in shown[1]] == [f"blake3:{8 * x}…" for x in "abc"]
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = shown(capsys, many(3, "isolate", "safe_mode:missing_as_of"), explain=True)
+    assert max(map(display_width, out.splitlines())) <= columns
+    assert out.count("safe_mode:missing_as_of") == 4
+    topics = re.findall(r"(?m)^isolate.* (\S+)$", out)
+    assert len(topics) == 3
+    assert all(each.endswith("_v1") for each in topics)
+    assert ("--wide" in out) == any("…" in each for each in topics)
+    assert not any(line != line.rstrip() for line in out.splitlines())
 
 
-def test_a_topic_is_never_broken_however_narrow_the_terminal() -> None:
-    topic = "w1.live.btc_StreamInput_1e2feb89_v1"
-    found = FOUND | {"nodes": [{**FOUND["nodes"][0], "topic": topic}]}
-    assert topic in plain_table(*fitted(rows(found), 20)[:2])
+def test_unchanged_rows_are_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    out = shown(capsys, many(990))
+    assert "  990 nodes reuse (same_spec); --all shows them" in out
+    assert len(out.splitlines()) < 15
+    assert shown(capsys, many(990), all_rows=True).count("same_spec") == 990
+    assert "folded" not in shown(capsys, many(5))
+    assert shown(capsys, many(5)).count("same_spec") == 5
 
 
-def test_markdown_holds_the_same_and_cannot_be_broken() -> None:
+def test_warnings_of_one_kind_name_their_nodes_below_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    found = many(8)
+    found["warnings"] = [
+        {"code": "unresolved_dependencies", "message": "no parent", "node_id": node["node_id"],
+         "details": ["blake3:" + "f" * 64]}
+        for node in found["nodes"][1:]
+    ]  # fmt: skip
+    out = shown(capsys, found)
+    assert out.count("warning[unresolved_dependencies]: no parent") == 1
+    assert "  node_0 (blake3:00000000…): blake3:ffffffff…" in out
+    assert "… and 3 more; --all shows them" in out
+    assert shown(capsys, found, all_rows=True).count("blake3:ffffffff…") == 8
+
+
+def test_markdown_holds_every_id_and_cannot_be_broken() -> None:
+    text = markdown(many(990), explain=False)
+    assert text.count("same\\_spec") == 990
     text = markdown(FOUND, explain=False)
     for node in (*FOUND["nodes"], *FOUND["removed"]):
         assert f"`{node['node_id']}`" in text
+    assert FOUND["plan_digest"] in text
     assert "`pri\\|ce`" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.replace("\\|", "").count("|") for line in table} == {6}
@@ -111,26 +153,3 @@ def test_differs(action: str, removed: list[str], expected: bool) -> None:
     found["nodes"] = [{**FOUND["nodes"][1], "action": action}]
     found["removed"] = removed
     assert differs(found) is expected
-
-
-def arguments(path: Path, *words: str) -> argparse.Namespace:
-    parser = Parser("dagmanager diff", "")
-    diff.add_arguments(parser)
-    return parser.parse(["--file", str(path), *words])
-
-
-def test_exit_code_only_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "dag.json"
-    path.write_text("{}")
-    monkeypatch.delenv("DAGMANAGER_CONFIG", raising=False)
-    monkeypatch.setattr(diff, "_decide", lambda request, settings: FOUND)
-    assert diff.run(arguments(path)) == Exit.FINE
-    assert diff.run(arguments(path, "--markdown")) == Exit.FINE
-    assert diff.run(arguments(path, "--exit-code", "--json")) == Exit.DIFFERS
-
-
-def test_a_refused_baseline_is_named(tmp_path: Path) -> None:
-    why = Rejection(ErrorCode.INVALID_JSON, "cut off")
-    with pytest.raises(CommandError) as caught:
-        raise diff.refused(why, InputFile("old.json", b"{"))
-    assert (caught.value.report.file, caught.value.report.exit) == ("old.json", Exit.REFUSED)

@@ -54,7 +54,7 @@ def test_a_missing_field_shows_its_owner_and_what_was_meant() -> None:
     shown = rejection_report(why, TEXT.encode(), "dag.json").as_text("dagmanager")
     assert "--> dag.json:4:5  /nodes/1/code_hash" in shown
     assert "did you mean `code_hash` where it says `code_hsh`?" in shown
-    assert "more: dagmanager explain-error missing_fields" in shown
+    assert "help: `dagmanager explain-error missing_fields` explains this code" in shown
 
 
 def test_a_long_line_is_cut_around_the_place() -> None:

@@ -76,18 +76,18 @@ def test_what_is_no_address_is_a_usage_error(command: str, words: list[str], sai
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_server_that_is_away_is_exit_4(command: str) -> None:
+def test_an_unreachable_server_is_exit_4(command: str) -> None:
     more = ["--yes"] if command == "neo4j-rollback" else []
     address = f"bolt://127.0.0.1:{free_port()}"
     done = call(command, "--uri", address, "--password", "geheim", *more)
     assert (done.code, done.out) == (4, "")
-    assert done.err.startswith(f"error[unavailable]: neo4j at {address} is away")
+    assert done.err.startswith(f"error[unavailable]: neo4j at {address} is unreachable")
     assert "geheim" not in done.err
     assert "Traceback" not in done.err
 
 
 @pytest.mark.live("neo4j")
-def test_who_is_turned_away_learns_why_and_no_password_is_shown(
+def test_a_wrong_password_is_named_and_never_shown(
     neo4j: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`neo4j` is asked for only so that the test is left out where no server can run."""
@@ -96,9 +96,10 @@ def test_who_is_turned_away_learns_why_and_no_password_is_shown(
     with Neo4jServer(tmp_path / "server", password="richtig-geheim") as server:
         wrong = say("export-schema", "--uri", server.address, "--password", "falsch-geheim")
         assert (wrong.code, wrong.out) == (2, "")
-        assert "turns user 'neo4j' away" in wrong.err
+        assert "authentication failed for user 'neo4j'" in wrong.err
         assert "geheim" not in wrong.err
+        assert "DAGMANAGER_NEO4J_PASSWORD" in wrong.err, "advice that every command can follow"
         right = say("neo4j-init", "--uri", server.address, "--password-file", str(secret))
         assert (right.code, right.err) == (0, "")
         monkeypatch.setenv("DAGMANAGER_NEO4J_PASSWORD", "richtig-geheim")
-        assert say("neo4j-init", "--uri", server.address).out.startswith("0 made")
+        assert say("neo4j-init", "--uri", server.address).out.startswith("0 created")
