@@ -75,12 +75,12 @@ def connect_graph(settings: Settings, *, create: bool) -> Neo4jGraph:
     )
     graph = Neo4jGraph(connect(server), server)
     try:
-        if strangers := graph.strangers():
+        if foreign := graph.foreign_labels():
             logger.warning(
                 "neo4j_dsn: the database at %s holds data of others (%s) and none of ours: is it the right one? "
                 "Ours goes beside it, and theirs is not touched",
                 server.uri,
-                ", ".join(strangers[:LABELS_SHOWN]) + (", …" if len(strangers) > LABELS_SHOWN else ""),
+                ", ".join(foreign[:LABELS_SHOWN]) + (", …" if len(foreign) > LABELS_SHOWN else ""),
             )
         made = graph.prepare(create=create)
     except BaseException:

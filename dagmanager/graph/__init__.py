@@ -1,1 +1,1 @@
-"""Where the graph is kept, in memory, SQLite or Neo4j. Knows no topics and no streams, and decides nothing."""
+"""The stores of the graph: memory, SQLite, Neo4j. Know no topics and no streams, and decide nothing."""

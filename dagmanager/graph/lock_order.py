@@ -1,7 +1,7 @@
-"""The lock order of docs/semantics.md 6, checked: what would be a deadlock on a server is an error here.
+"""The lock order of docs/semantics.md 6 as a check: what could deadlock on a server is an `AssertionError` here.
 
-A memory store needs no row locks, since one transaction runs at a time. It checks instead that every
-transaction would be safe on a store that has them.
+The embedded stores need no row locks, because one transaction runs at a time. They check the order anyway, so that tests
+without a server find a transaction that would not be safe on one.
 """
 
 from __future__ import annotations
@@ -22,41 +22,42 @@ from dagmanager.engine.model.rows import (
     TagSetRow,
 )
 
-# As `Locks` declares them; the epoch and the publisher are single rows.
+# In the order of `Locks`; the epoch and the publisher are one row each.
 KINDS = ("lineages", "nodes", "names", "counters", "tags", "tag_sets", "epoch", "publisher")
 
 
 class LockOrder:
-    """What one transaction has locked so far."""
+    """The locks that one transaction holds."""
 
     def __init__(self) -> None:
-        """Nothing is locked."""
+        """Nothing is locked yet."""
         self._held: set[tuple[int, Any]] = set()
         self._last: tuple[int, Any] | None = None
 
     def lock(self, locks: Locks) -> Locks:
-        """Note these locks; those that were not held. `AssertionError` when one comes before what is held already.
+        """Record these locks; returns those that were not held yet.
 
-        A lock that is held already is no new one, whenever it is asked for again.
+        `AssertionError` when a new lock sorts before one that is held. A lock that is held may be asked for again at
+        any time.
         """
         new: dict[str, Any] = {}
-        for place, kind in enumerate(KINDS):
+        for position, kind in enumerate(KINDS):
             wanted = getattr(locks, kind)
             keys = ((True,) if wanted else ()) if isinstance(wanted, bool) else wanted
             if any(earlier > later for earlier, later in pairwise(keys)):
                 _refuse(f"{kind} are locked sorted, not as {keys}")
-            taken = tuple(key for key in keys if self._take(place, key))
+            taken = tuple(key for key in keys if self._take(position, key))
             new[kind] = bool(taken) if isinstance(wanted, bool) else taken
         return Locks(**new)
 
     def lock_epoch(self) -> None:
-        """The same for the epoch, which whoever raises it locks."""
+        """Record the lock of the epoch, which raising it takes."""
         self.lock(Locks(epoch=True))
 
     def must_hold(self, row: Row) -> None:
-        """`AssertionError` when this row is written without the lock that rivals decide under.
+        """`AssertionError` when this row is written without the lock under which other transactions read it.
 
-        Rows that only their own submission writes (contents, holders, outcomes, events) need none.
+        Rows that only their own submission writes (contents, holders, outcomes, events) need no lock.
         """
         needed = lock_of(row)
         if needed is None or self._held.intersection((KINDS.index(kind), key) for kind, key in needed):
@@ -65,25 +66,25 @@ class LockOrder:
         _refuse(f"{type(row).__name__} {row.key} is written without the lock of {kind} {key!r}")
 
     def must_hold_nodes(self, node_ids: Iterable[str]) -> None:
-        """`AssertionError` for a question about nodes whose answer a rival may change meanwhile."""
-        place = KINDS.index("nodes")
+        """`AssertionError` for a read about nodes without their locks: another transaction could change the result."""
+        position = KINDS.index("nodes")
         for each in node_ids:
-            if (place, each) not in self._held:
+            if (position, each) not in self._held:
                 _refuse(f"a decision reads what references {each!r} without its lock")
 
-    def _take(self, place: int, key: Any) -> bool:
-        if (place, key) in self._held:
+    def _take(self, position: int, key: Any) -> bool:
+        if (position, key) in self._held:
             return False
-        if self._last is not None and (place, key) < self._last:
-            last_place, last_key = self._last
-            _refuse(f"{KINDS[place]} {key!r} is locked after {KINDS[last_place]} {last_key!r}")
-        self._held.add((place, key))
-        self._last = (place, key)
+        if self._last is not None and (position, key) < self._last:
+            last_position, last_key = self._last
+            _refuse(f"{KINDS[position]} {key!r} is locked after {KINDS[last_position]} {last_key!r}")
+        self._held.add((position, key))
+        self._last = (position, key)
         return True
 
 
 def lock_of(row: Row) -> tuple[tuple[str, Any], ...] | None:
-    """Kind and key of the lock that a row is written under; any of them, where there are several."""
+    """Kind and key of the lock under which a row is written; where there are several, any of them will do."""
     match row:
         case LineageRow() | SentinelRow():
             return (("lineages", LineageKey(row.key.lineage, row.key.namespace)),)

@@ -10,7 +10,7 @@ import neo4j
 
 from dagmanager.cli.main import dagmanager
 from dagmanager.graph.neo4j.graph import Server, connect
-from dagmanager.graph.neo4j.schema import create, dropping
+from dagmanager.graph.neo4j.schema import create, drop_statement
 from dagmanager.graph.neo4j.schema_inspection import items
 from servers.neo4j import wipe
 from tests.cli.running import Done
@@ -41,7 +41,7 @@ def strip(address: str) -> None:
     wipe(address)
     with connect(Server(address)) as driver, driver.session() as session:
         for each in items(session):
-            session.run(neo4j.Query(dropping(each))).consume()
+            session.run(neo4j.Query(drop_statement(each))).consume()
 
 
 def restore(address: str) -> None:

@@ -102,7 +102,7 @@ def test_a_broker_or_database_that_nobody_answers_for_is_an_outage(site: LiveSit
     nowhere = "127.0.0.1:1"
     site.settings |= {"neo4j_dsn": f"bolt://{nowhere}"}
     code, said = site.refused()
-    assert (code, said.split(" is away")[0]) == (4, f"error: neo4j at bolt://{nowhere}")
+    assert (code, said.split(" is unreachable")[0]) == (4, f"error: neo4j at bolt://{nowhere}")
     site.settings = {"kafka_dsn": nowhere, "kafka_request_seconds": 1}
     code, said = site.refused()
     assert code == 4

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from dagmanager.cli.explain.neo4j_schema_change import as_cypher
     from dagmanager.cli.framework.neo4j_address import server_of
     from dagmanager.cli.framework.neo4j_session import opened
-    from dagmanager.graph.neo4j.schema import drop, droppable, dropping
+    from dagmanager.graph.neo4j.schema import drop, drop_statement, droppable
     from dagmanager.terminal.report import Exit, usage
     from dagmanager.terminal.text import write_json
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json({"uri": server.uri, "dry_run": args.dry_run, "removed": list(removed)}, indent=2)
     elif args.dry_run:
-        print(as_cypher(tuple(dropping(each) for each in found)), end="")
+        print(as_cypher(tuple(drop_statement(each) for each in found)), end="")
     else:
         for name in removed:
             print(f"removed  {name}")

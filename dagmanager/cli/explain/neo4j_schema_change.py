@@ -85,19 +85,19 @@ def _planned(session: neo4j.Session, uri: str, server: str, foreign: tuple[str, 
     from dagmanager.graph.neo4j import schema
 
     found = schema.plan(session)
-    if found.in_the_way:
-        words = "; ".join(schema.blocked_by(each) for each in found.in_the_way)
+    if found.blocking:
+        words = "; ".join(schema.blocking_message(each) for each in found.blocking)
         raise CommandError(Report("database", f"the database at {uri} cannot take the schema: {words}"))
-    dropping = tuple(schema.dropping(each) for each in found.replaced)
+    drops = tuple(schema.drop_statement(each) for each in found.replaced)
     making = tuple(each.statement for each in found.missing)
     return SchemaChange(
         uri,
         server,
         tuple(each.name for each in found.missing),
-        tuple(each.name for each in found.there),
+        tuple(each.name for each in found.existing),
         tuple(each.name for each in found.replaced),
         foreign,
-        (*dropping, *making, _version_statement()) if making else (),
+        (*drops, *making, _version_statement()) if making else (),
     )
 
 

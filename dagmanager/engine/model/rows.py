@@ -7,7 +7,7 @@ the epoch, by the clock of the store unless a name says `at_ms` (record time).
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -309,6 +309,10 @@ class OutboxRow(msgspec.Struct, frozen=True, tag="outbox"):
     def key(self) -> str:
         """The idempotency key."""
         return self.event_id
+
+
+# The counter of `Graph.epoch` (docs/semantics.md 7).
+EPOCH_COUNTER: Final = "epoch"
 
 
 class CounterRow(msgspec.Struct, frozen=True, tag="counter"):

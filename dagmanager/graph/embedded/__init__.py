@@ -1,1 +1,1 @@
-"""The graph without a server: rows in memory, or in one SQLite file. No client library."""
+"""The graph without a server: rows in memory, and if wanted in one SQLite file. No client library."""

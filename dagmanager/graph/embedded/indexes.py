@@ -1,7 +1,7 @@
-"""Answers that no scan should give: for each question of the Protocol, what it looks up.
+"""The indexes of a row store: every read of the port is a look-up, none scans all rows.
 
-An index is a function of the rows alone: `add` and `remove` are exact opposites, so an undone write
-leaves no trace. May not live here: locks, transactions, anything that decides.
+An index is a function of the rows alone, so `remove` exactly reverses `add`, and an undone write leaves nothing behind.
+No locks, no transactions, no decisions.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ V = TypeVar("V")
 
 
 class Groups(Generic[K, V]):
-    """A set of values per key; an empty set takes no room."""
+    """A set of values per key; empty sets are removed."""
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Empty."""
         self._sets: dict[K, set[V]] = {}
 
     def add(self, key: K, value: V) -> None:
@@ -48,26 +48,26 @@ class Groups(Generic[K, V]):
         self._sets.setdefault(key, set()).add(value)
 
     def discard(self, key: K, value: V) -> None:
-        """Remove one value, which must be there."""
+        """Remove one value; `KeyError` if it is not in the set."""
         values = self._sets[key]
         values.remove(value)
         if not values:
             del self._sets[key]
 
     def of(self, key: K) -> set[V]:
-        """The values of a key; not to be changed."""
+        """The values of a key. The caller must not change the set."""
         return self._sets.get(key, set())
 
 
 class Counts(Generic[K, V]):
-    """A multiset of values per key: how many rows speak for each."""
+    """A multiset of values per key: how many rows contribute each value."""
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Empty."""
         self._counts: dict[K, Counter[V]] = {}
 
     def change(self, key: K, value: V, by: int) -> int:
-        """Add `by` and answer the new count; what reaches 0 takes no room."""
+        """Add `by` to a count and return the new one; a count of 0 is removed."""
         counts = self._counts.setdefault(key, Counter())
         counts[value] += by
         count = counts[value]
@@ -78,15 +78,15 @@ class Counts(Generic[K, V]):
         return count
 
     def of(self, key: K) -> Counter[V]:
-        """The counts of a key; not to be changed."""
+        """The counts of a key. The caller must not change them."""
         return self._counts.get(key, Counter())
 
 
 class Indexes:
-    """Every index over the rows of one image."""
+    """Every index over the rows of one row store."""
 
     def __init__(self) -> None:
-        """Empty, for no rows."""
+        """Empty."""
         self.base_names: dict[str, str] = {}
         self.dependents: Groups[str, str] = Groups()
         self.queries_by_tag: Groups[tuple[int | None, str], str] = Groups()
@@ -101,7 +101,8 @@ class Indexes:
         self.claimed_sentinels: Groups[str, SentinelKey] = Groups()
         self.leases: dict[str, Counter[int]] = {}
         self.waiting: list[tuple[int, str, int, str]] = []
-        # How many sentinels speak for a content, and what its members owe to that.
+        # Sentinels reference contents, contents have members. `_active` counts the active sentinels of each content.
+        # The content row may arrive before its sentinels or after them, so that `_members` keeps what to update.
         self._members: dict[str, tuple[Member, ...]] = {}
         self.references: Counts[str, str] = Counts()
         self._active: Counter[str] = Counter()
@@ -117,12 +118,12 @@ class Indexes:
         }
 
     def add(self, row: Row) -> None:
-        """A row came."""
+        """Index a row that was added."""
         if type(row) in self._change:
             self._change[type(row)](row, 1)
 
     def remove(self, row: Row) -> None:
-        """A row that had come went."""
+        """Take a row that was removed out of the indexes."""
         if type(row) in self._change:
             self._change[type(row)](row, -1)
 
@@ -132,11 +133,11 @@ class Indexes:
         return max(queues)[1] if queues else None
 
     def in_force(self, node_id: str) -> bool:
-        """Whether the node is in a content that an active sentinel is of."""
+        """Whether the node is in the content of an active sentinel."""
         return bool(self.tags_in_force.of(node_id))
 
     def overdue(self, now_ms: int) -> list[str]:
-        """Claims whose last lease is over, oldest first. Looks at the claims in flight, no others."""
+        """Claims of which every lease is over at `now_ms`, oldest first. Scans the open claims, which are few."""
         latest = ((max(leases), claim_id) for claim_id, leases in self.leases.items())
         return [claim_id for lease, claim_id in sorted(latest) if lease <= now_ms]
 
@@ -146,13 +147,13 @@ class Indexes:
         else:
             del self.base_names[fold(row.base_name)]
         for each in set(row.dependencies):
-            _put_or_take(self.dependents, each, row.node_id, by)
+            _add_or_discard(self.dependents, each, row.node_id, by)
         if row.tag_query is not None:
             for tag in set(row.tag_query.tags):
-                _put_or_take(self.queries_by_tag, (row.tag_query.interval, tag), row.node_id, by)
+                _add_or_discard(self.queries_by_tag, (row.tag_query.interval, tag), row.node_id, by)
         else:
             for tag in set(row.tags):
-                _put_or_take(self.nodes_by_tag, (row.interval, tag), row.node_id, by)
+                _add_or_discard(self.nodes_by_tag, (row.interval, tag), row.node_id, by)
 
     def _queue(self, row: QueueRow, by: int) -> None:
         if by > 0:
@@ -160,14 +161,14 @@ class Indexes:
         else:
             del self.topics[fold(row.topic)]
         before = bool(self.queues_of.of(row.binding))
-        _put_or_take(self.queues_of, row.binding, (row.incarnation, row.topic), by)
+        _add_or_discard(self.queues_of, row.binding, (row.incarnation, row.topic), by)
         after = bool(self.queues_of.of(row.binding))
         if row.binding.safe:
             self.safe_topics += by if row.state not in GONE else 0
         elif before != after:
-            _put_or_take(self.shared_of, row.binding.node_id, row.binding, by)
+            _add_or_discard(self.shared_of, row.binding.node_id, row.binding, by)
         if row.claim_id and row.state is QueueState.PROVISIONING:
-            _put_or_take(self.claimed_queues, row.claim_id, row.topic, by)
+            _add_or_discard(self.claimed_queues, row.claim_id, row.topic, by)
             self._lease(row.claim_id, row.lease_until_ms, by)
 
     def _content(self, row: ContentRow, by: int) -> None:
@@ -176,31 +177,31 @@ class Indexes:
         if by > 0:
             self._members[row.digest] = row.members
         for namespace in namespaces:
-            self._refer(row.digest, namespace, by)
+            self._change_references(row.digest, namespace, by)
         if active:
-            self._enforce(row.digest, by)
+            self._change_active(row.digest, by)
         if by < 0:
             del self._members[row.digest]
 
     def _sentinel(self, row: SentinelRow, by: int) -> None:
         namespace = row.key.namespace
-        _put_or_take(self.sentinels_of, LineageKey(row.key.lineage, namespace), row.key, by)
+        _add_or_discard(self.sentinels_of, LineageKey(row.key.lineage, namespace), row.key, by)
         if row.claim_id and row.state is SentinelState.PENDING:
-            _put_or_take(self.claimed_sentinels, row.claim_id, row.key, by)
+            _add_or_discard(self.claimed_sentinels, row.claim_id, row.key, by)
             self._lease(row.claim_id, row.lease_until_ms, by)
         if row.state in REFERENCING:
             count = self.references.change(row.content, namespace, by)
-            if count == max(by, 0):  # the first reference came, or the last one went
-                self._refer(row.content, namespace, by)
+            if count == max(by, 0):  # the first reference was added, or the last one removed
+                self._change_references(row.content, namespace, by)
         if row.state is SentinelState.ACTIVE:
             self._active[row.content] += by
             if self._active[row.content] == max(by, 0):
-                self._enforce(row.content, by)
+                self._change_active(row.content, by)
             if not self._active[row.content]:
                 del self._active[row.content]
 
     def _holder(self, row: HolderRow, by: int) -> None:
-        _put_or_take(self.holders_of, row.sentinel, row.key, by)
+        _add_or_discard(self.holders_of, row.sentinel, row.key, by)
 
     def _outbox(self, row: OutboxRow, by: int) -> None:
         if row.state is not OutboxState.WAITING:
@@ -211,11 +212,11 @@ class Indexes:
         else:
             del self.waiting[bisect_left(self.waiting, place)]
 
-    def _refer(self, digest: str, namespace: str, by: int) -> None:
+    def _change_references(self, digest: str, namespace: str, by: int) -> None:
         for member in self._members.get(digest, ()):
             self.referenced_nodes.change(member.node_id, namespace, by)
 
-    def _enforce(self, digest: str, by: int) -> None:
+    def _change_active(self, digest: str, by: int) -> None:
         for member in self._members.get(digest, ()):
             self.tags_in_force.change(member.node_id, member.tags, by)
 
@@ -228,7 +229,7 @@ class Indexes:
                 del self.leases[claim_id]
 
 
-def _put_or_take(groups: Groups[K, V], key: K, value: V, by: int) -> None:
+def _add_or_discard(groups: Groups[K, V], key: K, value: V, by: int) -> None:
     if by > 0:
         groups.add(key, value)
     else:

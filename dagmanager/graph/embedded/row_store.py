@@ -1,6 +1,6 @@
-"""All rows of a graph in memory, their indexes, and a journal that takes writes back.
+"""All rows of a graph in memory, their indexes, and an undo journal.
 
-Not thread-safe and not a transaction: its owner (`MemoryGraph`, `SqliteGraph`) serialises every call.
+Not safe between threads, and not a transaction: its owner (`MemoryGraph`, `SqliteGraph`) serialises all calls.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dagmanager.engine.model.graph_port import (
     TakenName,
 )
 from dagmanager.engine.model.rows import (
+    EPOCH_COUNTER,
     Binding,
     ContentRow,
     CounterRow,
@@ -43,23 +44,22 @@ from dagmanager.graph.embedded.indexes import Indexes
 R = TypeVar("R")
 RowId = tuple[type[Any], RowKey]
 
-EPOCH = "epoch"
-
 
 class RowStore:
-    """Rows by (type, key), and every question of the Protocol answered from an index.
+    """Rows by (type, key), with an index for every read of the port.
 
-    Writes since the last `keep` can be taken back by `undo`; `changed` says which rows they touched.
+    Writes since the last `keep` can be reverted by `undo`; `changed` says which rows they touched. What is not
+    documented here is as in `dagmanager.engine.model.graph_port`.
     """
 
     def __init__(self) -> None:
-        """No rows."""
+        """Empty."""
         self._tables: dict[type[Any], dict[RowKey, Any]] = {}
         self._indexes = Indexes()
         self._journal: list[tuple[RowId, Row | None]] = []
 
     def table(self, kind: type[R]) -> dict[RowKey, R]:
-        """The rows of one type by key; not to be changed."""
+        """The rows of one type by key. The caller must not change the mapping."""
         return self._tables.setdefault(kind, {})
 
     def rows(self) -> tuple[Row, ...]:
@@ -70,19 +70,19 @@ class RowStore:
     # --- writes
 
     def put(self, rows: Iterable[Row]) -> None:
-        """Insert or replace, one by one; `ConstraintError` for a name that another row has."""
+        """Insert or replace rows one by one; `ConstraintError` for a unique name of another row."""
         for row in rows:
             self._check(row)
             self._write((type(row), row.key), row)
 
     def delete(self, rows: Iterable[Row]) -> None:
-        """Remove by key; absent ones are fine."""
+        """Remove rows by key; absent ones are ignored."""
         for row in rows:
             if row.key in self.table(type(row)):
                 self._write((type(row), row.key), None)
 
     def undo(self) -> None:
-        """Take back every write since the last `keep`."""
+        """Revert every write since the last `keep`."""
         while self._journal:
             row_id, before = self._journal.pop()
             self._replace(row_id, before)
@@ -92,14 +92,12 @@ class RowStore:
         self._journal.clear()
 
     def changed(self) -> dict[RowId, Row | None]:
-        """The rows written since the last `keep` as they are now; None for those that went."""
+        """The rows written since the last `keep`, as they are now; None for a deleted one."""
         return {row_id: self.table(row_id[0]).get(row_id[1]) for row_id, _ in self._journal}
 
     def load(self, rows: Mapping[RowId, Row | None]) -> None:
-        """Take over what another process committed, as one step and beyond `undo`.
-
-        A name may pass from one row to another within the step: all go before any comes.
-        """
+        """Replace rows by what another process committed; None deletes. `undo` does not revert this."""
+        # All are removed before any is added: between two states a unique name may move from one row to another.
         for row_id in rows:
             self._replace(row_id, None)
         for row_id, row in rows.items():
@@ -112,10 +110,10 @@ class RowStore:
             name, holder = row.base_name, self._indexes.base_names.get(fold(row.base_name))
         else:
             return
-        if holder is not None and (holder != row.key or self._is_anothers(row)):
+        if holder is not None and (holder != row.key or self._is_of_another_binding(row)):
             raise ConstraintError(fold(name))
 
-    def _is_anothers(self, row: Row) -> bool:
+    def _is_of_another_binding(self, row: Row) -> bool:
         """A topic belongs to one binding for ever."""
         return isinstance(row, QueueRow) and self.table(QueueRow)[row.key].binding != row.binding
 
@@ -138,7 +136,7 @@ class RowStore:
     # --- reads
 
     def known(self, keys: LookupKeys, now_ms: int) -> Known:
-        """The answer to a micro-batch, in fresh mappings that later writes do not touch."""
+        """All rows that a micro-batch needs, in new mappings that later writes do not change."""
         outcomes = self._picked(OutcomeRow, keys.outcomes)
         return Known(
             nodes=self._picked(NodeRow, {binding.node_id for binding in keys.bindings}),
@@ -150,7 +148,7 @@ class RowStore:
             outcome_queues=self.queues_by_topic(
                 topic for outcome in outcomes.values() for topic in outcome.topics
             ),
-            epoch=self.counter(EPOCH),
+            epoch=self.counter(EPOCH_COUNTER),
             safe_topics=self._indexes.safe_topics if any(each.safe for each in keys.bindings) else 0,
             now_ms=now_ms,
         )
@@ -158,7 +156,7 @@ class RowStore:
     def tagged(
         self, tags: Sequence[str], interval: int, match_mode: str, namespace: str
     ) -> tuple[TaggedQueue, ...]:
-        """See `GraphReader.tagged`."""
+        """The queues that a tag query resolves to, sorted by topic. `ValueError` for an unknown match mode."""
         if match_mode not in {"any", "all"}:
             msg = f"match_mode is any or all, not {match_mode!r}"
             raise ValueError(msg)
@@ -179,14 +177,14 @@ class RowStore:
         return self._picked(ContentRow, digests)
 
     def taken(self, topics: Iterable[str], base_names: Iterable[str]) -> TakenName:
-        """Folded names that a queue row has, and those that a node has."""
+        """Which of these folded names a queue has or had, and which a node has."""
         return TakenName(
             frozenset(name for name in topics if name in self._indexes.topics),
             frozenset(name for name in base_names if name in self._indexes.base_names),
         )
 
     def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
-        """Nodes in a referencing content of this namespace, or a direct dependency of one there."""
+        """Which of these nodes are in a referencing content of this namespace, or a direct dependency of one."""
         return frozenset(
             node_id
             for node_id in node_ids
@@ -195,11 +193,11 @@ class RowStore:
         )
 
     def content_referenced(self, digest: str, namespace: str) -> bool:
-        """Whether a referencing sentinel of the namespace is of this content."""
+        """Whether a pending, active or parked sentinel of the namespace is of this content."""
         return namespace in self._indexes.references.of(digest)
 
     def node_usage(self, asked: Mapping[str, Iterable[str]]) -> dict[str, NodeUsage]:
-        """Node rows with the tags that active contents give them and their current shared queues."""
+        """Nodes with those of the given tags that active contents assign, and their current shared queues."""
         found = self._picked(NodeRow, asked)
         return {
             node_id: NodeUsage(row, self._tags(node_id).intersection(asked[node_id]), self._queues(node_id))
@@ -213,7 +211,7 @@ class RowStore:
         return tuple(self._current(sorted(self._indexes.shared_of.of(node_id))).values())
 
     def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
-        """Tag queries in force that name any of these tags in its interval, by node id."""
+        """Tag queries in active contents that name any of these (tag, interval) pairs, by node id."""
         found: set[str] = set().union(
             *(self._indexes.queries_by_tag.of((interval, tag)) for tag, interval in set(asked))
         )
@@ -221,7 +219,7 @@ class RowStore:
         return tuple(nodes[node_id] for node_id in sorted(found) if self._indexes.in_force(node_id))
 
     def tag_revisions(self, keys: Iterable[TagSetKey]) -> dict[TagSetKey, int]:
-        """The revision of each tag set, 0 when it is new."""
+        """The revision of each tag set, 0 for a new one."""
         table = self.table(TagSetRow)
         return {key: table[key].revision if key in table else 0 for key in keys}
 
@@ -234,7 +232,7 @@ class RowStore:
         return self._picked(QueueRow, topics)
 
     def claims(self, claim_id: str) -> OpenClaim:
-        """What is provisioning and pending under this claim, by topic and by key."""
+        """The provisioning queues and pending sentinels of this claim, by topic and by key."""
         queues, sentinels = self.table(QueueRow), self.table(SentinelRow)
         pending = sorted(self._indexes.claimed_sentinels.of(claim_id))
         lineages = {LineageKey(key.lineage, key.namespace) for key in pending}
@@ -245,31 +243,36 @@ class RowStore:
         )
 
     def holders_of(self, sentinel: RowKey) -> tuple[HolderRow, ...]:
-        """Who holds this sentinel, by key."""
+        """The holders of this sentinel, by key."""
         holders = self.table(HolderRow)
         return tuple(holders[key] for key in sorted(self._indexes.holders_of.of(sentinel)))
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
-        """The first `limit` events to publish."""
+        """The first `limit` outbox rows to publish, in order."""
         events = self.table(OutboxRow)
-        return tuple(events[place[-1]] for place in self._indexes.waiting[: max(limit, 0)])
+        return tuple(events[entry[-1]] for entry in self._indexes.waiting[: max(limit, 0)])
 
     def overdue_claims(self, now_ms: int, limit: int) -> tuple[str, ...]:
-        """Claims whose every lease is over, oldest first."""
+        """At most `limit` claims of which every lease is over, oldest first."""
         return tuple(self._indexes.overdue(now_ms)[: max(limit, 0)])
 
     def epoch_reading(self, counters: Sequence[str], now_ms: int) -> EpochReading:
         """The epoch and these counters."""
-        return EpochReading(self.counter(EPOCH), {name: self.counter(name) for name in counters}, now_ms)
+        return EpochReading(
+            self.counter(EPOCH_COUNTER), {name: self.counter(name) for name in counters}, now_ms
+        )
 
     def queues_after(self, topic: str, limit: int) -> tuple[QueueRow, ...]:
-        """A page of queues by topic. Looks at every name: once per poll, and an image is never large."""
+        """At most `limit` queues whose topic sorts after this one, by topic.
+
+        Scans all topics: called once per poll, on a store that fits into memory.
+        """
         queues = self.table(QueueRow)
         names = nsmallest(max(limit, 0), (name for name in queues if name > topic))
         return tuple(queues[name] for name in names)
 
     def counter(self, name: str) -> int:
-        """A named counter, 0 when it is new."""
+        """The value of a counter, 0 for a new one."""
         row = self.table(CounterRow).get(name)
         return row.value if row else 0
 

@@ -1,6 +1,6 @@
-"""The graph of an SQLite file for readers who may not write: one view, taken at the start.
+"""The graph of an SQLite file for readers that must not write: a snapshot, taken when it is opened.
 
-Works in a folder that is read-only and beside a flow that holds the file.
+Works in a read-only folder, and while a flow uses the file.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from dagmanager.graph.embedded.sqlite import VERSION, decoded
 
 
 class StoredGraph:
-    """A `GraphReader` of what was committed when it was opened; nothing is ever written.
+    """A `GraphReader` of what was committed when it was opened. Writes nothing, not even a lock file.
 
-    `SettingsError` when the file is none of ours, `UnavailableError` when it is locked too long.
+    `SettingsError` when the file is not a store of this product, `UnavailableError` when it is locked too long.
     """
 
     def __init__(self, path: Path, clock: Callable[[], int]) -> None:
-        """Read the whole file and let go of it."""
+        """Read the whole file into memory and close it. `clock` returns milliseconds since the epoch."""
         self._clock = clock
-        self._image = RowStore()
+        self._store = RowStore()
         try:
             rows = dict(decoded(*each) for each in _stored(path))
         except sqlite3.Error as error:
@@ -40,34 +40,34 @@ class StoredGraph:
         except (msgspec.MsgspecError, KeyError, TypeError) as error:
             msg = f"{path} holds a row that this release cannot read: {error}"
             raise SettingsError(msg) from error
-        self._image.load(rows)
+        self._store.load(rows)
 
     def known(self, keys: LookupKeys) -> Known:
-        """As of the opening."""
-        return self._image.known(keys, self._clock())
+        """The rows asked for, as of the opening."""
+        return self._store.known(keys, self._clock())
 
     def tagged(
         self, tags: tuple[str, ...], interval: int, match_mode: str, namespace: str
     ) -> tuple[TaggedQueue, ...]:
-        """The queues behind a tag query, sorted by topic."""
-        return self._image.tagged(tags, interval, match_mode, namespace)
+        """The queues that a tag query resolves to, sorted by topic."""
+        return self._store.tagged(tags, interval, match_mode, namespace)
 
     def content(self, digest: str) -> ContentRow | None:
         """A content by digest."""
-        return self._image.contents([digest]).get(digest)
+        return self._store.contents([digest]).get(digest)
 
 
 def _stored(path: Path) -> list[tuple[Any, ...]]:
     with translated_os_errors(path, "read as a store"), path.open("rb"):
         pass
-    # With a log beside it somebody writes, and SQLite must be told to look there. Without one the file
-    # is at rest: taken as immutable, no side file is made for it.
-    resting = not path.with_name(path.name + "-wal").exists()
-    address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if resting else ''}"
+    # A `-wal` file beside it means that a process may be writing, and SQLite must read that file, too. Without one the
+    # file can be opened as immutable, so that SQLite creates no files in a folder that may be read-only.
+    immutable = not path.with_name(path.name + "-wal").exists()
+    address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
     with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'rooms'").fetchone():
-            msg = f"{path} holds no graph: it is no store of a flow"
+            msg = f"{path} holds no graph: it is not the store of a flow"
             raise SettingsError(msg)
         found = connection.execute("SELECT version FROM rooms WHERE room = 'graph'").fetchone()
         if found != (VERSION,):

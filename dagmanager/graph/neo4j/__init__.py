@@ -1,4 +1,4 @@
 """The graph on a Neo4j server: statements, mappings, transactions, schema.
 
-No decisions; Cypher lives nowhere else.
+No decisions. All Cypher is here.
 """

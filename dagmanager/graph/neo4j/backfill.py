@@ -1,4 +1,4 @@
-"""`schema_compat_id` for compute nodes of old data that have only its former name, `schema_id` (M2)."""
+"""Fill `schema_compat_id` of old compute nodes from its former name, `schema_id` (docs/requirements.md M2)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import neo4j
 
 BATCH_ROWS: Final = 10_000
 
-_WANTING: Final[LiteralString] = (
+_TO_FILL: Final[LiteralString] = (
     "MATCH (c:ComputeNode) WHERE (c.schema_compat_id IS NULL OR c.schema_compat_id = '')"
     " AND c.schema_id IS NOT NULL AND c.schema_id <> '' "
 )
@@ -21,13 +21,13 @@ RETURN count(*) AS nodes,
        count(CASE WHEN stub THEN 1 END) AS without_row
 """
 _FILL: Final[LiteralString] = (
-    _WANTING
+    _TO_FILL
     + "CALL (c) { SET c.schema_compat_id = c.schema_id } IN TRANSACTIONS OF $rows ROWS RETURN count(c) AS filled"
 )
 
 
 class BackfillCounts(NamedTuple):
-    """Compute nodes: all, those to fill, those whose two names differ, and those not written by us."""
+    """Numbers of compute nodes: all, to fill, with two different values, and not written by this product."""
 
     nodes: int
     wanting: int
@@ -36,14 +36,15 @@ class BackfillCounts(NamedTuple):
 
 
 def count(session: neo4j.Session) -> BackfillCounts:
-    """What `fill` would find; only reads."""
+    """Count what `fill` would change. Only reads."""
     found = session.run(_COUNTS).single(strict=True)
     return BackfillCounts(found["nodes"], found["wanting"], found["differing"], found["without_row"])
 
 
 def fill(session: neo4j.Session, batch_rows: int = BATCH_ROWS) -> int:
-    """How many were filled. Idempotent; a crash leaves whole batches done, and the next call does the rest.
+    """Fill in transactions of `batch_rows` nodes; returns how many were filled.
 
-    Never overwrites: a node that has both keeps both.
+    Idempotent: after a crash whole batches are done, and the next call does the rest. Overwrites nothing: a node
+    with both properties keeps both. Blocks until all are done.
     """
     return int(session.run(_FILL, rows=batch_rows).single(strict=True)["filled"])

@@ -1,7 +1,7 @@
-"""Keys as text: what identifies a row on a server, short enough for its indexes.
+"""Row keys as text, short enough for the server's indexes.
 
-An index takes some 8 kB; strategy ids, tags and world names have no such bound. What is longer than
-`LONGEST` is known by its hash. Nothing reads a key back: the row holds its parts.
+An index entry takes some 8 kB at most, but strategy ids, tags and world names may be longer. A key of more than
+`KEY_BYTES_MAX` is replaced by its hash. Keys are never parsed: the row holds their parts.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from blake3 import blake3
 
 from dagmanager.engine.model.rows import Binding, HolderKey, LineageKey, SentinelKey, TagSetKey
 
-LONGEST: Final = 1_000
+KEY_BYTES_MAX: Final = 1_000
 
 
 def clipped(text: str) -> str:
-    """The text itself, or its hash when it is too long for an index."""
+    """The text itself, or `#` and its hash (64 hex digits) when it is longer than `KEY_BYTES_MAX` bytes."""
     encoded = text.encode()
-    return text if len(encoded) <= LONGEST else "#" + blake3(encoded).hexdigest()
+    return text if len(encoded) <= KEY_BYTES_MAX else "#" + blake3(encoded).hexdigest()
 
 
 def joined(*parts: object) -> str:
-    """Several parts as one key that no other parts have."""
+    """Several parts as one key. Different parts give different keys: JSON quotes each."""
     return clipped(msgspec.json.encode(parts).decode())
 
 

@@ -1,7 +1,7 @@
-"""Every question that the engine asks a Neo4j server: one statement each, served by an index.
+"""Every statement that only reads, each served by an index.
 
-Values are parameters in one map `p`, never text. `tests/graph/neo4j/test_plans.py` asks the server for the plan of
-each statement here.
+Values are passed in one map parameter `p`, never as text of the statement. `tests/graph/neo4j/test_plans.py` checks the
+server's plan of each statement here.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ RETURN EXISTS { MATCH (s:VersionSentinel {content: $p.digest, ref_namespace: $p.
 """
 
 NODE_USAGE: Final[LiteralString] = """
-UNWIND $p.doubtful AS a
+UNWIND $p.candidates AS a
 MATCH (n:ComputeNode {node_id: a.id}) WHERE n.row IS NOT NULL
 RETURN n.row AS node,
   COLLECT {
@@ -146,10 +146,11 @@ HOLDERS_OF: Final[LiteralString] = """
 MATCH (s:VersionSentinel {key: $p.key})<-[:HOLDS]-(h:Holder) RETURN collect(h.row) AS rows
 """
 
-# For an audit, never for a decision: the only statement that looks at everything.
+# For audits and tests: the only statement that scans the database.
 ALL_ROWS: Final[LiteralString] = "MATCH (x) WHERE x.row IS NOT NULL RETURN x.row AS row"
 
-# What nearly every submission and every poll asks; with locks in the same statement: `neo4j_writes.EVERYDAY`.
+# Statements of nearly every submission and poll, planned in advance (`Neo4jGraph.warm_up`). Those with locks in the same
+# statement are in `writes.EVERYDAY`.
 EVERYDAY: Final[tuple[LiteralString, ...]] = (
     EPOCH_READING,
     KNOWN,

@@ -1,4 +1,4 @@
-"""What a Neo4j server answers, as rows: the questions that are asked inside a transaction and outside of one."""
+"""Results of a Neo4j server as rows, for the queries that run inside a transaction and outside of one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dagmanager.graph.neo4j.writes import Run
 
 
 def known(run: Run, keys: LookupKeys) -> Known:
-    """The answer to a micro-batch in one statement; each row as committed when it was read."""
+    """All rows that a micro-batch needs, in one statement; each row as committed when it was read."""
     bindings = sorted(keys.bindings)
     found = run(
         reads.KNOWN,
@@ -33,7 +33,9 @@ def known(run: Run, keys: LookupKeys) -> Known:
             "lineages": [lineage_key(each) for each in sorted(keys.lineages)],
             "holders": [holder_key(each) for each in sorted(keys.holders)],
             "outcomes": [clipped(each) for each in sorted(keys.outcomes)],
-            "safe": [True] if any(each.safe for each in bindings) else [],  # counted only then
+            "safe": [True]
+            if any(each.safe for each in bindings)
+            else [],  # counted only where one is asked for
         },
     )[0]
     return Known(
@@ -61,7 +63,7 @@ def _by_lineage(sentinels: Iterable[SentinelRow]) -> dict[LineageKey, tuple[Sent
 
 
 def open_claim(run: Run, claim_id: str) -> tuple[OpenClaim, int]:
-    """What is provisioning and pending under this claim, and the server's clock."""
+    """The provisioning queues and pending sentinels of this claim, and the server's clock in milliseconds."""
     found = run(reads.CLAIMS, {"claim": clipped(claim_id)})[0]
     queues: list[QueueRow] = decoded(found["queues"])
     sentinels: list[SentinelRow] = decoded(found["sentinels"])
@@ -73,13 +75,16 @@ def open_claim(run: Run, claim_id: str) -> tuple[OpenClaim, int]:
 
 
 def tagged(run: Run, asked: Sequence[TagQuestion]) -> tuple[tuple[TaggedQueue, ...], ...]:
-    """The queues behind each tag query, sorted by topic."""
-    given = [_tag_ask(at, each) for at, each in enumerate(asked) if each.tags]
-    found = {row["at"]: row["found"] for row in run(reads.TAGGED, {"asked": given})} if given else {}
+    """The queues that each tag query resolves to, in the order given, each sorted by topic.
+
+    `ValueError` for another match mode than `any` and `all`.
+    """
+    questions = [_tag_parameters(at, each) for at, each in enumerate(asked) if each.tags]
+    found = {row["at"]: row["found"] for row in run(reads.TAGGED, {"asked": questions})} if questions else {}
     return tuple(_tagged_queues(found.get(at, ())) for at in range(len(asked)))
 
 
-def _tag_ask(at: int, asked: TagQuestion) -> dict[str, Any]:
+def _tag_parameters(at: int, asked: TagQuestion) -> dict[str, Any]:
     if asked.match_mode not in {"any", "all"}:
         msg = f"match_mode is any or all, not {asked.match_mode!r}"
         raise ValueError(msg)
@@ -97,9 +102,9 @@ def _tagged_queues(found: Sequence[tuple[str, bytes]]) -> tuple[TaggedQueue, ...
 
 
 def node_usage(run: Run, asked: Mapping[str, Iterable[str]]) -> dict[str, NodeUsage]:
-    """Node rows with what is in force of their tags and their current shared queues."""
-    given = [{"id": clipped(node_id), "tags": list(tags)} for node_id, tags in sorted(asked.items())]
-    found = run(reads.NODE_USAGE, {"doubtful": given})
+    """Nodes with those of the given tags that are still assigned, and their current shared queues; by id."""
+    candidates = [{"id": clipped(node_id), "tags": list(tags)} for node_id, tags in sorted(asked.items())]
+    found = run(reads.NODE_USAGE, {"candidates": candidates})
     rows: list[NodeRow] = decoded(each["node"] for each in found)
     return {
         row.key: NodeUsage(row, frozenset(each["kept"]), tuple(_by_binding(decoded(each["queues"]))))
@@ -108,14 +113,14 @@ def node_usage(run: Run, asked: Mapping[str, Iterable[str]]) -> dict[str, NodeUs
 
 
 def with_queues(found: Mapping[str, NodeUsage], written: Iterable[QueueRow]) -> dict[str, NodeUsage]:
-    """The same as if these queues had been written before."""
-    told = dict(found)
+    """Overlay unsent queue rows on rows read from the server: the result as if they had been sent before."""
+    merged = dict(found)
     for row in written:
-        place = told.get(row.binding.node_id)
-        if place is not None and not row.binding.safe:
-            others = [each for each in place.queues if each.topic != row.topic]
-            told[row.binding.node_id] = replace(place, queues=tuple(_by_binding([*others, row])))
-    return told
+        usage = merged.get(row.binding.node_id)
+        if usage is not None and not row.binding.safe:
+            others = [each for each in usage.queues if each.topic != row.topic]
+            merged[row.binding.node_id] = replace(usage, queues=tuple(_by_binding([*others, row])))
+    return merged
 
 
 def _by_binding(queues: Iterable[QueueRow]) -> Iterable[QueueRow]:
@@ -123,14 +128,14 @@ def _by_binding(queues: Iterable[QueueRow]) -> Iterable[QueueRow]:
 
 
 def waiting_events(run: Run, limit: int) -> tuple[OutboxRow, ...]:
-    """The first `limit` events to publish."""
+    """The first `limit` outbox rows to publish, in order."""
     if limit <= 0:
         return ()
     return tuple(decoded(row["row"] for row in run(reads.WAITING_EVENTS, {"limit": limit})))
 
 
 def current(queues: Iterable[QueueRow]) -> dict[Binding, QueueRow]:
-    """Of each binding the queue of the highest incarnation."""
+    """The queue with the highest incarnation of each binding."""
     found: dict[Binding, QueueRow] = {}
     for row in queues:
         other = found.get(row.binding)

@@ -1,8 +1,8 @@
-"""Rows as properties: what the documents promise (M1), what the indexes need, and the row itself.
+"""Rows as properties: those that docs/operating/neo4j.md documents, those that indexes need, and the encoded row itself.
 
-`row` is the whole row as one value, which the engine alone reads: a thousand of them come five times
-faster than a thousand maps of properties. A property that matters only for a while is null otherwise,
-so that its index stays small.
+The property `row` is the whole row, encoded, and the only one that the engine reads: decoding a thousand of them is
+several times faster than reading a thousand maps of properties. A property of a passing state (an open claim, a waiting
+event) is null otherwise, so that its index holds only rows in that state.
 """
 
 from __future__ import annotations
@@ -51,19 +51,19 @@ _rows: Final = msgspec.msgpack.Decoder(Row)
 
 
 def decoded(values: Iterable[bytes | None]) -> list[Any]:
-    """Rows from their stored form; a stub (known by name alone) has none and is left out.
+    """Rows from the property `row`. None stands for a stub (a node that is only referred to) and is left out.
 
-    `DagManagerError` for what no release of ours wrote.
+    `DagManagerError` for bytes that this release cannot decode.
     """
     try:
         return [_rows.decode(value) for value in values if value is not None]
     except msgspec.DecodeError as error:
-        msg = f"the graph holds a `row` that cannot be read ({error}): somebody else, or a newer release, wrote it"
+        msg = f"the graph holds a `row` that cannot be decoded ({error}): another program or a newer release wrote it"
         raise DagManagerError(msg) from error
 
 
 def key_of(row: Row) -> str:
-    """The row's key as its label's identifying property holds it."""
+    """The row's key, as stored in the unique property of its label."""
     match row:
         case NodeRow() | ContentRow():
             return clipped(row.key)
@@ -80,19 +80,19 @@ def key_of(row: Row) -> str:
 
 
 def parameters(row: Row) -> Properties:
-    """What a put statement takes for one row: `key`, properties `p`, and what it links to."""
-    made = _OF[type(row)](row)
-    made["p"]["row"] = msgspec.msgpack.encode(row)
-    return {"key": key_of(row), **made}
+    """The parameters of a put statement for one row: `key`, properties `p`, and the keys of linked nodes."""
+    mapped = _MAPPERS[type(row)](row)
+    mapped["p"]["row"] = msgspec.msgpack.encode(row)
+    return {"key": key_of(row), **mapped}
 
 
 def insert_parameters(insert: HolderInsert) -> Properties:
-    """What the statement of `Graph.add_holder` takes."""
+    """The parameters of `writes.ADD_HOLDER`."""
     return {
         "lineage": lineage_key(insert.lineage),
         "sentinels": [msgspec.msgpack.encode(row) for row in insert.sentinels],
         "epoch": insert.epoch,
-        "moved": parameters(LineageRow(insert.lineage, insert.at_ms)),
+        "lineage_row": parameters(LineageRow(insert.lineage, insert.at_ms)),
         "holder": parameters(insert.holder),
         "outcome": parameters(insert.outcome),
     }
@@ -202,9 +202,14 @@ def _lineage(row: LineageRow) -> Properties:
 
 
 def _holder(row: HolderRow) -> Properties:
-    told = sentinel_key(row.sentinel)
-    p = {"strategy_id": row.key.strategy_id, "namespace": row.key.namespace, "last_seen": row.last_seen_ms}
-    return {"p": {**p, "sentinel": told}}
+    return {
+        "p": {
+            "strategy_id": row.key.strategy_id,
+            "namespace": row.key.namespace,
+            "last_seen": row.last_seen_ms,
+            "sentinel": sentinel_key(row.sentinel),
+        }
+    }
 
 
 def _tag_set(row: TagSetRow) -> Properties:
@@ -230,7 +235,7 @@ def _counter(row: CounterRow) -> Properties:
     return {"p": {"value": row.value}}
 
 
-_OF: Final[dict[type[Any], Callable[[Any], Properties]]] = {
+_MAPPERS: Final[dict[type[Any], Callable[[Any], Properties]]] = {
     NodeRow: _node,
     QueueRow: _queue,
     ContentRow: _content,
@@ -245,17 +250,15 @@ _OF: Final[dict[type[Any], Callable[[Any], Properties]]] = {
 
 
 def _indexable(tags: tuple[str, ...]) -> list[str]:
-    """As many as the documented index `compute_tags` can take; lookups go by `TagOf`, which has them all."""
-    kept: list[str] = []
-    room = TAGS_BYTES_MAX
-    for tag in tags:
-        room -= len(tag.encode())
-        if room < 0:
-            break
-        kept.append(tag)
-    return kept
+    """The first tags, up to what the index `compute_tags` can take. Our own queries use `TagOf`, which has all."""
+    bytes_left = TAGS_BYTES_MAX
+    for count, tag in enumerate(tags):
+        bytes_left -= len(tag.encode())
+        if bytes_left < 0:
+            return list(tags[:count])
+    return list(tags)
 
 
 def _digest(*parts: object) -> str:
-    """Short name of what a row links to: while it is the same, no relationship is touched."""
+    """A short hash of what a row links to. While it is unchanged, a put touches no relationship."""
     return blake3(msgspec.msgpack.encode(parts)).hexdigest(length=8)

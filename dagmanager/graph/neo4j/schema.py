@@ -1,7 +1,8 @@
-"""Constraints, indexes and the schema's version on a Neo4j server (M3).
+"""Constraints, indexes and the schema's version on a Neo4j server (docs/requirements.md M3).
 
-Every function may run again at any start. The document's `ON … ASSERT` is Neo4j 4 (docs/requirements.md T1); its
-index `kafka_topic` is a unique constraint here, since both on one property cannot be.
+Every function is idempotent and may run at any start. The design's `CREATE CONSTRAINT ON … ASSERT` is Neo4j 4
+(docs/requirements.md T1). Its index `kafka_topic` is a unique constraint here, because Neo4j allows only one of both
+on a property.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import neo4j
 from neo4j.exceptions import Neo4jError
 
 from dagmanager.errors import SettingsError
-from dagmanager.graph.neo4j.schema_inspection import SchemaItem, Survey, items, labels, survey
+from dagmanager.graph.neo4j.schema_inspection import SchemaDiff, SchemaItem, items, labels, schema_diff
 
 VERSION: Final = 1
 ONLINE_WITHIN_S: Final = 300
@@ -48,7 +49,7 @@ STATEMENTS: Final[tuple[LiteralString, ...]] = (
     "CREATE INDEX tag_of IF NOT EXISTS FOR (t:TagOf) ON (t.key)",
     "CREATE INDEX query_of IF NOT EXISTS FOR (t:QueryOf) ON (t.key)",
 )
-# What this product calls its own, so that a database of somebody else is told before anything is written.
+# Labels of this product. Before anything is written, other labels show that the database may belong to another one.
 LABELS: Final = frozenset(
     {
         "Artifact",
@@ -68,8 +69,8 @@ LABELS: Final = frozenset(
         "VersionSentinel",
     }
 )
-# Words such as Queue or Artifact are others' too; who has one of these has been ours before.
-MARKS: Final = frozenset({"ComputeNode", "DagManagerSchema"})
+# Other products may have labels such as Queue or Artifact as well; these two show that this product was here.
+MARKER_LABELS: Final = frozenset({"ComputeNode", "DagManagerSchema"})
 
 _AWAIT: Final[LiteralString] = "CALL db.awaitIndexes($seconds)"
 _READ_VERSION: Final[LiteralString] = "MATCH (v:DagManagerSchema) RETURN max(v.version) AS version"
@@ -84,30 +85,31 @@ def names() -> tuple[str, ...]:
 
 
 def create(session: neo4j.Session) -> tuple[str, ...]:
-    """Make what is missing and wait until it serves; the names of what was made. Idempotent.
+    """Create what is missing; returns the names of what was created. Idempotent.
 
-    A plain index where a unique constraint must be is replaced by it. `SettingsError` when something
-    else is in the way, or the schema is of a newer release: then nothing was made.
+    Blocks until the new indexes are online, at most `ONLINE_WITHIN_S` seconds. A plain index in place of a
+    unique constraint is replaced. `SettingsError`, and nothing is created, when something else blocks ours or
+    the schema is of a newer release.
     """
     found = plan(session)
-    if found.in_the_way:
-        raise SettingsError("\n".join(blocked_by(each) for each in found.in_the_way))
+    if found.blocking:
+        raise SettingsError("\n".join(blocking_message(each) for each in found.blocking))
     replaced = {each.shape[1:]: each for each in found.replaced}
     for each in found.missing:
-        _make(session, each, replaced.get(each.shape[1:]))
+        _create(session, each, replaced.get(each.shape[1:]))
     session.run(_AWAIT, seconds=ONLINE_WITHIN_S).consume()
     session.run(WRITE_VERSION, version=VERSION).consume()
     return tuple(each.name for each in found.missing)
 
 
-def plan(session: neo4j.Session) -> Survey:
-    """What `create` would do, and what would stop it; only reads. `SettingsError` for a newer schema."""
+def plan(session: neo4j.Session) -> SchemaDiff:
+    """What `create` would do, and what would block it. Only reads. `SettingsError` for a newer schema."""
     _check_version(session)
-    return survey(session, STATEMENTS)
+    return schema_diff(session, STATEMENTS)
 
 
 def drop(session: neo4j.Session) -> tuple[str, ...]:
-    """Remove our constraints and indexes, no data; the names of what was there. Idempotent."""
+    """Remove our constraints and indexes, but no data; returns the names of what was removed. Idempotent."""
     dropped = droppable(session)
     for each in dropped:
         _drop(session, each)
@@ -115,15 +117,15 @@ def drop(session: neo4j.Session) -> tuple[str, ...]:
 
 
 def droppable(session: neo4j.Session) -> tuple[SchemaItem, ...]:
-    """What `drop` would remove: ours by name and by shape, never somebody's under one of our names."""
-    there = {(each.name, each.shape) for each in items(session)}
-    ours = survey(session, STATEMENTS).there
-    return tuple(each for each in ours if (each.name, each.shape) in there)
+    """What `drop` would remove: ours by name and by shape, so nothing of another product under one of our names."""
+    present = {(each.name, each.shape) for each in items(session)}
+    ours = schema_diff(session, STATEMENTS).existing
+    return tuple(each for each in ours if (each.name, each.shape) in present)
 
 
 def check(session: neo4j.Session) -> None:
-    """`SettingsError` when the schema is not there, not whole, or of another release."""
-    if missing := survey(session, STATEMENTS).missing:
+    """`SettingsError` when the schema is missing, incomplete or of another release. Only reads."""
+    if missing := schema_diff(session, STATEMENTS).missing:
         msg = (
             f"the database lacks {len(missing)} constraints or indexes of this release, the first is"
             f" {missing[0].name}: run `dagmanager init`"
@@ -133,35 +135,35 @@ def check(session: neo4j.Session) -> None:
 
 
 def foreign_labels(session: neo4j.Session) -> tuple[str, ...]:
-    """Labels in this database that are not ours, sorted."""
+    """Labels of other products in this database, sorted."""
     return tuple(sorted(labels(session) - LABELS))
 
 
 def is_ours(session: neo4j.Session) -> bool:
-    """Whether this database has been used by this product, or by one with its data model."""
-    return bool(labels(session) & MARKS)
+    """Whether this product, or one with its data model, has used this database."""
+    return bool(labels(session) & MARKER_LABELS)
 
 
 def export(session: neo4j.Session) -> str:
-    """Every constraint and index of the database as Cypher that makes them again, one per line."""
-    return "".join(_again(each) + ";\n" for each in items(session))
+    """Cypher that creates every constraint and index of the database again, one statement per line."""
+    return "".join(_with_if_not_exists(each) + ";\n" for each in items(session))
 
 
-def dropping(item: SchemaItem) -> str:
+def drop_statement(item: SchemaItem) -> str:
     """The statement that removes a constraint or an index."""
     kind = "CONSTRAINT" if item.statement.startswith("CREATE CONSTRAINT") else "INDEX"
     return f"DROP {kind} {_quoted(item.name)} IF EXISTS"
 
 
-def blocked_by(item: SchemaItem) -> str:
-    """What is in the way, and the statement that removes it."""
-    return f"{item.shape} named {item.name} is in the way: remove it with `{dropping(item)}` or rename it"
+def blocking_message(item: SchemaItem) -> str:
+    """What blocks our schema, and the statement that removes it."""
+    return f"{item.shape} named {item.name} blocks our schema: remove it with `{drop_statement(item)}` or rename it"
 
 
 def _check_version(session: neo4j.Session, oldest: int = 0) -> None:
     found = session.run(_READ_VERSION).single(strict=True)["version"]
     if found is None:
-        return  # the constraints tell; data and this mark may have been removed by hand
+        return  # somebody may have deleted all nodes; `schema_diff` finds out whether the schema is complete
     if found > VERSION:
         msg = f"the database has schema version {found}, this release knows {VERSION}: use the newer release"
         raise SettingsError(msg)
@@ -170,24 +172,24 @@ def _check_version(session: neo4j.Session, oldest: int = 0) -> None:
         raise SettingsError(msg)
 
 
-def _make(session: neo4j.Session, item: SchemaItem, instead_of: SchemaItem | None) -> None:
+def _create(session: neo4j.Session, item: SchemaItem, instead_of: SchemaItem | None) -> None:
     if instead_of is not None:
         _drop(session, instead_of)
     try:
         session.run(neo4j.Query(item.statement)).consume()
     except Neo4jError:
-        if instead_of is not None:  # two nodes with one value, most likely: leave all as it was
+        if instead_of is not None:  # probably two nodes have one value: restore the plain index
             session.run(neo4j.Query(instead_of.statement)).consume()
         raise
 
 
 def _drop(session: neo4j.Session, item: SchemaItem) -> None:
-    # Names that the server told stand in quotes; all else is ours.
-    session.run(neo4j.Query(dropping(item))).consume()
+    # No injection: names read from the server are quoted, the rest is our own text.
+    session.run(neo4j.Query(drop_statement(item))).consume()
 
 
-def _again(item: SchemaItem) -> str:
-    """`IF NOT EXISTS`, so that the export may be applied where some are there already."""
+def _with_if_not_exists(item: SchemaItem) -> str:
+    """So that the export can also be applied where some of them exist."""
     before, name, after = item.statement.partition(_quoted(item.name))
     return f"{before}{name} IF NOT EXISTS{after}"
 

@@ -1,7 +1,6 @@
-"""What a Neo4j database holds already: whose labels, which constraints, and what is in the way of ours.
+"""What a Neo4j database contains: labels, constraints and indexes, and which of them block ours. Only reads.
 
-Two constraints or indexes of one shape do the same work whatever their names, so that ours count as
-there by their shape. Only reads.
+Two constraints or indexes of one shape do the same work under any name, so shapes are compared, not names.
 """
 
 from __future__ import annotations
@@ -33,19 +32,19 @@ _SERVER: Final[LiteralString] = (
 
 
 class SchemaShape(NamedTuple):
-    """What a constraint or an index does: kind is `unique`, `range`, or one that we never make."""
+    """What a constraint or an index does: kind is `unique`, `range`, or one that this product never creates."""
 
     kind: str
     label: str
     properties: tuple[str, ...]
 
     def __str__(self) -> str:
-        """As Cypher would point at it."""
+        """For messages: `unique :Queue(topic)`."""
         return f"{self.kind} :{self.label}({', '.join(self.properties)})"
 
 
 class SchemaItem(NamedTuple):
-    """One constraint or index, with the statement that makes it."""
+    """One constraint or index, with the statement that creates it."""
 
     name: str
     shape: SchemaShape
@@ -59,30 +58,30 @@ class Release(NamedTuple):
     edition: str
 
     def __str__(self) -> str:
-        """As people say it."""
+        """For messages: `Neo4j 5.26.0 community`."""
         return f"Neo4j {self.version} {self.edition}"
 
     def is_too_old(self) -> bool:
-        """Whether it does not know the Cypher that we speak (`CALL (x) { … }`)."""
+        """Whether it lacks Cypher that our statements use (`CALL (x) { … }`)."""
         numbers = re.match(r"(\d+)\.(\d+)", self.version)
         return numbers is not None and (int(numbers[1]), int(numbers[2])) < OLDEST
 
 
-class Survey(NamedTuple):
-    """Our items that are there and those that are not, and what is in the way of the latter.
+class SchemaDiff(NamedTuple):
+    """Our schema compared with the database: existing and missing items, and others that block missing ones.
 
-    `replaced` are plain indexes where we need a unique constraint, which does all that they did: the
-    first proposal's own `kafka_topic` is one. `in_the_way` cannot be replaced by us.
+    `replaced` are plain indexes in place of a unique constraint, which serves the same queries: `create`
+    replaces them (the design's own `kafka_topic` is one). `blocking` items need a person.
     """
 
-    there: tuple[SchemaItem, ...]
+    existing: tuple[SchemaItem, ...]
     missing: tuple[SchemaItem, ...]
     replaced: tuple[SchemaItem, ...]
-    in_the_way: tuple[SchemaItem, ...]
+    blocking: tuple[SchemaItem, ...]
 
 
 def item_of(statement: str) -> SchemaItem:
-    """One of our own statements, taken apart."""
+    """Parse one of our own statements."""
     found = _STATEMENT.fullmatch(statement)
     if found is None:
         raise ValueError(statement)
@@ -93,20 +92,20 @@ def item_of(statement: str) -> SchemaItem:
     )
 
 
-def survey(session: neo4j.Session, statements: Sequence[str]) -> Survey:
-    """Compare what is there with what these statements make."""
+def schema_diff(session: neo4j.Session, statements: Sequence[str]) -> SchemaDiff:
+    """Compare the database with what these statements create."""
     present = items(session)
     shapes = {each.shape for each in present}
     wanted = [item_of(statement) for statement in statements]
     missing = tuple(each for each in wanted if each.shape not in shapes)
     blocking = {
         other.name: other for each in missing for other in present if _blocks(other, each)
-    }  # by name: one index may be in the way of several
-    takes_over = {each.shape[1:] for each in missing if each.shape.kind == "unique"}
+    }  # by name: one index may block several
+    made_unique = {each.shape[1:] for each in missing if each.shape.kind == "unique"}
     replaced = tuple(
-        each for each in blocking.values() if each.shape.kind == "range" and each.shape[1:] in takes_over
+        each for each in blocking.values() if each.shape.kind == "range" and each.shape[1:] in made_unique
     )
-    return Survey(
+    return SchemaDiff(
         tuple(each for each in wanted if each.shape in shapes),
         missing,
         replaced,
@@ -115,25 +114,29 @@ def survey(session: neo4j.Session, statements: Sequence[str]) -> Survey:
 
 
 def items(session: neo4j.Session) -> tuple[SchemaItem, ...]:
-    """Every constraint, then every index that belongs to none, each by name; lookup indexes are the server's."""
-    return tuple(_item(row) for asked in (_CONSTRAINTS, _INDEXES) for row in list(session.run(asked)))
+    """Every constraint, then every index of its own, each by name. Without the server's own lookup indexes."""
+    return tuple(_item(row) for shown in (_CONSTRAINTS, _INDEXES) for row in list(session.run(shown)))
 
 
 def labels(session: neo4j.Session) -> frozenset[str]:
-    """The labels of this database, by its nodes and by its constraints and indexes."""
+    """The labels of this database: those of its nodes, constraints and indexes."""
     return frozenset(row["label"] for row in session.run(_LABELS))
 
 
 def release(session: neo4j.Session) -> Release:
-    """What the server says it is."""
+    """Version and edition of the server."""
     found = session.run(_SERVER).single(strict=True)
     return Release(found["version"], found["edition"])
 
 
 def _blocks(other: SchemaItem, wanted: SchemaItem) -> bool:
-    """Same name, or another kind on the same properties; text and other indexes may stand beside ours."""
-    same_place = other.shape[1:] == wanted.shape[1:] and other.shape.kind in ("range", "unique", "node key")
-    return other.name == wanted.name or same_place
+    """Same name, or another kind on the same properties. Text, vector and other indexes do not block ours."""
+    same_properties = other.shape[1:] == wanted.shape[1:] and other.shape.kind in (
+        "range",
+        "unique",
+        "node key",
+    )
+    return other.name == wanted.name or same_properties
 
 
 def _item(row: Any) -> SchemaItem:

@@ -1,7 +1,7 @@
-"""Every statement that changes a Neo4j server: locks, puts with their relationships, removals.
+"""Every statement that writes: locks, puts with their relationships, deletes.
 
-A node that is named before it is written is a stub: a label and its key, without `row`. Relationships
-are touched only when the digest of what a row links to differs from the stored one.
+A node that others refer to before it is written is a stub: a label and its key, without `row`. Relationships are
+replaced only when the digest of what a row links to (`links`, `tag_links`) differs from the stored one.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from dagmanager.graph.neo4j.row_mapping import Properties, key_of, parameters
 Run = Callable[[LiteralString, Properties], list[Any]]
 CHUNK: Final = 2_000
 
-# A write to a node locks it until the transaction ends, whatever is written. Removing a property that
-# is not there would not. What rivals decide under is locked on the very node that they write.
+# Neo4j has no lock statement, but setting any property locks the node until the transaction ends. (Removing an absent
+# property does not.) Rows are locked on the node that is written later; `Lock` nodes stand for what has no row.
 LOCKS: Final[dict[str, LiteralString]] = {
     "lock_lineages": "CALL () { UNWIND $p.lock_lineages AS k MERGE (x:Lineage {key: k}) SET x.lock = true }\n",
     "lock_nodes": "CALL () { UNWIND $p.lock_nodes AS k MERGE (x:ComputeNode {node_id: k}) SET x.lock = true }\n",
@@ -51,21 +51,23 @@ RETURN
 
 
 def locking(kinds: Iterable[str], question: LiteralString = "") -> LiteralString:
-    """A question under locks of these kinds, in the order of docs/semantics.md 6; without one, what the locks cover.
+    """A statement that takes locks of these kinds, in the order of docs/semantics.md 6, and then reads `question`.
 
-    Only of these kinds: each takes the server some time to plan.
+    Without a question it returns the server's clock and the values of locked counters and tag sets. Only the kinds
+    needed: the server plans each kind in every statement.
     """
     wanted = set(kinds)
     locks: LiteralString = ""
     for kind, lock in LOCKS.items():
         if kind in wanted:
             locks += lock
-    covered = _LOCKED_VALUES if wanted.intersection({"lock_counters", "lock_tag_sets"}) else _LOCKED
-    return locks + (question or covered)
+    values = _LOCKED_VALUES if wanted.intersection({"lock_counters", "lock_tag_sets"}) else _LOCKED
+    return locks + (question or values)
 
 
-# `insert_holder` in one statement: the lineage is locked, then all that was decided from is compared.
-HOLD: Final[LiteralString] = """
+# The compare-and-set of `insert_holder` in one statement: lock the lineage, compare everything that the decision was made from,
+# insert holder and outcome. No row is returned, and nothing written, when anything differs.
+ADD_HOLDER: Final[LiteralString] = """
 MATCH (l:Lineage {key: $p.lineage}) WHERE l.row IS NOT NULL
 SET l.lock = true
 WITH l
@@ -75,7 +77,7 @@ WHERE COLLECT { MATCH (s:VersionSentinel {lineage_key: $p.lineage}) RETURN s.row
   AND NOT EXISTS { MATCH (h:Holder {key: $p.holder.key}) WHERE h.row IS NOT NULL }
   AND NOT EXISTS { MATCH (o:Outcome {key: $p.outcome.key}) WHERE o.row IS NOT NULL }
 MATCH (s:VersionSentinel {key: $p.holder.p.sentinel})
-FOREACH (_ IN CASE WHEN l.last_at < $p.moved.p.last_at THEN [true] ELSE [] END | SET l += $p.moved.p)
+FOREACH (_ IN CASE WHEN l.last_at < $p.lineage_row.p.last_at THEN [true] ELSE [] END | SET l += $p.lineage_row.p)
 CREATE (h:Holder {key: $p.holder.key}) SET h += $p.holder.p
 CREATE (h)-[:HOLDS]->(s)
 CREATE (o:Outcome {key: $p.outcome.key}) SET o += $p.outcome.p
@@ -88,8 +90,8 @@ WITH c SET c.value = coalesce(c.value, 0) + 1
 RETURN c.value AS value
 """
 
-# What a node links to is nearly always written once: then in one statement with it, else told to whoever asks. Queues
-# come after the nodes whose interval they take.
+# Links of a node are nearly always written once: in this statement, together with it. Nodes whose links changed are
+# returned, and linked again by further statements. Queues come after nodes because they copy their interval.
 _PUT_NODES_AND_QUEUES: Final[LiteralString] = """
 CALL () {
   UNWIND $p.put_nodes AS r
@@ -140,7 +142,7 @@ _TAG: Final[LiteralString] = """
 UNWIND $p.rows AS r MATCH (n:ComputeNode {node_id: r.key})
 UNWIND r.tagged AS key CREATE (n)-[:TAGGED]->(:TagOf {key: key})
 """
-# One round trip for all that no constraint can refuse; a kind without rows costs nothing.
+# All kinds that no constraint can refuse, in one round trip. A kind without rows costs nothing.
 _PUT_OTHERS: Final[LiteralString] = """
 CALL () {
   UNWIND $p.put_contents AS r
@@ -193,7 +195,7 @@ _OTHERS: Final[dict[type[Any], str]] = {
     CounterRow: "put_counters",
 }
 
-# What others point at becomes a stub again, and goes when nobody does.
+# A deleted node that others still point at becomes a stub again; without relationships it is removed.
 _DELETE: Final[dict[type[Any], LiteralString]] = {
     NodeRow: """
 UNWIND $p.keys AS k MATCH (n:ComputeNode {node_id: k})
@@ -223,7 +225,7 @@ WITH s WHERE NOT EXISTS { (s)--() } DELETE s
     CounterRow: "UNWIND $p.keys AS k MATCH (x:Counter {key: k}) DELETE x",
 }
 
-# What nearly every new version or new node writes.
+# Statements of nearly every new version or new node, planned in advance (`Neo4jGraph.warm_up`).
 EVERYDAY: Final[tuple[LiteralString, ...]] = (
     *(locking([kind]) for kind in ("lock_nodes", "lock_counters", "lock_tag_sets")),
     locking(["lock_lineages"], KNOWN),
@@ -232,7 +234,7 @@ EVERYDAY: Final[tuple[LiteralString, ...]] = (
     locking(["lock_lineages", "lock_nodes"], CLAIMS),
     locking(["lock_tags"], TAG_QUERIES),
     locking(["lock_single"], WAITING_EVENTS),
-    HOLD,
+    ADD_HOLDER,
     _PUT_NODES_AND_QUEUES,
     _PUT_OTHERS,
     _DELETE[OutboxRow],
@@ -240,9 +242,9 @@ EVERYDAY: Final[tuple[LiteralString, ...]] = (
 
 
 def put(run: Run, rows: Sequence[Row]) -> None:
-    """Insert or replace rows, each key once, with what they link to. Nodes before queues, which take their interval.
+    """Insert or replace rows, each key once, with their relationships. Nodes go before queues, which copy their interval.
 
-    `ConstraintError` for a name that another row has, and for a topic of another binding.
+    `ConstraintError` for a unique name of another row, and for a topic of another binding.
     """
     others: dict[str, list[Properties]] = {}
     named: dict[type[Any], list[Properties]] = {NodeRow: [], QueueRow: []}
@@ -251,14 +253,15 @@ def put(run: Run, rows: Sequence[Row]) -> None:
         (named[kind] if kind in named else others.setdefault(_OTHERS[kind], [])).append(parameters(row))
     nodes, queues = named.values()
     for start in range(0, len(nodes) + len(queues), CHUNK):
-        behind = slice(max(start - len(nodes), 0), max(start + CHUNK - len(nodes), 0))
-        _put_nodes_and_queues(run, nodes[start : start + CHUNK], queues[behind])
+        # One sequence, nodes then queues, cut into chunks: this chunk's part of the queues.
+        part = slice(max(start - len(nodes), 0), max(start + CHUNK - len(nodes), 0))
+        _put_nodes_and_queues(run, nodes[start : start + CHUNK], queues[part])
     if others:
         run(_PUT_OTHERS, {key: others.get(key, []) for key in _OTHERS.values()})
 
 
 def delete(run: Run, rows: Sequence[Row]) -> None:
-    """Remove rows by key."""
+    """Delete rows by key; absent ones are ignored."""
     for kind, chunk in _by_kind(rows):
         run(_DELETE[kind], {"keys": [key_of(row) for row in chunk]})
 

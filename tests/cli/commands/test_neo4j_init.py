@@ -94,7 +94,7 @@ def test_another_thing_under_our_name_is_refused_before_anything_is_made(bare_ne
     ask(bare_neo4j, "CREATE (:ComputeNode {node_id: 'n'})")
     done = say("neo4j-init", "--uri", bare_neo4j)
     assert done.code == 1
-    assert "range :Book(title) named tag_of is in the way" in done.err
+    assert "range :Book(title) named tag_of blocks our schema" in done.err
     assert "DROP INDEX `tag_of` IF EXISTS" in done.err
     assert set(schema_of(bare_neo4j)) == {"tag_of"}
     assert say("neo4j-rollback", "--uri", bare_neo4j, "--yes").out.startswith("0 removed")

@@ -74,11 +74,11 @@ KILLED_IN_WORK = """
         os._exit(9)
 """
 KILLED_BEFORE_COMMIT = """
-    stored = graph._store
+    stored = graph._write_changes
     def killed(connection):
         stored(connection)
         os._exit(9)
-    graph._store = killed
+    graph._write_changes = killed
     def work(tx):
         tx.lock(locks_for(other_versions()))
         tx.put(other_versions())
@@ -160,7 +160,7 @@ def test_a_failed_commit_leaves_nothing_and_says_that_it_may_pass(
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(graph, "_store", full)
+        patched.setattr(graph, "_write_changes", full)
         with pytest.raises(UnavailableError, match=r"graph\.sqlite.*full"):
             store(graph, *other_versions())
     assert answers(graph) == before

@@ -115,7 +115,7 @@ KEYS: Mapping[str, Any] = {
     "lineage": lineage_key(LineageKey("l100", NAMESPACE)),
     "sentinels": [b"none of it"],
     "epoch": 0,
-    "moved": parameters(LineageRow(LineageKey("l100", NAMESPACE), 1)),
+    "lineage_row": parameters(LineageRow(LineageKey("l100", NAMESPACE), 1)),
     "holder": parameters(holder("s-new", sentinel("c100", "l100", NAMESPACE).key)),
     "outcome": parameters(outcome("k-new")),
     "topic": "topic100",
@@ -125,7 +125,7 @@ KEYS: Mapping[str, Any] = {
     "namespace": NAMESPACE,
     "safe": [True],
     "asked": [{"at": n, "keys": [tag_key(f"t{n}", 60)], "need": 1, "namespace": NAMESPACE} for n in range(4)],
-    "doubtful": [{"id": f"n{n}", "tags": ["t0", "t1", "gone"]} for n in TOUCHED],
+    "candidates": [{"id": f"n{n}", "tags": ["t0", "t1", "gone"]} for n in TOUCHED],
     "limit": 10,
 }
 LABELS = {
@@ -267,7 +267,7 @@ CREATE (c)-[:CONTAINS {tags: ['kept']}]->(n)
 
 def test_a_node_that_very_many_share_costs_no_more(session: neo4j.Session) -> None:
     """What came is known, and a tag that others keep is found at the first of them."""
-    given = {"doubtful": [{"id": "n100", "tags": ["kept"]}]}
+    given = {"candidates": [{"id": "n100", "tags": ["kept"]}]}
     referenced = {"ids": ["n100"], "namespace": NAMESPACE}
     with session.begin_transaction() as tx:
         tx.run(SHARE, p={"count": 2_000, "namespace": NAMESPACE})
