@@ -1,4 +1,4 @@
-"""Settings → engine: the only place that picks real clients."""
+"""From settings to an engine: the only place that chooses between embedded stores and real servers."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from dagmanager.connect import Broker
 
 SECOND_MS = 1000
-# Under `results_path`, beside what the flow itself writes.
+# Under `results_path`, beside the answers and dead letters.
 EVENTS_FILE = "queue-events.jsonl"
 ADMIN_LOG_FILE = "admin-log.jsonl"
 
 
 def now_ms() -> int:
-    """The server clock, milliseconds since the epoch."""
+    """The wall clock of this machine, in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """Everything a door needs: the engine and how submissions are read."""
+    """What flow and commands need: the engine, the options for reading submissions, and Kafka if it is used."""
 
     engine: Engine
     read_options: ReadOptions
@@ -56,16 +56,18 @@ class Assembled:
     broker: Broker | None = None
 
     def reader(self) -> Reader:
-        """A reader with caches of its own, for one worker."""
+        """A new reader with its own caches, for one worker thread."""
         return Reader(self.read_options, self.observer)
 
 
 def assemble(settings: Settings) -> Assembled:
-    """The engine these settings ask for, each server checked; in dev what a server lacks is made.
+    """The engine for these settings, over stores and brokers that were checked; profile dev creates missing topics and
+    the database schema.
 
-    Raises `SettingsError` for what a server refuses or lacks, `UnavailableError` for one that is away.
+    Blocks for a few requests to each server. Raises `SettingsError` when a server rejects the client or lacks what is
+    needed, `UnavailableError` when one is unreachable.
     """
-    # Imported here: `diff` needs this module's policy, no metrics or clients, and starts in a blink.
+    # Imported here: `diff` uses this module's policy only, and must start fast without metrics and clients.
     from prometheus_client import CollectorRegistry
 
     from dagmanager.connect import connect_broker, connect_graph
@@ -82,7 +84,7 @@ def assemble(settings: Settings) -> Assembled:
         observer.registry.register(LeakedTopicIdsCollector(TOPIC_IDS.leaked))
         broker = connect_broker(settings, create=create, dropped=observer.event_dropped)
         parts = assemble_over(settings, graph, broker.topics, broker.events, broker.admin_log, observer)
-        # Only here: embedded topics die with the process or live in the graph's own file.
+        # Only for Kafka: embedded topics cannot be deleted by others behind the engine's back.
         parts.engine.watch = LostTopicWatch(time.monotonic)
         return replace(parts, broker=broker)
     results = Path(settings.results_path)
@@ -98,7 +100,10 @@ def assemble_over(
     admin_log: AdminLog,
     observer: Observer | None = None,
 ) -> Assembled:
-    """The same engine over the given parts (tests and demos bring their own)."""
+    """The same engine over the given stores: what `assemble` ends with, and the way in for tests, demos and `diff`.
+
+    Checks no server and creates nothing; asks `topics` for its number of brokers. Without `observer` nothing is counted.
+    """
     owner = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     options = ClaimOptions(owner, policy_of(settings), topics.brokers())
     observer = observer or Unobserved()
@@ -107,7 +112,7 @@ def assemble_over(
 
 
 def read_options_of(settings: Settings) -> ReadOptions:
-    """How submissions are read."""
+    """Limits and options for reading submissions."""
     return ReadOptions(
         limits=Limits(
             bytes_max=settings.submission_bytes_max,
@@ -121,7 +126,7 @@ def read_options_of(settings: Settings) -> ReadOptions:
 
 
 def policy_of(settings: Settings) -> Policy:
-    """Every number that a decision needs."""
+    """The settings that decisions depend on."""
     shapes = {
         name: TopicSpec(shape.partitions, shape.replication_factor, shape.retention_seconds * SECOND_MS)
         for name, shape in settings.topic_shapes.items()

@@ -1,7 +1,7 @@
-"""Settings → clients of real servers, each checked before anything is read.
+"""From settings to clients of real servers, each checked before anything is read.
 
-With `create` what is missing is made (dev, `init`); else its absence is a `SettingsError` that says what
-to run. A server that does not answer is an `UnavailableError`: whoever supervises us starts us again.
+With `create` missing topics and constraints are created (profile dev, `init`); without it they are a `SettingsError` that
+names the command to run. An unreachable server is an `UnavailableError`: a supervisor then restarts the process.
 """
 
 from __future__ import annotations
@@ -32,24 +32,25 @@ logger = logging.getLogger("dagmanager")
 
 FLOW_TOPICS: Final = ("submissions_topic", "diffs_topic", "dead_letters_topic", "admin_log_topic")
 EVENT_TOPICS: Final = ("controlbus_queue_topic", "controlbus_sentinel_topic")
-# Of our own topics, where there are brokers enough.
+# Replicas of the product's own topics, where there are enough brokers.
 REPLICAS: Final = 3
-# An event is published inside a transaction of the graph, which must outlast the broker's answer.
+# Events are published inside a graph transaction, whose time limit must exceed the delivery's.
 TRANSACTIONS_PER_DELIVERY: Final = 3
 LABELS_SHOWN: Final = 5
-# 5,000 new nodes need 4 s on a small server, and 20,000 may come at once.
+# 5,000 new nodes take 4 s on a small server, and a submission may have 20,000.
 TRANSACTION_S: Final = 60.0
 
 
 def ignore(_: str) -> None:
-    """Nobody counts."""
+    """Counts nothing."""
 
 
 @dataclass(frozen=True)
 class Broker:
-    """What the flow needs of Kafka; `names` maps a setting to the topic it names.
+    """What the flow needs of Kafka. `names` maps a setting to the topic it names.
 
-    `answers` takes all chunks of an answer over the wire at once; `producer` what else is written.
+    `answers` writes chunks of answers in large batches; `producer` writes everything else. `partitions` is the setting
+    `submissions_partitions`.
     """
 
     address: KafkaAddress
@@ -63,7 +64,11 @@ class Broker:
 
 
 def connect_graph(settings: Settings, *, create: bool) -> Neo4jGraph:
-    """The graph on its server, with the schema of this release."""
+    """The graph on Neo4j, with the schema of this release; with `create` missing constraints are created.
+
+    Blocks for a few queries. Raises `SettingsError` when the server rejects the user, or the schema is missing or of
+    another release; `UnavailableError` when the server is unreachable.
+    """
     server = Server(
         settings.neo4j_dsn,
         settings.neo4j_user,
@@ -77,23 +82,26 @@ def connect_graph(settings: Settings, *, create: bool) -> Neo4jGraph:
     try:
         if foreign := graph.foreign_labels():
             logger.warning(
-                "neo4j_dsn: the database at %s holds data of others (%s) and none of ours: is it the right one? "
-                "Ours goes beside it, and theirs is not touched",
+                "neo4j_dsn: the database at %s holds other data (%s) and none of this product: is it the right one? "
+                "New data goes beside it; existing data is not touched",
                 server.uri,
                 ", ".join(foreign[:LABELS_SHOWN]) + (", …" if len(foreign) > LABELS_SHOWN else ""),
             )
-        made = graph.prepare(create=create)
+        created = graph.prepare(create=create)
     except BaseException:
         graph.close()
         raise
-    if made:
-        logger.info("neo4j: made %d constraints and indexes", len(made))
+    if created:
+        logger.info("neo4j: created %d constraints and indexes", len(created))
     return graph
 
 
 def connect_broker(settings: Settings, *, create: bool, dropped: Callable[[str], None] = ignore) -> Broker:
-    """Kafka with our topics; the ControlBus may be another cluster, or none. `dropped` hears the channel of
-    each event that its topic does not take."""
+    """Kafka and the ControlBus (another cluster, the same, or none), with the own topics checked.
+
+    `dropped` is called with the channel of each event that is too large for its topic. Blocks and raises as
+    `kafka_preflight.check_topics`, with `create` as there.
+    """
     address, names = _kafka(settings), _named(settings, FLOW_TOPICS)
     admin, producer = KafkaAdmin(address), KafkaProducer(address)
     _checked(admin, names, settings, create=create)
@@ -111,7 +119,7 @@ def connect_broker(settings: Settings, *, create: bool, dropped: Callable[[str],
 
 def _events(settings: Settings, *, create: bool, dropped: Callable[[str], None]) -> EventSink:
     if not settings.controlbus_dsn:
-        logger.info("no control events: controlbus_dsn is empty")
+        logger.info("control events are off: controlbus_dsn is empty")
         return NoEvents()
     address, names = _controlbus(settings), _named(settings, EVENT_TOPICS)
     _checked(KafkaAdmin(address), names, settings, create=create)
@@ -122,10 +130,13 @@ def _events(settings: Settings, *, create: bool, dropped: Callable[[str], None])
     return KafkaEvents(KafkaProducer(address), topic_of, dropped)
 
 
-def make_topics(settings: Settings, *, dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Our topics that were made (or, in a dry run, are missing), and those that were there."""
-    made: list[str] = []
-    there: list[str] = []
+def create_topics(settings: Settings, *, dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The own topics that were created (in a dry run: are missing), and those that existed.
+
+    Blocks and raises as `check_topics`.
+    """
+    created: list[str] = []
+    existing: list[str] = []
     clusters: list[tuple[KafkaAddress, tuple[str, ...]]] = []
     if settings.kafka_dsn:
         clusters.append((_kafka(settings), FLOW_TOPICS))
@@ -139,13 +150,16 @@ def make_topics(settings: Settings, *, dry_run: bool) -> tuple[tuple[str, ...], 
             new = [topic for topic in topics if topic not in found]
         else:
             new = list(_checked(admin, names, settings, create=True))
-        made += new
-        there += [topic for topic in topics if topic not in new]
-    return tuple(made), tuple(there)
+        created += new
+        existing += [topic for topic in topics if topic not in new]
+    return tuple(created), tuple(existing)
 
 
 def open_admin_log(settings: Settings) -> WholeTopic:
-    """The admin log as it stands now; `SettingsError` when there is none, or the broker turns us away."""
+    """The admin log's topic, to be read once; the caller closes it.
+
+    Raises `SettingsError` when there is none or the brokers reject the client, `UnavailableError` when they are unreachable.
+    """
     address = _kafka(settings)
     for own in own_topics(_named(settings, ("admin_log_topic",)), settings.submission_bytes_max):
         return WholeTopic(address, own.topic, require_topic(KafkaAdmin(address), own).partitions)
@@ -177,26 +191,26 @@ def _named(settings: Settings, fields: tuple[str, ...]) -> dict[str, str]:
 
 
 def most_replicas(settings: Settings) -> int:
-    """What the most careful type of queue asks for."""
+    """The largest replication factor among the topic types."""
     return max(shape.replication_factor for shape in settings.topic_shapes.values())
 
 
 def _checked(
     admin: KafkaAdmin, names: Mapping[str, str], settings: Settings, *, create: bool
 ) -> tuple[str, ...]:
-    """The topics that were made."""
-    verdict = check_topics(admin, own_topics(names, settings.submission_bytes_max), REPLICAS, create)
-    short = most_replicas(settings) - verdict.brokers
+    """Check the own topics and log what was found; the topics that were created."""
+    checked = check_topics(admin, own_topics(names, settings.submission_bytes_max), REPLICAS, create)
+    short = most_replicas(settings) - checked.brokers
     if settings.profile == "prod" and short > 0 and set(names) & set(FLOW_TOPICS):
         logger.warning(
-            "kafka_dsn: %d brokers are up, and queues ask for %d replicas (topic_shapes): every new node is refused "
-            "(topic_refused) until there are %d more",
-            verdict.brokers,
+            "kafka_dsn: %d brokers are up, but topic_shapes asks for %d replicas: new nodes are refused "
+            "(topic_refused) until there are %d more brokers",
+            checked.brokers,
             most_replicas(settings),
             short,
         )
-    for topic in verdict.created:
-        logger.info("kafka: made topic %s", topic)
-    for warning in verdict.warnings:
+    for topic in checked.created:
+        logger.info("kafka: created topic %s", topic)
+    for warning in checked.warnings:
         logger.warning("%s", warning)
-    return verdict.created
+    return checked.created

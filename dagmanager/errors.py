@@ -1,16 +1,16 @@
-"""Every error this product can answer with, and the exceptions that mean the world failed.
+"""The error codes of refused submissions, and the exceptions of failing stores, brokers and settings.
 
-A bad submission is a value (`Rejection`); an exception means that a store or a broker failed and is
-retried, or stops the flow without losing the offset (docs/semantics.md 10).
+A refused submission is a value (`Rejection`). An exception means that something around the flow failed: it is retried, or
+stops the flow with the offset kept, so that nothing is lost (docs/semantics.md 10).
 
     Exception
-    └── DagManagerError            is_retryable() answers for itself
-        ├── SettingsError          the configuration does not hold (exit 2 / refused start)
-        ├── UnavailableError       a store or broker is away; retryable (exit 4)
-        ├── StoreRefusedError      a store will not have this statement, however often it is asked
-        ├── InputLostError         what was still to be read is gone: a person must decide
-        ├── ConstraintError        a unique row is taken by a rival; the transaction is retried whole
-        └── ClaimLostError         the claim is no longer ours: another process took it over
+    └── DagManagerError            is_retryable() says whether the same call may succeed later
+        ├── SettingsError          the settings are invalid (exit 2, or a refused start)
+        ├── UnavailableError       a store or broker is unreachable or overloaded; retryable (exit 4)
+        ├── StoreRefusedError      a store rejects this statement, and would each time
+        ├── InputLostError         records that were still to be read are gone: an operator must decide
+        ├── ConstraintError        another process holds a unique value; the transaction is retried as a whole
+        └── ClaimLostError         another process took the claim over after its lease had ended
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import msgspec
 
 
 class ErrorCode(StrEnum):
-    """The closed set of refusals, shared by every door (docs/semantics.md 10)."""
+    """Why a submission is refused: a closed set, the same for every interface (docs/semantics.md 10)."""
 
     INVALID_JSON = "invalid_json"
     TOO_LARGE = "too_large"
@@ -46,7 +46,7 @@ class ErrorCode(StrEnum):
 
 RETRYABLE: Final[frozenset[ErrorCode]] = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
 
-# One gRPC status and one HTTP status per code, whatever the door (docs/semantics.md 10).
+# (gRPC status, HTTP status) of each code (docs/semantics.md 10).
 STATUS: Final[dict[ErrorCode, tuple[str, int]]] = {
     ErrorCode.INVALID_JSON: ("INVALID_ARGUMENT", 400),
     ErrorCode.TOO_LARGE: ("RESOURCE_EXHAUSTED", 413),
@@ -70,10 +70,10 @@ STATUS: Final[dict[ErrorCode, tuple[str, int]]] = {
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """Why a submission was refused: a value that travels through the flow like any other.
+    """Why a submission was refused: a value that passes through the flow as answers do.
 
-    `field` is a dotted path or JSON pointer into what was submitted; `details` holds one entry per
-    further finding (at most 100; the count is in `message`).
+    `field` is a dotted path or a JSON pointer into the submission. `details` has one entry per finding when there are
+    several (at most 100; `message` has the total).
     """
 
     code: ErrorCode
@@ -85,7 +85,7 @@ class Rejection(msgspec.Struct, frozen=True):
     details: tuple[dict[str, Any], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The wire form of docs/semantics.md 10: every key always present."""
+        """The wire format of docs/semantics.md 10: every key always present."""
         return {
             "code": self.code.value,
             "message": self.message,
@@ -98,48 +98,48 @@ class Rejection(msgspec.Struct, frozen=True):
 
 
 class DagManagerError(Exception):
-    """Root of everything this product raises on purpose."""
+    """Base of all exceptions that this product raises intentionally."""
 
     def is_retryable(self) -> bool:
-        """Whether the same call may succeed later without a change."""
+        """Whether the same call may succeed later, with nothing changed by an operator."""
         return False
 
 
 class SettingsError(DagManagerError):
-    """The configuration does not hold; the message names each field."""
+    """The settings are invalid, or a server contradicts them; the message names each field, one per line."""
 
 
 class UnavailableError(DagManagerError):
-    """A store or a broker is away; nothing was decided."""
+    """A store or broker is unreachable or overloaded. Nothing was decided: the call may be repeated."""
 
     def is_retryable(self) -> bool:
-        """Always: the world may come back."""
+        """Always true: the server may come back."""
         return True
 
 
 class StoreRefusedError(DagManagerError):
-    """A store will not have what it was told, however often; other submissions may be fine."""
+    """A store rejects a statement, and would each time; other submissions may still succeed."""
 
 
 class InputLostError(DagManagerError):
-    """Records that were still to be read are gone, or their topic is another one now.
+    """Records that were still to be read are gone, or their topic was deleted and created again.
 
-    Never skipped over: the message says what was expected and what to do.
+    The flow stops instead of skipping them; the message says what was expected and what to do.
     """
 
 
 class ConstraintError(DagManagerError):
-    """A unique value is taken; `key` says which (a folded topic name, a node id)."""
+    """Another process has written this unique value; `key` is the value (a folded topic name, a node id)."""
 
     def __init__(self, key: str) -> None:
-        """Remember the key in conflict."""
+        """`key` is the unique value."""
         super().__init__(f"already taken: {key}")
         self.key = key
 
     def is_retryable(self) -> bool:
-        """The whole transaction is run again: it will see the rival's row."""
+        """Always true: a second try of the whole transaction sees the other process's row."""
         return True
 
 
 class ClaimLostError(DagManagerError):
-    """The claim's lease ran out and another process took it over."""
+    """The claim's lease ended and another process took the claim over."""

@@ -1,7 +1,7 @@
-"""Every metric's name, once, and the observer that counts into them (M6, M7, M8, X2).
+"""Every Prometheus metric, and the observer that counts into them (docs/requirements.md M6, M7, M8, X2).
 
-The engine knows only the `Observer` of its ports; a door that serves metrics hands this one in.
-Labels are of bounded cardinality: a node_type that is not among the first 100 seen counts as `other`.
+The engine knows the `Observer` protocol only. Label cardinality is bounded: labels that clients choose (node types, fields)
+count as `other` after the first 100. No command serves the metrics over HTTP yet.
 """
 
 from __future__ import annotations
@@ -23,85 +23,104 @@ logger = logging.getLogger("dagmanager.engine")
 
 TAG_QUERY_TYPE: Final = "TagQueryNode"
 LABELS_MAX: Final = 100
-# Milliseconds, from a memo hit to a 20,000-node DAG on a busy machine.
+# Milliseconds: from a cached DAG to one of 20,000 nodes on a busy machine.
 BUCKETS_MS: Final = (0.1, 0.5, 1, 2, 5, 10, 20, 40, 80, 200, 500, 1_000, 5_000)
 
 
 class PrometheusObserver:
-    """Counts what the engine sees."""
+    """Counts what the engine reports. Safe between threads; no method blocks or fails."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register every metric; one observer per registry."""
+        """Registers every metric; a second observer needs another registry."""
         self.registry = registry
         self._types: set[str] = set()
         self._submissions = Counter(
-            "dagmanager_submissions", "Submissions answered, by status.", ["status"], registry=registry
+            "dagmanager_submissions",
+            "Answered submissions by status: ok, or the error code.",
+            ["status"],
+            registry=registry,
         )
         self._foreign = Counter(
-            "dagmanager_foreign_records", "Records of other kinds, skipped.", ["kind"], registry=registry
+            "dagmanager_foreign_records",
+            "Records on the submissions topic that are no submissions; skipped.",
+            ["kind"],
+            registry=registry,
         )
         self._mismatch = Counter(
-            "nodeid_mismatch", "Node ids that are not those of their spec.", ["node_type"], registry=registry
+            "nodeid_mismatch",
+            "Submitted node ids that differ from the computed ones.",
+            ["node_type"],
+            registry=registry,
         )
         self._tag_mismatch = Counter(
-            "tagquery_nodeid_mismatch", "The same for tag queries.", registry=registry
+            "tagquery_nodeid_mismatch",
+            "Those of nodeid_mismatch that belong to tag queries.",
+            registry=registry,
         )
         self._missing = Counter(
             "nodeid_missing_fields",
-            "Required fields that were missing.",
+            "Missing required fields in submissions.",
             ["field", "node_type"],
             registry=registry,
         )
-        self._checksum = Counter("nodeid_checksum_mismatch", "Wrong node_ids_crc32.", registry=registry)
-        self._drift = Counter("nodeid_drift", "Recomputed ids that differ from the sent.", registry=registry)
+        self._checksum = Counter(
+            "nodeid_checksum_mismatch", "Submissions with a wrong node_ids_crc32.", registry=registry
+        )
+        self._drift = Counter(
+            "nodeid_drift",
+            "Submitted node ids that differ from the computed ones, all types.",
+            registry=registry,
+        )
         self._recompute = Histogram(
             "nodeid_recompute_duration_ms",
-            "Time to recompute the ids of one submission.",
+            "Milliseconds to compute the node ids of one submission.",
             registry=registry,
             buckets=BUCKETS_MS,
         )
         self._cross = Counter(
-            "cross_context_cache_hit", "Answers or keys of another context (target 0).", registry=registry
+            "cross_context_cache_hit",
+            "Submitted keys that belong to another world or domain (target 0).",
+            registry=registry,
         )
         self._resolved = Histogram(
             "tagquery_resolved_queues",
-            "Queues behind a submitted tag query.",
+            "Queues that a submitted tag query resolves to.",
             registry=registry,
             buckets=(0, 1, 2, 5, 10, 20, 50, 100, 500, 1_000),
         )
         self._waiting = Gauge(
             "dagmanager_waiting",
-            "Workers that wait in a step for a store that is away.",
+            "Worker threads that are retrying because a store or broker is unreachable, by step.",
             ["step"],
             registry=registry,
         )
         self._lost = Counter(
             "dagmanager_lost_topics",
-            "Topics of active queues that the broker lost: gone, or replaced by somebody else's.",
+            "Topics of active queues that the broker no longer has: gone, or replaced by another topic.",
             ["why"],
             registry=registry,
         )
         self._dropped = Counter(
             "dagmanager_events_dropped",
-            "Control events that are larger than their topic takes (target 0).",
+            "Control events dropped because they are too large for their topic (target 0).",
             ["channel"],
             registry=registry,
         )
 
     def answered(self, status: str) -> None:
-        """One submission was told `status`: ok or a rejection's code."""
+        """A submission was answered with `status`: ok, or an error code."""
         self._submissions.labels(status).inc()
 
     def foreign(self, kind: str) -> None:
-        """A record of another kind went by."""
+        """A record of another kind was skipped."""
         self._foreign.labels(self._bounded(kind)).inc()
 
     def hashed(self, duration_ms: float) -> None:
-        """The ids of one submission were recomputed."""
+        """The node ids of one submission were computed."""
         self._recompute.observe(duration_ms)
 
     def refused(self, rejection: Rejection) -> None:
-        """A submission was refused for what it says."""
+        """A submission was refused for its content."""
         match rejection.code:
             case ErrorCode.NODE_ID_MISMATCH:
                 for detail in rejection.details:
@@ -118,7 +137,7 @@ class PrometheusObserver:
                 pass
 
     def tag_query(self, node_id: str, query: TagQuery, queues: int) -> None:
-        """A submitted tag query and how many queues it resolves to; the id is its spec's hash (M7)."""
+        """A submitted tag query resolves to this many queues; logged with its node id (requirements M7)."""
         self._resolved.observe(queues)
         logger.info(
             "tag query %s (%s of %s) resolved to %d queues",
@@ -135,10 +154,10 @@ class PrometheusObserver:
         )
 
     def lost(self, queue: QueueRow, why: str) -> None:
-        """Counted by why; which one it was is in the log, since names have no bound."""
+        """A topic was lost: counted by `why`, and named in the log, since topic names are unbounded."""
         self._lost.labels(why).inc()
         logger.warning(
-            "topic %s of node %s in namespace %r is %s at the broker: whoever submits the node next gets a new one",
+            "topic %s of node %s in namespace %r is %s at the broker: the next submission of the node creates a new one",
             queue.topic,
             queue.binding.node_id,
             queue.binding.namespace,
@@ -146,11 +165,11 @@ class PrometheusObserver:
         )
 
     def event_dropped(self, channel: str) -> None:
-        """An event was larger than its topic takes."""
+        """A control event was too large for its topic."""
         self._dropped.labels(channel).inc()
 
     def waiting(self, step: str, reason: str) -> None:
-        """One worker more waits in this step; without a reason, one less."""
+        """One worker more is retrying in this step; with an empty `reason`, one less."""
         self._waiting.labels(step).inc(1 if reason else -1)
 
     def _count_mismatch(self, node_type: str) -> None:
@@ -167,23 +186,22 @@ class PrometheusObserver:
 
 
 class ProgressCollector(Collector):
-    """How far the submissions topic is read: brokers are told no offsets, so their lag tools see nothing.
-
-    Asks `progress` at each scrape; it must not block.
-    """
+    """How far the submissions topic is read. No offsets are committed to the brokers, so their lag tools show nothing."""
 
     def __init__(self, progress: Callable[[], TopicProgress]) -> None:
-        """To be registered with a registry."""
+        """To be registered with a registry. `progress` is called at each scrape and must not block."""
         self._progress = progress
 
     def collect(self) -> Iterable[Metric]:
-        """A position and a lag per partition, as far as they are known."""
+        """Offset and lag per partition, as far as known, and whether the brokers are reachable."""
         now = self._progress()
         lag = GaugeMetricFamily(
-            "dagmanager_submissions_lag", "Records that wait to be read.", labels=["partition"]
+            "dagmanager_submissions_lag",
+            "Records of the partition that are still to be read.",
+            labels=["partition"],
         )
         offset = GaugeMetricFamily(
-            "dagmanager_submissions_offset", "Next offset to be read.", labels=["partition"]
+            "dagmanager_submissions_offset", "Next offset of the partition to be read.", labels=["partition"]
         )
         for each in now.partitions:
             if each.lag is not None:
@@ -192,7 +210,7 @@ class ProgressCollector(Collector):
                 offset.add_metric([str(each.partition)], each.position)
         reachable = GaugeMetricFamily(
             "dagmanager_kafka_reachable",
-            "1 when the brokers answered when last asked, else 0.",
+            "1 when the brokers answered the last request, else 0.",
             value=int(now.reachable),
         )
         return [lag, offset, reachable]

@@ -1,4 +1,4 @@
-"""What the engine sees is counted under the exact names of the requirements (M6, M7, M8)."""
+"""The observer counts under the exact metric names of docs/requirements.md (M6, M7, M8)."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_a_wrong_checksum_and_a_foreign_context_are_counted(observer: Prometheus
     assert value(observer, "cross_context_cache_hit_total") == 2
 
 
-def test_a_lost_topic_is_counted_by_why_and_named_in_the_log(
+def test_a_lost_topic_is_counted_by_reason_and_named_in_the_log(
     observer: PrometheusObserver, caplog: pytest.LogCaptureFixture
 ) -> None:
     observer.lost(queue("w1.live.btc", "blake3:a", "w1.live"), "gone")
     assert value(observer, "dagmanager_lost_topics_total", why="gone") == 1
-    (told,) = caplog.messages
-    assert told.startswith("topic w1.live.btc of node blake3:a in namespace 'w1.live' is gone")
+    [line] = caplog.messages
+    assert line.startswith("topic w1.live.btc of node blake3:a in namespace 'w1.live' is gone")
 
 
 def test_answers_records_times_and_tag_queries_are_counted(observer: PrometheusObserver) -> None:
@@ -75,25 +75,25 @@ def test_labels_that_clients_choose_stay_bounded(observer: PrometheusObserver) -
     assert value(observer, "dagmanager_foreign_records_total", kind="other") == 5
 
 
-def test_who_waits_for_a_store_is_told_by_step(observer: PrometheusObserver) -> None:
-    observer.waiting("upsert", "Kafka is away")
-    observer.waiting("upsert", "Kafka is away")
+def test_retrying_workers_are_counted_by_step(observer: PrometheusObserver) -> None:
+    observer.waiting("upsert", "Kafka is unreachable")
+    observer.waiting("upsert", "Kafka is unreachable")
     assert value(observer, "dagmanager_waiting", step="upsert") == 2
     observer.waiting("upsert", "")
     observer.waiting("upsert", "")
     assert value(observer, "dagmanager_waiting", step="upsert") == 0
 
 
-def test_how_far_the_topic_is_read_is_told_as_far_as_it_is_known() -> None:
+def test_progress_is_exported_as_far_as_it_is_known() -> None:
     partitions = (PartitionProgress(0, 3, 7), PartitionProgress(4, 9, None), PartitionProgress(5, None, 2))
     registry = CollectorRegistry()
     registry.register(ProgressCollector(lambda: TopicProgress("t", reachable=False, partitions=partitions)))
 
-    def told(name: str, partition: str) -> float | None:
+    def sample(name: str, partition: str) -> float | None:
         return registry.get_sample_value(name, {"partition": partition})
 
-    assert [told("dagmanager_submissions_lag", each) for each in "045"] == [4, None, None]
-    assert [told("dagmanager_submissions_offset", each) for each in "045"] == [3, 9, None]
+    assert [sample("dagmanager_submissions_lag", each) for each in "045"] == [4, None, None]
+    assert [sample("dagmanager_submissions_offset", each) for each in "045"] == [3, 9, None]
     assert registry.get_sample_value("dagmanager_kafka_reachable") == 0
 
 

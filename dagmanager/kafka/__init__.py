@@ -1,1 +1,1 @@
-"""How this house speaks to Kafka: client options, what errors mean, requests and deliveries with time limits; no decisions."""
+"""The Kafka client library: options, errors, requests and deliveries with time limits. No decisions, no settings."""

@@ -1,4 +1,7 @@
-"""Requests about topics: in chunks, each with both time limits, never about all topics."""
+"""Admin requests about named topics, never about all topics of a cluster.
+
+Each request covers a bounded number of topics and has two time limits: the broker's and the client's.
+"""
 
 from __future__ import annotations
 
@@ -24,35 +27,43 @@ from dagmanager.kafka.topic_id_leak_workaround import TOPIC_IDS
 
 T = TypeVar("T")
 
-# Topics of a second request wait until the broker has made the files of the first: seconds, for a thousand.
+# One large request is faster than several: the broker creates the files of a second request only after those of the
+# first, which takes seconds for a thousand topics.
 TOPICS_PER_REQUEST: Final = 2_000
-# The library cannot ask for less than all of a topic's config, 3 KB each.
+# The library always reads the whole config of a topic, 3 KB each.
 CONFIGS_PER_REQUEST: Final = 500
+# No topic can have this name, so that asking for it returns the brokers only.
 IMPOSSIBLE_TOPIC: Final = "."
-# A controller takes 10,000 metadata records in one request; more of them fail the whole request.
+# A controller accepts 10,000 metadata records in one request; above that the whole request fails.
 RECORDS_MAX: Final = 9_000
-# What the library itself may need on top before it gives a request up.
+# How much longer than the time limit the library may take to give up a request.
 _SLACK_S: Final = 5.0
 
 
 class AdminRequest(msgspec.Struct, frozen=True):
-    """A topic to be created."""
+    """A topic to be created; `config` holds topic configs such as `retention.ms`."""
 
     partitions: int
     replication: int
     config: Mapping[str, str]
 
     def records(self) -> int:
-        """How many metadata records its creation takes."""
+        """How many metadata records its creation writes at the controller."""
         return 1 + self.partitions + len(self.config)
 
 
 class KafkaAdmin:
-    """Safe between threads. Every method may block for the request's time limit, once per chunk."""
+    """Describes, creates and deletes topics. Safe between threads.
+
+    Every method but `describe_async` blocks for at most `request_s` (plus 5 s for the library) per chunk of topics, and
+    raises `UnavailableError` when the brokers do not answer or reject the client.
+    """
 
     def __init__(self, address: KafkaAddress, chunk: int = TOPICS_PER_REQUEST) -> None:
-        """Connects in the background; `chunk` topics in one request. `SettingsError` for options that the
-        library does not take."""
+        """Connects in the background. `chunk` is the number of topics in one request, at most 2,000.
+
+        Raises `SettingsError` for options that the library does not accept.
+        """
         self.address = address
         self._chunk = chunk
         self.connection_errors = ConnectionErrors(address)
@@ -61,60 +72,60 @@ class KafkaAdmin:
         self._limits = {"request_timeout": address.request_s, "operation_timeout": address.request_s}
 
     def brokers(self) -> int:
-        """How many are up; `UnavailableError` when none is, as for one that has just come back.
+        """How many brokers are up, at least 1. `UnavailableError` when none is, also while one is just starting.
 
-        Asked together with a name that no topic can have: to an answer of neither brokers nor topics
-        the library aborts the process, when it is that of `describe_cluster`.
+        Uses a metadata request for an impossible topic name instead of `describe_cluster`: that one aborts the process
+        (an assertion in the library) when a starting broker answers with no brokers.
         """
         try:
             found = len(self._client.list_topics(IMPOSSIBLE_TOPIC, timeout=self.address.request_s).brokers)
         except KafkaException as answer:
-            self._client.poll(0)  # complaints of its connections come only when they are asked for
-            raise self.connection_errors.unavailable("asking for its brokers", answer.args[0]) from answer
+            self._client.poll(0)  # connection errors reach `error_cb` only from within poll
+            raise self.connection_errors.unavailable("listing brokers", answer.args[0]) from answer
         if not found:
-            msg = f"Kafka at {self.address.servers} (asking for its brokers): it knows of none yet"
+            msg = f"Kafka at {self.address.servers} (listing brokers): no broker has registered yet"
             raise UnavailableError(msg)
         return found
 
     def describe_async(self, topic: str) -> Future[TopicDescription]:
-        """A request on its way, for those who must not wait."""
+        """Sends the request and returns at once; the future ends within `request_s`."""
         self._client.poll(0)
         asked = TopicCollection([topic])
         return self._client.describe_topics(asked, request_timeout=self.address.request_s)[topic]
 
     def describe(self, topics: Sequence[str]) -> dict[str, TopicInfo]:
-        """Just these; absent ones, and names that no topic can have, are left out."""
+        """The topics that exist among these; invalid names count as absent."""
         found: dict[str, TopicInfo] = {}
         for chunk in self._chunks([topic for topic in topics if topic]):
             answers = self._client.describe_topics(
                 TopicCollection(chunk), request_timeout=self.address.request_s
             )
             for topic, future in answers.items():
-                told = self._told(future, "describing topics")
-                if not isinstance(told, KafkaError):
-                    found[topic] = info(told)
-                elif told.code() not in {*ABSENT, KafkaError.TOPIC_EXCEPTION}:
-                    raise self.connection_errors.unavailable(f"describing topic {topic}", told)
+                result = self._result(future, "describing topics")
+                if not isinstance(result, KafkaError):
+                    found[topic] = topic_info(result)
+                elif result.code() not in {*ABSENT, KafkaError.TOPIC_EXCEPTION}:
+                    raise self.connection_errors.unavailable(f"describing topic {topic}", result)
         return found
 
     def configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
-        """All of each one's config, defaults included; absent ones are left out. Dear: 1 ms a topic."""
+        """Every config of each existing topic, defaults included. Expensive: about 1 ms per topic."""
         found: dict[str, dict[str, str]] = {}
         for chunk in self._chunks([topic for topic in topics if topic], CONFIGS_PER_REQUEST):
             asked = [ConfigResource(ResourceType.TOPIC, topic) for topic in chunk]
             answers = self._client.describe_configs(asked, request_timeout=self.address.request_s)
             for resource, future in answers.items():
-                told = self._told(future, "reading configs")
-                if not isinstance(told, KafkaError):
-                    found[resource.name] = {name: entry.value for name, entry in told.items()}
-                elif told.code() not in {*ABSENT, KafkaError.TOPIC_EXCEPTION}:
+                result = self._result(future, "reading configs")
+                if not isinstance(result, KafkaError):
+                    found[resource.name] = {name: entry.value for name, entry in result.items()}
+                elif result.code() not in {*ABSENT, KafkaError.TOPIC_EXCEPTION}:
                     raise self.connection_errors.unavailable(
-                        f"reading the config of topic {resource.name}", told
+                        f"reading the config of topic {resource.name}", result
                     )
         return found
 
     def create(self, wanted: Mapping[str, AdminRequest]) -> dict[str, KafkaError | None]:
-        """Each one's answer, None when it was created. A name must not be empty."""
+        """The broker's error per topic, None when it was created. Names must not be empty."""
         answers: dict[str, KafkaError | None] = {}
         for chunk in creation_chunks(wanted, self._chunk):
             new = [
@@ -127,15 +138,15 @@ class KafkaAdmin:
                 for topic in chunk
             ]
             for topic, future in self._client.create_topics(new, **self._limits).items():
-                answers[topic] = self._told(future, "creating topics")
+                answers[topic] = self._result(future, "creating topics")
         return answers
 
     def delete(self, topics: Sequence[str]) -> dict[str, KafkaError | None]:
-        """Each one's answer, None when it is gone."""
+        """The broker's error per topic, None when it was deleted."""
         answers: dict[str, KafkaError | None] = {}
         for chunk in self._chunks([topic for topic in topics if topic]):
             for topic, future in self._client.delete_topics(chunk, **self._limits).items():
-                answers[topic] = self._told(future, "deleting topics")
+                answers[topic] = self._result(future, "deleting topics")
         return answers
 
     def _chunks(self, topics: list[str], most: int = TOPICS_PER_REQUEST) -> Iterator[list[str]]:
@@ -143,7 +154,7 @@ class KafkaAdmin:
         for start in range(0, len(distinct), most):
             yield distinct[start : start + most]
 
-    def _told(self, future: Future[T], doing: str) -> T | KafkaError:
+    def _result(self, future: Future[T], doing: str) -> T | KafkaError:
         try:
             return future.result(timeout=self.address.request_s + _SLACK_S)
         except KafkaException as answer:
@@ -152,15 +163,15 @@ class KafkaAdmin:
         except TimeoutError as late:
             raise self.connection_errors.unavailable(doing) from late
         finally:
-            self._client.poll(0)  # complaints of its connections come only when they are asked for
+            self._client.poll(0)  # connection errors reach `error_cb` only from within poll
 
 
-def info(told: TopicDescription) -> TopicInfo:
-    """A description in our words."""
-    partitions = told.partitions
+def topic_info(described: TopicDescription) -> TopicInfo:
+    """The library's description as the engine's value; `replication` is the smallest among the partitions."""
+    partitions = described.partitions
     return TopicInfo(
-        topic=told.name,
-        topic_id=TOPIC_IDS.read(told),
+        topic=described.name,
+        topic_id=TOPIC_IDS.read(described),
         partitions=len(partitions),
         replication=min((len(each.replicas) for each in partitions), default=0),
         ready=bool(partitions) and all(_has_leader(each) for each in partitions),
@@ -170,7 +181,7 @@ def info(told: TopicDescription) -> TopicInfo:
 def creation_chunks(
     wanted: Mapping[str, AdminRequest], most: int = TOPICS_PER_REQUEST
 ) -> Iterator[list[str]]:
-    """Names in the order given, as many in one request as a controller takes."""
+    """Topic names in the given order, per chunk at most `most` and as many as a controller accepts."""
     chunk: list[str] = []
     records = 0
     for topic, asked in wanted.items():

@@ -1,4 +1,4 @@
-"""What the client library's errors mean to us."""
+"""Error codes of the client library by what they mean here, and the last connection error of a client."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from confluent_kafka import KafkaError
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.options import KafkaAddress
 
+# An older connection error explains nothing: the client has reconnected since, or would have repeated it.
 FRESH_FOR_S: Final = 30.0
 ABSENT: Final = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 )
 TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
-# Who we are, or what we may do, is refused: waiting does not help, a person does.
+# Authentication or authorization failed: no retry helps, somebody has to change credentials or ACLs.
 FORBIDDEN: Final = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -29,39 +30,42 @@ FORBIDDEN: Final = frozenset(
         KafkaError._SSL,
     }
 )
-# How the library words that a server took our connection and hung up before we were through with greeting
-# it. Which of its sentences it says depends on who closes first.
+# The library's messages for "TCP accepted, then closed in the handshake". Which one it uses depends on which side closes
+# first.
 CLOSED_IN_HANDSHAKE: Final = re.compile(
     r"SSL handshake failed|Disconnected.*in state (SSL_HANDSHAKE|APIVERSION_QUERY|AUTH_\w+)"
 )
 
 
 class ConnectionErrors:
-    """What a client last said of its connections: a request's timeout alone does not tell why."""
+    """The last connection error of one client, for the message of a request that only timed out.
+
+    The library reports connection errors in the background and the failed request says no more than "timed out".
+    """
 
     def __init__(self, address: KafkaAddress) -> None:
-        """Nothing heard of these servers."""
+        """No error yet. `address` names the servers and the setting in messages."""
         self._address = address
         self._code = 0
         self._text = ""
         self._at = -FRESH_FOR_S
 
     def __call__(self, error: KafkaError) -> None:
-        """The library's `error_cb`. That all brokers are down says less than what went before."""
+        """The library's `error_cb`. "All brokers are down" does not replace a more specific error."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN and self.reason():
             return
         self._code, self._text, self._at = error.code(), error.str(), time.monotonic()
 
     def reason(self) -> str:
-        """The last complaint, if it is fresh."""
+        """The text of the last connection error, empty when there is none of the last 30 s."""
         return self._text if time.monotonic() - self._at < FRESH_FOR_S else ""
 
     def is_forbidden(self) -> bool:
-        """Whether the servers turned us away, rather than being away."""
+        """Whether the servers rejected the client (authentication, authorization), rather than being unreachable."""
         return bool(self.reason()) and self._code in FORBIDDEN
 
     def unavailable(self, doing: str, error: KafkaError | None = None) -> UnavailableError:
-        """The error to raise: what we were doing, what the library answered, and why it thinks so."""
+        """The error to raise: what was being done, the library's error, and the last connection error."""
         if error is not None and error.code() in FORBIDDEN:
             self(error)
         parts = [error.str() if error is not None else "no answer in time", self.reason()]
@@ -69,15 +73,18 @@ class ConnectionErrors:
             parts.append(f"check the credentials in {self._address.setting} and this principal's ACLs")
         elif self._is_closed_in_handshake():
             parts.append(
-                "its connections are closed as soon as they are made: it is coming up or going down, or its "
-                f"listener is of another security.protocol than {self._address.setting} says"
+                "TCP accepted, then closed in the handshake: usually a security.protocol in "
+                f"{self._address.setting} that is not the listener's, else a broker that is starting or stopping"
             )
-        told = "; ".join(dict.fromkeys(part for part in parts if part))
-        return UnavailableError(f"Kafka at {self._address.servers} ({doing}): {told}")
+        reasons = "; ".join(dict.fromkeys(part for part in parts if part))
+        return UnavailableError(f"Kafka at {self._address.servers} ({doing}): {reasons}")
 
     def _is_closed_in_handshake(self) -> bool:
-        """Somebody took our connections, and had no word for us: of one refused or timed out, and of words
-        that are refused, the library tells. A listener with TLS or SASL does that to whoever comes without."""
+        """TCP accepted, then closed in the handshake: usually a security.protocol mismatch.
+
+        A listener with TLS or SASL closes the connection of a client without. Refused or timed-out connections and
+        wrong passwords have error texts of their own, so "all brokers down" alone means the same.
+        """
         return bool(self.reason()) and (
             self._code == KafkaError._ALL_BROKERS_DOWN or CLOSED_IN_HANDSHAKE.search(self._text) is not None
         )

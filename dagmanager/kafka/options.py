@@ -1,7 +1,7 @@
-"""Every option of the client library (librdkafka) that we set, and why; the only place that knows them.
+"""Every option of the client library (librdkafka) that the product sets, and why.
 
-`FIXED` options carry a promise and cannot be set by users; the others may be tuned by `kafka_options`.
-Reference: the CONFIGURATION page of librdkafka.
+Delivery guarantees depend on the `FIXED` options, so users cannot set them; `kafka_options` may override the others.
+Reference: CONFIGURATION.md of librdkafka.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ REQUEST_S: Final = 5.0
 DELIVERY_S: Final = 10.0
 MILLISECONDS: Final = 1_000
 
-# A repeat after a crash is found by its id, a record that was skipped is found by nobody.
+# Consumers find a repeated record by its id. A skipped record is lost without a trace: repeat rather than skip.
 FIXED: Final[Mapping[str, Any]] = {
-    # Reading: an offset that is gone is an error, never a jump to the end;
-    # offsets live in the flow's snapshots, the broker is told none.
+    # Reading: an offset that was deleted is an error, never a jump to the end. Offsets are kept in the flow's snapshots
+    # and never committed to the broker.
     "auto.offset.reset": "error",
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     # Writing: acknowledged by all in-sync replicas, in order, once per attempt.
     "acks": "all",
     "enable.idempotence": True,
-    # A typo, or a topic just collected, must not come to life.
+    # A misspelt topic name must fail, and a deleted topic must stay deleted.
     "allow.auto.create.topics": False,
 }
-# Other names of the same, and what has a setting of its own.
+# Aliases of fixed options, and options that have a setting of their own.
 RESERVED: Final = frozenset(
     {
         *FIXED,
@@ -47,49 +47,49 @@ RESERVED: Final = frozenset(
         "transactional.id",
     }
 )
-_EVERYONE: Final[Mapping[str, Any]] = {
+_ALL_CLIENTS: Final[Mapping[str, Any]] = {
     "client.id": "dagmanager",
-    # Its own log repeats each failed connection for ever; `Heard` keeps what matters, callers log it once.
+    # The library's log repeats each failed connection for ever; `ConnectionErrors` keeps the last, callers log it once.
     "log_level": 2,
     "socket.keepalive.enable": True,
     "socket.connection.setup.timeout.ms": 5_000,
     "reconnect.backoff.max.ms": 2_000,
-    # A topic that is missing is told of soon: 30 s by default, longer than a delivery may take.
+    # A missing topic becomes an error after 3 s; the default of 30 s is longer than a delivery may take.
     "topic.metadata.propagation.max.ms": 3_000,
 }
 _ADMIN: Final[Mapping[str, Any]] = {
-    # Requests go to one broker that it was told of. When that one dies it is often told the same once more,
-    # and would wait for it until it asks again: 5 minutes by default.
+    # Admin requests go to the controller of the last metadata. After the controller dies, fresh metadata may still name
+    # it; with the default interval the client would then wait 5 minutes before it asks again.
     "topic.metadata.refresh.interval.ms": 2_000,
 }
 _CONSUMER: Final[Mapping[str, Any]] = {
     "group.id": "dagmanager",
-    # Bounded memory for each partition: 100,000 records or 64 MiB by default.
+    # Bounds the memory per partition; the defaults are 100,000 records and 64 MiB.
     "queued.min.messages": 1_000,
     "queued.max.messages.kbytes": 32 * 1024,
-    # Once the queue is full the next fetch would wait a second.
+    # The default would delay the next fetch by a second once the queue is full.
     "fetch.queue.backoff.ms": 10,
     "fetch.error.backoff.ms": 100,
     "check.crcs": True,
 }
 _PRODUCER: Final[Mapping[str, Any]] = {
-    # The topic's own limit decides what is too large.
+    # High enough that the topic's own limit decides what is too large.
     "message.max.bytes": 64 * 1024 * 1024,
     "queue.buffering.max.kbytes": 128 * 1024,
-    # As Java's and most other clients place keys.
+    # The partitioner of the Java client and most others: equal keys must reach the same partition.
     "partitioner": "murmur2_random",
 }
-# A broker refuses a whole batch that is larger than one record of the topic may be: 1 MB by default, more than
-# an admin log takes. What is larger than this goes alone.
+# A broker rejects a whole batch that is larger than the topic's max.message.bytes, which may be small (the admin log's).
+# Records larger than this are sent alone.
 BATCH_BYTES: Final = 64 * 1024
 
 
 class KafkaAddress(msgspec.Struct, frozen=True):
-    """A cluster and how patient we are with it.
+    """A Kafka cluster, its client options and time limits.
 
-    `servers` as in `bootstrap.servers`; `options` are the user's own (security, tuning), and `setting` is
-    the field that holds them. A request unanswered for `request_s` seconds, or a delivery for
-    `delivery_s`, counts as failed.
+    `servers` as in `bootstrap.servers`. `options` are the user's librdkafka options (security, tuning), `setting` is the
+    settings field that holds them, for error messages. A request fails after `request_s` seconds without an answer, a
+    delivery after `delivery_s` seconds without acknowledgement.
     """
 
     servers: str
@@ -99,28 +99,28 @@ class KafkaAddress(msgspec.Struct, frozen=True):
     setting: str = "kafka_options"
 
     def __repr__(self) -> str:
-        """Without the options: they hold passwords."""
+        """The servers only: options hold passwords."""
         return f"KafkaAddress({self.servers!r})"
 
 
 def admin_options(address: KafkaAddress) -> dict[str, Any]:
-    """For describing, creating and deleting topics."""
+    """Options of an admin client. `SettingsError` when the user set a reserved one; so for all three kinds."""
     return _joined(address, _ADMIN, ())
 
 
 def consumer_options(address: KafkaAddress) -> dict[str, Any]:
-    """For reading one partition without a group."""
+    """Options of a consumer that is assigned its partitions, without consumer group management."""
     reading = ("auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store")
     return _joined(address, _CONSUMER, (*reading, "allow.auto.create.topics"))
 
 
 def producer_options(address: KafkaAddress, batch_bytes: int = BATCH_BYTES) -> dict[str, Any]:
-    """For deliveries that are checked; see `KafkaProducer`."""
+    """Options of a `KafkaProducer`; `batch_bytes` bounds one batch on the wire."""
     delivery_ms = int(address.delivery_s * MILLISECONDS)
     limits = {
         "batch.size": batch_bytes,
-        # Beyond our own time limit: that one takes back all that waits together, so that of two
-        # records the first cannot be given up while the second still goes out.
+        # Longer than `delivery_s`, after which `KafkaProducer` purges all queued records at once. The library's own
+        # timeout works per record: it could drop the first of two records and still send the second.
         "message.timeout.ms": 2 * delivery_ms,
         "request.timeout.ms": delivery_ms,
     }
@@ -131,21 +131,19 @@ def producer_options(address: KafkaAddress, batch_bytes: int = BATCH_BYTES) -> d
 def client(
     make: Callable[[dict[str, Any]], Client], options: dict[str, Any], setting: str = "kafka_options"
 ) -> Client:
-    """A client with these options; `SettingsError` when the library does not know or take one."""
+    """A client with these options; `SettingsError` when the library does not accept one."""
     try:
         return make(options)
     except (KafkaException, TypeError, ValueError) as error:
-        told = error.args[0].str() if isinstance(error, KafkaException) else str(error)
-        msg = f"{setting}: {told}"
+        reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+        msg = f"{setting}: {reason}"
         raise SettingsError(msg) from error
 
 
 def _joined(address: KafkaAddress, ours: Mapping[str, Any], fixed: tuple[str, ...]) -> dict[str, Any]:
-    taken = sorted(RESERVED.intersection(address.options))
-    if taken:
-        msg = (
-            f"{address.setting}: {taken[0]} cannot be set: a promise depends on it, or it has its own setting"
-        )
+    reserved = sorted(RESERVED.intersection(address.options))
+    if reserved:
+        msg = f"{address.setting}: {reserved[0]} cannot be set: a guarantee depends on it, or it has its own setting"
         raise SettingsError(msg)
-    promises = {name: FIXED[name] for name in fixed}
-    return {**_EVERYONE, **ours, **address.options, **promises, "bootstrap.servers": address.servers}
+    guarantees = {name: FIXED[name] for name in fixed}
+    return {**_ALL_CLIENTS, **ours, **address.options, **guarantees, "bootstrap.servers": address.servers}

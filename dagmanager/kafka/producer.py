@@ -1,4 +1,4 @@
-"""Deliveries that are checked: the stock sink of Bytewax loses records silently."""
+"""Acknowledged deliveries. Bytewax's own Kafka sink is not used: it ignores failed deliveries."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Failures = dict[int, KafkaError]
 
 
 class KafkaProducer:
-    """One client of the library, made anew after a failure. Safe between threads, one delivery at a time."""
+    """One producer client, replaced after a failure. Safe between threads; one delivery at a time, others wait."""
 
     def __init__(self, address: KafkaAddress, batch_bytes: int = BATCH_BYTES) -> None:
-        """Connects in the background. `SettingsError` for options that the library does not take.
+        """Connects in the background. `SettingsError` for options that the library does not accept.
 
-        `batch_bytes` go over the wire at once; every topic written to must take records as large.
+        `batch_bytes` bounds one batch on the wire: every topic written to must accept records of that size.
         """
         self.address = address
         self._batch_bytes = batch_bytes
@@ -33,11 +33,11 @@ class KafkaProducer:
         self._client: Producer | None = self._connected()
 
     def deliver(self, records: Sequence[OutgoingRecord]) -> tuple[int, ...]:
-        """Every record is acknowledged by all in-sync replicas when this returns, in order.
+        """Write all records in order; each is acknowledged by all in-sync replicas when this returns.
 
-        Gives the positions of those that are too large for the broker: all others are delivered. Blocks
-        for `delivery_s` at most (for each record, once one was too large). `UnavailableError` when any was
-        not acknowledged: some may have been written all the same, so the caller's repeat may double them.
+        Returns the positions of the records that are too large for their topic; all others were written. Blocks for at
+        most `delivery_s` seconds, or `delivery_s` per record from the first that is too large. Raises `UnavailableError`
+        when a record was not acknowledged. It may have been written nevertheless, so a retry may write it twice.
         """
         with self._lock:
             failed = self._sent(records)
@@ -45,8 +45,8 @@ class KafkaProducer:
             self._raise_other(failed, records)
             if not large:
                 return ()
-            # The broker refuses a whole batch of the wire for one record, and later ones went out already:
-            # what follows is sent again, one by one and so in order.
+            # The broker rejects the whole batch for one large record, while later batches may have been written: send
+            # everything after it again, one by one, so that the order holds.
             return tuple(
                 position
                 for position in range(large[0], len(records))
@@ -61,15 +61,15 @@ class KafkaProducer:
     def _raise_other(self, failed: Failures, records: Sequence[OutgoingRecord]) -> None:
         for position, error in sorted(failed.items()):
             if error.code() not in TOO_LARGE:
-                # The next try starts afresh: a client may be beyond help after an error, and it remembers
-                # for minutes that a topic was missing.
+                # The retry gets a new client: this one may be fatally failed, and caches for minutes that a topic is
+                # missing.
                 self._client = None
                 raise self._connection_errors.unavailable(
                     f"writing to topic {records[position].topic}", error
                 )
 
     def _sent(self, records: Sequence[OutgoingRecord]) -> Failures:
-        """Send all and wait; what failed, by position."""
+        """Send all and wait for the acknowledgements; the errors by position."""
         failed: Failures = {}
         deadline = time.monotonic() + self.address.delivery_s
         producer = self._client or self._connected()
@@ -89,7 +89,7 @@ class KafkaProducer:
         record: OutgoingRecord,
         on_delivery: Callable[[KafkaError | None, Message], None],
     ) -> bool:
-        """Whether there was room in the client's queue."""
+        """Put one record into the client's queue; False when the queue is full."""
         try:
             producer.produce(
                 record.topic,
@@ -101,11 +101,11 @@ class KafkaProducer:
         except BufferError:
             return False
         except KafkaException as refused:
-            on_delivery(refused.args[0], None)  # type: ignore[arg-type]  # no message was made
+            on_delivery(refused.args[0], None)  # type: ignore[arg-type]  # there is no message
         return True
 
     def _given_up(self, producer: Producer, topic: str) -> UnavailableError:
-        """Take back all that waits, and the client with it: its next one starts a new sequence."""
+        """Purge the queue and drop the client: records given up must not be sent later, nor break its sequence."""
         producer.purge()
         producer.poll(0)
         self._client = None

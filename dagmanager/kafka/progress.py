@@ -1,4 +1,4 @@
-"""How far the reading of a topic has come: for metrics, as brokers are told no offsets."""
+"""How far a topic has been read, for metrics: no offsets are committed to the brokers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import msgspec
 
 
 class PartitionProgress(msgspec.Struct, frozen=True):
-    """One partition: `position` is the next offset to be read, `end` the offset that the next record will
-    get. None while not known."""
+    """One partition: `position` is the next offset to read, `end` the offset of the next record to be written.
+
+    Either is None while unknown.
+    """
 
     partition: int
     position: int | None
@@ -15,14 +17,14 @@ class PartitionProgress(msgspec.Struct, frozen=True):
 
     @property
     def lag(self) -> int | None:
-        """How many records wait, None while not known."""
+        """How many records are still to be read, None while unknown."""
         if self.position is None or self.end is None:
             return None
         return max(self.end - self.position, 0)
 
 
 class TopicProgress(msgspec.Struct, frozen=True):
-    """A topic as one process reads it. `reachable`: its brokers answered when they were last asked."""
+    """A topic as one process reads it. `reachable`: the brokers answered the last request."""
 
     topic: str
     reachable: bool

@@ -1,4 +1,4 @@
-"""What leaves for a topic, as plain data, and who takes it there: whoever makes one needs no client."""
+"""Records to be written, as plain data, and the port that writes them: sinks need no client library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class OutgoingRecord(msgspec.Struct, frozen=True):
-    """A record on its way out. Records of one key, in one topic, keep their order."""
+    """A record to be written. Records with one key in one topic keep their order."""
 
     topic: str
     key: bytes | None
@@ -18,8 +18,11 @@ class OutgoingRecord(msgspec.Struct, frozen=True):
 
 
 class Delivery(Protocol):
-    """Takes records to their topics: `KafkaProducer`, as far as it matters to whoever sends."""
+    """Writes records to their topics; `KafkaProducer` implements it."""
 
     def deliver(self, records: Sequence[OutgoingRecord]) -> tuple[int, ...]:
-        """All acknowledged, in order; the positions of those that are too large."""
+        """Write all in order and return once they are acknowledged; the positions of those that are too large.
+
+        Blocks. Raises `UnavailableError` when a record was not acknowledged; a retry may then write records twice.
+        """
         ...

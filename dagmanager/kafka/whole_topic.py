@@ -1,4 +1,4 @@
-"""A topic read once, from its beginning to the end that it has at that moment; for commands, not for flows."""
+"""Reads a topic once, from its first record to its last at that moment. For commands, not for flows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _POLL_S: Final = 0.1
 
 
 class OffsetRange(msgspec.Struct, frozen=True):
-    """One partition: the first offset that it still has, and the one that its next record will get."""
+    """One partition: the first offset that still exists, and the offset of the next record to be written."""
 
     partition: int
     first: int
@@ -27,7 +27,7 @@ class OffsetRange(msgspec.Struct, frozen=True):
 
 
 class TopicRecord(msgspec.Struct, frozen=True):
-    """One record; a value that is none is empty."""
+    """One record; a null value (tombstone) is empty."""
 
     partition: int
     offset: int
@@ -35,13 +35,13 @@ class TopicRecord(msgspec.Struct, frozen=True):
 
 
 class WholeTopic:
-    """Asks the broker for both ends of each partition, and reads what lies between. Joins no group, tells no offsets.
+    """Reads the records between the two watermarks of each partition. Joins no group and commits no offsets.
 
-    `UnavailableError` when a request takes longer than the address allows, or nothing comes for as long.
+    Raises `UnavailableError` when a request takes longer than `request_s`, or no record arrives for that long.
     """
 
     def __init__(self, address: KafkaAddress, topic: str, partitions: int) -> None:
-        """Of a topic that is there, with so many partitions. May block, once for each of them."""
+        """`topic` must exist and have this many partitions. Blocks for at most `request_s` per partition."""
         self.topic = topic
         self._address = address
         self._connection_errors = ConnectionErrors(address)
@@ -57,41 +57,41 @@ class WholeTopic:
             raise
 
     def __enter__(self) -> Self:
-        """Itself; the end of the block lets go of the broker."""
+        """Closed at the end of the block."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of the broker."""
+        """Close the client."""
         self.close()
 
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the client."""
         self._consumer.close()
 
     def records(self) -> Iterator[TopicRecord]:
-        """Each partition's in their order; partitions are mixed. What is written meanwhile is not read."""
+        """Records in order within each partition, partitions interleaved; records written meanwhile are left out."""
         ends = {span.partition: span.end for span in self.ranges if span.first < span.end}
         firsts = {span.partition: span.first for span in self.ranges}
-        self._asked(
+        self._call(
             lambda: self._consumer.assign(
                 [TopicPartition(self.topic, partition, firsts[partition]) for partition in ends]
             )
         )
-        heard_s = time.monotonic()
+        received_at = time.monotonic()
         while ends:
-            messages = self._asked(lambda: self._consumer.consume(_BATCH, _POLL_S))
+            messages = self._call(lambda: self._consumer.consume(_BATCH, _POLL_S))
             if messages:
-                heard_s = time.monotonic()
-            elif time.monotonic() - heard_s > self._address.request_s:
+                received_at = time.monotonic()
+            elif time.monotonic() - received_at > self._address.request_s:
                 raise self._connection_errors.unavailable(f"reading topic {self.topic}")
             for message in messages:
                 partition, offset = message.partition() or 0, message.offset() or 0
                 error = message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise self._connection_errors.unavailable(f"reading topic {self.topic}", error)
-                # The last offsets may hold no record: compacted, or a transaction's mark.
+                # The last offsets may hold no record (compacted away, or a transaction marker): EOF ends the partition.
                 if error is None and offset < ends.get(partition, 0):
                     yield TopicRecord(partition, offset, message.value() or b"")
                 if error is not None or offset + 1 >= ends.get(partition, 0):
@@ -99,17 +99,17 @@ class WholeTopic:
 
     def _range(self, partition: int) -> OffsetRange:
         place = TopicPartition(self.topic, partition)
-        found = self._asked(
+        found = self._call(
             lambda: self._consumer.get_watermark_offsets(place, timeout=self._address.request_s)
         )
         if found is None:
-            raise self._connection_errors.unavailable(f"asking for the ends of topic {self.topic}")
+            raise self._connection_errors.unavailable(f"reading the watermarks of topic {self.topic}")
         return OffsetRange(partition, *found)
 
-    def _asked(self, ask: Callable[[], T]) -> T:
+    def _call(self, call: Callable[[], T]) -> T:
         try:
-            return ask()
+            return call()
         except KafkaException as failed:
             error: KafkaError = failed.args[0]
-            self._consumer.poll(0)  # complaints of its connections come only when they are asked for
+            self._consumer.poll(0)  # connection errors reach `error_cb` only from within poll
             raise self._connection_errors.unavailable(f"reading topic {self.topic}", error) from failed

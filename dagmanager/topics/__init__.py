@@ -1,1 +1,1 @@
-"""Where topics are made and described; knows no graph, no streams, and decides nothing."""
+"""Topics, control events and the admin log: on Kafka, in files, in memory. Imports no graph and decides nothing."""

@@ -1,4 +1,4 @@
-"""The record of topic creations and deletions without a broker: a list, or a file."""
+"""The admin log without a broker: in memory or in a file. It records each creation and deletion of a topic."""
 
 from __future__ import annotations
 
@@ -15,33 +15,36 @@ from dagmanager.topics.json_lines import JsonLines
 
 
 class MemoryAdminLog:
-    """`entries` holds everything appended, in order."""
+    """`AdminLog` in memory: `entries` holds everything appended, in order. Safe between threads."""
 
     def __init__(self) -> None:
-        """Nothing done yet."""
+        """Empty."""
         self.entries: list[AdminEntry] = []
         self._lock = threading.Lock()
 
     def append(self, entries: Sequence[AdminEntry]) -> None:
-        """Remember all of them, together."""
+        """Append all at once; neither blocks nor fails."""
         with self._lock:
             self.entries.extend(entries)
 
 
 class FileAdminLog:
-    """One JSON line per entry, with the fields of `AdminEntry`; durable before `append` returns."""
+    """`AdminLog` in a file: one JSON line per entry, with the fields of `AdminEntry`."""
 
     def __init__(self, path: Path) -> None:
-        """`path` is created at the first entry."""
+        """The file is created with the first entry."""
         self._lines = JsonLines(path)
 
     def append(self, entries: Sequence[AdminEntry]) -> None:
-        """Append all in order; raises as `JsonLines.append`."""
+        """Append all in order, durable when this returns; raises as `JsonLines.append`."""
         self._lines.append(entries)
 
 
 class InvalidLine(NamedTuple):
-    """A line that holds no entry; `is_torn` when its writer died within it, so that it never counted."""
+    """A line that is not an entry; lines count from 1.
+
+    `is_torn`: the write was cut off by a crash. The creation it was for never became active, so it may be ignored.
+    """
 
     line: int
     reason: str
@@ -49,7 +52,7 @@ class InvalidLine(NamedTuple):
 
 
 def parse_entries(lines: Iterable[bytes]) -> Iterator[AdminEntry | InvalidLine]:
-    """Each line of a log in its order, empty ones left out; lines count from 1."""
+    """The lines of an admin log in order, empty ones left out; invalid ones come as `InvalidLine`."""
     decoder = msgspec.json.Decoder(AdminEntry)
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -1,4 +1,4 @@
-"""Where control events go without a broker: a list, or a file that others can follow."""
+"""Sinks of control events without a broker: in memory, or a file that others can follow (`tail -f`)."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from dagmanager.topics.json_lines import JsonLines
 
 
 class MemoryEvents:
-    """`published` holds every event in the order of delivery, repeats included."""
+    """`EventSink` in memory: `published` holds every event in order, repeats included. Safe between threads."""
 
     def __init__(self) -> None:
-        """Nothing published."""
+        """Empty."""
         self.published: list[OutboxRow] = []
         self._lock = threading.Lock()
 
     def publish(self, events: Sequence[OutboxRow]) -> None:
-        """Remember all of them, together."""
+        """Append all at once; neither blocks nor fails."""
         with self._lock:
             self.published.extend(events)
 
 
 class NoEvents:
-    """Control events are turned off: what would be told is let go."""
+    """`EventSink` that discards events: control events are turned off."""
 
     def publish(self, events: Sequence[OutboxRow]) -> None:
-        """Nothing."""
+        """Discard all."""
 
 
 class EventLine(msgspec.Struct, frozen=True):
-    """One line of the file: where a broker would put the event, and the envelope itself."""
+    """One line of the file: the channel and key that a broker would use, and the event itself."""
 
     channel: str
     key: str
@@ -42,14 +42,14 @@ class EventLine(msgspec.Struct, frozen=True):
 
 
 class FileEvents:
-    """One JSON line per event, durable before `publish` returns."""
+    """`EventSink` in a file: one JSON line per event."""
 
     def __init__(self, path: Path) -> None:
-        """`path` is created at the first event."""
+        """The file is created with the first event."""
         self._lines = JsonLines(path)
 
     def publish(self, events: Sequence[OutboxRow]) -> None:
-        """Append all in order; raises as `JsonLines.append`."""
+        """Append all in order, durable when this returns; raises as `JsonLines.append`."""
         self._lines.append(
             [EventLine(row.channel, row.message_key, msgspec.Raw(row.value)) for row in events]
         )

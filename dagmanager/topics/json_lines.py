@@ -1,4 +1,4 @@
-"""A file of JSON lines that only grows and survives a crash in the middle of a line."""
+"""An append-only file of JSON lines that survives a crash in the middle of a line."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ class JsonLines:
     """Appends whole lines, also when several processes write. Holds no open file between calls."""
 
     def __init__(self, path: Path) -> None:
-        """`path` is created at the first line, for its owner alone."""
+        """The file is created with the first line, readable by its owner only (mode 600)."""
         self._path = path
 
     def append(self, values: Sequence[Any]) -> None:
-        """Durable before it returns. `UnavailableError` when the disk refuses: then nothing was added.
+        """Append all in order; durable (fsync) when this returns. Blocks for as long as the disk takes.
 
-        `SettingsError` when the path can never be written to.
+        Raises `UnavailableError` when the disk is full or fails, and then has added nothing; `SettingsError` when the path
+        can never be written to.
         """
         if not values:
             return

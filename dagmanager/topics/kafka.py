@@ -1,4 +1,4 @@
-"""The topics of a real broker: `Topics` and `TopicPruner` over the admin API."""
+"""Topics on real brokers: `Topics` over the admin API."""
 
 from __future__ import annotations
 
@@ -24,38 +24,47 @@ _REFUSED: Final = frozenset(
         KafkaError.POLICY_VIOLATION,
     }
 )
-# The broker did not come as far as to answer for any topic: nothing can be said of them.
+# The request failed as a whole, before any topic was looked at.
 _UNANSWERED: Final = frozenset(
     {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT_QUEUE}
 )
 
 
 class KafkaTopics:
-    """Safe between threads. Twins in one request are all created and names that differ in case are never
-    refused: the graph's unique names protect from both."""
+    """`Topics` and `TopicPruner` on Kafka. Safe between threads.
+
+    Kafka creates both of two colliding names (`a.b`, `a_b`) in one request, and accepts names that differ in case only:
+    the graph's unique constraint on folded names prevents both.
+
+    Every method blocks for at most `request_s` per chunk (see `KafkaAdmin`) and raises `UnavailableError` when the brokers
+    do not answer or reject the client.
+    """
 
     def __init__(self, admin: KafkaAdmin) -> None:
-        """No request is made yet."""
+        """Makes no request."""
         self._admin = admin
         self._brokers_seen = 0
 
     def brokers(self) -> int:
-        """How many are up."""
+        """How many brokers are up, at least 1."""
         found = self._admin.brokers()
         self._brokers_seen = max(self._brokers_seen, found)
         return found
 
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
-        """Just these; absent ones are left out."""
+        """The topics that exist among these."""
         return self._admin.describe(topics)
 
     def configs(self, topics: Sequence[str]) -> Mapping[str, TopicConfig]:
-        """The config of just these; absent ones are left out."""
+        """The configs of the topics that exist among these."""
         found = self._admin.configs(topics)
         return {topic: TopicConfig(int(config[RETENTION]), config[POLICY]) for topic, config in found.items()}
 
     def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
-        """Bulk, idempotent; what no broker would take is not asked for."""
+        """Create all in bulk; idempotent. Names and numbers that no broker accepts are refused without a request.
+
+        Raises `UnavailableError` when no topic got an answer, or the client may not create topics.
+        """
         results = {topic: _own_verdict(topic, spec) for topic, spec in specs.items()}
         wanted = {
             topic: AdminRequest(
@@ -78,17 +87,17 @@ class KafkaTopics:
         return results
 
     def delete(self, topics: Sequence[str]) -> None:
-        """Remove topics; absent ones are fine."""
+        """Not yet used: no collector exists. Idempotent; `SettingsError` for names that begin with `__`."""
         reserved = [topic for topic in topics if topic.startswith("__")]
         if reserved:
-            msg = f"{reserved[0]} is the broker's own and is never deleted"
+            msg = f"{reserved[0]} is internal to Kafka and is never deleted"
             raise SettingsError(msg)
         for topic, error in self._admin.delete(topics).items():
             if error is not None and error.code() not in ABSENT:
                 raise self._admin.connection_errors.unavailable(f"deleting topic {topic}", error)
 
     def _refusal(self, error: KafkaError, spec: TopicSpec) -> CreateResult:
-        """What one topic's error means; what we do not know is asked again by describe."""
+        """What one topic's error means; AMBIGUOUS for unknown ones, which the caller resolves by describing the topic."""
         code, reason = error.code(), error.str()
         if code == KafkaError.TOPIC_ALREADY_EXISTS:
             return CreateResult(CreateStatus.EXISTS, reason)
@@ -97,17 +106,17 @@ class KafkaTopics:
         if code in _REFUSED:
             return CreateResult(CreateStatus.REFUSED, reason)
         if code in FORBIDDEN:
-            # A missing right is mended by a person; no submission may be refused for it.
+            # A missing ACL is the operator's to fix; a submission must not be refused for it.
             raise self._admin.connection_errors.unavailable("creating topics", error)
         if code == KafkaError.INVALID_REPLICATION_FACTOR and spec.replication > self._most_brokers():
             return CreateResult(CreateStatus.REFUSED, reason)
         return CreateResult(CreateStatus.AMBIGUOUS, reason)
 
     def _most_brokers(self) -> int:
-        """Replicas that brokers could hold which are down just now are not refused for good."""
+        """The most brokers seen so far: a replication factor that fits once all are back must not be refused."""
         return max(self._brokers_seen, self.brokers())
 
 
 def _own_verdict(topic: str, spec: TopicSpec) -> CreateResult:
-    """Names, counts and policies; how many brokers and twins there are is for the broker to say."""
+    """Checks names, counts and policies; the broker checks its number of brokers and colliding names."""
     return check_creation(topic, spec, None, max(spec.replication, 1))

@@ -1,4 +1,4 @@
-"""The record of topic creations and deletions, as a topic."""
+"""The admin log as a Kafka topic."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ class KafkaAdminLog:
     """`AdminLog`: one JSON record per entry, with the fields of `AdminEntry`, keyed by topic."""
 
     def __init__(self, producer: KafkaProducer, topic: str) -> None:
-        """`topic` is where the records go."""
+        """`topic` must exist (`kafka_preflight`)."""
         self._producer = producer
         self._topic = topic
 
     def append(self, entries: Sequence[AdminEntry]) -> None:
-        """Acknowledged by all in-sync replicas before it returns; `UnavailableError` otherwise."""
+        """Write all in order; acknowledged by all in-sync replicas when this returns.
+
+        Blocks as `KafkaProducer.deliver`. Raises `UnavailableError` when an entry was not acknowledged or is too large.
+        """
         records = [
             OutgoingRecord(self._topic, entry.topic.encode(), msgspec.json.encode(entry)) for entry in entries
         ]
         if large := self._producer.deliver(records):
-            # The topic's limit is wrong, and no creation may count without its line.
+            # No creation may become active without its entry: wait until the topic's limit is raised.
             size = max(len(records[at].key or b"") + len(records[at].value) for at in large)
-            msg = f"topic {self._topic} takes no record of {size} bytes: raise its max.message.bytes"
+            msg = f"topic {self._topic} rejects a record of {size} bytes: raise its max.message.bytes"
             raise UnavailableError(msg)

@@ -1,7 +1,7 @@
-"""Before a process starts: is the broker there, and are our own topics there and as they must be?
+"""The check before a process starts: are brokers up, and do the product's own topics exist with suitable configs?
 
-Missing topics are made where that is allowed (dev, `init`), and refused else. A topic that is there is
-never changed: what is wrong with it is said.
+Missing topics are created where that is allowed (profile dev, `init`), and are an error elsewhere. An existing topic is
+never changed: its problems are reported.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 from confluent_kafka import KafkaError
 
 from dagmanager.backoff import Backoff
+from dagmanager.engine.model.policy import DAY_MS
 from dagmanager.engine.model.topics_port import TopicInfo
 from dagmanager.engine.wire.chunks import DEAD_LETTER_BYTES, MAX_BYTES
 from dagmanager.errors import SettingsError, UnavailableError
@@ -23,13 +24,12 @@ from dagmanager.kafka.admin import AdminRequest, KafkaAdmin
 # A broker that has just come back may not know an existing topic yet: describe again before calling it missing.
 DESCRIBE_RETRIES: Final = 3
 DESCRIBE_BACKOFF: Final = Backoff(first_s=0.5, factor=2, longest_s=2, jitter=0.5)
-DAY_MS: Final = 86_400_000
 WEEK_MS: Final = 7 * DAY_MS
-# One worker reads eight partitions well; as many workers can share them later.
-SPREAD: Final = 8
-# What a record holds beside its value: key, headers, and the batch around it.
+# One worker reads eight partitions easily, and up to eight workers can share them later.
+PARTITIONS: Final = 8
+# Room in a record beside its value: key, headers, and the batch around it.
 ENVELOPE_BYTES: Final = 128 * 1024
-# The same of a chunk, whose key is bounded. Kafka's own default still has room for both.
+# The same for a chunk, whose key is bounded: small enough for Kafka's default max.message.bytes.
 CHUNK_ENVELOPE_BYTES: Final = 32 * 1024
 _MESSAGE_BYTES: Final = "max.message.bytes"
 _RETENTION: Final = "retention.ms"
@@ -41,11 +41,11 @@ _NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"
 
 
 class TopicRequirements(msgspec.Struct, frozen=True):
-    """How one of our own topics must be, and how it is made.
+    """What one of the product's own topics must be like, and how it is created.
 
-    It must take values of `value_bytes`, and is made for `created_bytes` where that is more. `retention_ms`
-    < 0 keeps for ever; one that is there must keep at least `retention_ms_min`. `broker_time`: its records should
-    carry the broker's clock. `compactable`: who reads live loses nothing by that.
+    An existing topic must accept values of `value_bytes` and keep records for `retention_ms_min`. A new one is created for
+    values of `created_bytes` if that is more, and with `retention_ms` (< 0: for ever). `broker_time`: records should carry
+    the broker's clock (LogAppendTime). `compactable`: compaction is a warning instead of an error.
     """
 
     value_bytes: int
@@ -58,7 +58,7 @@ class TopicRequirements(msgspec.Struct, frozen=True):
 
 
 class OwnTopic(msgspec.Struct, frozen=True):
-    """A topic that this product cannot do without; `setting` is the field that names it."""
+    """One of the product's own topics; `setting` is the settings field that names it."""
 
     setting: str
     topic: str
@@ -66,15 +66,18 @@ class OwnTopic(msgspec.Struct, frozen=True):
 
 
 def own_topics(names: Mapping[str, str], submission_bytes: int) -> tuple[OwnTopic, ...]:
-    """Our topics by the settings that name them, in the order given; an empty name is left out."""
+    """The own topics for these settings (setting → topic name), in order; empty names are left out.
+
+    `submission_bytes` is the largest submission in bytes.
+    """
     events = TopicRequirements(MAX_BYTES, WEEK_MS, created_bytes=submission_bytes, compactable=True)
     shapes = {
-        # Answers are stored for replays as long as records can come again: a day covers any outage.
+        # Unread records must outlive an outage: a day at least.
         "submissions_topic": TopicRequirements(
-            submission_bytes, WEEK_MS, retention_ms_min=DAY_MS, partitions=SPREAD, broker_time=True
+            submission_bytes, WEEK_MS, retention_ms_min=DAY_MS, partitions=PARTITIONS, broker_time=True
         ),
-        "diffs_topic": TopicRequirements(MAX_BYTES + CHUNK_ENVELOPE_BYTES, WEEK_MS, partitions=SPREAD),
-        # A letter that does not fit is cut, so that less is enough.
+        "diffs_topic": TopicRequirements(MAX_BYTES + CHUNK_ENVELOPE_BYTES, WEEK_MS, partitions=PARTITIONS),
+        # A dead letter that does not fit is truncated, so that less is enough.
         "dead_letters_topic": TopicRequirements(
             DEAD_LETTER_BYTES, 30 * DAY_MS, created_bytes=submission_bytes
         ),
@@ -86,7 +89,7 @@ def own_topics(names: Mapping[str, str], submission_bytes: int) -> tuple[OwnTopi
 
 
 class TopicsCheck(msgspec.Struct, frozen=True):
-    """What was found. `created` and `warnings` are for the log; errors were raised."""
+    """The result of a check without errors: how many brokers are up, topics created, and warnings for the log."""
 
     brokers: int
     created: tuple[str, ...] = ()
@@ -96,10 +99,11 @@ class TopicsCheck(msgspec.Struct, frozen=True):
 def check_topics(
     admin: KafkaAdmin, wanted: Sequence[OwnTopic], replication: int, create: bool
 ) -> TopicsCheck:
-    """Check all, and with `create` make what is missing; idempotent, each request with its time limit.
+    """Check all topics, and with `create` create missing ones. Idempotent.
 
-    `replication` is capped at the brokers that are up. Raises `UnavailableError` when no broker answers,
-    `SettingsError` with one line per problem when we are turned away or a topic is not as it must be.
+    Blocks for a few requests of `request_s` each. New topics get `replication` replicas, or as many as brokers are up.
+    Raises `UnavailableError` when no broker answers; `SettingsError`, with one line per problem, when the brokers reject the
+    client, or a topic is missing or unsuitable.
     """
     try:
         brokers = admin.brokers()
@@ -107,15 +111,15 @@ def check_topics(
         missing = [own for own in wanted if own.topic not in found]
         created = _created(admin, missing, min(replication, brokers)) if create else ()
         configs = admin.configs([own.topic for own in wanted if own not in missing])
-    except UnavailableError as away:
+    except UnavailableError as error:
         if admin.connection_errors.is_forbidden():
-            raise SettingsError(f"{admin.address.setting}: {away}") from away
+            raise SettingsError(f"{admin.address.setting}: {error}") from error
         raise
     errors = [] if create else [_is_missing(own) for own in missing]
     warnings: list[str] = []
     for own in wanted:
         if own.topic in found and own.topic in configs:
-            more, less = problems(own, found[own.topic], configs[own.topic])
+            more, less = config_problems(own, found[own.topic], configs[own.topic])
             errors += more
             warnings += less
     if errors:
@@ -124,12 +128,12 @@ def check_topics(
 
 
 def require_topic(admin: KafkaAdmin, own: OwnTopic) -> TopicInfo:
-    """One of our topics, for who only reads it; raises as `check_topics` does, and makes nothing."""
+    """An own topic that must exist, for commands that only read it. Creates nothing; raises as `check_topics`."""
     try:
         found = _found(admin, [own.topic], patient=True)
-    except UnavailableError as away:
+    except UnavailableError as error:
         if admin.connection_errors.is_forbidden():
-            raise SettingsError(str(away)) from away
+            raise SettingsError(str(error)) from error
         raise
     if own.topic not in found:
         raise SettingsError(_is_missing(own))
@@ -147,8 +151,8 @@ def _found(admin: KafkaAdmin, topics: list[str], *, patient: bool) -> dict[str, 
     return found
 
 
-def problems(own: OwnTopic, info: TopicInfo, config: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Errors and warnings about a topic that is there."""
+def config_problems(own: OwnTopic, info: TopicInfo, config: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Errors and warnings about an existing topic; `config` is its whole config."""
     errors: list[str] = []
     warnings: list[str] = []
     shape = own.shape
@@ -156,17 +160,17 @@ def problems(own: OwnTopic, info: TopicInfo, config: Mapping[str, str]) -> tuple
     if info.topic_id in ("", _NO_ID):
         errors.append(f"{name} has no id: Kafka 2.8 or newer is needed")
     if config[_POLICY] != "delete":
-        told = f"{name} has cleanup.policy {config[_POLICY]}"
+        text = f"{name} has cleanup.policy {config[_POLICY]}"
         if shape.compactable:
             warnings.append(
-                f"{told}: events are keyed by their tags alone, so that of several intervals, match modes and "
-                "worlds only the list that came last would stay; who reads live misses nothing"
+                f"{text}: events are keyed by their tags only, so compaction keeps one list for all intervals, match "
+                "modes and worlds; consumers that keep up lose nothing"
             )
         else:
-            errors.append(f"{told}; it must be delete, records would vanish")
+            errors.append(f"{text}; it must be delete, or records are lost")
     if int(config[_MESSAGE_BYTES]) < shape.value_bytes:
         errors.append(
-            f"{name} takes records of {config[_MESSAGE_BYTES]} bytes, {shape.value_bytes} are needed: "
+            f"{name} accepts records of {config[_MESSAGE_BYTES]} bytes, {shape.value_bytes} are needed: "
             f"raise its {_MESSAGE_BYTES}"
         )
     kept_ms = int(config[_RETENTION])
@@ -176,7 +180,7 @@ def problems(own: OwnTopic, info: TopicInfo, config: Mapping[str, str]) -> tuple
         )
     if shape.broker_time and config[_TIME] != "LogAppendTime":
         warnings.append(
-            f"{name} carries its senders' clocks: one that runs ahead makes later submissions of others "
+            f"{name} carries producers' timestamps: a producer whose clock is ahead makes later submissions of others "
             f"`late`; set its {_TIME} to LogAppendTime"
         )
     return errors, warnings
@@ -187,16 +191,16 @@ def _created(admin: KafkaAdmin, missing: Sequence[OwnTopic], replication: int) -
     refused = {topic: error for topic, error in answers.items() if error is not None}
     for own in missing:
         error = refused.get(own.topic)
-        if error is None or error.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody was faster
+        if error is None or error.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # another process was faster
             continue
-        away = admin.connection_errors.unavailable(f"creating {own.topic} ({own.setting})", error)
-        if error.code() in _AWAY:
-            raise away
-        raise SettingsError(str(away))
+        failure = admin.connection_errors.unavailable(f"creating {own.topic} ({own.setting})", error)
+        if error.code() in _UNANSWERED:
+            raise failure
+        raise SettingsError(str(failure))
     return tuple(own.topic for own in missing if own.topic not in refused)
 
 
-_AWAY: Final = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT})
+_UNANSWERED: Final = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT})
 
 
 def _asked(own: OwnTopic, replication: int) -> AdminRequest:
@@ -209,9 +213,9 @@ def _asked(own: OwnTopic, replication: int) -> AdminRequest:
     if shape.broker_time:
         config[_TIME] = "LogAppendTime"
     if replication >= 3:
-        config[_IN_SYNC] = "2"  # acknowledged means: on two brokers at least
+        config[_IN_SYNC] = "2"  # acknowledged records are on at least two brokers
     return AdminRequest(shape.partitions, replication, config)
 
 
 def _is_missing(own: OwnTopic) -> str:
-    return f"{own.setting}: topic {own.topic} is missing: `dagmanager init` makes it, or name another"
+    return f"{own.setting}: topic {own.topic} is missing: create it with `dagmanager init`, or name another"

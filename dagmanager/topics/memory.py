@@ -1,4 +1,4 @@
-"""A broker's control plane in memory, as strict as Kafka's where the engine could notice."""
+"""Topics in memory, with the checks of a Kafka broker that the engine depends on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dagmanager.topics.rules import check_creation, collision_key, stored_retent
 
 
 def random_id() -> str:
-    """An id that no other topic ever had."""
+    """A random topic id: 32 hex digits."""
     return uuid4().hex
 
 
@@ -27,12 +27,12 @@ class _Topic:
 class MemoryTopics:
     """`Topics` and `TopicPruner`. Safe between threads; nothing survives the process.
 
-    A topic is `ready` from its (`ready_after` + 1)-th description on: a real one has leaders some time
-    after its creation only (docs/requirements.md T7). Every incarnation has a `new_id` of its own.
+    A topic is `ready` from its (`ready_after` + 1)-th description on, as a real topic has leaders only some time after its
+    creation. Every creation gets a new id from `new_id`.
     """
 
     def __init__(self, brokers: int = 1, ready_after: int = 0, new_id: Callable[[], str] = random_id) -> None:
-        """No topics yet."""
+        """Empty; `brokers` is the number of brokers to report."""
         self._brokers = brokers
         self._ready_after = ready_after
         self._new_id = new_id
@@ -41,16 +41,16 @@ class MemoryTopics:
         self._lock = threading.Lock()
 
     def brokers(self) -> int:
-        """How many brokers there are said to be."""
+        """The number given at construction."""
         return self._brokers
 
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
-        """Just these; absent ones are left out."""
+        """The topics that exist among these."""
         with self._lock:
             return {topic: self._seen(topic) for topic in topics if topic in self._topics}
 
     def configs(self, topics: Sequence[str]) -> Mapping[str, TopicConfig]:
-        """What was asked for when they were made."""
+        """The configs given at creation, of the topics that exist among these."""
         with self._lock:
             found = {topic: self._topics[topic].spec for topic in topics if topic in self._topics}
         return {
@@ -59,19 +59,19 @@ class MemoryTopics:
         }
 
     def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
-        """One answer per topic, decided one after the other."""
+        """One result per topic, decided in the given order."""
         with self._lock:
             return {topic: self._created(topic, spec) for topic, spec in specs.items()}
 
     def delete(self, topics: Sequence[str]) -> None:
-        """Remove topics; absent ones are fine. The name may come back, with another id."""
+        """Not yet used: no collector exists. Idempotent; a topic created again gets another id."""
         with self._lock:
             for topic in topics:
                 if self._topics.pop(topic, None) is not None:
                     del self._by_collision_key[collision_key(topic)]
 
     def names(self) -> tuple[str, ...]:
-        """Every topic, sorted: for an audit, never for a decision."""
+        """Every topic, sorted: for audits and tests only."""
         with self._lock:
             return tuple(sorted(self._topics))
 

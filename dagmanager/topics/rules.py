@@ -1,4 +1,4 @@
-"""What a Kafka broker accepts, for the embedded stand-ins: names, collisions, counts."""
+"""The checks of a Kafka broker at topic creation, for the embedded topics: names, collisions, counts."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _POLICIES: Final = frozenset({"delete", "compact", "compact,delete", "delete,com
 
 
 def collision_key(topic: str) -> str:
-    """Names with the same key share metric names, so that a broker has at most one of them.
+    """A broker refuses a topic whose key equals that of another topic, because their metrics would share a name.
 
-    Unlike the graph's fold this keeps the case: a broker does.
+    Keeps the case, as a broker does; the graph's `fold` does not.
     """
     return topic.replace(".", "_")
 
 
 def check_creation(topic: str, spec: TopicSpec, twin: str | None, brokers: int) -> CreateResult:
-    """The answer to one creation; `twin` is the topic that already has this collision key."""
-    # Leading underscores are the broker's own: it would make `__consumer_offsets` for anybody who asks.
+    """The result of creating one topic; `twin` is the existing topic with the same collision key, if any."""
+    # Two leading underscores mark internal topics: a broker would create `__consumer_offsets` on request.
     if topic in {".", ".."} or topic.startswith("__") or not _NAME.fullmatch(topic):
         return CreateResult(CreateStatus.REFUSED, f"invalid topic name {topic[:260]!r}")
     if twin == topic:
@@ -40,5 +40,5 @@ def check_creation(topic: str, spec: TopicSpec, twin: str | None, brokers: int) 
 
 
 def stored_retention_ms(spec: TopicSpec) -> int:
-    """The retention as a broker stores it: for ever is -1."""
+    """The retention in ms as a broker stores it; every negative value means for ever and becomes -1."""
     return max(spec.retention_ms, -1)

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, b
 
 from dagmanager.engine.model.topics_port import TopicInfo
 from dagmanager.errors import InputLostError
-from dagmanager.kafka.admin import KafkaAdmin, info
+from dagmanager.kafka.admin import KafkaAdmin, topic_info
 from dagmanager.kafka.client_errors import ABSENT
 
 logger = logging.getLogger("dagmanager.flow")
@@ -81,7 +81,7 @@ class TopicIdentityCheck:
         answer, self._asked = self._asked, None
         self._due = self._clock() + self._every_s
         try:
-            self._judge(info(answer.result()))
+            self._judge(topic_info(answer.result()))
         except KafkaException as refused:
             self._refused(refused.args[0])
 

@@ -132,11 +132,11 @@ def test_a_database_of_others_is_warned_of_and_left_as_it_is(
             before = sorted(map(str, driver.execute_query(theirs).records))
             answer_one(site)
             assert sorted(map(str, driver.execute_query(theirs).records)) == before
-        [warning] = [line for line in site.log().splitlines() if "holds data of others" in line]
+        [warning] = [line for line in site.log().splitlines() if "holds other data" in line]
         assert warning.startswith(f"WARNING dagmanager: neo4j_dsn: the database at {server.address} ")
         assert "(Movie) and none of ours: is it the right one?" in warning
         answer_one(site)
-        assert site.log().count("holds data of others") == 1, "from then on it is ours too"
+        assert site.log().count("holds other data") == 1, "from then on it is ours too"
 
 
 def answer_one(site: LiveSite) -> None:
@@ -169,7 +169,7 @@ def test_an_older_schema_is_brought_up_to_date_in_dev_and_a_newer_one_refused(
         until(site.is_up)
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT_S) == 0, site.log()
-        assert "neo4j: made 1 constraints and indexes" in site.log()
+        assert "neo4j: created 1 constraints and indexes" in site.log()
         with driver.session() as session:
             schema.check(session)
 
@@ -183,7 +183,7 @@ def test_in_prod_what_is_missing_is_refused_with_the_command_that_makes_it(
         site.profile = "prod"
         code, said = site.refused()
         assert code == 2
-        assert "is missing: `dagmanager init` makes it" in said
+        assert "is missing: create it with `dagmanager init`" in said
         session.run("DROP INDEX queue_binding").consume()
         code, said = site.refused()
         schema.create(session)

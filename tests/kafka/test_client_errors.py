@@ -1,4 +1,4 @@
-"""What a client has heard of its connections, in the words of the error that is raised."""
+"""Connection errors in the message of the error that is raised."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from dagmanager.kafka.options import KafkaAddress
 
 ADDRESS = KafkaAddress("k:1", {"sasl.password": "hunter2"}, setting="controlbus_options")
 ADVICE = "check the credentials in controlbus_options and this principal's ACLs"
-HINT = "or its listener is of another security.protocol than controlbus_options says"
+HINT = "usually a security.protocol in controlbus_options that is not the listener's"
 
 
 @pytest.mark.parametrize("code", sorted(FORBIDDEN))
-def test_a_refusal_of_rights_is_known_as_one_and_names_the_setting(code: int) -> None:
-    answered, complained = ConnectionErrors(ADDRESS), ConnectionErrors(ADDRESS)
-    complained(KafkaError(code))
-    for heard, error in ((answered, KafkaError(code)), (complained, KafkaError(KafkaError._TIMED_OUT))):
-        told = str(heard.unavailable("asking", error))
-        assert heard.is_forbidden()
-        assert told.startswith("Kafka at k:1 (asking): ")
-        assert told.endswith(ADVICE)
-        assert "hunter2" not in told
+def test_failed_authorization_is_recognized_and_names_the_setting(code: int) -> None:
+    answered, reported = ConnectionErrors(ADDRESS), ConnectionErrors(ADDRESS)
+    reported(KafkaError(code))
+    for errors, error in ((answered, KafkaError(code)), (reported, KafkaError(KafkaError._TIMED_OUT))):
+        message = str(errors.unavailable("asking", error))
+        assert errors.is_forbidden()
+        assert message.startswith("Kafka at k:1 (asking): ")
+        assert message.endswith(ADVICE)
+        assert "hunter2" not in message
 
 
-def test_a_broker_that_hangs_up_without_a_word_may_be_of_another_protocol() -> None:
-    heard = ConnectionErrors(ADDRESS)
-    assert HINT not in str(heard.unavailable("asking"))
-    heard(KafkaError(KafkaError._ALL_BROKERS_DOWN))
-    assert HINT in str(heard.unavailable("asking"))
-    assert not heard.is_forbidden()
+def test_all_brokers_down_without_a_reason_suggests_another_protocol() -> None:
+    errors = ConnectionErrors(ADDRESS)
+    assert HINT not in str(errors.unavailable("asking"))
+    errors(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert HINT in str(errors.unavailable("asking"))
+    assert not errors.is_forbidden()
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener? "
         "(after 1ms in state SSL_HANDSHAKE)",
@@ -44,32 +44,32 @@ def test_a_broker_that_hangs_up_without_a_word_may_be_of_another_protocol() -> N
         "Disconnected: hung up from peer in state AUTH_LEGACY (after 0ms in state AUTH_LEGACY)",
     ],
 )
-def test_who_is_cut_short_while_greeting_is_told_so_in_whichever_sentence_the_library_says_it(
-    said: str,
+def test_a_connection_closed_in_the_handshake_suggests_another_protocol(
+    text: str,
 ) -> None:
-    heard = ConnectionErrors(ADDRESS)
-    heard(KafkaError(KafkaError._TRANSPORT, said))
-    assert HINT in str(heard.unavailable("asking"))
-    assert not heard.is_forbidden()
+    errors = ConnectionErrors(ADDRESS)
+    errors(KafkaError(KafkaError._TRANSPORT, text))
+    assert HINT in str(errors.unavailable("asking"))
+    assert not errors.is_forbidden()
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "Connect to k:1 failed: Connection refused (after 0ms in state CONNECT)",
         "Disconnected (after 600000ms in state UP)",
         "Connection setup timed out in state APIVERSION_QUERY (after 30000ms in state APIVERSION_QUERY)",
     ],
 )
-def test_who_was_never_taken_or_already_greeted_or_kept_waiting_was_not_cut_short(said: str) -> None:
-    heard = ConnectionErrors(ADDRESS)
-    heard(KafkaError(KafkaError._TRANSPORT, said))
-    assert HINT not in str(heard.unavailable("asking"))
+def test_other_connection_errors_do_not_suggest_another_protocol(text: str) -> None:
+    errors = ConnectionErrors(ADDRESS)
+    errors(KafkaError(KafkaError._TRANSPORT, text))
+    assert HINT not in str(errors.unavailable("asking"))
 
 
-def test_a_broker_that_is_away_is_just_that() -> None:
-    heard = ConnectionErrors(ADDRESS)
-    heard(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
-    heard(KafkaError(KafkaError._ALL_BROKERS_DOWN))
-    told = str(heard.unavailable("asking"))
-    assert told == "Kafka at k:1 (asking): no answer in time; Connection refused"
+def test_an_unreachable_broker_is_reported_as_such() -> None:
+    errors = ConnectionErrors(ADDRESS)
+    errors(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
+    errors(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    message = str(errors.unavailable("asking"))
+    assert message == "Kafka at k:1 (asking): no answer in time; Connection refused"

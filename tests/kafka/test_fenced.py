@@ -1,4 +1,4 @@
-"""A broker that was held up is fenced when it comes back: it answers, and tells of no brokers at all."""
+"""A broker that was paused is fenced when it continues: it answers requests, with an empty list of brokers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.kafka.topics import SOON_BACK
 from tests.waiting import TIMEOUT_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
-# Longer than a session lasts there.
+# Longer than the broker's session (SOON_BACK).
 HELD_UP_S = 2.5
 AFTERWARDS_S = 2.0
-# A process of its own: an abort would end that of the tests.
+# In a process of its own, because the library's assertion would abort the tests.
 ASKING = """
 import sys
 from threading import Event, Thread
@@ -39,7 +39,7 @@ while not over.is_set():
 
 
 def test_a_fenced_broker_ends_no_process_and_still_knows_its_topics(kafka: str, tmp_path: Path) -> None:
-    """`kafka` is there so that the jars are."""
+    """`kafka` makes sure that the jars are fetched."""
     with KafkaServer(tmp_path / "broker", settings=SOON_BACK) as broker:
         topics = KafkaTopics(KafkaAdmin(KafkaAddress(broker.address)))
         topics.create({"a": TopicSpec(1, 1, -1)})

@@ -19,7 +19,7 @@ from dagmanager.kafka.producer import KafkaProducer
 from tests.kafka.topics import NOWHERE
 
 
-def test_the_library_takes_every_option_that_we_set() -> None:
+def test_the_library_accepts_every_option_that_we_set() -> None:
     address = KafkaAddress(NOWHERE)
     client(AdminClient, admin_options(address))
     client(Producer, producer_options(address))
@@ -35,7 +35,7 @@ def test_users_add_and_tune_options() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED))
-def test_what_a_promise_depends_on_cannot_be_set(name: str) -> None:
+def test_options_that_a_guarantee_depends_on_cannot_be_set(name: str) -> None:
     with pytest.raises(SettingsError, match=f"kafka_options: {name} cannot be set"):
         consumer_options(KafkaAddress("k:1", {name: "x"}))
 
@@ -50,7 +50,7 @@ def test_reading_never_skips_and_writing_is_always_acknowledged() -> None:
 @pytest.mark.parametrize(
     "options", [{"no.such.option": "1"}, {"security.protocol": "pigeon"}, {"ssl.ca.location": "nowhere.pem"}]
 )
-def test_an_option_that_the_library_does_not_take_is_a_setting_that_does_not_hold(
+def test_an_option_that_the_library_rejects_is_a_settings_error(
     options: dict[str, str],
 ) -> None:
     given = KafkaAddress(NOWHERE, {"security.protocol": "ssl", **options})
@@ -63,7 +63,7 @@ def test_an_address_never_shows_its_options() -> None:
     assert "hunter2" not in repr(KafkaAddress("k:1", {"sasl.password": "hunter2"}))
 
 
-def test_a_delivery_is_given_up_by_us_before_the_library_does() -> None:
+def test_our_delivery_limit_ends_before_that_of_the_library() -> None:
     options = producer_options(KafkaAddress("k:1", delivery_s=5.0))
     assert options["message.timeout.ms"] == 10_000
 
@@ -72,7 +72,7 @@ def test_a_delivery_is_given_up_by_us_before_the_library_does() -> None:
     ("topics", "partitions"),
     [(0, 1), (1, 1), (TOPICS_PER_REQUEST, 1), (2 * TOPICS_PER_REQUEST + 1, 1), (700, 30), (3, 9_500)],
 )
-def test_creations_fit_into_what_a_controller_takes(topics: int, partitions: int) -> None:
+def test_creation_requests_stay_below_the_limits_of_a_controller(topics: int, partitions: int) -> None:
     wanted = {f"t{number}": AdminRequest(partitions, 1, {"a": "1", "b": "2"}) for number in range(topics)}
     chunks = list(creation_chunks(wanted))
     assert [name for chunk in chunks for name in chunk] == list(wanted)

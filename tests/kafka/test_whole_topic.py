@@ -1,4 +1,4 @@
-"""A topic is read to the end that it had, whatever comes meanwhile, and no broker is waited for without end."""
+"""A topic is read to the end that it had at the start, and every wait for a broker has a limit."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_nothing_is_read_of_an_empty_topic(kafka: str, kafka_admin: AdminClient,
         assert list(whole.records()) == []
 
 
-def test_what_retention_took_is_seen_in_the_span(
+def test_the_range_begins_after_records_that_retention_deleted(
     kafka: str, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
     topic = make(kafka_admin, f"{topic_prefix}cut")
@@ -64,28 +64,28 @@ def test_no_broker_is_unavailable_in_time() -> None:
     assert time.monotonic() - began_s < 30
 
 
-def test_an_end_that_holds_no_record_is_an_end(
+def test_a_last_offset_without_a_record_ends_the_partition(
     kafka: str, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
-    """A transaction leaves a mark behind its records, which nobody is given."""
+    """A transaction writes a marker after its records, which consumers never see."""
     topic = make(kafka_admin, f"{topic_prefix}marked")
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": topic, "log_level": 0})
     producer.init_transactions(30)
     producer.begin_transaction()
     producer.produce(topic, b"only")
     producer.commit_transaction(30)
-    until(lambda: spans_of(kafka, topic) == (OffsetRange(0, 0, 2),))  # the mark comes a moment later
+    until(lambda: ranges_of(kafka, topic) == (OffsetRange(0, 0, 2),))  # the marker is written a moment later
     with WholeTopic(KafkaAddress(kafka), topic, 1) as whole:
         assert [each.value for each in whole.records()] == [b"only"]
 
 
-def spans_of(servers: str, topic: str) -> tuple[OffsetRange, ...]:
+def ranges_of(servers: str, topic: str) -> tuple[OffsetRange, ...]:
     with WholeTopic(KafkaAddress(servers), topic, 1) as whole:
         return whole.ranges
 
 
 def test_a_broker_that_falls_silent_while_it_is_read_is_unavailable(kafka: str, tmp_path: Path) -> None:
-    """`kafka` is there so that the jars are."""
+    """`kafka` makes sure that the jars are fetched."""
     with KafkaServer(tmp_path / "broker") as broker:
         admin = AdminClient({"bootstrap.servers": broker.address, "log_level": 0})
         fill(broker.address, make(admin, "log"), [b"x"] * 10)

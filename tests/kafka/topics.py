@@ -1,4 +1,4 @@
-"""Making and filling topics of the session's broker, with plain clients of their own."""
+"""Creates and fills topics on the session's broker, with plain clients."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from servers.records import records
 from tests.waiting import TIMEOUT_S, until
 
 NOWHERE = "127.0.0.1:1"
-# After a kill a broker may come back once its old session is over: 9 s by default.
+# A killed broker may rejoin when its old session has ended: after 9 s by default.
 SOON_BACK = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms": "200"}
 
 
 def make(admin: AdminClient, topic: str, partitions: int = 1, /, **config: str) -> str:
-    """A topic that has leaders; its name. Config names are written with `_` for `.`."""
+    """Create a topic, wait until it is known, return its name. Config names have `_` for `.`."""
     named = {name.replace("_", "."): value for name, value in config.items()}
     admin.create_topics([NewTopic(topic, partitions, 1, config=named)])[topic].result(TIMEOUT_S)
     until(lambda: topic in admin.list_topics(timeout=TIMEOUT_S).topics)
@@ -32,7 +32,7 @@ def remove(admin: AdminClient, topic: str) -> None:
 
 
 def cut_before(admin: AdminClient, topic: str, offset: int) -> None:
-    """What retention does: records before `offset` are gone."""
+    """Delete the records before `offset`, as retention does."""
     place = TopicPartition(topic, 0, offset)
     admin.delete_records([place])[place].result(TIMEOUT_S)
 

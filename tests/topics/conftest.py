@@ -1,4 +1,4 @@
-"""Which brokers the contract runs on: a new one is one more entry here."""
+"""The implementations that the contract runs on: add a new one here."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dagmanager.kafka.options import KafkaAddress
 from dagmanager.topics.kafka import KafkaTopics
 from dagmanager.topics.memory import MemoryTopics
 from dagmanager.topics.sqlite import SqliteTopics
+from servers.records import TIMEOUT_S
 
 pytest.register_assert_rewrite("tests.topics.contract")
 
@@ -31,8 +32,8 @@ from tests.topics.contract import Broker  # noqa: E402 - its asserts are rewritt
 )
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
     if request.param == "kafka":
-        # Asked for here, so that the embedded ones need no broker.
-        yield KafkaTopics(KafkaAdmin(KafkaAddress(request.getfixturevalue("kafka"))))
+        # Requested here, so that the embedded ones need no broker.
+        yield KafkaTopics(KafkaAdmin(KafkaAddress(request.getfixturevalue("kafka"), request_s=TIMEOUT_S)))
         return
     ready_after = 2 if "slow" in request.param else 0
     if request.param.startswith("memory"):
@@ -45,6 +46,6 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def named() -> Callable[[str], str]:
-    """Names of this test alone, as several tests share a real broker."""
+    """Topic names unique to this test: several tests share a real broker."""
     prefix = uuid4().hex[:12]
     return lambda name: f"{prefix}-{name}"

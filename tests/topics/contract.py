@@ -1,6 +1,6 @@
-"""What every Topics and TopicPruner promises, as Kafka does it.
+"""The contract of `Topics` and `TopicPruner`, with Kafka as the reference.
 
-Runs unchanged on a real broker: names are prefixed, and what takes a broker time is waited for.
+Runs unchanged on a real broker: names are prefixed, and what a broker does in the background is waited for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SPEC = TopicSpec(partitions=2, replication=1, retention_ms=86_400_000)
 
 
 class Broker(Topics, TopicPruner, Protocol):
-    """Both sides of one broker."""
+    """Both ports of one implementation."""
 
 
 def status(broker: Topics, topic: str, spec: TopicSpec = SPEC) -> CreateStatus:

@@ -1,4 +1,4 @@
-"""What is particular to the embedded brokers: late leaders, injected ids, persistence beside the graph."""
+"""Embedded topics only: leaders after some descriptions, injected ids, one file with the graph."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPEC = TopicSpec(1, 1, -5)
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_leaders_come_some_descriptions_after_the_creation(kind: str, tmp_path: Path) -> None:
+def test_topics_are_ready_some_descriptions_after_the_creation(kind: str, tmp_path: Path) -> None:
     file = SqliteFile(tmp_path / "topics.sqlite")
     broker = MemoryTopics(ready_after=2) if kind == "memory" else SqliteTopics(file, ready_after=2)
     broker.create({"a": SPEC})

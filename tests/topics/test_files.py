@@ -1,4 +1,4 @@
-"""Events and the admin log without a broker: in order, whole lines, also after a crash."""
+"""Events and the admin log in files: in order, whole lines, also after a crash."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_admin_lines_decode_to_the_entries(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_nothing_appended_makes_no_file(tmp_path: Path) -> None:
+def test_appending_nothing_creates_no_file(tmp_path: Path) -> None:
     FileAdminLog(tmp_path / "admin.jsonl").append([])
     assert list(tmp_path.iterdir()) == []
 
@@ -78,7 +78,7 @@ def test_a_torn_line_is_cut_before_the_next_one(tmp_path: Path) -> None:
     assert [line["at_ms"] for line in lines_of(path)] == [1, 3]
 
 
-def test_a_disk_that_fills_up_in_mid_line_leaves_whole_lines(
+def test_a_disk_that_fills_up_within_a_line_leaves_whole_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "admin.jsonl"
@@ -123,7 +123,7 @@ def test_rivals_do_not_mix_their_lines(tmp_path: Path) -> None:
     assert found[::2] == found[1::2]
 
 
-def test_a_path_that_can_never_be_written_to_is_a_matter_of_settings(tmp_path: Path) -> None:
+def test_a_path_that_can_never_be_written_to_is_a_settings_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     nowhere, inside_a_file = tmp_path / "nowhere" / "admin.jsonl", tmp_path / "file" / "admin.jsonl"
     for path in (tmp_path, nowhere, inside_a_file, tmp_path / ("x" * 300)):

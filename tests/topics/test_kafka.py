@@ -1,4 +1,4 @@
-"""What is particular to a real broker: bulk, what its errors become, and when there is none."""
+"""Real brokers only: bulk requests, translated errors, and no broker at all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.topics.kafka import KafkaTopics
+from servers.records import TIMEOUT_S
 from tests.kafka.topics import NOWHERE
 from tests.waiting import until
 
@@ -24,11 +25,11 @@ SPEC = TopicSpec(1, 1, 60_000)
 
 @pytest.fixture
 def topics(kafka: str) -> KafkaTopics:
-    return KafkaTopics(KafkaAdmin(KafkaAddress(kafka)))
+    return KafkaTopics(KafkaAdmin(KafkaAddress(kafka, request_s=TIMEOUT_S)))
 
 
-def test_more_topics_than_one_request_takes(kafka: str, topic_prefix: str) -> None:
-    topics = KafkaTopics(KafkaAdmin(KafkaAddress(kafka), chunk=8))
+def test_more_topics_than_fit_into_one_request(kafka: str, topic_prefix: str) -> None:
+    topics = KafkaTopics(KafkaAdmin(KafkaAddress(kafka, request_s=TIMEOUT_S), chunk=8))
     names = [f"{topic_prefix}{number}" for number in range(20)]
     made = topics.create(dict.fromkeys(names, SPEC))
     assert {result.status for result in made.values()} == {CreateStatus.CREATED}
@@ -40,7 +41,7 @@ def test_more_topics_than_one_request_takes(kafka: str, topic_prefix: str) -> No
     until(lambda: not topics.describe(names))
 
 
-def test_twins_in_one_request_are_both_made_so_the_graph_must_tell_them_apart(
+def test_colliding_names_in_one_request_are_both_created_so_the_graph_must_prevent_them(
     topics: KafkaTopics, topic_prefix: str
 ) -> None:
     twins = [f"{topic_prefix}a.b", f"{topic_prefix}a_b"]
@@ -48,7 +49,7 @@ def test_twins_in_one_request_are_both_made_so_the_graph_must_tell_them_apart(
     assert [made[name].status for name in twins] == [CreateStatus.CREATED] * 2
 
 
-def test_what_no_broker_would_take_is_not_asked_for() -> None:
+def test_names_that_no_broker_accepts_are_refused_without_a_request() -> None:
     nowhere = KafkaTopics(KafkaAdmin(KafkaAddress(NOWHERE, request_s=30.0)))
     assert nowhere.create({"a b": SPEC})["a b"].status is CreateStatus.REFUSED
     assert [dict(nowhere.create({})), dict(nowhere.describe([])), dict(nowhere.configs([]))] == [{}, {}, {}]
@@ -76,7 +77,7 @@ def test_no_broker_is_unavailable_in_time_and_says_why(method: str) -> None:
     assert time.monotonic() - began < 30  # the library waits a minute
 
 
-def test_the_wrong_protocol_is_told_and_not_only_a_timeout(kafka: str) -> None:
+def test_a_wrong_protocol_is_named_and_not_only_a_timeout(kafka: str) -> None:
     options = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN"}
     options |= {"sasl.username": "u", "sasl.password": "hunter2"}
     topics = KafkaTopics(KafkaAdmin(KafkaAddress(kafka, options, request_s=2.0)))
@@ -86,7 +87,7 @@ def test_the_wrong_protocol_is_told_and_not_only_a_timeout(kafka: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_topic_comes_alive_only_when_asked_for(
+def test_describing_creates_no_topic(
     topics: KafkaTopics, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
     absent = f"{topic_prefix}absent"

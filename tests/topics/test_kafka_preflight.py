@@ -1,4 +1,4 @@
-"""What a start finds out about the broker and our own topics before the flow runs."""
+"""The check of brokers and own topics before the flow runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import BATCH_BYTES, KafkaAddress
 from dagmanager.settings.table import Settings
 from dagmanager.topics.kafka_preflight import OwnTopic, TopicRequirements, check_topics, own_topics
+from servers.records import TIMEOUT_S
 from tests.kafka.topics import NOWHERE, make
 
 DAY_MS = 86_400_000
@@ -29,10 +30,10 @@ def diffs(topic: str) -> OwnTopic:
 
 @pytest.fixture
 def admin(kafka: str) -> KafkaAdmin:
-    return KafkaAdmin(KafkaAddress(kafka))
+    return KafkaAdmin(KafkaAddress(kafka, request_s=TIMEOUT_S))
 
 
-def test_missing_topics_are_made_as_they_must_be_and_only_once(
+def test_missing_topics_are_created_suitable_and_only_once(
     admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
     wanted = [submissions(f"{topic_prefix}in"), diffs(f"{topic_prefix}out")]
@@ -48,7 +49,7 @@ def test_missing_topics_are_made_as_they_must_be_and_only_once(
     assert admin.describe([wanted[0].topic])[wanted[0].topic].partitions == 8
 
 
-def test_a_missing_topic_is_refused_where_none_may_be_made(
+def test_a_missing_topic_is_an_error_where_none_may_be_created(
     admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
     wanted = [submissions(f"{topic_prefix}in"), diffs(f"{topic_prefix}out")]
@@ -56,7 +57,7 @@ def test_a_missing_topic_is_refused_where_none_may_be_made(
         check_topics(admin, wanted, replication=1, create=False)
     lines = str(caught.value).splitlines()
     assert [line.partition(":")[0] for line in lines] == ["submissions_topic", "diffs_topic"]
-    assert all("is missing: `dagmanager init` makes it" in line for line in lines)
+    assert all("is missing: create it with `dagmanager init`" in line for line in lines)
     assert admin.describe([own.topic for own in wanted]) == {}
 
 
@@ -64,11 +65,11 @@ def test_a_missing_topic_is_refused_where_none_may_be_made(
     ("config", "words"),
     [
         ({"cleanup_policy": "compact"}, "cleanup.policy compact; it must be delete"),
-        ({"max_message_bytes": "1048588"}, "takes records of 1048588 bytes, 8388608 are needed"),
+        ({"max_message_bytes": "1048588"}, "accepts records of 1048588 bytes, 8388608 are needed"),
         ({"retention_ms": "60000"}, "keeps records for 60000 ms, 86400000 ms are needed"),
     ],
 )
-def test_a_topic_that_is_not_as_it_must_be_is_refused_and_left_alone(
+def test_an_unsuitable_topic_is_an_error_and_left_unchanged(
     admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str, config: dict[str, str], words: str
 ) -> None:
     good = {"max_message_bytes": str(9 * MIB), "message_timestamp_type": "LogAppendTime"}
@@ -82,20 +83,22 @@ def test_a_topic_that_is_not_as_it_must_be_is_refused_and_left_alone(
     assert admin.configs([topic]) == before
 
 
-def test_a_diffs_topic_must_take_a_whole_chunk_with_its_key_and_headers(
+def test_a_diffs_topic_must_accept_a_whole_chunk_with_key_and_headers(
     admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
     topic = make(kafka_admin, f"{topic_prefix}out", 1, max_message_bytes="900000")
     with pytest.raises(SettingsError) as caught:
         check_topics(admin, [diffs(topic)], replication=1, create=False)
     assert str(caught.value) == (
-        f"diffs_topic: topic {topic} takes records of 900000 bytes, 932768 are needed: raise its max.message.bytes"
+        f"diffs_topic: topic {topic} accepts records of 900000 bytes, 932768 are needed: raise its max.message.bytes"
     )
     usual = make(kafka_admin, f"{topic_prefix}usual", 1, max_message_bytes="1048588")
     check_topics(admin, [diffs(usual)], replication=1, create=False)
 
 
-def test_senders_clocks_are_warned_of(admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str) -> None:
+def test_producers_timestamps_are_a_warning(
+    admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
+) -> None:
     topic = make(kafka_admin, f"{topic_prefix}in", max_message_bytes=str(9 * MIB), retention_ms="-1")
     [warning] = check_topics(admin, [submissions(topic)], replication=1, create=False).warnings
     assert "LogAppendTime" in warning
@@ -114,7 +117,7 @@ def test_every_topic_that_a_setting_names_has_a_shape_and_empty_ones_are_left_ou
     assert check_topics(admin, wanted, replication=1, create=False).warnings == ()
 
 
-def test_a_compacted_control_bus_is_warned_of(
+def test_a_compacted_control_bus_is_a_warning(
     admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
     topic = make(kafka_admin, f"{topic_prefix}queue", cleanup_policy="compact")
@@ -123,18 +126,18 @@ def test_a_compacted_control_bus_is_warned_of(
     assert f"controlbus_queue_topic: topic {topic} has cleanup.policy compact" in warning
 
 
-def test_an_impossible_name_is_a_setting_that_does_not_hold(admin: KafkaAdmin) -> None:
+def test_an_impossible_topic_name_is_a_settings_error(admin: KafkaAdmin) -> None:
     with pytest.raises(SettingsError, match="submissions_topic"):
         check_topics(admin, [submissions("a b")], replication=1, create=True)
 
 
-def test_no_broker_is_unavailable_and_told_soon() -> None:
+def test_no_broker_is_unavailable_and_found_soon() -> None:
     nowhere = KafkaAdmin(KafkaAddress(NOWHERE, request_s=2.0))
     with pytest.raises(UnavailableError, match="refused"):
         check_topics(nowhere, [submissions("t")], replication=1, create=True)
 
 
-def test_to_be_turned_away_is_no_outage(kafka: str) -> None:
+def test_failed_authentication_is_no_outage(kafka: str) -> None:
     options = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN"}
     options |= {"sasl.username": "u", "sasl.password": "p"}
     admin = KafkaAdmin(KafkaAddress(kafka, options, request_s=2.0))
@@ -142,8 +145,8 @@ def test_to_be_turned_away_is_no_outage(kafka: str) -> None:
         check_topics(admin, [submissions("t")], replication=1, create=True)
 
 
-def test_a_batch_of_the_wire_fits_into_each_of_them() -> None:
-    """Else the broker refuses it whole, and all that is in it goes one by one: a second for a thousand."""
+def test_a_batch_on_the_wire_fits_into_every_own_topic() -> None:
+    """Otherwise the broker rejects the whole batch and its records go one by one: a second for a thousand."""
     own = own_topics({name: name for name in TOPIC_SETTINGS}, 8 * MIB)
     assert [each.topic for each in own if each.shape.value_bytes < BATCH_BYTES] == []
     [diffs] = own_topics({"diffs_topic": "diffs_topic"}, 8 * MIB)

@@ -50,11 +50,18 @@ def test_events_go_to_the_topic_of_their_channel_in_order(
     assert values(kafka, weight) == [b"2"]
 
 
-def test_a_channel_without_topic_is_off(kafka: str, producer: KafkaProducer) -> None:
-    KafkaEvents(producer, {"queue": ""}, ignore).publish([an_event(1), an_event(2, "sentinel_weight")])
+def test_a_channel_without_topic_is_off(
+    kafka: str, kafka_admin: AdminClient, topic_prefix: str, producer: KafkaProducer
+) -> None:
+    queue, dropped = make(kafka_admin, f"{topic_prefix}queue"), list[str]()
+    events = KafkaEvents(producer, {"queue": queue, "sentinel_weight": ""}, dropped.append)
+    events.publish([an_event(1, "sentinel_weight"), an_event(2), an_event(3, "unknown")])
+    events.publish([an_event(4, "sentinel_weight")])
+    assert values(kafka, queue) == [b"2"]
+    assert dropped == []
 
 
-def test_an_oversized_event_is_dropped_told_of_and_blocks_nothing(
+def test_an_oversized_event_is_dropped_counted_and_blocks_nothing(
     kafka: str,
     kafka_admin: AdminClient,
     topic_prefix: str,
@@ -71,10 +78,10 @@ def test_an_oversized_event_is_dropped_told_of_and_blocks_nothing(
     assert b"1" in values(kafka, queue)
     assert graph.waiting_events(10) == ()
     assert dropped == ["queue"]
-    assert "event e2 has 5000 bytes" in caplog.text
+    assert "event e2 dropped: 5000 bytes are more than topic" in caplog.text
 
 
-def test_events_stay_in_the_outbox_while_the_broker_is_away() -> None:
+def test_events_stay_in_the_outbox_while_the_broker_is_unreachable() -> None:
     events = KafkaEvents(KafkaProducer(KafkaAddress(NOWHERE, delivery_s=1.0)), {"queue": "q"}, ignore)
     graph = MemoryGraph(lambda: 1)
     graph.transact(lambda tx: tx.put([an_event(1)]))
@@ -96,12 +103,14 @@ def test_the_admin_log_holds_an_entry_per_record_keyed_by_topic(
     assert entries == [an_entry(1), an_entry(2)]
 
 
-def test_an_entry_that_cannot_be_kept_is_unavailable(
+def test_an_entry_that_cannot_be_written_is_unavailable(
     kafka_admin: AdminClient, topic_prefix: str, producer: KafkaProducer
 ) -> None:
     topic = make(kafka_admin, f"{topic_prefix}log", max_message_bytes="100")
     size = len(an_entry(1).topic) + len(msgspec.json.encode(an_entry(1)))
-    with pytest.raises(UnavailableError, match=f"no record of {size} bytes: raise its max.message.bytes"):
+    with pytest.raises(
+        UnavailableError, match=f"rejects a record of {size} bytes: raise its max.message.bytes"
+    ):
         KafkaAdminLog(producer, topic).append([an_entry(1)])
     nowhere = KafkaProducer(KafkaAddress(NOWHERE, delivery_s=2.0))
     with pytest.raises(UnavailableError):

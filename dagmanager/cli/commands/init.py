@@ -93,9 +93,9 @@ def _create_graph(request: InitRequest) -> StepDone:
 
 
 def _create_topics(request: InitRequest) -> StepDone:
-    from dagmanager.connect import make_topics
+    from dagmanager.connect import create_topics
 
-    made, there = make_topics(request.settings, dry_run=request.dry_run)
+    made, there = create_topics(request.settings, dry_run=request.dry_run)
     verb = "to create" if request.dry_run else "created"
     named = f" ({', '.join(made)})" if made else ""
     return StepDone(
