@@ -20,7 +20,8 @@ from servers.kafka import KafkaServer
 from servers.ports import free_port
 from servers.proxy import Direction, FaultProxy
 from servers.records import records
-from tests.kafka.topics import NOWHERE, make, until, values
+from tests.kafka.topics import NOWHERE, make, values
+from tests.waiting import until
 
 retry = RetryPolicy(time.sleep, lambda: False)
 

@@ -14,7 +14,7 @@ from dagmanager.kafka.options import KafkaAddress
 from dagmanager.topics.kafka import KafkaTopics
 from dagmanager.topics.memory import MemoryTopics
 from dagmanager.topics.sqlite import SqliteTopics
-from servers.records import TIMEOUT_S
+from tests.waiting import TIMEOUT_S
 
 pytest.register_assert_rewrite("tests.topics.contract")
 

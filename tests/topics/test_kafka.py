@@ -16,9 +16,8 @@ from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.topics.kafka import KafkaTopics
-from servers.records import TIMEOUT_S
 from tests.kafka.topics import NOWHERE
-from tests.waiting import until
+from tests.waiting import TIMEOUT_S, until
 
 SPEC = TopicSpec(1, 1, 60_000)
 

@@ -12,8 +12,8 @@ from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import BATCH_BYTES, KafkaAddress
 from dagmanager.settings.table import Settings
 from dagmanager.topics.kafka_preflight import OwnTopic, TopicRequirements, check_topics, own_topics
-from servers.records import TIMEOUT_S
 from tests.kafka.topics import NOWHERE, make
+from tests.waiting import TIMEOUT_S
 
 DAY_MS = 86_400_000
 MIB = 1024 * 1024
