@@ -18,7 +18,7 @@ from benchmarks.live.quota import limited
 from benchmarks.live.site import FlowProcess, Site, processor_seconds
 from benchmarks.live.strategies import Strategies
 from benchmarks.live.traffic import Route
-from dagmanager.topics.kafka_preflight import SPREAD
+from dagmanager.topics.kafka_preflight import PARTITIONS
 
 RECORDS: Final = 3_000
 WARM: Final = 500
@@ -106,7 +106,7 @@ def evenly_dealt(size: int, seed: int) -> Strategies:
     while True:
         made = Strategies(size, DEALT, seed)
         # Where the client of the benchmark, with the library's own partitioner, puts them.
-        shares = Counter(crc32(key) % SPREAD % max(PROCESSES) for key, _ in made.first())
+        shares = Counter(crc32(key) % PARTITIONS % max(PROCESSES) for key, _ in made.first())
         if set(shares.values()) == {DEALT // max(PROCESSES)}:
             return made
         seed += 1_000

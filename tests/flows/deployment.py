@@ -21,7 +21,7 @@ from dagmanager.engine.model.rows import QueueRow, QueueState, Row
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.settings.table import Settings
-from dagmanager.topics.kafka_preflight import SPREAD, check_topics, own_topics
+from dagmanager.topics.kafka_preflight import PARTITIONS, check_topics, own_topics
 from servers.neo4j import wipe
 from tests.waiting import TIMEOUT_S, until
 
@@ -165,7 +165,7 @@ class TopicLog:
             "log_level": 0,
         }
         self._consumer = Consumer(options)
-        self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(SPREAD)])
+        self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
         self.values: list[bytes] = []
 
     def read(self, seconds: float) -> None:
