@@ -165,7 +165,9 @@ class TopicLog:
             "log_level": 0,
         }
         self._consumer = Consumer(options)
-        self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
+        self._consumer.assign(
+            [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)]
+        )
         self.values: list[bytes] = []
 
     def read(self, seconds: float) -> None:
