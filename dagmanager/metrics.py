@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -25,6 +26,7 @@ TAG_QUERY_TYPE: Final = "TagQueryNode"
 LABELS_MAX: Final = 100
 # Milliseconds: from a cached DAG to one of 20,000 nodes on a busy machine.
 BUCKETS_MS: Final = (0.1, 0.5, 1, 2, 5, 10, 20, 40, 80, 200, 500, 1_000, 5_000)
+BUCKETS_QUEUES: Final = (0, 1, 2, 5, 10, 20, 50, 100, 500, 1_000)
 
 
 class PrometheusObserver:
@@ -34,59 +36,40 @@ class PrometheusObserver:
         """Registers every metric; a second observer needs another registry."""
         self.registry = registry
         self._types: set[str] = set()
-        self._submissions = Counter(
-            "dagmanager_submissions",
-            "Answered submissions by status: ok, or the error code.",
-            ["status"],
-            registry=registry,
+        counter, histogram = partial(Counter, registry=registry), partial(Histogram, registry=registry)
+        self._submissions = counter(
+            "dagmanager_submissions", "Answered submissions by status: ok, or the error code.", ["status"]
         )
-        self._foreign = Counter(
+        self._foreign = counter(
             "dagmanager_foreign_records",
             "Records on the submissions topic that are no submissions; skipped.",
             ["kind"],
-            registry=registry,
         )
-        self._mismatch = Counter(
-            "nodeid_mismatch",
-            "Submitted node ids that differ from the computed ones.",
-            ["node_type"],
-            registry=registry,
+        self._mismatch = counter(
+            "nodeid_mismatch", "Submitted node ids that differ from the computed ones.", ["node_type"]
         )
-        self._tag_mismatch = Counter(
-            "tagquery_nodeid_mismatch",
-            "Those of nodeid_mismatch that belong to tag queries.",
-            registry=registry,
+        self._tag_mismatch = counter(
+            "tagquery_nodeid_mismatch", "Those of nodeid_mismatch that belong to tag queries."
         )
-        self._missing = Counter(
-            "nodeid_missing_fields",
-            "Missing required fields in submissions.",
-            ["field", "node_type"],
-            registry=registry,
+        self._missing = counter(
+            "nodeid_missing_fields", "Missing required fields in submissions.", ["field", "node_type"]
         )
-        self._checksum = Counter(
-            "nodeid_checksum_mismatch", "Submissions with a wrong node_ids_crc32.", registry=registry
+        self._checksum = counter("nodeid_checksum_mismatch", "Submissions with a wrong node_ids_crc32.")
+        self._drift = counter(
+            "nodeid_drift", "Submitted node ids that differ from the computed ones, all types."
         )
-        self._drift = Counter(
-            "nodeid_drift",
-            "Submitted node ids that differ from the computed ones, all types.",
-            registry=registry,
-        )
-        self._recompute = Histogram(
+        self._recompute = histogram(
             "nodeid_recompute_duration_ms",
             "Milliseconds to compute the node ids of one submission.",
-            registry=registry,
             buckets=BUCKETS_MS,
         )
-        self._cross = Counter(
-            "cross_context_cache_hit",
-            "Submitted keys that belong to another world or domain (target 0).",
-            registry=registry,
+        self._cross = counter(
+            "cross_context_cache_hit", "Submitted keys that belong to another world or domain (target 0)."
         )
-        self._resolved = Histogram(
+        self._resolved = histogram(
             "tagquery_resolved_queues",
             "Queues that a submitted tag query resolves to.",
-            registry=registry,
-            buckets=(0, 1, 2, 5, 10, 20, 50, 100, 500, 1_000),
+            buckets=BUCKETS_QUEUES,
         )
         self._waiting = Gauge(
             "dagmanager_waiting",
@@ -94,17 +77,15 @@ class PrometheusObserver:
             ["step"],
             registry=registry,
         )
-        self._lost = Counter(
+        self._lost = counter(
             "dagmanager_lost_topics",
             "Topics of active queues that the broker no longer has: gone, or replaced by another topic.",
             ["why"],
-            registry=registry,
         )
-        self._dropped = Counter(
+        self._dropped = counter(
             "dagmanager_events_dropped",
             "Control events dropped because they are too large for their topic (target 0).",
             ["channel"],
-            registry=registry,
         )
 
     def answered(self, status: str) -> None:
