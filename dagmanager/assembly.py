@@ -18,7 +18,7 @@ from dagmanager.engine.effects.lost_topics import LostTopicWatch
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.event_ports import AdminLog, EventSink
 from dagmanager.engine.model.graph_port import Graph
-from dagmanager.engine.model.observer import Observer, Unobserved
+from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.model.policy import MIN_GRACE_MS, TOPICS, Collection, Policy
 from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.engine.model.topics_port import Topics
@@ -106,7 +106,7 @@ def assemble_over(
     """
     owner = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     options = ClaimOptions(owner, policy_of(settings), topics.brokers())
-    observer = observer or Unobserved()
+    observer = observer or Observer()
     engine = Engine(graph, topics, events, admin_log, options, time.sleep, observer=observer)
     return Assembled(engine, read_options_of(settings), observer)
 

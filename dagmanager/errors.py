@@ -44,6 +44,20 @@ class ErrorCode(StrEnum):
     QUARANTINED = "quarantined"
 
 
+class NoticeCode(StrEnum):
+    """The closed set of warnings of an accepted submission; each has a page of `explain-error`."""
+
+    UNRESOLVED_DEPENDENCIES = "unresolved_dependencies"
+    SAME_ID_DIFFERENT_TAGS = "same_id_different_tags"
+    LINEAGE_UNKNOWN = "lineage_unknown"
+    UNKEYED_RECORD = "unkeyed_record"
+    UNKNOWN_DOMAIN = "unknown_domain"
+    NAMESPACE_RESPELLED = "namespace_respelled"
+    EMPTY_DAG = "empty_dag"
+    ONLY_VERSION = "only_version"
+    ROLLED_BACK_CONTENT = "rolled_back_content"
+
+
 RETRYABLE: Final[frozenset[ErrorCode]] = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
 
 # (gRPC status, HTTP status) of each code (docs/semantics.md 10).

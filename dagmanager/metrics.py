@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from dagmanager.dag.model import TagQuery
+from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.model.rows import QueueRow
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.kafka.progress import TopicProgress
@@ -29,7 +30,7 @@ BUCKETS_MS: Final = (0.1, 0.5, 1, 2, 5, 10, 20, 40, 80, 200, 500, 1_000, 5_000)
 BUCKETS_QUEUES: Final = (0, 1, 2, 5, 10, 20, 50, 100, 500, 1_000)
 
 
-class PrometheusObserver:
+class PrometheusObserver(Observer):
     """Counts what the engine reports. Safe between threads; no method blocks or fails."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Final
 
 from dagmanager.disk.replace_file import replace_file
-from dagmanager.engine.caches.epoch_cache import AGE_S
+from dagmanager.engine.caches.epoch_cache import MAX_AGE_S
 from dagmanager.engine.engine import Engine
 from dagmanager.errors import DagManagerError
 from flows.stop import Stop
 
 logger = logging.getLogger("dagmanager.flow")
 
-READ_AHEAD_S: Final = 0.75 * AGE_S
+READ_AHEAD_S: Final = 0.75 * MAX_AGE_S
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from bytewax.run import cli_main
 
 from dagmanager.assembly import Assembled, assemble
 from dagmanager.disk.replace_file import temporary_of
+from dagmanager.engine.model.observer import Observers
 from dagmanager.engine.reader import Reader, Unsaid
 from dagmanager.errors import SettingsError
 from dagmanager.metrics import ProgressCollector, PrometheusObserver
@@ -111,8 +112,8 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop) -> None:
     reader = Reader(msgspec.structs.replace(assembled.read_options, unsaid=unsaid), assembled.observer)
     kept = Kept(StartFile(folder) if folder else None)
     flow, reading = _flow(assembled, settings, stopping, reader, kept)
-    tally = Tally(assembled.observer)
-    reader.observer = assembled.engine.observer = tally
+    tally = Tally()
+    reader.observer = assembled.engine.observer = Observers(tally, assembled.observer)
     if stopping.is_set():
         logger.info("stopped before anything was read")
         return

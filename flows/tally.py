@@ -1,22 +1,18 @@
-"""What one run answered, for its last line, and whether it waits, for its heartbeat; beside the metrics."""
+"""The answers of one run, counted for its last line, and its waiting workers, listed for its heartbeat."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
 
-from dagmanager.dag.model import TagQuery
 from dagmanager.engine.model.observer import Observer
-from dagmanager.engine.model.rows import QueueRow
-from dagmanager.errors import Rejection
 
 
-class Tally:
-    """Counts answers and passes everything on to another observer. Safe between threads."""
+class Tally(Observer):
+    """Counts answers and keeps the list of waiting workers. Safe between threads."""
 
-    def __init__(self, next_one: Observer) -> None:
-        """Start at nothing."""
-        self._next = next_one
+    def __init__(self) -> None:
+        """No answers, no waiting workers."""
         self._answers: Counter[str] = Counter()
         self._waits: list[tuple[str, str]] = []
         self._lock = threading.Lock()
@@ -33,42 +29,20 @@ class Tally:
         return f"{total} {submissions} answered: {fine} ok, {total - fine} refused{why}"
 
     def standing(self) -> str:
-        """`ok`, or one line for each worker that waits: `waiting: upsert: Kafka at … is away`."""
+        """`ok`, or one line for each waiting worker: `waiting: upsert: Kafka at … is unreachable`."""
         with self._lock:
             waits = [" ".join(f"waiting: {step}: {reason}".split()) for step, reason in self._waits]
         return "\n".join(waits) or "ok"
 
     def answered(self, status: str) -> None:
-        """Count it."""
+        """Count the answer by its status."""
         with self._lock:
             self._answers[status] += 1
-        self._next.answered(status)
-
-    def foreign(self, kind: str) -> None:
-        """Pass it on."""
-        self._next.foreign(kind)
-
-    def hashed(self, duration_ms: float) -> None:
-        """Pass it on."""
-        self._next.hashed(duration_ms)
-
-    def refused(self, rejection: Rejection) -> None:
-        """Pass it on."""
-        self._next.refused(rejection)
-
-    def tag_query(self, node_id: str, query: TagQuery, queues: int) -> None:
-        """Pass it on."""
-        self._next.tag_query(node_id, query, queues)
-
-    def lost(self, queue: QueueRow, why: str) -> None:
-        """Pass it on."""
-        self._next.lost(queue, why)
 
     def waiting(self, step: str, reason: str) -> None:
-        """Note it, and pass it on."""
+        """Add a waiting worker, or remove one of this step when `reason` is ''."""
         with self._lock:
             if reason:
                 self._waits.append((step, reason))
             else:
                 self._waits.remove(next(each for each in self._waits if each[0] == step))
-        self._next.waiting(step, reason)

@@ -3,49 +3,71 @@ from __future__ import annotations
 from dagmanager.bounded_cache import BoundedCache
 
 
-def kept(size_max: int = 10, entries_max: int = 3) -> BoundedCache[str, str]:
+def cache(size_max: int = 10, entries_max: int = 3) -> BoundedCache[str, str]:
     return BoundedCache(size_max, entries_max)
 
 
-def test_what_was_kept_is_found() -> None:
-    recent = kept()
-    recent.keep("a", "one", 1)
-    assert (recent.get("a"), recent.get("b"), len(recent)) == ("one", None, 1)
+def test_an_entry_is_found_by_its_key() -> None:
+    found = cache()
+    found.put("a", "one", 1)
+    found.put("b", "two", 1)
+    assert (found.get("a"), found.get("c"), len(found)) == ("one", None, 2)
+    assert found.get_many("abc") == {"a": "one", "b": "two"}
 
 
-def test_what_is_there_stays() -> None:
-    recent = kept()
-    recent.keep("a", "one", 1)
-    recent.keep("a", "two", 1)
-    assert recent.get("a") == "one"
+def test_a_new_value_replaces_the_old_one_and_counts_as_newest() -> None:
+    found = cache(size_max=3)
+    found.put("a", "one", 1)
+    found.put("b", "b", 1)
+    found.put("a", "two", 2)
+    assert found.get_many("ab") == {"a": "two", "b": "b"}
+    found.put("c", "c", 1)
+    assert found.get_many("abc") == {"a": "two", "c": "c"}
 
 
-def test_what_was_forgotten_leaves_its_room() -> None:
-    recent = kept(size_max=3)
-    recent.keep("a", "one", 3)
-    recent.forget("a")
-    recent.forget("never there")
-    recent.keep("a", "two", 3)
-    assert recent.get("a") == "two"
+def test_a_hit_does_not_make_an_entry_newer() -> None:
+    found = cache(entries_max=2)
+    for name in "ab":
+        found.put(name, name, 1)
+    assert found.get("a") == "a"
+    found.put("c", "c", 1)
+    assert found.get_many("abc") == {"b": "b", "c": "c"}
 
 
-def test_the_oldest_goes_for_want_of_entries() -> None:
-    recent = kept(entries_max=2)
+def test_a_discarded_entry_frees_its_size() -> None:
+    found = cache(size_max=3)
+    found.put("a", "one", 3)
+    found.discard("a")
+    found.discard("unknown")
+    found.put("b", "two", 3)
+    assert found.get_many("ab") == {"b": "two"}
+
+
+def test_clearing_frees_all_sizes() -> None:
+    found = cache(size_max=3)
+    found.put("a", "one", 3)
+    found.clear()
+    found.put("b", "two", 3)
+    assert found.get_many("ab") == {"b": "two"}
+
+
+def test_the_oldest_entry_is_dropped_when_there_are_too_many() -> None:
+    found = cache(entries_max=2)
     for name in "abc":
-        recent.keep(name, name, 1)
-    assert [recent.get(name) for name in "abc"] == [None, "b", "c"]
+        found.put(name, name, 1)
+    assert found.get_many("abc") == {"b": "b", "c": "c"}
 
 
-def test_as_many_go_as_a_large_one_needs() -> None:
-    recent = kept(size_max=5)
+def test_as_many_entries_are_dropped_as_a_large_one_needs() -> None:
+    found = cache(size_max=5)
     for name in "abc":
-        recent.keep(name, name, 1)
-    recent.keep("d", "d", 4)
-    assert [recent.get(name) for name in "abcd"] == [None, None, "c", "d"]
+        found.put(name, name, 1)
+    found.put("d", "d", 4)
+    assert found.get_many("abcd") == {"c": "c", "d": "d"}
 
 
-def test_one_larger_than_all_the_room_pushes_nothing_out() -> None:
-    recent = kept(size_max=5)
-    recent.keep("a", "a", 1)
-    recent.keep("b", "b", 6)
-    assert (recent.get("a"), recent.get("b")) == ("a", None)
+def test_a_value_larger_than_the_cache_drops_no_other_entry() -> None:
+    found = cache(size_max=5)
+    found.put("a", "a", 1)
+    found.put("b", "b", 6)
+    assert found.get_many("ab") == {"a": "a"}

@@ -30,7 +30,7 @@ from dagmanager.dag.nodes.version import traffic_weight, version_label
 from dagmanager.dag.record.context import namespace_text
 from dagmanager.dag.record.context_fields import given_context
 from dagmanager.dag.record.lineage import lineage_of
-from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
 LINEAGE_FIELDS = ("meta.strategy_name", "meta.name")
 
@@ -184,7 +184,9 @@ def _emptiness(nodes: list[Node]) -> tuple[Notice, ...]:
     """A version of nothing is a version: it replaces the one in force and frees its queues."""
     if nodes:
         return ()
-    return (Notice("empty_dag", "the DAG has no compute nodes: this version reads and writes no queue"),)
+    return (
+        Notice(NoticeCode.EMPTY_DAG, "the DAG has no compute nodes: this version reads and writes no queue"),
+    )
 
 
 def _refuse_cycle(nodes: list[Node]) -> None:
@@ -220,7 +222,9 @@ def _checked_edges(nodes: list[Node], limits: Limits) -> tuple[tuple[str, ...], 
             )
         )
     notices = tuple(
-        Notice("unresolved_dependencies", "depends on ids that are not in this DAG", node, tuple(names))
+        Notice(
+            NoticeCode.UNRESOLVED_DEPENDENCIES, "depends on ids that are not in this DAG", node, tuple(names)
+        )
         for node, names in missing.items()
     )
     return external, notices

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from dagmanager.errors import NoticeCode
+
 
 class Origin(msgspec.Struct, frozen=True):
     """Where a submission came from; part of its id (docs/semantics.md 2).
@@ -67,13 +69,9 @@ class ComputeContext(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """Something the submitter should learn although nothing is refused.
+    """A warning: something that the submitter should know although nothing is refused."""
 
-    Codes: `unresolved_dependencies`, `same_id_different_tags`, `lineage_unknown`, `unkeyed_record`,
-    `rolled_back_content`, `empty_dag`, ... Each has a page of `explain-error`.
-    """
-
-    code: str
+    code: NoticeCode
     message: str
     node_id: str | None = None
     details: tuple[str, ...] = ()
@@ -81,7 +79,7 @@ class Notice(msgspec.Struct, frozen=True):
     def as_json(self) -> dict[str, Any]:
         """The wire form on chunk 0."""
         return {
-            "code": self.code,
+            "code": self.code.value,
             "message": self.message,
             "node_id": self.node_id,
             "details": list(self.details),

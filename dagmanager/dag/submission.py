@@ -12,7 +12,7 @@ from dagmanager.dag.model import ComputeContext, Dag, Envelope, Node, Notice, Or
 from dagmanager.dag.nodes.content import submission_digest, submission_id
 from dagmanager.dag.record.compute_key import compute_key
 from dagmanager.dag.record.context import KNOWN_DOMAINS, resolve_context
-from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
 # Upper case and dots are spelled in another way too, but worlds are told apart by more than that.
 _OTHER_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9._-]", re.ASCII)
@@ -77,7 +77,7 @@ def _unknown_domain(context: ComputeContext) -> tuple[Notice, ...]:
         "with topics of its own" if context.namespace else "and shares its topics, for it has no namespace"
     )
     message = f"{domain[:80]!r} is none of {', '.join(KNOWN_DOMAINS)}: it is taken as it is, {topics}"
-    return (Notice("unknown_domain", message),)
+    return (Notice(NoticeCode.UNKNOWN_DOMAIN, message),)
 
 
 def _respelled(context: ComputeContext, meta_namespace: str | None) -> tuple[Notice, ...]:
@@ -89,7 +89,7 @@ def _respelled(context: ComputeContext, meta_namespace: str | None) -> tuple[Not
         f"world {world[:80]!r} is spelled {context.namespace[:80]!r} in topic names, as any world would be "
         "that differs only in characters other than letters, digits, - and _: they share their topics"
     )
-    return (Notice("namespace_respelled", message),)
+    return (Notice(NoticeCode.NAMESPACE_RESPELLED, message),)
 
 
 def _unprefixed(found: Submission | Rejection) -> Submission | Rejection:
@@ -101,7 +101,7 @@ def _unprefixed(found: Submission | Rejection) -> Submission | Rejection:
         f"world {found.context.world_id[:80]!r} leaves nothing for a topic name: it has no namespace, and shares "
         "its topics with every world like it, with none, and across execution domains"
     )
-    notice = Notice("namespace_respelled", message)
+    notice = Notice(NoticeCode.NAMESPACE_RESPELLED, message)
     return msgspec.structs.replace(found, warnings=(*found.warnings, notice))
 
 

@@ -26,7 +26,7 @@ from dagmanager.engine.effects.lost_topics import LOST_AT_ONCE, LostTopic, LostT
 from dagmanager.engine.effects.outbox import publish_outbox
 from dagmanager.engine.model.event_ports import AdminLog, EventSink
 from dagmanager.engine.model.graph_port import EpochReading, Graph, GraphReader, Known, LookupKeys
-from dagmanager.engine.model.observer import Observer, Unobserved
+from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.plan import Plan
 from dagmanager.engine.model.rows import Binding
@@ -53,7 +53,7 @@ def lookup(
     wanted = [bindings(submission) for submission in batch]
     keys = list(map(lookup_keys, batch, wanted))
     every = frozenset[Binding]().union(*(each.bindings for each in keys))
-    kept = nodes.of(every, pulse.epoch) if nodes is not None and pulse is not None else {}
+    kept = nodes.get(every, pulse.epoch) if nodes is not None and pulse is not None else {}
     known = graph.known(
         LookupKeys(
             bindings=every.difference(kept),
@@ -63,7 +63,7 @@ def lookup(
         )
     )
     if nodes is not None and pulse is not None:
-        nodes.keep(known, pulse.epoch)
+        nodes.put(known, pulse.epoch)
     known = with_cached(known, kept)
     return [
         LookedUp(submission, known, generation, pulse, wanted=each)
@@ -96,7 +96,7 @@ class Engine:
     sleep: Callable[[float], None]
     timer: Callable[[], float] = time.monotonic
     generation: int = 0
-    observer: Observer = field(default_factory=Unobserved)
+    observer: Observer = field(default_factory=Observer)
     recall: AnswerCache = field(default_factory=AnswerCache)
     nodes: ReusableNodes = field(default_factory=ReusableNodes)
     pulses: EpochCache = field(init=False)
@@ -256,19 +256,19 @@ class Engine:
         if found is None:
             return None
         if found.insert is not None and not self.graph.add_holder(found.insert):
-            self.recall.forget(submission)
+            self.recall.discard(submission)
             return None
         return Answer(submission, found.outcome)
 
     def _remembered(self, item: Planned, outcome: Outcome) -> Outcome:
         if item.pulse is not None:
-            self.recall.keep(item.submission, item.known, item.change, outcome, item.pulse)
+            self.recall.put(item.submission, item.known, item.change, outcome, item.pulse)
         return outcome
 
     def _written(self) -> None:
         """What this worker read before its own write is outdated."""
         self.generation += 1
-        self.pulses.forget()
+        self.pulses.invalidate()
         self._unpublished = True
 
 

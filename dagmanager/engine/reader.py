@@ -22,7 +22,7 @@ from dagmanager.dag.model import Dag, Envelope, Foreign, GivenContext, Record, S
 from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.dag.record.decode import decode
 from dagmanager.dag.submission import submissions
-from dagmanager.engine.model.observer import Observer, Unobserved
+from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.stages import Canonicalized, Refused
 from dagmanager.errors import Rejection
 
@@ -84,7 +84,7 @@ class Reader:
     ) -> None:
         """Start with empty caches. `timer` gives seconds, for the observer alone."""
         self.options = options
-        self.observer = observer or Unobserved()
+        self.observer = observer or Observer()
         self._timer = timer
         self._memory = _Memory()
         self._foreign: Counter[str] = Counter()
@@ -192,10 +192,10 @@ class Reader:
         memory, envelope, nodes = self._memory, item.envelope, len(dag.nodes)
         if item.digest:
             read = msgspec.structs.replace(envelope, dag=b""), dag
-            memory.records.keep((item.digest, item.record.key), read, nodes)
+            memory.records.put((item.digest, item.record.key), read, nodes)
         # A lineage that is named after the strategy id is no word of the DAG's.
         if item.dag_digest and dag.lineage != envelope.strategy_id:
-            memory.dags.keep(item.dag_digest, dag, nodes)
+            memory.dags.put(item.dag_digest, dag, nodes)
 
 
 def filled(item: Canonicalized, unsaid: Unsaid) -> Canonicalized:

@@ -16,7 +16,6 @@ from dagmanager.dag.record.compute_key import compute_key, partition_key
 from dagmanager.dag.record.context import (
     domain_of,
     namespace_text,
-    namespaced,
     resolve,
     safe_domain,
     world_namespace,
@@ -83,7 +82,6 @@ def test_every_namespace() -> None:
         else:
             namespace = world_namespace(vector["world_id"], vector["execution_domain"])
         assert namespace == vector["namespace"], vector
-        assert namespaced(vector["topic"], namespace) == vector["namespaced"]
 
 
 def test_every_version_label() -> None:

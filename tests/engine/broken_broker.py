@@ -10,9 +10,9 @@ import orjson
 
 from dagmanager.engine.effects.lost_topics import LostTopicWatch
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.model.observer import Unobserved
+from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.model.rows import QueueRow, QueueState, TopicSpec
-from dagmanager.engine.model.topics_port import CreateResult, TopicConfig, TopicInfo
+from dagmanager.engine.model.topics_port import CreateResult, LostReason, TopicConfig, TopicInfo
 from dagmanager.errors import UnavailableError
 from dagmanager.topics.memory import MemoryTopics
 from tests.engine.builders import (
@@ -68,10 +68,10 @@ class Forgetful:
 
 
 @dataclass
-class Told(Unobserved):
+class Told(Observer):
     names: list[tuple[str, str]] = field(default_factory=list)
 
-    def lost(self, queue: QueueRow, why: str) -> None:
+    def lost(self, queue: QueueRow, why: LostReason) -> None:
         self.names.append((queue.topic, why))
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from dagmanager.assembly import assemble_over
-from dagmanager.engine.model.observer import Unobserved
 from dagmanager.errors import UnavailableError
 from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.settings.table import Settings
@@ -41,7 +40,7 @@ def test_a_store_that_is_away_is_tried_again_next_time() -> None:
 def test_who_looks_at_the_heartbeat_sees_that_the_poll_finds_a_store_away_and_back(tmp_path: Path) -> None:
     graph = AwayGraph(lambda: 1)
     parts = assemble_over(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
-    tally = parts.engine.observer = Tally(Unobserved())
+    tally = parts.engine.observer = Tally()
     heartbeat = tmp_path / "heartbeat"
     with poll(parts.engine, 0.01, Stop(), Heartbeat(heartbeat, tally.standing)):
         until(lambda: heartbeat.exists() and heartbeat.read_text() == "waiting: poll: gone\n")

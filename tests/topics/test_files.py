@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dagmanager.engine.model.event_ports import AdminEntry, AdminLog, EventSink
+from dagmanager.engine.model.event_ports import AdminAction, AdminEntry, AdminLog, EventSink
 from dagmanager.engine.model.rows import OutboxRow, OutboxState, TopicSpec
 from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.topics.admin_log import FileAdminLog, MemoryAdminLog
@@ -26,7 +26,7 @@ def an_event(number: int) -> OutboxRow:
 
 
 def an_entry(number: int) -> AdminEntry:
-    return AdminEntry("create", f"t{number}", "id", TopicSpec(1, 1, -1), "n", "", "k", number)
+    return AdminEntry(AdminAction.CREATE, f"t{number}", "id", TopicSpec(1, 1, -1), "n", "", "k", number)
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from confluent_kafka.admin import AdminClient
 
 from dagmanager.connect import ignore
 from dagmanager.engine.effects.outbox import publish_outbox
-from dagmanager.engine.model.event_ports import AdminEntry, AdminLog, EventSink
+from dagmanager.engine.model.event_ports import AdminAction, AdminEntry, AdminLog, EventSink
 from dagmanager.engine.model.rows import OutboxRow, OutboxState, TopicSpec
 from dagmanager.errors import UnavailableError
 from dagmanager.graph.embedded.memory import MemoryGraph
@@ -28,7 +28,7 @@ def an_event(number: int, channel: str = "queue", size: int = 1) -> OutboxRow:
 
 
 def an_entry(number: int) -> AdminEntry:
-    return AdminEntry("create", f"t{number}", "id", SPEC, "n", "", "k", number)
+    return AdminEntry(AdminAction.CREATE, f"t{number}", "id", SPEC, "n", "", "k", number)
 
 
 @pytest.fixture

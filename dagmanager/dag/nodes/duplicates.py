@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from dagmanager.dag.model import Node, Notice
-from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
 
 class United(msgspec.Struct):
@@ -103,4 +103,4 @@ def _notice(node: Node, group: list[Node]) -> Notice | None:
         return None
     message = f"{len(group)} entries share this id (tags and names are no part of it): they share one queue"
     details = tuple(f"tags [{tags}], name {name!r}" for tags, name in looks)
-    return Notice("same_id_different_tags", message, node.node_id, details)
+    return Notice(NoticeCode.SAME_ID_DIFFERENT_TAGS, message, node.node_id, details)

@@ -101,13 +101,6 @@ def namespace_text(raw: Any) -> str | None:
     return ".".join(parts) or None
 
 
-def namespaced(topic: str, namespace: str | None) -> str:
-    """A topic's name in a namespace; once is enough."""
-    if not namespace or topic.startswith(f"{namespace}."):
-        return topic
-    return f"{namespace}.{topic}"
-
-
 def resolve(
     world_id: str | None, execution_domain: str | None, as_of: str | None, partition: str | None
 ) -> ComputeContext:

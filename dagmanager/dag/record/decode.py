@@ -24,7 +24,7 @@ from dagmanager.dag.json.json_scan import JsonProblem, scan
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Envelope, Foreign, GivenContext, Notice, Origin, Record
 from dagmanager.dag.record.context_fields import context_text, given_context
-from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
 INGEST: Final = "gateway.ingest"
 _INGEST_KEY: Final = "ingest:"
@@ -244,10 +244,10 @@ def _key_notices(record: Record, strategy_id: str) -> tuple[Notice, ...]:
         if named == strategy_id:
             return ()
         message = f"the record's key names {named[:80]!r}, its strategy is {strategy_id[:80]!r}"
-        return (Notice("unkeyed_record", f"{message}: order is kept per partition only"),)
+        return (Notice(NoticeCode.UNKEYED_RECORD, f"{message}: order is kept per partition only"),)
     if not _is_topic(record.origin):
         return ()
-    return (Notice("unkeyed_record", "the record has no key: order is kept per partition only"),)
+    return (Notice(NoticeCode.UNKEYED_RECORD, "the record has no key: order is kept per partition only"),)
 
 
 def _is_topic(origin: Origin) -> bool:

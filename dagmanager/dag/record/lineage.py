@@ -7,6 +7,7 @@ from typing import Any
 
 from dagmanager.dag.field_errors import wrong
 from dagmanager.dag.model import Notice
+from dagmanager.errors import NoticeCode
 
 _looks_random = re.compile(
     r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.ASCII | re.IGNORECASE
@@ -33,4 +34,4 @@ def lineage_of(head: dict[str, Any], places: tuple[str, ...], strategy_id: str) 
         return strategy_id, None
     where = " or ".join(places) or "the DAG"
     message = f"no name in {where}: strategy id {strategy_id} looks random, so nothing links its versions"
-    return strategy_id, Notice("lineage_unknown", message)
+    return strategy_id, Notice(NoticeCode.LINEAGE_UNKNOWN, message)

@@ -1,4 +1,4 @@
-"""What this process remembers of the graph, valid at one epoch, each cache bounded.
+"""What this process keeps of the graph between look-ups, valid at one epoch, each cache bounded.
 
-A cache never decides and never writes.
+A cache never decides. Its one write is the counter that invalidates it in other processes.
 """

@@ -1,7 +1,13 @@
-"""Answers that may be told again without asking the graph for every node (docs/semantics.md 7, epoch).
+"""Answers that can be given again without reading every node from the graph (docs/semantics.md 7, epoch).
 
-Remembered are only answers that reuse every node as it is, without a word of warning: nothing in them
-ends by itself, and whatever would change them raises the epoch or counts a move (`moves`).
+Only answers are cached that reuse every node as it is and carry no warning: no deadline can change them, and every
+write that would change them raises the epoch or adds to a holder counter. Two kinds of entry:
+
+- **Resend**: a strategy id sent the same bytes before. Valid while the epoch and the counter of that strategy id
+  stand. Nothing is written for it.
+- **Version**: a version in force, for a strategy id that never asked for it. Valid while the epoch stands. The new
+  holder must be written; `HolderInsert` carries what the answer was decided from, and the store compares it before
+  it writes (compare-and-set). So this entry needs no counter: a stale one fails the comparison.
 """
 
 from __future__ import annotations
@@ -27,69 +33,70 @@ from dagmanager.engine.model.rows import (
 )
 from dagmanager.errors import Rejection
 
-KEPT_ITEMS: Final = 500_000
-KEPT_ANSWERS: Final = 20_000
+# Some 200 bytes an item: 100 MB at most.
+ITEMS_MAX: Final = 500_000
+ANSWERS_MAX: Final = 20_000
 
-# A strategy id with what it sent last, or a version of a lineage in one context, whoever asks for it.
-CacheKey = tuple[HolderKey, LineageKey, str]
-Version = tuple[str, str, str, ComputeContext]
+ResendKey = tuple[HolderKey, LineageKey, str]
+VersionKey = tuple[str, str, str, ComputeContext]
 
 
 class CacheEntry(msgspec.Struct, frozen=True):
     """An answer and what it was decided from.
 
-    `moves` is the counter of its strategy id, for a resend; `sentinels` the lineage's and `told` the
-    one that a new holder is told of, for a version that anybody may ask for.
+    `counter` is the value of the strategy id's holder counter (resend entries). `sentinels` are all of the lineage
+    and `sentinel` is the one that a new holder gets (version entries; None for resends).
     """
 
     outcome: Outcome
     submitted_ids: tuple[str, ...]
     epoch: int
-    moves: int = 0
+    counter: int = 0
     sentinels: tuple[SentinelRow, ...] = ()
-    told: SentinelRow | None = None
+    sentinel: SentinelRow | None = None
 
 
 class CachedAnswer(msgspec.Struct, frozen=True):
-    """The answer to a submission; `insert` is what must be written for it, if anything."""
+    """The answer to a submission. It may be given only after `insert`, if any, was written to the graph."""
 
     outcome: Outcome
     insert: HolderInsert | None = None
 
 
 class AnswerCache:
-    """Bounded by answers and by items over all answers; the oldest goes first. Safe between threads."""
+    """Bounded by answers and by items over all answers, the oldest dropped first. Safe between threads."""
 
-    def __init__(self, answers_max: int = KEPT_ANSWERS, items_max: int = KEPT_ITEMS) -> None:
-        """Empty."""
-        self._kept: BoundedCache[CacheKey | Version, CacheEntry] = BoundedCache(items_max, answers_max)
+    def __init__(self, answers_max: int = ANSWERS_MAX, items_max: int = ITEMS_MAX) -> None:
+        """Start empty."""
+        self._cache: BoundedCache[ResendKey | VersionKey, CacheEntry] = BoundedCache(items_max, answers_max)
 
     def find(
         self, submission: Submission, reading: EpochReading, last_seen_every_ms: int
     ) -> CachedAnswer | None:
-        """What this submission is answered at this reading, if that is known.
+        """The answer that a look-up at this reading would give; None when it is not cached or not valid any more.
 
-        `last_seen_every_ms`: how long a sentinel may go without a note that it was asked for.
+        A sentinel that was last seen `last_seen_every_ms` ago or earlier needs a write of its `last_seen_ms`, which
+        only a claim does: then there is no cached answer.
         """
         if submission.dry_run or submission.warnings or submission.context.safe_mode:
             return None
-        found = self._kept.get(_asked(submission))
-        if found is not None and _is_good(found, submission, reading):
-            if found.moves == reading.counters[counter_of(holder_key(submission))]:
-                return CachedAnswer(_told_to(submission, found.outcome))
+        found = self._cache.get(_resend_key(submission))
+        if found is not None and _is_valid(found, submission, reading):
+            if found.counter == reading.counters[counter_of(holder_key(submission))]:
+                return CachedAnswer(_addressed_to(submission, found.outcome))
+            # The strategy id may hold another version by now: only a look-up can tell.
             return None
-        found = self._kept.get(_version(submission))
-        if found is None or found.told is None or not _is_good(found, submission, reading):
+        found = self._cache.get(_version_key(submission))
+        if found is None or found.sentinel is None or not _is_valid(found, submission, reading):
             return None
         if submission.dag.weight is not None:
             return None
-        if reading.now_ms - found.told.last_seen_ms >= last_seen_every_ms:
+        if reading.now_ms - found.sentinel.last_seen_ms >= last_seen_every_ms:
             return None
-        return CachedAnswer(
-            _told_to(submission, found.outcome), _insert(submission, found, found.told, reading)
-        )
+        insert = _insert(submission, found, found.sentinel, reading)
+        return CachedAnswer(_addressed_to(submission, found.outcome), insert)
 
-    def keep(
+    def put(
         self,
         submission: Submission,
         known: Known,
@@ -97,48 +104,50 @@ class AnswerCache:
         outcome: Outcome,
         reading: EpochReading,
     ) -> None:
-        """Remember an answer that was decided from what was `known` after `reading`."""
+        """Cache an answer, if it is of a kind that can be.
+
+        It was decided from `known`, which was read after `reading`: a write in between makes the entry invalid too
+        early, never too late.
+        """
         ids = submission.dag.submitted_ids
         if outcome.warnings or submission.warnings or outcome.actions.reuse != len(outcome.items):
             return
         match change:
             case Resend(referencing=True):
-                moves = reading.counters[counter_of(holder_key(submission))]
-                self._put(_asked(submission), CacheEntry(outcome, ids, reading.epoch, moves))
-            case AddHolder(sentinel=told, weight_asked=None) if told.state is SentinelState.ACTIVE:
+                counter = reading.counters[counter_of(holder_key(submission))]
+                self._put(_resend_key(submission), CacheEntry(outcome, ids, reading.epoch, counter))
+            case AddHolder(sentinel=sentinel, weight_asked=None) if sentinel.state is SentinelState.ACTIVE:
                 if submission.dag.weight is None:
                     sentinels = known.sentinels[lineage_key(submission)]
-                    made = CacheEntry(outcome, ids, reading.epoch, 0, sentinels, told)
-                    self._put(_version(submission), made)
+                    entry = CacheEntry(outcome, ids, reading.epoch, 0, sentinels, sentinel)
+                    self._put(_version_key(submission), entry)
             case _:
                 pass
 
-    def forget(self, submission: Submission) -> None:
-        """What is remembered of this version is not so any more."""
-        self._kept.forget(_version(submission))
+    def discard(self, submission: Submission) -> None:
+        """Drop the entry of this submission's version: its `insert` was refused by the graph."""
+        self._cache.discard(_version_key(submission))
 
-    def _put(self, key: CacheKey | Version, made: CacheEntry) -> None:
-        """In place of what an older epoch left there."""
-        self._kept.forget(key)
-        self._kept.keep(key, made, len(made.outcome.items))
+    def _put(self, key: ResendKey | VersionKey, entry: CacheEntry) -> None:
+        self._cache.put(key, entry, len(entry.outcome.items))
 
 
-def _asked(submission: Submission) -> CacheKey:
-    # The digest names no lineage: the same DAG under another one is no resend.
+def _resend_key(submission: Submission) -> ResendKey:
+    # The digest does not cover the lineage: the same DAG in another lineage is no resend.
     return holder_key(submission), lineage_key(submission), submission.submission_digest
 
 
-def _version(submission: Submission) -> Version:
+def _version_key(submission: Submission) -> VersionKey:
     dag = submission.dag
     return dag.lineage, dag.version, dag.content_digest, submission.context
 
 
-def _is_good(found: CacheEntry, submission: Submission, reading: EpochReading) -> bool:
-    """Of one epoch, and for a DAG in this very order: the answer has an item per node."""
+def _is_valid(found: CacheEntry, submission: Submission, reading: EpochReading) -> bool:
+    """Same epoch and same order of nodes: an answer lists its items in the order of the DAG."""
     return found.epoch == reading.epoch and found.submitted_ids == submission.dag.submitted_ids
 
 
-def _told_to(submission: Submission, outcome: Outcome) -> Outcome:
+def _addressed_to(submission: Submission, outcome: Outcome) -> Outcome:
     return msgspec.structs.replace(
         outcome,
         strategy_id=submission.strategy_id,
@@ -149,7 +158,7 @@ def _told_to(submission: Submission, outcome: Outcome) -> Outcome:
 
 
 def _insert(
-    submission: Submission, found: CacheEntry, told: SentinelRow, reading: EpochReading
+    submission: Submission, found: CacheEntry, sentinel: SentinelRow, reading: EpochReading
 ) -> HolderInsert:
     digest = submission.submission_digest
     return HolderInsert(
@@ -157,7 +166,7 @@ def _insert(
         sentinels=found.sentinels,
         epoch=found.epoch,
         at_ms=submission.at_ms,
-        holder=HolderRow(holder_key(submission), told.key, digest, None, reading.now_ms),
-        # As `claim` stores a plain answer: accepted, to be decided anew.
+        holder=HolderRow(holder_key(submission), sentinel.key, digest, None, reading.now_ms),
+        # An empty body as `claim` writes it for a plain answer: accepted, a replay decides it again.
         outcome=OutcomeRow(claim_id(submission), b"", (), reading.now_ms),
     )

@@ -1,6 +1,9 @@
-"""How old a reading of the graph may be: remembered answers are good at one epoch (docs/semantics.md 7).
+"""The last reading of the graph's epoch, holder counters and clock, at most `MAX_AGE_S` old.
 
-Whoever drops a topic waits longer than `AGE_S` after raising the epoch.
+Cached answers and cached nodes are valid at one epoch (docs/semantics.md 7). Reading the epoch for every
+micro-batch would cost a round trip, so a reading is used again for `MAX_AGE_S`. Other processes' writes therefore
+take effect here up to `MAX_AGE_S` late; who deletes a topic has to wait longer than that after raising the epoch.
+Own writes take effect at once: each one invalidates the reading.
 """
 
 from __future__ import annotations
@@ -14,48 +17,56 @@ from typing import Final
 from dagmanager.engine.caches.holder_counters import COUNTERS
 from dagmanager.engine.model.graph_port import EpochReading, Graph
 
-AGE_S: Final = 0.2
+MAX_AGE_S: Final = 0.2
+# No use of the reading for this long: reading ahead of time is a waste.
+IDLE_AFTER_S: Final = 10 * MAX_AGE_S
 
 
 @dataclass
 class EpochCache:
-    """The graph's newest pulse that this process knows. Safe between threads; `clock` in seconds, monotonic."""
+    """The newest reading of this process. Safe between threads; `clock` counts seconds, monotonic."""
 
     graph: Graph
     clock: Callable[[], float] = time.monotonic
     _last: tuple[float, EpochReading] | None = None
-    _asked_s: float | None = None
+    _used_s: float | None = None
     _writes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fresh(self) -> EpochReading:
-        """At most `AGE_S` old, and read after every `forget`; asks the graph when there is none.
+        """A reading at most `MAX_AGE_S` old and later than every `invalidate`.
 
-        `now_ms` is the store's clock, carried on. Raises `UnavailableError` like any read.
+        Blocks for one read of the graph when there is none, and then raises `UnavailableError` like any read.
+        `now_ms` is the store's clock at the reading plus the time since.
         """
-        self._asked_s = self.clock()
-        known = self._last
-        if known is None or self._asked_s - known[0] > AGE_S:
-            known = self.read()
-        began_s, pulse = known
+        self._used_s = self.clock()
+        last = self._last
+        if last is None or self._used_s - last[0] > MAX_AGE_S:
+            last = self.read()
+        began_s, reading = last
         elapsed_ms = int((self.clock() - began_s) * 1_000)
-        return EpochReading(pulse.epoch, pulse.counters, pulse.now_ms + max(elapsed_ms, 0))
+        return EpochReading(reading.epoch, reading.counters, reading.now_ms + max(elapsed_ms, 0))
 
-    def forget(self) -> None:
-        """This process wrote what may change a pulse."""
+    def invalidate(self) -> None:
+        """Drop the reading: this process wrote something that may change it."""
         with self._lock:
             self._last = None
             self._writes += 1
 
     def is_wanted(self) -> bool:
-        """Whether somebody asked lately, so that a reading ahead of time is of use."""
-        return self._asked_s is not None and self.clock() - self._asked_s < 10 * AGE_S
+        """Whether `fresh` was called in the last `IDLE_AFTER_S`, so that reading ahead of time pays off."""
+        return self._used_s is not None and self.clock() - self._used_s < IDLE_AFTER_S
 
     def read(self) -> tuple[float, EpochReading]:
-        """Ask the graph; ahead of time, so that `fresh` need not wait."""
+        """Read the graph now, so that the next `fresh` need not; the clock before the read, and the reading.
+
+        Blocks for one read; raises `UnavailableError`.
+        """
         writes, began_s = self._writes, self.clock()
         found = began_s, self.graph.epoch_reading(COUNTERS)
         with self._lock:
-            if writes == self._writes:  # else it may have been read before our own write
+            # A write of this process since then may have been committed after the graph was read: such a reading
+            # must not be cached, or this process would not see its own write for MAX_AGE_S.
+            if writes == self._writes:
                 self._last = found
         return found

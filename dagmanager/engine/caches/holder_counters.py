@@ -1,8 +1,11 @@
-"""Which strategy ids have moved on: counters that say since when a remembered answer may be wrong.
+"""Invalidation counters of the answer cache: 16 shards, each counting changes of the holders that hash to it.
 
-An identical resend is a question only while its strategy id holds what it sent (docs/semantics.md 2). Whoever
-writes a holder that was there before counts that, in the transaction of the change, in one of a few
-counters: a process that remembers answers reads them all with the epoch.
+The answer to an identical resend is right only while the strategy id still holds what it sent
+(docs/semantics.md 2). Who replaces an existing holder row adds one to the counter of its shard, in the transaction
+of the change. Processes read all counters together with the epoch; a cached resend is valid while the counter of
+its strategy id has the value that it had when the answer was cached. A shard is shared, so a change of one holder
+also invalidates the cached resends of others: a miss, never a wrong answer. One counter per strategy id would be
+exact, but reading the epoch would then read as many counters as there are strategy ids.
 """
 
 from __future__ import annotations
@@ -14,18 +17,19 @@ from blake3 import blake3
 from dagmanager.engine.model.graph_port import Locks, Transaction
 from dagmanager.engine.model.rows import CounterRow, HolderKey
 
-SLOTS: Final = 16
-# Before `weights:…`, which the same transaction may lock later.
-COUNTERS: Final = tuple(f"moves:{slot:02}" for slot in range(SLOTS))
+SHARDS: Final = 16
+# Locks of counters are taken in order of name: `moves:…` comes before `weights:…`, which the same transaction may
+# lock later. The name is stored.
+COUNTERS: Final = tuple(f"moves:{shard:02}" for shard in range(SHARDS))
 
 
 def counter_of(holder: HolderKey) -> str:
-    """The counter that this holder's moves are counted in, with those of others."""
-    return COUNTERS[blake3("\x1f".join(holder).encode("utf-8", "surrogatepass")).digest(1)[0] % SLOTS]
+    """The counter of this holder's shard; the same in every process and release."""
+    return COUNTERS[blake3("\x1f".join(holder).encode("utf-8", "surrogatepass")).digest(1)[0] % SHARDS]
 
 
 def count_holder_change(tx: Transaction, holder: HolderKey) -> None:
-    """This holder is about to be written although it was there, or to be removed."""
+    """Count that an existing row of this holder is replaced in this transaction."""
     name = counter_of(holder)
     tx.lock(Locks(counters=(name,)))
     tx.put([CounterRow(name, tx.counters([name])[name] + 1)])

@@ -1,7 +1,8 @@
-"""Nodes that run as they are: what one look-up gave serves the next ones, as long as the epoch stays.
+"""Node and queue rows that classify as plain reuse, cached for one epoch.
 
-Kept are only rows from which every node is reused without a further word; whatever ends that raises
-the epoch (docs/semantics.md 7), or writes under the node's lock and so reads again first.
+A look-up that finds a node here does not read it from the graph again. Only rows are kept from which every
+submission reuses the node without any effect. Whatever ends that either raises the epoch (docs/semantics.md 7), or
+writes under the node's lock, and who holds that lock reads the node again instead of asking this cache.
 """
 
 from __future__ import annotations
@@ -12,61 +13,68 @@ from typing import Final
 
 import msgspec
 
+from dagmanager.bounded_cache import BoundedCache
 from dagmanager.engine.model.graph_port import Known
 from dagmanager.engine.model.rows import Binding, NodeRow, QueueRow, QueueState
 
-KEPT_NODES: Final = 50_000
+# Some 2 kB a node with its queue: 100 MB at most.
+NODES_MAX: Final = 50_000
 ReusableRows = tuple[NodeRow, QueueRow]
 
 
 class ReusableNodes:
-    """Of one epoch, bounded, the oldest goes first. Safe between threads."""
+    """Rows of one epoch, at most `nodes_max`, the oldest dropped first. Safe between threads."""
 
-    def __init__(self, nodes_max: int = KEPT_NODES) -> None:
-        """Empty."""
+    def __init__(self, nodes_max: int = NODES_MAX) -> None:
+        """Start empty."""
         self._nodes_max = nodes_max
-        self._epoch = 0
-        self._kept: dict[Binding, ReusableRows] = {}
         self._lock = threading.Lock()
+        # Epoch and rows are replaced together: a reader that took the pair keeps a consistent one without a lock.
+        self._cached = (0, self._empty())
 
-    def of(self, wanted: Iterable[Binding], epoch: int) -> dict[Binding, ReusableRows]:
-        """Those of these that are kept; none at another epoch."""
-        with self._lock:
-            if epoch != self._epoch:
-                return {}
-            kept = self._kept
-            return {binding: found for binding in wanted if (found := kept.get(binding)) is not None}
+    def get(self, wanted: Iterable[Binding], epoch: int) -> dict[Binding, ReusableRows]:
+        """The cached rows of these bindings; none at another epoch than that of the cache."""
+        cached_epoch, rows = self._cached
+        return rows.get_many(wanted) if epoch == cached_epoch else {}
 
-    def keep(self, known: Known, epoch: int) -> None:
-        """Keep what was read when, or after, this was the epoch; what an older one left is forgotten."""
+    def put(self, known: Known, epoch: int) -> None:
+        """Cache what of `known` is reusable; it was read while, or after, the graph was at `epoch`.
+
+        Rows of an older epoch than the cache are ignored; those of a newer one replace the whole cache.
+        """
         nodes = known.nodes
-        fresh = {
+        found = {
             binding: (nodes[binding.node_id], queue)
             for binding, queue in known.queues.items()
-            if binding.node_id in nodes and _runs_as_it_is(nodes[binding.node_id], queue)
+            if binding.node_id in nodes and _is_reusable(nodes[binding.node_id], queue)
         }
         with self._lock:
-            if epoch < self._epoch:
+            cached_epoch, rows = self._cached
+            if epoch < cached_epoch:
                 return
-            if epoch > self._epoch:
-                self._epoch, self._kept = epoch, {}
-            self._kept.update(fresh)
-            while len(self._kept) > self._nodes_max:
-                del self._kept[next(iter(self._kept))]
+            if epoch > cached_epoch:
+                rows = self._empty()
+            for binding, pair in found.items():
+                rows.put(binding, pair, 1)
+            self._cached = epoch, rows
+
+    def _empty(self) -> BoundedCache[Binding, ReusableRows]:
+        return BoundedCache(self._nodes_max, self._nodes_max)
 
 
-def with_cached(known: Known, kept: Mapping[Binding, ReusableRows]) -> Known:
-    """What was read, and what was kept."""
-    if not kept:
+def with_cached(known: Known, cached: Mapping[Binding, ReusableRows]) -> Known:
+    """`known` and the cached rows; a row that was read wins over a cached one."""
+    if not cached:
         return known
-    nodes = {node.node_id: node for node, _ in kept.values()}
-    queues = {binding: queue for binding, (_, queue) in kept.items()}
+    nodes = {node.node_id: node for node, _ in cached.values()}
+    queues = {binding: queue for binding, (_, queue) in cached.items()}
     nodes.update(known.nodes)
     queues.update(known.queues)
     return msgspec.structs.replace(known, nodes=nodes, queues=queues)
 
 
-def _runs_as_it_is(node: NodeRow, queue: QueueRow) -> bool:
+def _is_reusable(node: NodeRow, queue: QueueRow) -> bool:
+    """Whether the node is reused as it is, and nothing but a write can end that (no deadline runs)."""
     return (
         queue.state is QueueState.ACTIVE
         and queue.unreferenced_ms is None

@@ -12,8 +12,7 @@ from dagmanager.engine.model.graph_port import Known
 from dagmanager.engine.model.outcome import Outcome, buffer_instruction, count_actions, sentinel_id
 from dagmanager.engine.model.plan import BufferNode, Plan
 from dagmanager.engine.model.rows import Binding
-
-UNRESOLVED = "unresolved_dependencies"
+from dagmanager.errors import NoticeCode
 
 
 def build_outcome(
@@ -61,7 +60,7 @@ def _still_unresolved(submission: Submission, known: Known) -> tuple[Notice, ...
     """The submission's warnings, without dependencies that the graph turned out to know (docs/semantics.md 2)."""
     found: list[Notice] = []
     for notice in submission.warnings:
-        if notice.code == UNRESOLVED:
+        if notice.code is NoticeCode.UNRESOLVED_DEPENDENCIES:
             left = tuple(dependency for dependency in notice.details if dependency not in known.nodes)
             if not left:
                 continue

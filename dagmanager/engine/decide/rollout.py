@@ -30,7 +30,7 @@ from dagmanager.engine.model.rows import (
     SentinelState,
     VersionTransition,
 )
-from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
 ACTIVE, PENDING = SentinelState.ACTIVE, SentinelState.PENDING
 PARKED, SUPERSEDED = SentinelState.PARKED, SentinelState.SUPERSEDED
@@ -387,13 +387,17 @@ def _last_asked(row: SentinelRow, holder: HolderRow | None) -> float | None:
 def _only(wanted: float | None, given: float) -> tuple[Notice, ...]:
     if wanted is None or wanted >= 1.0 or given < 1.0:
         return ()
-    return (Notice("only_version", f"weight {wanted:g} was asked for, the only version in force has 1.0"),)
+    return (
+        Notice(
+            NoticeCode.ONLY_VERSION, f"weight {wanted:g} was asked for, the only version in force has 1.0"
+        ),
+    )
 
 
 def _rolled_back(known: Iterable[SentinelRow]) -> tuple[Notice, ...]:
     found = [row.key for row in known if row.state is SentinelState.ROLLED_BACK]
     texts = [f"this content was rolled back as {key.version} (revision {key.revision})" for key in found]
-    return tuple(Notice("rolled_back_content", text) for text in texts[-1:])
+    return tuple(Notice(NoticeCode.ROLLED_BACK_CONTENT, text) for text in texts[-1:])
 
 
 def _too_many(key: SentinelKey, others: list[SentinelKey]) -> Rejection:

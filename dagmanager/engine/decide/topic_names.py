@@ -25,26 +25,22 @@ MAX_TOPIC: Final = 249
 SUFFIX_ROOM: Final = 24
 """Kept free behind every base name for `_safe_xxxxxxxx` and `_v{n}`."""
 
-MAX_NAMESPACE: Final = 200
-"""A longer namespace leaves no room for a name; the context is refused before it comes here."""
-
 _NOT_ASSET = re.compile(r"[^a-z0-9_-]")
 _NOT_TOPIC = re.compile(r"[^A-Za-z0-9._-]")
 _SHORT, _STEP, _LONG = 8, 2, 64
 
 
-def base_name_candidates(node: Node, version: str, prefix_room: int = 0) -> Iterator[str]:
+def base_name_candidates(node: Node, version: str) -> Iterator[str]:
     """Names to try for a node, best first, without end.
 
     The short hash grows 8, 10, 12 … 64 (T-1: +2 on collision); then `_v2`, `_v3` … follow the longest.
-    `prefix_room` is what a namespace takes of the 249 characters, its dot included; when the name is
-    too long, asset, type and version are shortened and the hash is kept.
+    A name that is too long has its asset, type and version shortened; the hash is kept.
     """
     asset = _asset(node.tags)
     kind = _NOT_TOPIC.sub("-", node.node_type) or "node"
     label = _NOT_TOPIC.sub("-", version) or "v1"
     digest = node.node_id.rpartition(":")[2]
-    limit = MAX_TOPIC - SUFFIX_ROOM - min(prefix_room, MAX_NAMESPACE + 1 - _LONG)
+    limit = MAX_TOPIC - SUFFIX_ROOM
     name = ""
     for length in range(_SHORT, _LONG + 1, _STEP):
         name = _fitted(asset, kind, digest[:length], label, limit)
@@ -53,9 +49,7 @@ def base_name_candidates(node: Node, version: str, prefix_room: int = 0) -> Iter
         yield f"{name[: limit - 8]}_v{number}"
 
 
-def choose_base_names(
-    nodes: Sequence[Node], version: str, taken: AbstractSet[str], prefix_room: int = 0
-) -> dict[str, str]:
+def choose_base_names(nodes: Sequence[Node], version: str, taken: AbstractSet[str]) -> dict[str, str]:
     """One base name per node id, unique (folded) among themselves and against `taken` (folded).
 
     Deterministic: the order of `nodes` does not matter. The caller asks the graph which of the chosen
@@ -66,7 +60,7 @@ def choose_base_names(
     for node in sorted(nodes, key=lambda each: each.node_id):
         if node.node_id in chosen:
             continue
-        for name in base_name_candidates(node, version, prefix_room):
+        for name in base_name_candidates(node, version):
             folded = fold(name)
             if folded not in used and folded not in taken:
                 used.add(folded)

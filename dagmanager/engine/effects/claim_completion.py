@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import msgspec
 
+from dagmanager.backoff import Backoff
 from dagmanager.dag.model import Submission
 from dagmanager.engine.decide.submission_keys import claim_id
 from dagmanager.engine.effects.provision import Provisioned, foreign_before, provision
-from dagmanager.engine.model.event_ports import AdminEntry, AdminLog
+from dagmanager.engine.model.event_ports import AdminAction, AdminEntry, AdminLog
 from dagmanager.engine.model.graph_port import Graph, Locks, LookupKeys, Transaction
 from dagmanager.engine.model.outcome import Outcome, decode
 from dagmanager.engine.model.rows import GONE, QueueRow, QueueState
@@ -28,7 +30,8 @@ from dagmanager.engine.transactions.claim_repair import begin, give_up, refuse, 
 from dagmanager.engine.transactions.lease import renew, take_over
 from dagmanager.errors import ClaimLostError, Rejection
 
-WAIT_S = 0.020
+# Between two looks at the queues of rivals, whose provisioning takes milliseconds to seconds.
+WAIT: Final = Backoff(first_s=0.020, factor=1.5, longest_s=0.100, jitter=0)
 ClaimRows = tuple[QueueRow, ...]
 
 
@@ -157,7 +160,7 @@ class Completion:
         self.admin_log.append(
             [
                 AdminEntry(
-                    "create",
+                    AdminAction.CREATE,
                     row.topic,
                     report.ready[row.topic].topic_id,
                     row.spec,
@@ -214,6 +217,7 @@ class Completion:
 
     def _await(self, topics: tuple[str, ...]) -> bool:
         """Wait until these are active; False when one of them is gone. Overdue ones are finished here."""
+        pauses = WAIT.pauses()
         while topics:
             found = self.graph.transact(partial(_queues_now, topics=topics))
             now_ms, rows = found
@@ -228,7 +232,7 @@ class Completion:
                 {row.claim_id for row in waiting if row.lease_until_ms <= now_ms or row.owner == mine}
             )
             if not sum(self._take_over(each) for each in overdue):
-                self.sleep(WAIT_S)
+                self.sleep(next(pauses))
             topics = tuple(sorted(row.topic for row in waiting))
         return True
 

@@ -14,13 +14,12 @@ from typing import Final
 
 import msgspec
 
-from dagmanager.engine.model.event_ports import AdminEntry, AdminLog
+from dagmanager.engine.model.event_ports import AdminAction, AdminEntry, AdminLog
 from dagmanager.engine.model.graph_port import Graph, Locks, Transaction
 from dagmanager.engine.model.rows import CounterRow, NodeRow, QueueRow, QueueState, Row
-from dagmanager.engine.model.topics_port import Topics
+from dagmanager.engine.model.topics_port import LostReason, Topics
 from dagmanager.engine.transactions.tag_events import TagSetChange, tag_event_rows
 from dagmanager.engine.wire.events import EventStamp, QueueChange, Scope, queue_lifecycle
-from dagmanager.engine.wire.topic_history import LOST
 from dagmanager.errors import UnavailableError
 
 # What the broker describes in one request.
@@ -31,8 +30,6 @@ SIGHTINGS: Final = 3
 SETTLED_S: Final = 10.0
 # Each of them may change sets of queues, which are announced within the transaction.
 LOST_AT_ONCE: Final = 100
-ABSENT_STATES: Final = "gone"
-REPLACED: Final = "replaced"
 
 
 class MissingTopic(msgspec.Struct, frozen=True):
@@ -43,16 +40,16 @@ class MissingTopic(msgspec.Struct, frozen=True):
     found_id: str
 
     @property
-    def why(self) -> str:
+    def why(self) -> LostReason:
         """`replaced` when the name is somebody else's now."""
-        return REPLACED if self.found_id else ABSENT_STATES
+        return LostReason.REPLACED if self.found_id else LostReason.GONE
 
 
 class LostTopic(msgspec.Struct, frozen=True):
     """A queue that this process declared lost."""
 
     queue: QueueRow
-    why: str
+    why: LostReason
 
 
 class _Suspect(msgspec.Struct, frozen=True):
@@ -144,7 +141,14 @@ def _entries(tx: Transaction, ids: Mapping[str, str]) -> list[AdminEntry]:
     now_ms = tx.now_ms()
     return [
         AdminEntry(
-            LOST, row.topic, row.topic_id, row.spec, row.binding.node_id, row.binding.namespace, "", now_ms
+            AdminAction.LOST,
+            row.topic,
+            row.topic_id,
+            row.spec,
+            row.binding.node_id,
+            row.binding.namespace,
+            "",
+            now_ms,
         )
         for row in _still_active(tx, ids)
     ]
@@ -210,7 +214,7 @@ def _ends(tx: Transaction, lost: list[tuple[QueueRow, NodeRow]], now_ms: int) ->
     for row, node in lost:
         counter = counters[row.topic]
         moment = EventStamp(revisions[counter] + 1, now_ms)
-        change = QueueChange(row.topic, "drop", LOST, row.tag, node.interval)
+        change = QueueChange(row.topic, "drop", "lost", row.tag, node.interval)
         rows += [CounterRow(counter, moment.revision), queue_lifecycle(change, moment, _scope(row))]
     return rows
 

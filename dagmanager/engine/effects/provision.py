@@ -1,37 +1,41 @@
-"""Step 2 of the effects: claimed topics in one bulk request, then verified (F6, docs/requirements.md T7).
+"""Step 2 of the effects: create the claimed topics in one request and verify them (F6, docs/requirements.md T7).
 
-CREATE → VERIFY → WAIT → BACKOFF, five tries. A timeout is ambiguous: the broker is asked again by
-describing just these names, never by listing all, never by producing.
+Create, wait until every topic has leaders, compare with what was asked for; up to `TRIES` times with a back-off in
+between. A timeout is ambiguous: the topics may have been created. Then exactly these names are described; topics
+are never listed, and nothing is produced to find out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 import msgspec
 
+from dagmanager.backoff import Backoff
 from dagmanager.engine.model.rows import QueueRow
-from dagmanager.engine.model.topics_port import CreateStatus, TopicConfig, TopicInfo, Topics
+from dagmanager.engine.model.topics_port import CreateResult, CreateStatus, TopicConfig, TopicInfo, Topics
 from dagmanager.errors import UnavailableError
 
 TRIES: Final = 5
-BACKOFF_S: Final = (0.5, 1.0, 2.0, 4.0)
-# A fresh topic has leaders after 1-5 ms (10 topics) or seconds (1,000): start fast, end patient.
-POLL_FIRST_S: Final = 0.010
-POLL_FACTOR: Final = 1.5
-POLL_LONGEST_S: Final = 0.250
+BACKOFF: Final = Backoff(first_s=0.5, factor=2, longest_s=4, jitter=0.5)
+# A new topic has leaders after 1-5 ms (10 topics) or seconds (1,000): look soon, then less often.
+POLL: Final = Backoff(first_s=0.010, factor=1.5, longest_s=0.250, jitter=0)
 READY_WITHIN_S: Final = 60.0
-# After an unclear answer the topic may never come: look for a moment, then ask for it again.
-UNCLEAR_WITHIN_S: Final = 1.0
-# Who made the topic that is there is not told by these answers: its config must be as asked.
-_MADE_BEFORE: Final = frozenset({CreateStatus.EXISTS, CreateStatus.AMBIGUOUS})
+# After an ambiguous answer the topic may not exist at all: wait a short time, then ask for it again.
+AMBIGUOUS_WITHIN_S: Final = 1.0
+# These answers do not say who created the topic: it is ours only if its settings are as asked, too.
+_MAYBE_FOREIGN: Final = frozenset({CreateStatus.EXISTS, CreateStatus.AMBIGUOUS})
 
 
 class Provisioned(msgspec.Struct, frozen=True):
-    """What the broker answered. `ready` maps a topic to the broker's id for it.
+    """What the broker has now. `ready` maps a topic to its description.
 
-    `foreign` names are somebody else's (or a twin's): choose again. `refused` says why, for good.
+    `foreign` are names that other topics use or collide with: the caller must choose other names. `refused` maps a
+    topic to the broker's reason; it will be refused again.
     """
 
     ready: Mapping[str, TopicInfo]
@@ -40,7 +44,10 @@ class Provisioned(msgspec.Struct, frozen=True):
 
 
 def foreign_before(topics: Topics, rows: Iterable[QueueRow]) -> tuple[str, ...]:
-    """Claimed names that somebody used before we began: not ours (docs/semantics.md 4)."""
+    """Names that exist although we have not yet asked the broker for them: not ours (docs/semantics.md 4).
+
+    One request to the broker at most; raises `UnavailableError`. Sorted.
+    """
     names = sorted(row.topic for row in rows if not row.begun)
     return tuple(sorted(topics.describe(names))) if names else ()
 
@@ -51,78 +58,92 @@ def provision(
     sleep: Callable[[float], None],
     alive: Callable[[], None],
 ) -> Provisioned:
-    """Create and verify. `alive` is called between steps (renews leases, may raise to stop).
+    """Create and verify the topics of these rows; idempotent.
 
-    Raises `UnavailableError` after the fifth try; nothing is lost, the claim stands.
+    Blocks until all of them are ready, foreign or refused: milliseconds as a rule, `TRIES` x `READY_WITHIN_S`
+    (5 min) and the request timeouts at the worst. `alive` is called between requests; it renews leases, and what it
+    raises ends the call. Raises `UnavailableError` after the last try; the claim stays open, and the next attempt
+    finds the topics that were created.
     """
     if not rows:
         return Provisioned({})
-    wanted = {row.topic: row for row in rows}
-    foreign: set[str] = set()
-    refused: dict[str, str] = {}
-    missing = dict(wanted)
-    unsure: set[str] = set()
-    for attempt in range(TRIES):
+    request = _Request({row.topic: row for row in rows}, topics, sleep, alive)
+    for pause_s in islice(BACKOFF.pauses(), TRIES - 1):
         alive()
-        try:
-            answers = topics.create({name: row.spec for name, row in sorted(missing.items())})
-            for name, answer in answers.items():
-                if answer.status is CreateStatus.COLLIDES:
-                    foreign.add(name)
-                elif answer.status is CreateStatus.REFUSED:
-                    refused[name] = answer.reason
-            open_ = [name for name in wanted if name not in foreign and name not in refused]
-            unclear = any(answer.status is CreateStatus.AMBIGUOUS for answer in answers.values())
-            unsure.update(name for name, answer in answers.items() if answer.status in _MADE_BEFORE)
-            found = _wait(topics, open_, sleep, alive, UNCLEAR_WITHIN_S if unclear else READY_WITHIN_S)
-            before = sorted(unsure.intersection(found))
-            kept = topics.configs(before) if before else {}
-        except UnavailableError:
-            if attempt == TRIES - 1:
-                raise
-            sleep(BACKOFF_S[attempt])
-            continue
-        other = {name for name, info in found.items() if not _as_asked(info, kept.get(name), wanted[name])}
-        foreign |= other
-        missing = {name: wanted[name] for name in open_ if name not in found}
-        if not missing:
-            ready = {name: info for name, info in found.items() if name not in foreign}
-            return Provisioned(ready, tuple(sorted(foreign)), refused)
-        if attempt < TRIES - 1:
-            sleep(BACKOFF_S[attempt])
-    msg = f"{len(missing)} topics did not come up, the first is {min(missing)}"
-    raise UnavailableError(msg)
-
-
-def _wait(
-    topics: Topics,
-    names: Sequence[str],
-    sleep: Callable[[float], None],
-    alive: Callable[[], None],
-    within_s: float,
-) -> dict[str, TopicInfo]:
-    """Describe until every name has leaders, or time is up; what was found."""
-    found: dict[str, TopicInfo] = {}
-    pause_s, waited_s = POLL_FIRST_S, 0.0
-    while True:
-        left = [name for name in names if name not in found]
-        if left:
-            seen = topics.describe(left)
-            found.update({name: info for name, info in seen.items() if info.ready})
-        if len(found) == len(names) or waited_s >= within_s:
-            return found
+        with suppress(UnavailableError):
+            return request.send()
         sleep(pause_s)
-        alive()
-        waited_s += pause_s
-        pause_s = min(pause_s * POLL_FACTOR, POLL_LONGEST_S)
+    alive()
+    return request.send()
 
 
-def _as_asked(info: TopicInfo, kept: TopicConfig | None, row: QueueRow) -> bool:
-    """Ours by shape; of a topic that was there before also by its config (docs/semantics.md 4)."""
+@dataclass
+class _Request:
+    """A request that may be sent several times, with what its answers have shown so far."""
+
+    wanted: Mapping[str, QueueRow]
+    topics: Topics
+    sleep: Callable[[float], None]
+    alive: Callable[[], None]
+    foreign: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    _maybe_foreign: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.missing.update(self.wanted)
+
+    def send(self) -> Provisioned:
+        """Create what is missing and wait for it; `UnavailableError` when something is still missing after that."""
+        answers = self.topics.create({name: self.wanted[name].spec for name in sorted(self.missing)})
+        self._note(answers)
+        ambiguous = any(answer.status is CreateStatus.AMBIGUOUS for answer in answers.values())
+        names = [name for name in self.wanted if name not in self.foreign and name not in self.refused]
+        found = self._wait(names, AMBIGUOUS_WITHIN_S if ambiguous else READY_WITHIN_S)
+        unsure = sorted(self._maybe_foreign.intersection(found))
+        configs = self.topics.configs(unsure) if unsure else {}
+        for name, info in found.items():
+            if not _is_as_asked(info, configs.get(name), self.wanted[name]):
+                self.foreign.add(name)
+        self.missing = {name for name in names if name not in found}
+        if self.missing:
+            msg = f"{len(self.missing)} topics did not come up, the first is {min(self.missing)}"
+            raise UnavailableError(msg)
+        ready = {name: info for name, info in found.items() if name not in self.foreign}
+        return Provisioned(ready, tuple(sorted(self.foreign)), self.refused)
+
+    def _note(self, answers: Mapping[str, CreateResult]) -> None:
+        for name, answer in answers.items():
+            if answer.status is CreateStatus.COLLIDES:
+                self.foreign.add(name)
+            elif answer.status is CreateStatus.REFUSED:
+                self.refused[name] = answer.reason
+            elif answer.status in _MAYBE_FOREIGN:
+                self._maybe_foreign.add(name)
+
+    def _wait(self, names: Sequence[str], within_s: float) -> dict[str, TopicInfo]:
+        """Describe until every name has leaders, or the time is up; those that have."""
+        found: dict[str, TopicInfo] = {}
+        waited_s = 0.0
+        for pause_s in POLL.pauses():
+            left = [name for name in names if name not in found]
+            if left:
+                seen = self.topics.describe(left)
+                found.update({name: info for name, info in seen.items() if info.ready})
+            if len(found) == len(names) or waited_s >= within_s:
+                break
+            self.sleep(pause_s)
+            self.alive()
+            waited_s += pause_s
+        return found
+
+
+def _is_as_asked(info: TopicInfo, config: TopicConfig | None, row: QueueRow) -> bool:
+    """Whether it is ours by its shape and, where its settings were read, by these (docs/semantics.md 4)."""
     spec = row.spec
     if (info.partitions, info.replication) != (spec.partitions, spec.replication):
         return False
-    return kept is None or (kept.retention_ms, kept.cleanup_policy) == (
+    return config is None or (config.retention_ms, config.cleanup_policy) == (
         max(spec.retention_ms, -1),
         spec.cleanup_policy,
     )

@@ -1,11 +1,12 @@
-"""Where control events and admin log entries are written.
+"""The ports for control events and for the admin log.
 
-Implementations raise `UnavailableError` when the broker or the disk is unreachable.
+Implementations raise `UnavailableError` when the broker or the disk is unreachable; the caller retries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -14,17 +15,34 @@ from dagmanager.engine.model.rows import OutboxRow, TopicSpec
 
 
 class EventSink(Protocol):
-    """Where control events go (ControlBus)."""
+    """Delivers control events to the ControlBus."""
 
     def publish(self, events: Sequence[OutboxRow]) -> None:
-        """Deliver all, in order, before returning; `UnavailableError` otherwise (repeats are fine)."""
+        """Deliver all events, in the order given.
+
+        Blocks until the last one is acknowledged. Raises `UnavailableError` when any was not; the caller then
+        publishes all of them again, so consumers must tolerate repeats (docs/semantics.md 8).
+        """
         ...
 
 
-class AdminEntry(msgspec.Struct, frozen=True):
-    """One topic created, deleted or found lost: enough to rebuild the topic set at a moment (R3)."""
+class AdminAction(StrEnum):
+    """What happened to a topic."""
 
-    action: str
+    CREATE = "create"
+    DELETE = "delete"
+    LOST = "lost"
+    """Found absent, or replaced by a topic with another id. `at_ms` is when this was noticed, not when it happened."""
+
+
+class AdminEntry(msgspec.Struct, frozen=True):
+    """One topic created, deleted or found lost: enough to rebuild the set of topics at a point in time (R3).
+
+    `topic_id` is the broker's id, '' if unknown. `claim_id` names the submission and world that asked for the
+    topic, '' for lost ones. `at_ms` is in milliseconds since the epoch, by the clock of the graph store.
+    """
+
+    action: AdminAction
     topic: str
     topic_id: str
     spec: TopicSpec
@@ -35,8 +53,11 @@ class AdminEntry(msgspec.Struct, frozen=True):
 
 
 class AdminLog(Protocol):
-    """The append-only record of what was done to topics."""
+    """The append-only log of what was done to topics."""
 
     def append(self, entries: Sequence[AdminEntry]) -> None:
-        """Durable before it returns."""
+        """Append all entries; blocks until they are durable. Raises `UnavailableError` when that fails.
+
+        Not idempotent: a retry may repeat entries, and readers of the log ignore repeats.
+        """
         ...

@@ -1,6 +1,7 @@
-"""Topics as the engine sees them; only the collector holds a `TopicPruner`.
+"""The port for the broker's topics. Deletion is a port of its own, so that the engine cannot delete.
 
-Implementations raise `UnavailableError` when the broker is unreachable.
+Implementations raise `UnavailableError` when the broker is unreachable. Every call blocks until the broker
+answered or the request timeout of the client passed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from dagmanager.engine.model.rows import TopicSpec
 
 
 class TopicInfo(msgspec.Struct, frozen=True):
-    """A topic as the broker describes it. `ready`: every partition has a leader."""
+    """A topic as the broker describes it.
+
+    `topic_id` stays the same for the life of a topic; a topic that is deleted and created again has another.
+    `ready`: every partition has a leader.
+    """
 
     topic: str
     topic_id: str
@@ -25,57 +30,71 @@ class TopicInfo(msgspec.Struct, frozen=True):
 
 
 class TopicConfig(msgspec.Struct, frozen=True):
-    """What the broker keeps of a topic, as far as we ask for it."""
+    """The settings of a topic that creation asks for. `retention_ms` is -1 for unlimited retention."""
 
     retention_ms: int
     cleanup_policy: str
 
 
 class CreateStatus(StrEnum):
-    """How the broker answered one creation."""
+    """The broker's answer to one creation."""
 
     CREATED = "created"
     EXISTS = "exists"
+    """A topic of exactly this name exists; this answer does not say who created it."""
     COLLIDES = "collides"
+    """Another topic's metric name would be the same (`.` and `_` are equal there)."""
     REFUSED = "refused"
+    """Refused for good: a retry gets the same answer."""
     AMBIGUOUS = "ambiguous"
+    """The request timed out: the topic may or may not exist; describe it."""
 
 
 class CreateResult(msgspec.Struct, frozen=True):
-    """One topic's answer; `reason` is the broker's own text. AMBIGUOUS: ask again by describe."""
+    """The answer for one topic; `reason` is the broker's own text."""
 
     status: CreateStatus
     reason: str = ""
 
 
-class Topics(Protocol):
-    """The broker's control plane. Nothing here deletes.
+class LostReason(StrEnum):
+    """What the broker has instead of the topic of an active queue."""
 
-    Each call blocks until the broker answers, `kafka_request_seconds` at most for each of its requests, and then raises
-    `UnavailableError`. Repeating a call is harmless.
-    """
+    GONE = "gone"
+    """No topic of that name."""
+    REPLACED = "replaced"
+    """A topic of that name with another id: somebody deleted ours and created a new one."""
+
+
+class Topics(Protocol):
+    """Creates and describes topics; deletes none."""
 
     def brokers(self) -> int:
-        """How many brokers are up (caps the replication factor in dev)."""
+        """How many brokers are up; with `Policy.cap_replication` this limits the replication factor."""
         ...
 
     def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
-        """Just these; absent ones are left out. Never lists all topics."""
+        """These topics by name; absent ones are left out. Never lists all topics of the broker."""
         ...
 
     def configs(self, topics: Sequence[str]) -> Mapping[str, TopicConfig]:
-        """The config of just these; absent ones are left out. Dear on a real broker (1 s per 1,000):
-        asked only of topics that were there before we created them."""
+        """The settings of these topics by name; absent ones are left out.
+
+        Expensive on a real broker (1 s per 1,000 topics): ask only for topics that existed before creation.
+        """
         ...
 
     def create(self, specs: Mapping[str, TopicSpec]) -> Mapping[str, CreateResult]:
-        """Bulk, idempotent. `UnavailableError` when no answer came for any of them."""
+        """Create topics in one request; one answer per name. Idempotent: repeats answer `EXISTS`.
+
+        Raises `UnavailableError` when there was no answer for any of them.
+        """
         ...
 
 
 class TopicPruner(Protocol):
-    """Deletes; held by the collector alone."""
+    """Deletes topics. Not yet used: collection of unreferenced queues is still to come."""
 
     def delete(self, topics: Sequence[str]) -> None:
-        """Remove topics; absent ones are fine. Raises `UnavailableError` when the broker does not answer."""
+        """Delete topics; absent ones are ignored. Raises `UnavailableError` when the broker does not answer."""
         ...

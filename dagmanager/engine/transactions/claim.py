@@ -110,7 +110,7 @@ def claim(
         sentinels = early.sentinels.get(lineage_key(submission), ())
         touched |= nodes_to_lock(tx, sentinels, content_row(submission))
     tx.lock(Locks(nodes=tuple(sorted(touched))))
-    known = _known(tx, keys, early, nodes.of(_standing(keys, touched, change, early), early.epoch))
+    known = _known(tx, keys, early, nodes.get(_standing(keys, touched, change, early), early.epoch))
     stored = known.outcomes.get(claim_id(submission))
     if stored is not None and not stored.body:
         # This very submission was accepted before, plainly: now it is a question.

@@ -6,18 +6,11 @@ Pure: entries in, topics out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 import msgspec
 
-from dagmanager.engine.model.event_ports import AdminEntry
+from dagmanager.engine.model.event_ports import AdminAction, AdminEntry
 from dagmanager.engine.model.rows import TopicSpec
-
-CREATE: Final = "create"
-DELETE: Final = "delete"
-# Found to be gone, or to be somebody else's topic by now: others did that, so this is when it was noticed.
-LOST: Final = "lost"
-ACTIONS: Final = frozenset({CREATE, DELETE, LOST})
 
 
 class TopicThen(msgspec.Struct, frozen=True):
@@ -44,9 +37,9 @@ def topics_at(entries: Iterable[AdminEntry], at_ms: int) -> Mapping[str, TopicTh
         key = (entry.topic, entry.topic_id)
         if entry.at_ms > at_ms:
             continue
-        if entry.action == CREATE and (key not in made or entry.at_ms < made[key].at_ms):
+        if entry.action is AdminAction.CREATE and (key not in made or entry.at_ms < made[key].at_ms):
             made[key] = entry
-        elif entry.action in {DELETE, LOST}:
+        else:
             gone[key] = max(entry.at_ms, gone.get(key, entry.at_ms))
     alive = (entry for key, entry in made.items() if not _is_gone(entry, gone))
     newest = {entry.topic: _then(entry) for entry in sorted(alive, key=lambda each: each.at_ms)}

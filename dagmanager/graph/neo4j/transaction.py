@@ -119,7 +119,7 @@ class Neo4jTransaction:
         """Share the contents that this transaction wrote. The owner calls it after the commit."""
         for row in self._own_contents.values():
             if row is not None:
-                self._contents.keep(row.digest, row, len(row.members))
+                self._contents.put(row.digest, row, len(row.members))
 
     def now_ms(self) -> int:
         """The server's clock, not older than the last lock, in milliseconds since the epoch.
@@ -176,7 +176,7 @@ class Neo4jTransaction:
         if missing := sorted({clipped(each) for each in wanted.difference(found)}):
             read = decoded(self._query(reads.CONTENTS, {"digests": missing})[0]["rows"])
             for row in read:
-                self._contents.keep(row.digest, row, len(row.members))
+                self._contents.put(row.digest, row, len(row.members))
                 found[row.digest] = row
         return found | {digest: row for digest, row in own.items() if row is not None}
 
@@ -309,7 +309,7 @@ class Neo4jTransaction:
         """Bring the cached values up to date: a transaction reads its own writes."""
         match row:
             case ContentRow(digest):
-                self._contents.forget(digest)
+                self._contents.discard(digest)
                 self._own_contents[digest] = None if deleted else row
             case CounterRow(name, value) if clipped(name) in self._counters:
                 self._counters[clipped(name)] = 0 if deleted else value

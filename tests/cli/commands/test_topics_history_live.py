@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from dagmanager.engine.model.event_ports import AdminAction
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
 from dagmanager.topics.kafka_admin_log import KafkaAdminLog
@@ -30,8 +31,8 @@ def log(kafka: str, kafka_admin: AdminClient, topic_prefix: str, monkeypatch: py
             entry("w.live.a", NOON_MS - 2),
             entry("b", NOON_MS - 1),
             entry("c", NOON_MS),
-            entry("b", NOON_MS, "lost"),
-            entry("w.live.a", NOON_MS + 1, "delete"),
+            entry("b", NOON_MS, AdminAction.LOST),
+            entry("w.live.a", NOON_MS + 1, AdminAction.DELETE),
         ]
     )
     return topic

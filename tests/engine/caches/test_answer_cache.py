@@ -11,7 +11,7 @@ import pytest
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.caches.answer_cache import AnswerCache
-from dagmanager.engine.caches.epoch_cache import AGE_S, EpochCache
+from dagmanager.engine.caches.epoch_cache import MAX_AGE_S, EpochCache
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.graph_port import Graph
 from dagmanager.engine.model.outcome import Outcome
@@ -33,7 +33,7 @@ class Seconds:
         return self.now_s
 
     def later(self) -> None:
-        self.now_s += 2 * AGE_S
+        self.now_s += 2 * MAX_AGE_S
 
 
 @dataclass

@@ -17,19 +17,19 @@ def known(*rows: NodeRow | QueueRow) -> Known:
     return Known(nodes, queues, {}, {}, {}, {}, {}, 0, 0, START_MS)
 
 
-def test_what_was_read_serves_the_same_epoch() -> None:
-    kept = ReusableNodes()
-    kept.keep(known(node("n1"), queue("a", "n1")), epoch=3)
-    assert kept.of([HERE, Binding("n2", "")], 3) == {HERE: (node("n1"), queue("a", "n1"))}
-    assert kept.of([HERE], 2) == kept.of([HERE], 4) == {}
+def test_cached_rows_are_found_at_the_same_epoch_only() -> None:
+    cache = ReusableNodes()
+    cache.put(known(node("n1"), queue("a", "n1")), epoch=3)
+    assert cache.get([HERE, Binding("n2", "")], 3) == {HERE: (node("n1"), queue("a", "n1"))}
+    assert cache.get([HERE], 2) == cache.get([HERE], 4) == {}
 
 
-def test_a_later_epoch_forgets_and_an_older_one_is_too_late() -> None:
-    kept = ReusableNodes()
-    kept.keep(known(node("n1"), queue("a", "n1")), epoch=3)
-    kept.keep(known(node("n2"), queue("b", "n2")), epoch=4)
-    kept.keep(known(node("n1"), queue("a", "n1")), epoch=3)
-    assert list(kept.of([HERE, Binding("n2", "")], 4)) == [Binding("n2", "")]
+def test_rows_of_a_later_epoch_replace_the_cache_and_those_of_an_older_one_are_ignored() -> None:
+    cache = ReusableNodes()
+    cache.put(known(node("n1"), queue("a", "n1")), epoch=3)
+    cache.put(known(node("n2"), queue("b", "n2")), epoch=4)
+    cache.put(known(node("n1"), queue("a", "n1")), epoch=3)
+    assert list(cache.get([HERE, Binding("n2", "")], 4)) == [Binding("n2", "")]
 
 
 @pytest.mark.parametrize(
@@ -44,29 +44,29 @@ def test_a_later_epoch_forgets_and_an_older_one_is_too_late() -> None:
     ],
     ids=["provisioning", "condemned", "unreferenced", "safe only", "buffering", "no queue"],
 )
-def test_what_may_change_by_itself_is_not_kept(rows: tuple[NodeRow | QueueRow, ...]) -> None:
-    kept = ReusableNodes()
-    kept.keep(known(*rows), epoch=0)
-    assert kept.of([HERE], 0) == {}
+def test_rows_that_a_deadline_may_change_are_not_cached(rows: tuple[NodeRow | QueueRow, ...]) -> None:
+    cache = ReusableNodes()
+    cache.put(known(*rows), epoch=0)
+    assert cache.get([HERE], 0) == {}
 
 
-def test_safe_copies_are_not_kept() -> None:
-    kept = ReusableNodes()
-    kept.keep(known(node("n1"), queue("a", "n1", safe="s")), epoch=0)
-    assert kept.of([Binding("n1", "", "s")], 0) == {}
+def test_safe_mode_copies_are_not_cached() -> None:
+    cache = ReusableNodes()
+    cache.put(known(node("n1"), queue("a", "n1", safe="s")), epoch=0)
+    assert cache.get([Binding("n1", "", "s")], 0) == {}
 
 
-def test_the_oldest_goes_first() -> None:
-    kept = ReusableNodes(nodes_max=2)
+def test_the_oldest_rows_are_dropped_first() -> None:
+    cache = ReusableNodes(nodes_max=2)
     for name in ("n1", "n2", "n3"):
-        kept.keep(known(node(name), queue(f"t{name}", name)), epoch=0)
-    assert [each.node_id for each in kept.of([Binding(f"n{number}", "") for number in (1, 2, 3)], 0)] == [
+        cache.put(known(node(name), queue(f"t{name}", name)), epoch=0)
+    assert [each.node_id for each in cache.get([Binding(f"n{number}", "") for number in (1, 2, 3)], 0)] == [
         "n2",
         "n3",
     ]
 
 
-def test_what_was_read_just_now_wins_over_what_was_kept() -> None:
+def test_a_row_that_was_read_wins_over_a_cached_one() -> None:
     read = known(node("n1", tags=("new",)), queue("a", "n1"))
     joined = with_cached(
         read, {HERE: (node("n1"), queue("a", "n1")), Binding("n2", ""): (node("n2"), queue("b", "n2"))}

@@ -8,9 +8,10 @@ from typing import Any
 
 from chaos.ports import Watched, WatchedGraph, WatchedTopics
 from dagmanager.engine.caches.epoch_cache import EpochCache
-from dagmanager.engine.effects.lost_topics import ABSENT_STATES, LostTopicWatch
+from dagmanager.engine.effects.lost_topics import LostTopicWatch
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.rows import OutboxRow, QueueState
+from dagmanager.engine.model.topics_port import LostReason
 from dagmanager.errors import ErrorCode
 from dagmanager.topics.memory import MemoryTopics
 from tests.engine.broken_broker import (
@@ -168,7 +169,7 @@ def test_of_several_processes_one_records_and_tells(world: World) -> None:
     with ThreadPoolExecutor(len(rivals)) as pool:
         found = list(pool.map(lambda rival: rival.find_lost(), rivals))
     assert sorted(len(each) for each in found) == [0, 0, 0, 1]
-    assert world.told.names == [(topic, ABSENT_STATES)]
+    assert world.told.names == [(topic, LostReason.GONE)]
     world.process.publish()
     ends = [each["queue"] for each in events(world.stores) if each["type"] == "QueueLifecycle"]
     assert ends == [topic]

@@ -7,13 +7,12 @@ import itertools
 import pytest
 
 from dagmanager.engine.effects.lost_topics import (
-    ABSENT_STATES,
     LOST_AT_ONCE,
-    REPLACED,
     MissingTopic,
     find_missing,
 )
 from dagmanager.engine.model.rows import QueueState
+from dagmanager.engine.model.topics_port import LostReason
 from dagmanager.errors import UnavailableError
 from tests.engine.broken_broker import (
     PRICE,
@@ -33,7 +32,7 @@ def test_a_topic_is_lost_when_it_was_missed_and_that_was_confirmed_twice(world: 
     assert [world.round() for _ in range(4)] == [[], [], [topic], []]
     assert sorted(world.states().values()) == [QueueState.ACTIVE, QueueState.LOST]
     assert world.states()[topic] is QueueState.LOST
-    assert world.told.names == [(topic, ABSENT_STATES)]
+    assert world.told.names == [(topic, LostReason.GONE)]
     assert world.stores.graph.epoch() == epoch + 1
 
 
@@ -75,7 +74,7 @@ def test_a_topic_of_another_id_is_somebody_elses(world: World) -> None:
     world.stores.topics.create({topic: world.stores.queues()[topic].spec})
     theirs = world.stores.topics.describe([topic])[topic]
     assert [world.round() for _ in range(3)] == [[], [], [topic]]
-    assert world.told.names == [(topic, REPLACED)]
+    assert world.told.names == [(topic, LostReason.REPLACED)]
     (again,) = world.process.submit([submission([PRICE], strategy="s2", position=1)])
     assert topics_of(again) == [f"{topic}_v2"]
     assert world.stores.topics.describe([topic])[topic] == theirs  # and it is left alone

@@ -19,7 +19,7 @@ from dagmanager.engine.model.outcome import (
 )
 from dagmanager.engine.model.plan import Action, BufferNode, CreateNode, IsolateNode, Reason, ReuseNode
 from dagmanager.engine.model.rows import Binding
-from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
 NODE = Node("blake3:aa", "Indicator", 60, 20, "null", (), "compat", "code", b"", "schema", ("btc", "x"))
 BINDING = Binding(NODE.node_id, "w1.live")
@@ -35,7 +35,7 @@ OUTCOME = Outcome(
     items=(("blake3:aa:60:0#ck=1", "t2"), ("blake3:bb:60:0#ck=2", "t1"), ("blake3:cc:60:0#ck=3", "t2")),
     buffers=(BUFFER,),
     actions=ActionCounts(create=1, reuse=1, buffer=1),
-    warnings=(Notice("lineage_unknown", "…", None, ("a", "b")),),
+    warnings=(Notice(NoticeCode.LINEAGE_UNKNOWN, "…", None, ("a", "b")),),
 )
 REJECTION = Rejection(
     ErrorCode.LATE, "too late", "at", "n", "1", "2", ({"a": 1, "b": [1.5, None, {"c": True}]},)

@@ -23,9 +23,9 @@ from dagmanager.engine.wire.chunks import (
     rejected_record,
     result_headers,
 )
-from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
-NOTICE = Notice("unresolved_dependencies", "not there", "n1", ("d1",))
+NOTICE = Notice(NoticeCode.UNRESOLVED_DEPENDENCIES, "not there", "n1", ("d1",))
 
 
 def items(count: int, size: int = 0) -> tuple[tuple[str, str], ...]:

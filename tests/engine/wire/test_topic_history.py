@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagmanager.engine.model.event_ports import AdminEntry
+from dagmanager.engine.model.event_ports import AdminAction, AdminEntry
 from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.engine.wire.topic_history import topics_at
 
@@ -12,12 +12,14 @@ SPEC = TopicSpec(1, 2, 3_000)
 
 
 def made(topic: str, at_ms: int, topic_id: str = "") -> AdminEntry:
-    return AdminEntry("create", topic, topic_id or f"id-{topic}", SPEC, "blake3:n", "w.live", "claim", at_ms)
+    return AdminEntry(
+        AdminAction.CREATE, topic, topic_id or f"id-{topic}", SPEC, "blake3:n", "w.live", "claim", at_ms
+    )
 
 
 def gone(topic: str, at_ms: int, topic_id: str | None = None) -> AdminEntry:
     named = f"id-{topic}" if topic_id is None else topic_id
-    return AdminEntry("delete", topic, named, SPEC, "blake3:n", "w.live", "claim", at_ms)
+    return AdminEntry(AdminAction.DELETE, topic, named, SPEC, "blake3:n", "w.live", "claim", at_ms)
 
 
 LOG = [made("a", 10), made("b", 20), gone("a", 30), made("c", 40), gone("b", 50, topic_id="")]
@@ -32,7 +34,7 @@ def test_a_topic_is_there_from_its_creation_until_its_deletion() -> None:
 
 
 def test_a_topic_that_was_found_lost_is_there_no_more_and_its_name_may_be_somebody_elses() -> None:
-    lost = msgspec.structs.replace(gone("a", 30), action="lost")
+    lost = msgspec.structs.replace(gone("a", 30), action=AdminAction.LOST)
     there = {at_ms: list(topics_at([*LOG[:2], lost], at_ms)) for at_ms in (29, 30)}
     assert there == {29: ["a", "b"], 30: ["b"]}
 
