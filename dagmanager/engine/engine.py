@@ -19,7 +19,6 @@ from dagmanager.engine.caches.reusable_nodes import ReusableNodes, with_cached
 from dagmanager.engine.decide.build_outcome import build_outcome
 from dagmanager.engine.decide.classify import bindings, classify
 from dagmanager.engine.decide.dry_run import provisional_outcome
-from dagmanager.engine.decide.rollout import Resend
 from dagmanager.engine.decide.submission_keys import claim_id, lookup_keys, version_change
 from dagmanager.engine.effects.claim_completion import Completion
 from dagmanager.engine.effects.lost_topics import LOST_AT_ONCE, LostTopic, LostTopicWatch, declare_lost
@@ -31,6 +30,7 @@ from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.plan import Plan
 from dagmanager.engine.model.rows import Binding
 from dagmanager.engine.model.topics_port import Topics
+from dagmanager.engine.model.version_change import Resend
 from dagmanager.engine.stages import Answer, LookedUp, Planned
 from dagmanager.engine.transactions.claim import Claimed, claim_in
 from dagmanager.engine.transactions.claim_node_rows import ClaimOptions

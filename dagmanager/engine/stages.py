@@ -6,11 +6,11 @@ import msgspec
 
 from dagmanager.dag.model import CanonicalDag, Dag, Envelope, Record, Submission
 from dagmanager.engine.caches.answer_cache import CachedAnswer
-from dagmanager.engine.decide.rollout import VersionChange
 from dagmanager.engine.model.graph_port import EpochReading, Known
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.plan import Plan
 from dagmanager.engine.model.rows import Binding
+from dagmanager.engine.model.version_change import VersionChange
 from dagmanager.errors import Rejection
 
 

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from dagmanager.engine.decide.rollout import (
-    AddHolder,
-    ChangeWeight,
-    Claim,
-    NewSentinel,
-    Reinstate,
-    Resend,
-    VersionChange,
-    VersionRequest,
-    effective,
-    finish_change,
-    next_version,
-    start_change,
-)
+from dagmanager.engine.decide.next_version import next_version
+from dagmanager.engine.decide.rollout import effective, finish_change, start_change
 from dagmanager.engine.model.rows import (
     HolderKey,
     HolderRow,
@@ -24,6 +12,16 @@ from dagmanager.engine.model.rows import (
     SentinelRow,
     SentinelState,
     VersionTransition,
+)
+from dagmanager.engine.model.version_change import (
+    AddHolder,
+    ChangeWeight,
+    ClaimTerms,
+    NewSentinel,
+    Reinstate,
+    Resend,
+    VersionChange,
+    VersionRequest,
 )
 from dagmanager.errors import Rejection
 
@@ -109,7 +107,7 @@ def in_short(takeover: VersionTransition) -> tuple[object, ...]:
     return (takeover.state.value, takeover.weight, gone, tuple((short(k), w) for k, w in takeover.weights))
 
 
-CLAIM = Claim("claim", "process", 99, 50)
+CLAIM = ClaimTerms("claim", "process", 99, 50)
 
 
 class World:

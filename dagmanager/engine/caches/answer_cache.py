@@ -19,7 +19,6 @@ import msgspec
 from dagmanager.bounded_cache import BoundedCache
 from dagmanager.dag.model import ComputeContext, Submission
 from dagmanager.engine.caches.holder_counters import counter_of
-from dagmanager.engine.decide.rollout import AddHolder, Resend, VersionChange
 from dagmanager.engine.decide.submission_keys import claim_id, holder_key, lineage_key
 from dagmanager.engine.model.graph_port import EpochReading, HolderInsert, Known
 from dagmanager.engine.model.outcome import Outcome, sentinel_id
@@ -31,6 +30,7 @@ from dagmanager.engine.model.rows import (
     SentinelRow,
     SentinelState,
 )
+from dagmanager.engine.model.version_change import AddHolder, Resend, VersionChange
 from dagmanager.errors import Rejection
 
 # Some 200 bytes an item: 100 MB at most.

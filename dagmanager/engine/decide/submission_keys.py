@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dagmanager.dag.model import Submission
-from dagmanager.engine.decide.rollout import VersionChange, VersionRequest, next_version
+from dagmanager.engine.decide.next_version import next_version
 from dagmanager.engine.model.graph_port import Known, LookupKeys
 from dagmanager.engine.model.rows import Binding, HolderKey, LineageKey
+from dagmanager.engine.model.version_change import VersionChange, VersionRequest
 from dagmanager.errors import Rejection
 
 

@@ -15,14 +15,6 @@ from dagmanager.dag.model import Submission
 from dagmanager.engine.caches.reusable_nodes import ReusableNodes, ReusableRows, with_cached
 from dagmanager.engine.decide.build_outcome import build_outcome
 from dagmanager.engine.decide.classify import bindings, classify
-from dagmanager.engine.decide.rollout import (
-    AddHolder,
-    ChangeWeight,
-    NewSentinel,
-    Reinstate,
-    Resend,
-    VersionChange,
-)
 from dagmanager.engine.decide.submission_keys import (
     claim_id,
     lineage_key,
@@ -40,6 +32,14 @@ from dagmanager.engine.model.rows import (
     QueueRow,
     QueueState,
     Row,
+)
+from dagmanager.engine.model.version_change import (
+    AddHolder,
+    ChangeWeight,
+    NewSentinel,
+    Reinstate,
+    Resend,
+    VersionChange,
 )
 from dagmanager.engine.transactions.activate import NOTHING, activate_claimed
 from dagmanager.engine.transactions.claim_node_rows import ClaimOptions, Decision, NodeWrites, node_writes

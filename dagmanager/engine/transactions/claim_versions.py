@@ -10,17 +10,7 @@ from msgspec.structs import replace
 from dagmanager.dag.model import Submission
 from dagmanager.engine.caches.holder_counters import count_holder_change, counter_of
 from dagmanager.engine.decide.holder_history import next_history
-from dagmanager.engine.decide.rollout import (
-    AddHolder,
-    ChangeWeight,
-    Claim,
-    NewSentinel,
-    Reinstate,
-    Resend,
-    VersionChange,
-    VersionRequest,
-    start_change,
-)
+from dagmanager.engine.decide.rollout import start_change
 from dagmanager.engine.model.graph_port import Locks, Transaction
 from dagmanager.engine.model.policy import Policy
 from dagmanager.engine.model.rows import (
@@ -32,6 +22,16 @@ from dagmanager.engine.model.rows import (
     SentinelKey,
     SentinelRow,
     SentinelState,
+)
+from dagmanager.engine.model.version_change import (
+    AddHolder,
+    ChangeWeight,
+    ClaimTerms,
+    NewSentinel,
+    Reinstate,
+    Resend,
+    VersionChange,
+    VersionRequest,
 )
 from dagmanager.engine.transactions.activate import put_changed_versions, weight_counter
 from dagmanager.engine.transactions.claim_node_rows import Decision
@@ -63,7 +63,7 @@ def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -
     sentinels = decision.known.sentinels.get(request.key, ())
     lineage = decision.known.lineages.get(request.key)
     now_ms = tx.now_ms()
-    claim = Claim(decision.claim_id, options.owner, now_ms + options.policy.lease_ms, now_ms)
+    claim = ClaimTerms(decision.claim_id, options.owner, now_ms + options.policy.lease_ms, now_ms)
     newest = max(request.at_ms, lineage.last_at_ms if lineage is not None else 0)
     tx.put([LineageRow(request.key, newest)])
     if isinstance(change, NewSentinel):

@@ -37,8 +37,9 @@ def topics_at(entries: Iterable[AdminEntry], at_ms: int) -> Mapping[str, TopicTh
         key = (entry.topic, entry.topic_id)
         if entry.at_ms > at_ms:
             continue
-        if entry.action is AdminAction.CREATE and (key not in made or entry.at_ms < made[key].at_ms):
-            made[key] = entry
+        if entry.action is AdminAction.CREATE:
+            if key not in made or entry.at_ms < made[key].at_ms:
+                made[key] = entry
         else:
             gone[key] = max(entry.at_ms, gone.get(key, entry.at_ms))
     alive = (entry for key, entry in made.items() if not _is_gone(entry, gone))

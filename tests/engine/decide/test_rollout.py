@@ -4,16 +4,16 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from dagmanager.engine.decide.rollout import (
+from dagmanager.engine.decide.next_version import next_version
+from dagmanager.engine.decide.rollout import start_change
+from dagmanager.engine.model.rows import LineageRow, SentinelState
+from dagmanager.engine.model.version_change import (
     ChangeWeight,
-    Claim,
+    ClaimTerms,
     Resend,
     VersionChange,
     VersionRequest,
-    next_version,
-    start_change,
 )
-from dagmanager.engine.model.rows import LineageRow, SentinelState
 from dagmanager.errors import ErrorCode, Rejection
 from tests.engine.lineage import (
     CLAIM,
@@ -238,7 +238,7 @@ def test_an_identical_resend_is_a_question(state: SentinelState, referencing: bo
     held = holder("v1", None, request.submission_digest)
     change = next_version(sentinels, LineageRow(LINEAGE, 99), held, request)
     assert change == Resend(sentinels[0], referencing)
-    assert start_change(change, sentinels, request, Claim("c", "p", 1, 1)) == ()
+    assert start_change(change, sentinels, request, ClaimTerms("c", "p", 1, 1)) == ()
 
 
 @pytest.mark.parametrize("weight", [0.25, 0.5, None])

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from dagmanager.engine.decide.rollout import next_version, start_change
+from dagmanager.engine.decide.next_version import next_version
+from dagmanager.engine.decide.rollout import start_change
 from dagmanager.engine.model.rows import SentinelRow, VersionTransition
 from dagmanager.errors import Rejection
 from tests.engine.lineage import (
