@@ -9,26 +9,26 @@ import msgspec
 from dagmanager.dag.field_errors import (
     DETAILS_MAX,
     FieldError,
-    bounded,
-    escaped,
+    bounded_text,
+    escaped_key,
+    field_error,
     object_at,
-    refused,
     text_at,
-    wrong,
+    wrong_value,
 )
 from dagmanager.dag.hashing import mismatch, node_id, pointers
 from dagmanager.dag.json.exact_json import is_utf8, items, members, not_an_object, parse, split_nodes
 from dagmanager.dag.json.json_scan import JsonProblem, scan
 from dagmanager.dag.limits import Limits
-from dagmanager.dag.model import CanonicalDag, Envelope, GivenContext, Node, Notice
-from dagmanager.dag.nodes.duplicates import unite
-from dagmanager.dag.nodes.node_entries import Entries, read_entries
+from dagmanager.dag.model import CanonicalDag, Envelope, Node, Notice, UnresolvedContext
+from dagmanager.dag.nodes.duplicates import merge_duplicates
+from dagmanager.dag.nodes.node_entries import NodeEntries, read_entries
 from dagmanager.dag.nodes.node_fields import read_node
 from dagmanager.dag.nodes.node_memo import NodeMemo
-from dagmanager.dag.nodes.topology import find_cycle, outside
+from dagmanager.dag.nodes.topology import external_dependencies, find_cycle
 from dagmanager.dag.nodes.version import traffic_weight, version_label
 from dagmanager.dag.record.context import namespace_text
-from dagmanager.dag.record.context_fields import given_context
+from dagmanager.dag.record.context_fields import read_context
 from dagmanager.dag.record.lineage import lineage_of
 from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
@@ -55,20 +55,20 @@ def canonicalize(
 def _canonicalize(
     envelope: Envelope, memo: NodeMemo, limits: Limits, lineage_fields: tuple[str, ...]
 ) -> CanonicalDag:
-    head, raws = split_dag(envelope.dag, limits)
-    entries = _entries(envelope.dag, raws, memo, limits)
+    head, node_texts = split_dag(envelope.dag, limits)
+    entries = _read_nodes(envelope.dag, node_texts, memo, limits)
     sentinels = [(f"/nodes/{position}", entry) for position, entry in entries.sentinels]
     meta = object_at(head, "meta", "")
     version, weight = version_label(sentinels, head, meta), traffic_weight(sentinels)
     lineage, unknown = lineage_of(head, lineage_fields, envelope.strategy_id)
     context = _dag_context(head, meta)
     namespace = namespace_text(meta.get("topic_namespace"))
-    domain = bounded(text_at(meta, "execution_domain", "/meta") or "", "/meta/execution_domain")
+    domain = bounded_text(text_at(meta, "execution_domain", "/meta") or "", "/meta/execution_domain")
     commit_hash = text_at(head, "commit_hash", "") or text_at(meta, "commit_hash", "/meta") or ""
     text_at(head, "schema_version", "")
 
     submitted = [node for node in entries.nodes if node is not None] if sentinels else entries.nodes
-    nodes, ids, notices = _united(submitted, entries)
+    nodes, ids, notices = _merged(submitted, entries)
     external, unresolved = _checked_edges(nodes, limits)
     fresh_ids = {node.node_id for _, node in entries.unproven}
     return CanonicalDag(
@@ -83,7 +83,7 @@ def _canonicalize(
         dag_context=context,
         external=external,
         fresh=tuple(at for at, node in enumerate(nodes) if node.node_id in fresh_ids) if fresh_ids else (),
-        warnings=tuple([unknown] if unknown else []) + _emptiness(nodes) + tuple(notices) + unresolved,
+        warnings=tuple([unknown] if unknown else []) + _empty_dag_notice(nodes) + tuple(notices) + unresolved,
         unproven=tuple(entries.unproven),
         sentinel_positions=tuple(position for position, _ in entries.sentinels),
     )
@@ -93,7 +93,7 @@ def split_dag(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
     """The DAG's own fields, decoded, and the raw bytes of each of its nodes. Raises `FieldError`."""
     if len(dag) > limits.bytes_max:
         message = f"the DAG has {len(dag)} bytes, the limit is {limits.bytes_max}"
-        raise refused("", message, str(limits.bytes_max), str(len(dag)), ErrorCode.TOO_LARGE)
+        raise field_error("", message, str(limits.bytes_max), str(len(dag)), ErrorCode.TOO_LARGE)
     if not is_utf8(dag):
         raise FieldError(_problem(scan(dag, limits.depth_max)))
     cut = split_nodes(dag, limits.nodes_max)
@@ -116,45 +116,45 @@ def _split_by_member(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[b
     for key, raw in found.items():
         value = parse(raw, limits.depth_max - 1)
         if isinstance(value, JsonProblem):
-            raise FieldError(_problem(value.within(dag, raw, "/" + escaped(key))))
+            raise FieldError(_problem(value.within(dag, raw, "/" + escaped_key(key))))
         head[key] = value
     if nodes is None:
-        raise refused("/nodes", "/nodes: the DAG has no nodes", "a list", code=ErrorCode.MISSING_FIELDS)
-    raws = items(nodes)
-    if raws is None:
+        raise field_error("/nodes", "/nodes: the DAG has no nodes", "a list", code=ErrorCode.MISSING_FIELDS)
+    node_texts = items(nodes)
+    if node_texts is None:
         value = parse(nodes, limits.depth_max - 1)
         if isinstance(value, JsonProblem):
             raise FieldError(_problem(value.within(dag, nodes, "/nodes")))
-        raise wrong("/nodes", "a list of objects", value)
-    if len(raws) > limits.nodes_max:
-        raise _too_many(len(raws), limits)
-    return head, raws
+        raise wrong_value("/nodes", "a list of objects", value)
+    if len(node_texts) > limits.nodes_max:
+        raise _too_many(len(node_texts), limits)
+    return head, node_texts
 
 
 def _too_many(count: int, limits: Limits) -> FieldError:
     message = f"/nodes: {count} nodes, the limit is {limits.nodes_max}"
-    return refused("/nodes", message, str(limits.nodes_max), str(count), ErrorCode.TOO_LARGE)
+    return field_error("/nodes", message, str(limits.nodes_max), str(count), ErrorCode.TOO_LARGE)
 
 
 def _problem(found: Any) -> Rejection:
     return (found if isinstance(found, JsonProblem) else not_an_object()).rejection("the DAG")
 
 
-def _entries(dag: bytes, raws: list[bytes], memo: NodeMemo, limits: Limits) -> Entries:
-    entries = read_entries(raws, memo, limits.depth_max - 2)
+def _read_nodes(dag: bytes, node_texts: list[bytes], memo: NodeMemo, limits: Limits) -> NodeEntries:
+    entries = read_entries(node_texts, memo, limits.depth_max - 2)
     if isinstance(entries, Rejection):
         raise FieldError(entries)
     if isinstance(entries, tuple):
         position, problem = entries
-        raise FieldError(_problem(problem.within(dag, raws[position], f"/nodes/{position}")))
+        raise FieldError(_problem(problem.within(dag, node_texts[position], f"/nodes/{position}")))
     return entries
 
 
-def _dag_context(head: dict[str, Any], meta: dict[str, Any]) -> GivenContext:
+def _dag_context(head: dict[str, Any], meta: dict[str, Any]) -> UnresolvedContext:
     """The DAG's own context, each field from `compute_context`, else from `meta.compute_context`."""
-    own = given_context(object_at(head, "compute_context", ""), "/compute_context")
-    older = given_context(object_at(meta, "compute_context", "/meta"), "/meta/compute_context")
-    return GivenContext(
+    own = read_context(object_at(head, "compute_context", ""), "/compute_context")
+    older = read_context(object_at(meta, "compute_context", "/meta"), "/meta/compute_context")
+    return UnresolvedContext(
         world_id=own.world_id or older.world_id,
         execution_domain=own.execution_domain or older.execution_domain,
         as_of=own.as_of or older.as_of,
@@ -165,22 +165,22 @@ def _dag_context(head: dict[str, Any], meta: dict[str, Any]) -> GivenContext:
     )
 
 
-def _united(submitted: list[Any], entries: Entries) -> tuple[list[Node], list[str], list[Notice]]:
+def _merged(submitted: list[Any], entries: NodeEntries) -> tuple[list[Node], list[str], list[Notice]]:
     """Each id once, all ids as submitted, notices. Raises `FieldError` on conflicts, cycles and impostors."""
     ids = [node.node_id for node in submitted]
     if len(set(ids)) == len(ids):
         return submitted, ids, []
-    united = unite(submitted)
+    united = merge_duplicates(submitted)
     if isinstance(united, Rejection):
         raise FieldError(united)
-    if united.impostors:
+    if united.id_conflicts:
         _refuse_cycle(united.nodes)
         sentinels = [position for position, _ in entries.sentinels]
-        raise FieldError(mismatch(united.impostors, pointers(ids, sentinels)))
+        raise FieldError(mismatch(united.id_conflicts, pointers(ids, sentinels)))
     return united.nodes, ids, united.notices
 
 
-def _emptiness(nodes: list[Node]) -> tuple[Notice, ...]:
+def _empty_dag_notice(nodes: list[Node]) -> tuple[Notice, ...]:
     """A version of nothing is a version: it replaces the one in force and frees its queues."""
     if nodes:
         return ()
@@ -202,7 +202,7 @@ def _refuse_cycle(nodes: list[Node]) -> None:
 
 def _checked_edges(nodes: list[Node], limits: Limits) -> tuple[tuple[str, ...], tuple[Notice, ...]]:
     """Ids outside the DAG, sorted, with one notice per node that names some. Refuses cycles, and them if strict."""
-    missing, cycle_possible = outside(nodes)
+    missing, cycle_possible = external_dependencies(nodes)
     if cycle_possible:
         _refuse_cycle(nodes)
     if not missing:
@@ -239,7 +239,7 @@ def parse_node_json(raw: bytes, limits: Limits | None = None) -> Node | Rejectio
     if isinstance(tree, JsonProblem):
         return tree.rejection()
     if not isinstance(tree, dict):
-        return wrong("", "a node object", tree).rejection
+        return wrong_value("", "a node object", tree).rejection
     tree.pop("node_id", None)
     try:
         node = read_node(tree)

@@ -22,27 +22,31 @@ class FieldError(Exception):
         self.rejection = rejection
 
 
-def kind_of(value: object) -> str:
+def json_type(value: object) -> str:
     """What JSON calls this value: `text`, `integer`, `list`, ..."""
     names = {str: "text", bool: "true/false", int: "integer", float: "number", dict: "object", list: "list"}
     return "null" if value is None else names.get(type(value), "a very long integer")
 
 
-def shown(value: object) -> str:
+def shortened(value: object) -> str:
     """A value as its JSON text, cut to a line's length; lists and objects by kind only."""
     if isinstance(value, dict | list):
-        return kind_of(value)
+        return json_type(value)
     text = repr(value) if isinstance(value, str) else str(value).lower()
     return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
 
 
-def wrong(pointer: str, expected: str, value: object) -> FieldError:
+def wrong_value(pointer: str, expected: str, value: object) -> FieldError:
     """`invalid_field` at a JSON pointer: what was expected, what came."""
-    got = kind_of(value) if isinstance(value, dict | list | None) else f"{kind_of(value)} {shown(value)}"
-    return refused(pointer, f"{pointer}: expected {expected}, got {got}", expected, got)
+    got = (
+        json_type(value)
+        if isinstance(value, dict | list | None)
+        else f"{json_type(value)} {shortened(value)}"
+    )
+    return field_error(pointer, f"{pointer}: expected {expected}, got {got}", expected, got)
 
 
-def refused(
+def field_error(
     pointer: str,
     message: str,
     expected: str | None = None,
@@ -58,14 +62,14 @@ def text_at(fields: dict[str, Any], name: str, pointer: str) -> str | None:
     value = fields.get(name)
     if value is None or isinstance(value, str):
         return value
-    raise wrong(f"{pointer}/{name}", "text", value)
+    raise wrong_value(f"{pointer}/{name}", "text", value)
 
 
-def bounded(text: str, pointer: str) -> str:
+def bounded_text(text: str, pointer: str) -> str:
     """The text, unless it has more bytes than one that travels in every record may have."""
     if len(text) > SHORT_TEXT and (size := len(text.encode())) > TEXT_BYTES_MAX:
         message = f"{pointer}: the text has {size} bytes, the limit is {TEXT_BYTES_MAX}"
-        raise refused(pointer, message, str(TEXT_BYTES_MAX), str(size), ErrorCode.TOO_LARGE)
+        raise field_error(pointer, message, str(TEXT_BYTES_MAX), str(size), ErrorCode.TOO_LARGE)
     return text
 
 
@@ -76,7 +80,7 @@ def flag_at(fields: dict[str, Any], name: str, pointer: str) -> bool:
         return False
     if isinstance(value, bool):
         return value
-    raise wrong(f"{pointer}/{name}", "true or false", value)
+    raise wrong_value(f"{pointer}/{name}", "true or false", value)
 
 
 def object_at(fields: dict[str, Any], name: str, pointer: str) -> dict[str, Any]:
@@ -86,9 +90,9 @@ def object_at(fields: dict[str, Any], name: str, pointer: str) -> dict[str, Any]
         return {}
     if isinstance(value, dict):
         return value
-    raise wrong(f"{pointer}/{name}", "an object", value)
+    raise wrong_value(f"{pointer}/{name}", "an object", value)
 
 
-def escaped(key: str) -> str:
+def escaped_key(key: str) -> str:
     """A key as one segment of a JSON pointer (RFC 6901)."""
     return key.replace("~", "~0").replace("/", "~1")

@@ -41,7 +41,7 @@ class Record(msgspec.Struct, frozen=True):
     timestamp_ms: int = 0
 
 
-class GivenContext(msgspec.Struct, frozen=True):
+class UnresolvedContext(msgspec.Struct, frozen=True):
     """Compute context fields as a client sent them: nothing trimmed, nothing resolved."""
 
     world_id: str | None = None
@@ -96,7 +96,7 @@ class Envelope(msgspec.Struct, frozen=True):
     strategy_id: str
     dag: bytes
     form: str
-    given: GivenContext
+    context: UnresolvedContext
     worlds: tuple[str, ...] = ("",)
     node_ids_crc32: int | None = None
     warnings: tuple[Notice, ...] = ()
@@ -170,7 +170,7 @@ class DagFields(msgspec.Struct, frozen=True):
     commit_hash: str
     meta_namespace: str | None
     meta_domain: str | None
-    dag_context: GivenContext
+    dag_context: UnresolvedContext
     external: tuple[str, ...] = ()
     warnings: tuple[Notice, ...] = ()
 

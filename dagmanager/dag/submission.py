@@ -43,7 +43,7 @@ def submissions(
         else _submission(envelope, dag, context, origin, at_ms, envelope.strategy_id in dry_run_ids)
         for context in contexts
     )
-    return tuple(_unprefixed(each) if namespaces else each for each in found)
+    return tuple(_noted_without_namespace(each) if namespaces else each for each in found)
 
 
 def _submission(
@@ -63,7 +63,7 @@ def _submission(
             *envelope.warnings,
             *dag.warnings,
             *_unknown_domain(context),
-            *_respelled(context, dag.meta_namespace),
+            *_changed_spelling(context, dag.meta_namespace),
         ),
     )
 
@@ -80,7 +80,7 @@ def _unknown_domain(context: ComputeContext) -> tuple[Notice, ...]:
     return (Notice(NoticeCode.UNKNOWN_DOMAIN, message),)
 
 
-def _respelled(context: ComputeContext, meta_namespace: str | None) -> tuple[Notice, ...]:
+def _changed_spelling(context: ComputeContext, meta_namespace: str | None) -> tuple[Notice, ...]:
     """A namespace that several worlds may share, because the contract spells them alike."""
     world = context.world_id
     if not context.namespace or meta_namespace or not _OTHER_CHARACTERS.search(world):
@@ -92,7 +92,7 @@ def _respelled(context: ComputeContext, meta_namespace: str | None) -> tuple[Not
     return (Notice(NoticeCode.NAMESPACE_RESPELLED, message),)
 
 
-def _unprefixed(found: Submission | Rejection) -> Submission | Rejection:
+def _noted_without_namespace(found: Submission | Rejection) -> Submission | Rejection:
     """A world of which nothing is left in the contract's spelling has no namespace: its topics are shared
     with every such world, with submissions that name none, and across execution domains."""
     if isinstance(found, Rejection) or found.context.namespace or not found.context.world_id.strip():

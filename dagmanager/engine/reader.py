@@ -18,7 +18,7 @@ from dagmanager.bounded_cache import BoundedCache
 from dagmanager.dag.canonicalize import canonicalize
 from dagmanager.dag.hashing import hash_dag
 from dagmanager.dag.limits import TEXT_BYTES_MAX, Limits
-from dagmanager.dag.model import Dag, Envelope, Foreign, GivenContext, Record, Submission
+from dagmanager.dag.model import Dag, Envelope, Foreign, Record, Submission, UnresolvedContext
 from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.dag.record.decode import decode
 from dagmanager.dag.submission import submissions
@@ -200,25 +200,25 @@ class Reader:
 
 def filled(item: Canonicalized, unsaid: Unsaid) -> Canonicalized:
     """The same with what was left unsaid; nothing that the submission or its DAG says is replaced."""
-    given, own = item.envelope.given, item.dag.dag_context
-    if item.envelope.form == "commit_log" and given == GivenContext():
-        given = own  # what the Gateway left to the DAG must not be cut off by what is filled in
+    sent, own = item.envelope.context, item.dag.dag_context
+    if item.envelope.form == "commit_log" and sent == UnresolvedContext():
+        sent = own  # what the Gateway left to the DAG must not be cut off by what is filled in
     changes = {
         name: value
         for name in ("execution_domain", "as_of", "partition")
-        if (value := getattr(unsaid, name)) and not getattr(given, name) and not getattr(own, name)
+        if (value := getattr(unsaid, name)) and not getattr(sent, name) and not getattr(own, name)
     }
     worlds = item.envelope.worlds
     if unsaid.world_id and worlds == ("",) and not own.world_id:
         worlds = (unsaid.world_id,)
-    given = msgspec.structs.replace(given, **changes)
-    envelope = msgspec.structs.replace(item.envelope, given=given, worlds=worlds)
+    sent = msgspec.structs.replace(sent, **changes)
+    envelope = msgspec.structs.replace(item.envelope, context=sent, worlds=worlds)
     return msgspec.structs.replace(item, envelope=envelope)
 
 
 def says_domain(item: Canonicalized) -> bool:
     """Whether the submission or its DAG names an execution domain."""
-    return bool(item.envelope.given.execution_domain or item.dag.dag_context.execution_domain)
+    return bool(item.envelope.context.execution_domain or item.dag.dag_context.execution_domain)
 
 
 def strategy_of(record: Record) -> str:

@@ -24,7 +24,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Origin, Record
-from dagmanager.dag.record.bare_dag import keyed
+from dagmanager.dag.record.bare_dag import keyed_submission
 from dagmanager.errors import SettingsError
 from operators.sources.line_splitter import LineSplitter
 
@@ -98,7 +98,7 @@ class _Place:
     def record(self, raw: bytes, longest: int) -> Keyed:
         """Too long a line is not looked into: it will be refused."""
         stem = "stdin" if self.file == STDIN else Path(self.file).stem
-        key, value = keyed(raw, stem) if len(raw) <= longest else ("", raw)
+        key, value = keyed_submission(raw, stem) if len(raw) <= longest else ("", raw)
         # A run is an origin of its own: an edited file that goes back to what it was is a new submission.
         origin = Origin(self.file, source_id=str(self.base_ms), position=self.line)
         return key, Record(value, origin, key.encode(), self.base_ms + self.count)

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _key_of(line: bytes) -> str | Rejection:
-    from dagmanager.dag.field_errors import FieldError, text_at, wrong
+    from dagmanager.dag.field_errors import FieldError, text_at, wrong_value
     from dagmanager.dag.json.exact_json import parse
     from dagmanager.dag.json.json_scan import JsonProblem
     from dagmanager.dag.limits import Limits
@@ -47,13 +47,13 @@ def _key_of(line: bytes) -> str | Rejection:
     if isinstance(tree, JsonProblem):
         return tree.rejection()
     if not isinstance(tree, dict):
-        return wrong("", "an object with node_id", tree).rejection
+        return wrong_value("", "an object with node_id", tree).rejection
     try:
         node_id = (text_at(tree, "node_id", "") or "").strip()
         if not node_id:
             return Rejection(ErrorCode.MISSING_FIELDS, "/node_id is missing or empty", field="/node_id")
         if not node_id.startswith("blake3:"):
-            raise wrong("/node_id", "an id that begins with blake3:", node_id)
+            raise wrong_value("/node_id", "an id that begins with blake3:", node_id)
         return compute_key(node_id, resolve(*(context_text(tree, name, "") for name in FIELDS)))
     except FieldError as error:
         return error.rejection

@@ -14,7 +14,7 @@ import msgspec
 
 from dagmanager.assembly import now_ms, policy_of, read_options_of
 from dagmanager.dag.model import Node, Origin, Record, Submission
-from dagmanager.dag.record.bare_dag import strategy_key, wrapped
+from dagmanager.dag.record.bare_dag import as_submission, strategy_key
 from dagmanager.engine.decide.build_outcome import build_outcome
 from dagmanager.engine.decide.dry_run import provisional_topics
 from dagmanager.engine.decide.explain import explain, plan_digest
@@ -116,7 +116,7 @@ def _read(file: InputFile, request: DiffRequest, reader: Reader) -> tuple[Submis
     """One submission of a file, of several worlds the first; and whether it names its domain."""
     # Beside a store a bare DAG is whose it would be if the flow read the file.
     nameless = Path(file.name).stem if request.store is not None else STRATEGY
-    raw = wrapped(file.raw, request.strategy or nameless)
+    raw = as_submission(file.raw, request.strategy or nameless)
     item = reader.canonicalize(Record(raw, Origin(file.name), strategy_key(raw).encode()))
     if item is None:
         why = "this is a record of another kind, no submission"

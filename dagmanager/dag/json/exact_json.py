@@ -27,76 +27,76 @@ SCAN_MAX: Final = 256 * 1024
 _BYTE_OF = re.compile(r"\(byte (\d+)\)")
 
 # Texts whose openings are counted together.
-_GROUP: Final = 4
+_GROUP_SIZE: Final = 4
 
 # What msgspec raises on text it does not take.
-BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def parse(data: bytes, depth_max: int) -> Any:
     """The value of one JSON text, or a `JsonProblem`; its pointer and offset count from `data`."""
     try:
         tree = _decode(data)
-    except BROKEN as error:
-        return _broken(data, depth_max, error)
+    except DECODE_ERRORS as error:
+        return _diagnosed(data, depth_max, error)
     if type(tree) is str:
         return tree
-    if _openings(data) > depth_max and depth_of(tree) > depth_max:
-        return _explained(data, depth_max, _nowhere(TOO_DEEP))
+    if _open_brackets(data) > depth_max and depth_of(tree) > depth_max:
+        return _with_position(data, depth_max, _without_position(TOO_DEEP))
     if _no_key_lost(data, tree):
         return tree
     key = _repeated_key(data)
-    return tree if key is None else _explained(data, depth_max, _repeated(key))
+    return tree if key is None else _with_position(data, depth_max, _repeated_key_error(key))
 
 
-def _broken(data: bytes, depth_max: int, error: Exception) -> Any:
+def _diagnosed(data: bytes, depth_max: int, error: Exception) -> Any:
     """What is wrong with a text that msgspec does not take; or its value, if a very long integer is all."""
     if len(data) <= SCAN_MAX:
         return scan(data, depth_max)
     if isinstance(error, msgspec.ValidationError):
-        return _read_plainly(data, depth_max)
+        return _read_without_positions(data, depth_max)
     if isinstance(error, RecursionError):
-        return _nowhere(TOO_DEEP)
+        return _without_position(TOO_DEEP)
     if isinstance(error, UnicodeDecodeError):
-        return _nowhere("invalid UTF-8")
+        return _without_position("invalid UTF-8")
     found = _BYTE_OF.search(str(error))
     return problem_at("malformed JSON", data, int(found.group(1)) if found else len(data))
 
 
-def _nowhere(reason: str) -> JsonProblem:
+def _without_position(reason: str) -> JsonProblem:
     return JsonProblem(reason, "", -1, 0, 0)
 
 
-def _read_plainly(data: bytes, depth_max: int) -> Any:
+def _read_without_positions(data: bytes, depth_max: int) -> Any:
     """`scan` without places, by the standard library: for long texts with a number msgspec does not take."""
     try:
-        tree = _exactly(data.decode())
+        tree = _read_exactly(data.decode())
     except _RepeatedKey as found:
-        return _repeated(str(found.args[0]))
+        return _repeated_key_error(str(found.args[0]))
     except RecursionError:
-        return _nowhere(TOO_DEEP)
+        return _without_position(TOO_DEEP)
     except (ValueError, OverflowError):
-        return _nowhere("malformed JSON, or a number too large for a double")
+        return _without_position("malformed JSON, or a number too large for a double")
     if depth_of(tree) > depth_max:
-        return _nowhere(TOO_DEEP)
-    return tree if _has_no_surrogate(tree) else _nowhere("a lone surrogate in a text")
+        return _without_position(TOO_DEEP)
+    return tree if _has_no_surrogate(tree) else _without_position("a lone surrogate in a text")
 
 
-def _explained(data: bytes, depth_max: int, problem: JsonProblem) -> JsonProblem:
+def _with_position(data: bytes, depth_max: int, problem: JsonProblem) -> JsonProblem:
     """A problem that was seen, with its place when the text is short enough to look for it."""
     found = scan(data, depth_max) if len(data) <= SCAN_MAX else problem
     return found if isinstance(found, JsonProblem) else problem
 
 
-def _repeated(key: str) -> JsonProblem:
-    return _nowhere(f"the key {key[:80]!r} appears twice")
+def _repeated_key_error(key: str) -> JsonProblem:
+    return _without_position(f"the key {key[:80]!r} appears twice")
 
 
 class _RepeatedKey(Exception):  # noqa: N818 - control flow of this module only
     pass
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _distinct_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
         keys = sorted(key for key, _ in pairs)
@@ -104,18 +104,18 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _finite(text: str) -> float:
+def _finite_float(text: str) -> float:
     number = float(text)
     if math.isinf(number):
         raise OverflowError(text[:80])
     return number
 
 
-def _whole(text: str) -> int | HugeInteger:
+def _exact_integer(text: str) -> int | HugeInteger:
     return HugeInteger(text) if len(text) > DIGITS_MAX else int(text)
 
 
-def _no_constant(text: str) -> Any:
+def _refuse_constant(text: str) -> Any:
     raise ValueError(text)
 
 
@@ -133,17 +133,20 @@ def _has_no_surrogate(tree: Any) -> bool:
     return True
 
 
-_exactly = json.JSONDecoder(
-    object_pairs_hook=_distinct, parse_float=_finite, parse_int=_whole, parse_constant=_no_constant
+_read_exactly = json.JSONDecoder(
+    object_pairs_hook=_distinct_members,
+    parse_float=_finite_float,
+    parse_int=_exact_integer,
+    parse_constant=_refuse_constant,
 ).decode
 # Numbers stay text: only keys matter here.
-_look_at_keys = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=str, parse_float=str).decode
+_read_keys = json.JSONDecoder(object_pairs_hook=_distinct_members, parse_int=str, parse_float=str).decode
 
 
 def _repeated_key(data: bytes) -> str | None:
     """A key that some object of a well-formed, shallow text holds twice; None when there is none."""
     try:
-        _look_at_keys(data.decode())
+        _read_keys(data.decode())
     except _RepeatedKey as found:
         return str(found.args[0])
     return None
@@ -152,25 +155,27 @@ def _repeated_key(data: bytes) -> str | None:
 def parse_many(texts: list[bytes], depth_max: int) -> list[Any]:
     """`parse` of each text, in one go; one doubtful text costs the others a second reading."""
     if len(texts) > 1:
-        groups = [b",".join(texts[start : start + _GROUP]) for start in range(0, len(texts), _GROUP)]
+        groups = [
+            b",".join(texts[start : start + _GROUP_SIZE]) for start in range(0, len(texts), _GROUP_SIZE)
+        ]
         joined = b"[" + b",".join(groups) + b"]"
         try:
             trees: list[Any] = _decode(joined)
-        except BROKEN:
+        except DECODE_ERRORS:
             trees = []
         if len(trees) == len(texts) and _no_key_lost(joined, trees):
             # So few openings in a whole group that none of its texts can be too deep: the common case.
-            if all(_openings(group) <= depth_max for group in groups):
+            if all(_open_brackets(group) <= depth_max for group in groups):
                 return trees
             if all(
-                _openings(text) <= depth_max or depth_of(tree) <= depth_max
+                _open_brackets(text) <= depth_max or depth_of(tree) <= depth_max
                 for text, tree in zip(texts, trees, strict=True)
             ):
                 return trees
     return [parse(text, depth_max) for text in texts]
 
 
-def _openings(text: bytes) -> int:
+def _open_brackets(text: bytes) -> int:
     return text.count(b"{") + text.count(b"[")
 
 
@@ -213,8 +218,8 @@ def members(data: bytes, depth_max: int) -> dict[str, bytes] | JsonProblem:
     """
     try:
         raw = _split_object(data)
-    except BROKEN as error:
-        problem = scan(data, depth_max) if len(data) <= SCAN_MAX else _coarse(data, depth_max, error)
+    except DECODE_ERRORS as error:
+        problem = scan(data, depth_max) if len(data) <= SCAN_MAX else _not_members(data, depth_max, error)
         return problem if isinstance(problem, JsonProblem) else not_an_object()
     found = {key: bytes(value) for key, value in raw.items()}
     if not keys_are_distinct(data, found):
@@ -229,15 +234,15 @@ def repeated_key_problem(data: bytes, depth_max: int) -> JsonProblem | None:
     try:
         key = _repeated_key(data)
     except RecursionError:
-        return _explained(data, depth_max, _nowhere(TOO_DEEP))
-    return None if key is None else _explained(data, depth_max, _repeated(key))
+        return _with_position(data, depth_max, _without_position(TOO_DEEP))
+    return None if key is None else _with_position(data, depth_max, _repeated_key_error(key))
 
 
-def _coarse(data: bytes, depth_max: int, error: Exception) -> Any:
+def _not_members(data: bytes, depth_max: int, error: Exception) -> Any:
     first = data.lstrip(b" \t\r\n")[:1]
     if isinstance(error, msgspec.ValidationError):
-        return not_an_object() if first != b"{" else _read_plainly(data, depth_max)
-    return _broken(data, depth_max, error)
+        return not_an_object() if first != b"{" else _read_without_positions(data, depth_max)
+    return _diagnosed(data, depth_max, error)
 
 
 def not_an_object() -> JsonProblem:
@@ -256,9 +261,9 @@ def keys_are_distinct(data: bytes, found: dict[str, bytes], quotes_elsewhere: in
     largest = max(found.values(), key=len)
     at = data.find(largest[:256])
     if at >= 0 and data.startswith(largest, at):
-        outside = data.count(b'"', 0, at) + data.count(b'"', at + len(largest))
+        quotes_outside = data.count(b'"', 0, at) + data.count(b'"', at + len(largest))
     else:
-        outside = data.count(b'"') - largest.count(b'"')
+        quotes_outside = data.count(b'"') - largest.count(b'"')
     expected = quotes_elsewhere + 2 * len(found)
     skipped = False
     for key, value in found.items():
@@ -268,7 +273,7 @@ def keys_are_distinct(data: bytes, found: dict[str, bytes], quotes_elsewhere: in
             skipped = True
         else:
             expected += value.count(b'"')
-    return outside == expected
+    return quotes_outside == expected
 
 
 class _Nodes(msgspec.Struct, gc=False):
@@ -288,7 +293,7 @@ def split_nodes(data: bytes, nodes_max: int) -> tuple[bytes, list[bytes]] | int 
     """
     try:
         found = _split_nodes(data).nodes
-    except BROKEN:
+    except DECODE_ERRORS:
         return None
     if len(found) > nodes_max:
         return len(found)
@@ -307,7 +312,7 @@ def items(data: bytes) -> list[bytes] | None:
     """A list's items, each still as JSON text; None when `data` is no well-formed list."""
     try:
         return list(map(bytes, _split_list(data)))
-    except BROKEN:
+    except DECODE_ERRORS:
         return None
 
 

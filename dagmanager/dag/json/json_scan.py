@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from dagmanager.dag.field_errors import escaped
+from dagmanager.dag.field_errors import escaped_key
 from dagmanager.errors import ErrorCode, Rejection
 
 # CPython converts no longer text to an int; longer ones stay text, which hashes just as exactly.
@@ -75,7 +75,7 @@ class JsonProblem(msgspec.Struct, frozen=True):
         return JsonProblem(self.reason, pointer + self.pointer, start + self.offset, line, column)
 
 
-class _Stop(Exception):  # noqa: N818 - control flow of this module only
+class _ScanError(Exception):
     def __init__(self, reason: str, at: int) -> None:
         self.reason = reason
         self.at = at
@@ -94,7 +94,7 @@ def scan(data: bytes, depth_max: int) -> Any:
     scanner = _Scanner(text, depth_max)
     try:
         return scanner.document()
-    except _Stop as stop:
+    except _ScanError as stop:
         return _problem(stop.reason, scanner.pointer(), text, stop.at)
 
 
@@ -119,13 +119,13 @@ class _Scanner:
         self.path: list[str] = []
 
     def pointer(self) -> str:
-        return "".join("/" + escaped(part) for part in self.path)
+        return "".join("/" + escaped_key(part) for part in self.path)
 
     def document(self) -> Any:
         value, at = self.value(self.skip(0), 1)
         at = self.skip(at)
         if at < len(self.text):
-            raise _Stop("something follows the end of the JSON value", at)
+            raise _ScanError("something follows the end of the JSON value", at)
         return value
 
     def skip(self, at: int) -> int:
@@ -138,11 +138,11 @@ class _Scanner:
             return self.string(at)
         if first in ("{", "["):
             if depth > self.depth_max:
-                raise _Stop(TOO_DEEP, at)
+                raise _ScanError(TOO_DEEP, at)
             return self.object(at, depth) if first == "{" else self.list(at, depth)
         for word in _NON_NUMBERS:
             if self.text.startswith(word, at):
-                raise _Stop(f"{word} is not a JSON number", at)
+                raise _ScanError(f"{word} is not a JSON number", at)
         if first in _WORDS:
             word, meaning = _WORDS[first]
             if self.text.startswith(word, at):
@@ -152,13 +152,15 @@ class _Scanner:
     def number(self, at: int) -> tuple[Any, int]:
         match = _NUMBER.match(self.text, at)
         if not match:
-            raise _Stop("the text ends too early" if at >= len(self.text) else "a value was expected", at)
+            raise _ScanError(
+                "the text ends too early" if at >= len(self.text) else "a value was expected", at
+            )
         token = match.group()
         if match.group(1) is None and match.group(2) is None:
             return (HugeInteger(token) if len(token) > DIGITS_MAX else int(token)), match.end()
         number = float(token)
         if math.isinf(number):
-            raise _Stop("a number too large for a double", at)
+            raise _ScanError("a number too large for a double", at)
         return number, match.end()
 
     def string(self, at: int) -> tuple[str, int]:
@@ -168,11 +170,13 @@ class _Scanner:
         try:
             value, end = _read_string(self.text, at + 1, True)
         except JSONDecodeError as broken:
-            raise _Stop(broken.msg[:1].lower() + broken.msg[1:].removesuffix(" at"), broken.pos) from None
+            raise _ScanError(
+                broken.msg[:1].lower() + broken.msg[1:].removesuffix(" at"), broken.pos
+            ) from None
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise _Stop("a lone surrogate in a text", at) from None
+            raise _ScanError("a lone surrogate in a text", at) from None
         return value, end
 
     def object(self, at: int, depth: int) -> tuple[dict[str, Any], int]:
@@ -187,7 +191,7 @@ class _Scanner:
             key, at = self.string(at)
             self.path.append(key)
             if key in members:
-                raise _Stop(f"the key {key[:80]!r} appears twice", start)
+                raise _ScanError(f"the key {key[:80]!r} appears twice", start)
             at = self.expect(":", at)
             members[key], at = self.value(at, depth + 1)
             self.path.pop()
@@ -217,7 +221,7 @@ class _Scanner:
             raise self.unexpected(repr(mark), at)
         return self.skip(at + 1)
 
-    def unexpected(self, wanted: str, at: int) -> _Stop:
+    def unexpected(self, wanted: str, at: int) -> _ScanError:
         if at >= len(self.text):
-            return _Stop("the text ends too early", at)
-        return _Stop(f"{wanted} was expected", at)
+            return _ScanError("the text ends too early", at)
+        return _ScanError(f"{wanted} was expected", at)

@@ -10,42 +10,42 @@ from dagmanager.dag.model import Node, Notice
 from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
 
-class United(msgspec.Struct):
+class MergedNodes(msgspec.Struct):
     """Each id once, in order of first appearance. `impostors` carry an id that another spec has here."""
 
     nodes: list[Node]
     notices: list[Notice]
-    impostors: list[Node]
+    id_conflicts: list[Node]
 
 
-def unite(nodes: Iterable[Node]) -> United | Rejection:
+def merge_duplicates(nodes: Iterable[Node]) -> MergedNodes | Rejection:
     """One node per id: tags and names united with a notice, another `schema_hash` refused.
 
     Two specs under one id cannot both be right: the later ones are returned as `impostors`.
     """
     groups: dict[str, list[Node]] = {}
-    impostors: list[Node] = []
+    id_conflicts: list[Node] = []
     for node in nodes:
         group = groups.setdefault(node.node_id, [])
         if group and group[0].preimage != node.preimage:
-            impostors.append(node)
+            id_conflicts.append(node)
         else:
             group.append(node)
     notices: list[Notice] = []
-    united: list[Node] = []
+    merged: list[Node] = []
     for group in groups.values():
         if len(group) == 1:
-            united.append(group[0])
+            merged.append(group[0])
             continue
         conflict = _conflict(group)
         if conflict:
             return conflict
-        node = _one_of(group)
-        united.append(node)
+        node = _merged(group)
+        merged.append(node)
         notice = _notice(node, group)
         if notice:
             notices.append(notice)
-    return United(united, notices, impostors)
+    return MergedNodes(merged, notices, id_conflicts)
 
 
 def _conflict(group: list[Node]) -> Rejection | None:
@@ -53,11 +53,11 @@ def _conflict(group: list[Node]) -> Rejection | None:
     hashes = sorted({node.schema_hash for node in group if node.schema_hash})
     if len(hashes) > 1:
         message = f"node {first.node_id} stands here with {len(hashes)} different schema_hash values"
-        return _refused(first, "schema_hash", message, hashes)
+        return _conflicting(first, "schema_hash", message, hashes)
     specs = {_spec(node) for node in group}
     if len(specs) > 1:  # texts with `|` inside: equal bytes, other fields
         message = f"node {first.node_id} stands here with different fields that hash alike"
-        return _refused(first, "node_type", message, sorted(map(repr, specs)))
+        return _conflicting(first, "node_type", message, sorted(map(repr, specs)))
     return None
 
 
@@ -74,14 +74,14 @@ def _spec(node: Node) -> tuple[object, ...]:
     )
 
 
-def _refused(node: Node, field: str, message: str, values: list[str]) -> Rejection:
+def _conflicting(node: Node, field: str, message: str, values: list[str]) -> Rejection:
     details = tuple({"node_id": node.node_id, field: value} for value in values[:100])
     return Rejection(
         ErrorCode.CONFLICTING_NODE, message, field, node.node_id, values[0][:200], values[1][:200], details
     )
 
 
-def _one_of(group: list[Node]) -> Node:
+def _merged(group: list[Node]) -> Node:
     """One node for all: united tags, names joined with `,`, every artifact; independent of their order."""
     artifacts = {
         artifact.path + "\0" + artifact.checksum: artifact for node in group for artifact in node.artifacts
@@ -98,9 +98,9 @@ def _one_of(group: list[Node]) -> Node:
 
 
 def _notice(node: Node, group: list[Node]) -> Notice | None:
-    looks = sorted({(", ".join(each.tags), each.name) for each in group})
-    if len(looks) == 1:
+    appearances = sorted({(", ".join(each.tags), each.name) for each in group})
+    if len(appearances) == 1:
         return None
     message = f"{len(group)} entries share this id (tags and names are no part of it): they share one queue"
-    details = tuple(f"tags [{tags}], name {name!r}" for tags, name in looks)
+    details = tuple(f"tags [{tags}], name {name!r}" for tags, name in appearances)
     return Notice(NoticeCode.SAME_ID_DIFFERENT_TAGS, message, node.node_id, details)

@@ -38,7 +38,7 @@ _HEX: Final = b"0123456789abcdef"
 _ID_LENGTH: Final = len(ID_PREFIX) + 64
 _PREFIX_LENGTH: Final = len(ID_PREFIX)
 _PREFIX_REST: Final = ID_PREFIX.encode().translate(None, _HEX)
-_TELLING: Final = frozenset({dict, list, float})
+_RELEVANT: Final = frozenset({dict, list, float})
 _dump = orjson.dumps
 _SORTED: Final = orjson.OPT_SORT_KEYS
 
@@ -118,7 +118,7 @@ def _tag_sets(column: Sequence[Any]) -> list[tuple[str, ...]] | None:
 
 def _canonical(column: Sequence[Any]) -> list[str] | None:
     """Canonical JSON of each, None when one needs more than sorting (as `params.canonical_json` decides)."""
-    if not _all_of(dict, column) or _one_needs_care(column):
+    if not _all_of(dict, column) or _needs_exact_writer(column):
         return None
     try:
         return [_dump(params, option=_SORTED).decode() for params in column]
@@ -126,23 +126,23 @@ def _canonical(column: Sequence[Any]) -> list[str] | None:
         return None
 
 
-def _one_needs_care(objects: Sequence[dict[str, Any]]) -> bool:
+def _needs_exact_writer(objects: Sequence[dict[str, Any]]) -> bool:
     """`params.needs_care` of many, level by level: a dropped key, or a float Python writes differently."""
     while objects:
         if any(map(is_dropped, set().union(*objects))):
             return True
-        telling = _telling(chain.from_iterable(map(dict.values, objects)))
+        telling = _relevant(chain.from_iterable(map(dict.values, objects)))
         objects = [item for item in telling if type(item) is dict]
         while telling:
             floats = [abs(item) for item in telling if type(item) is float and item]
             if floats and (min(floats) < 1e-4 or max(floats) >= 1e16):
                 return True
-            telling = _telling(chain.from_iterable([item for item in telling if type(item) is list]))
+            telling = _relevant(chain.from_iterable([item for item in telling if type(item) is list]))
             objects += [item for item in telling if type(item) is dict]
     return False
 
 
-def _telling(values: Iterable[Any]) -> list[Any]:
+def _relevant(values: Iterable[Any]) -> list[Any]:
     """The values that can hold a reason: objects, lists, floats."""
     listed = list(values)
-    return list(compress(listed, map(_TELLING.__contains__, map(type, listed))))
+    return list(compress(listed, map(_RELEVANT.__contains__, map(type, listed))))

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import msgspec
 
-from dagmanager.dag.field_errors import DETAILS_MAX, SHOWN_MAX, FieldError, wrong
+from dagmanager.dag.field_errors import DETAILS_MAX, SHOWN_MAX, FieldError, wrong_value
 from dagmanager.dag.json.exact_json import parse_many
 from dagmanager.dag.json.json_scan import JsonProblem
 from dagmanager.dag.model import Node
 from dagmanager.dag.nodes.node_columns import read_columns
-from dagmanager.dag.nodes.node_fields import missing_fields, misspelt, read_node
+from dagmanager.dag.nodes.node_fields import missing_fields, misspelled_field, read_node
 from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.dag.nodes.version import SENTINEL
 from dagmanager.errors import ErrorCode, Rejection
@@ -20,10 +20,10 @@ from dagmanager.errors import ErrorCode, Rejection
 # Texts read in one go: few enough that they stay in the processor's cache from reading to node.
 BATCH: Final = 128
 # A node's position, the node as submitted, the names of what it lacks.
-Missing = tuple[int, dict[str, Any], list[str]]
+MissingFields = tuple[int, dict[str, Any], list[str]]
 
 
-class Entries(msgspec.Struct):
+class NodeEntries(msgspec.Struct):
     """What the list `nodes` holds. `nodes` has None where a sentinel entry stands, in submitted order."""
 
     nodes: list[Node | None]
@@ -31,7 +31,7 @@ class Entries(msgspec.Struct):
     unproven: list[tuple[bytes, Node]]
 
 
-class _Broken(Exception):  # noqa: N818 - control flow of this module only
+class _BrokenEntryError(Exception):
     def __init__(self, position: int, problem: JsonProblem) -> None:
         super().__init__(problem.reason)
         self.position = position
@@ -40,31 +40,31 @@ class _Broken(Exception):  # noqa: N818 - control flow of this module only
 
 def read_entries(
     raws: list[bytes], memo: NodeMemo, depth_max: int
-) -> Entries | Rejection | tuple[int, JsonProblem]:
+) -> NodeEntries | Rejection | tuple[int, JsonProblem]:
     """Every entry of `nodes`; the first JSON problem with its entry, else all wrong and missing fields.
 
     `depth_max` is what is left for one entry. Wrong values go before missing ones, which are told with them.
     """
     nodes = memo.known(raws)
-    reader = _Reader(Entries(nodes, [], []), [], [])
+    reader = _EntryReader(NodeEntries(nodes, [], []), [], [])
     new = [position for position, node in enumerate(nodes) if node is None]
     try:
         for start in range(0, len(new), BATCH):
             positions = new[start : start + BATCH]
             reader.read(positions, [raws[position] for position in positions], depth_max)
-    except _Broken as broken:
+    except _BrokenEntryError as broken:
         return broken.position, broken.problem
-    if reader.wrongs:
-        return _all_wrong(reader.wrongs, reader.missing)
-    return _all_missing(reader.missing) if reader.missing else reader.entries
+    if reader.invalid:
+        return _invalid_rejection(reader.invalid, reader.missing)
+    return _missing_rejection(reader.missing) if reader.missing else reader.entries
 
 
-class _Reader(msgspec.Struct):
+class _EntryReader(msgspec.Struct):
     """What was found so far, good and bad."""
 
-    entries: Entries
-    wrongs: list[Rejection]
-    missing: list[Missing]
+    entries: NodeEntries
+    invalid: list[Rejection]
+    missing: list[MissingFields]
 
     def read(self, positions: list[int], texts: list[bytes], depth_max: int) -> None:
         trees = parse_many(texts, depth_max)
@@ -78,9 +78,9 @@ class _Reader(msgspec.Struct):
 
     def read_one(self, position: int, tree: Any) -> Node | None:
         if type(tree) is JsonProblem:
-            raise _Broken(position, tree)
+            raise _BrokenEntryError(position, tree)
         if type(tree) is not dict:
-            self.wrongs.append(wrong(f"/nodes/{position}", "an object", tree).rejection)
+            self.invalid.append(wrong_value(f"/nodes/{position}", "an object", tree).rejection)
             return None
         if tree.get("node_type") == SENTINEL:
             self.entries.sentinels.append((position, tree))
@@ -88,19 +88,19 @@ class _Reader(msgspec.Struct):
         try:
             node = read_node(tree)
         except FieldError as found:
-            self.wrongs.append(_placed(found.rejection, position, tree))
-            self._look_for_missing(position, tree)
+            self.invalid.append(_in_dag(found.rejection, position, tree))
+            self._note_missing(position, tree)
             return None
         if not (node.node_id and node.node_type and node.code_hash and node.schema_compat_id):
-            self._look_for_missing(position, tree)
+            self._note_missing(position, tree)
         return node
 
-    def _look_for_missing(self, position: int, tree: dict[str, Any]) -> None:
+    def _note_missing(self, position: int, tree: dict[str, Any]) -> None:
         if names := missing_fields(tree):
             self.missing.append((position, tree, names))
 
 
-def _placed(found: Rejection, position: int, tree: dict[str, Any]) -> Rejection:
+def _in_dag(found: Rejection, position: int, tree: dict[str, Any]) -> Rejection:
     """A finding inside a node, told from the DAG's top and with the node's id."""
     prefix = f"/nodes/{position}"
     given = tree.get("node_id")
@@ -113,37 +113,37 @@ def _placed(found: Rejection, position: int, tree: dict[str, Any]) -> Rejection:
     )
 
 
-def _all_wrong(found: list[Rejection], missing: list[Missing]) -> Rejection:
+def _invalid_rejection(found: list[Rejection], missing: list[MissingFields]) -> Rejection:
     """The first wrong value; the others, and then what is missing, in `details` (of the first 100 nodes each)."""
     first = found[0]
     details: list[dict[str, Any]] = [
         {"code": each.code.value, "field": each.field, "node_id": each.node_id, "message": each.message}
         for each in found[:DETAILS_MAX]
     ]
-    details += ({"code": ErrorCode.MISSING_FIELDS.value, **each} for each in _absent(missing))
+    details += ({"code": ErrorCode.MISSING_FIELDS.value, **each} for each in _missing_details(missing))
     more = f" ({len(found)} nodes with wrong values in all)" if len(found) > 1 else ""
     if missing:
-        more += f" ({_lacking(missing)} required fields, see the details)"
+        more += f" ({_count_lacking(missing)} required fields, see the details)"
     return msgspec.structs.replace(first, message=first.message + more, details=tuple(details))
 
 
-def _all_missing(found: list[Missing]) -> Rejection:
+def _missing_rejection(found: list[MissingFields]) -> Rejection:
     """`missing_fields`: one detail per node and field, for the first 100 nodes."""
-    details = _absent(found)
+    details = _missing_details(found)
     first = details[0]
-    near = misspelt(found[0][1], first["missing"])
+    near = misspelled_field(found[0][1], first["missing"])
     hint = f" (did you mean `{first['missing']}` where it says `{near[:SHOWN_MAX]}`?)" if near else ""
-    message = f"{_lacking(found)} required fields; the first is {first['field']}{hint}"
+    message = f"{_count_lacking(found)} required fields; the first is {first['field']}{hint}"
     return Rejection(
         ErrorCode.MISSING_FIELDS, message, first["field"], first["node_id"], details=tuple(details)
     )
 
 
-def _lacking(found: list[Missing]) -> str:
+def _count_lacking(found: list[MissingFields]) -> str:
     return "1 node lacks" if len(found) == 1 else f"{len(found)} nodes lack"
 
 
-def _absent(found: list[Missing]) -> list[dict[str, Any]]:
+def _missing_details(found: list[MissingFields]) -> list[dict[str, Any]]:
     return [
         {
             "field": f"/nodes/{position}/{name}",

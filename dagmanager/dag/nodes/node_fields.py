@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from dagmanager.dag.field_errors import bounded, flag_at, refused, text_at, wrong
+from dagmanager.dag.field_errors import bounded_text, field_error, flag_at, text_at, wrong_value
 from dagmanager.dag.limits import SHORT_TEXT
 from dagmanager.dag.model import Artifact, Node
 from dagmanager.dag.nodes.params import (
@@ -72,9 +72,9 @@ def read_node(fields: dict[str, Any]) -> Node:
         node_type, code_hash = _text(fields, "node_type"), _text(fields, "code_hash")
         schema_hash, name = _text(fields, "schema_hash"), _text(fields, "name")
     if len(node_type) + len(code_hash) + len(schema_hash) > SHORT_TEXT:
-        bounded(node_type, "/node_type")
-        bounded(code_hash, "/code_hash")
-        bounded(schema_hash, "/schema_hash")
+        bounded_text(node_type, "/node_type")
+        bounded_text(code_hash, "/code_hash")
+        bounded_text(schema_hash, "/schema_hash")
     interval, period = get("interval"), get("period")
     if type(interval) is not int or not 0 <= interval <= INT64_MAX:
         interval = _whole(interval, "/interval", INT64_MAX)
@@ -114,7 +114,7 @@ def read_node(fields: dict[str, Any]) -> Node:
 def _node_id(value: Any) -> str:
     if value is None:
         return ""
-    raise wrong("/node_id", "blake3: and 64 (after a collision 128) lower-case hex digits", value)
+    raise wrong_value("/node_id", "blake3: and 64 (after a collision 128) lower-case hex digits", value)
 
 
 def missing_fields(fields: dict[str, Any]) -> list[str]:
@@ -125,7 +125,7 @@ def missing_fields(fields: dict[str, Any]) -> list[str]:
     return missing
 
 
-def misspelt(fields: dict[str, Any], name: str) -> str | None:
+def misspelled_field(fields: dict[str, Any], name: str) -> str | None:
     """The unknown field that was probably meant to be `name`."""
     from difflib import get_close_matches  # only ever needed to refuse
 
@@ -155,9 +155,11 @@ def _whole(value: Any, pointer: str, largest: int) -> int:
     ):
         number = int(value)
     else:
-        raise wrong(pointer, "a whole number", value)
+        raise wrong_value(pointer, "a whole number", value)
     if not 0 <= number <= largest:
-        raise refused(pointer, f"{pointer}: a number from 0 to {largest} was expected", got=str(number)[:80])
+        raise field_error(
+            pointer, f"{pointer}: a number from 0 to {largest} was expected", got=str(number)[:80]
+        )
     return number
 
 
@@ -173,23 +175,23 @@ def _dependencies(inputs: Any, dependencies: Any) -> tuple[str, ...]:
 
 def _check_ids(ids: Any, pointer: str) -> None:
     if type(ids) is not list:
-        raise wrong(pointer, "a list of node ids", ids)
+        raise wrong_value(pointer, "a list of node ids", ids)
     for position, item in enumerate(ids):
         if item is None or item == "":
             continue
         if type(item) is not str or not item.startswith(ID_PREFIX):
-            raise wrong(f"{pointer}/{position}", f"a node id (text that starts with {ID_PREFIX})", item)
+            raise wrong_value(f"{pointer}/{position}", f"a node id (text that starts with {ID_PREFIX})", item)
 
 
 def _schema_compat_id(fields: dict[str, Any]) -> str:
     """`schema_compat_id`, trimmed; the legacy `schema_id` when empty; both must agree (M2)."""
-    current = bounded(_text(fields, "schema_compat_id"), "/schema_compat_id").strip()
+    current = bounded_text(_text(fields, "schema_compat_id"), "/schema_compat_id").strip()
     if "schema_id" not in fields:
         return current
-    legacy = bounded(_text(fields, "schema_id"), "/schema_id").strip()
+    legacy = bounded_text(_text(fields, "schema_id"), "/schema_id").strip()
     if current and legacy and current != legacy:
         message = f"schema_compat_id {current!r} and schema_id {legacy!r} differ: send one of them"
-        raise refused("/schema_compat_id", message, legacy, current, ErrorCode.SCHEMA_ID_CONFLICT)
+        raise field_error("/schema_compat_id", message, legacy, current, ErrorCode.SCHEMA_ID_CONFLICT)
     return current or legacy
 
 
@@ -197,9 +199,9 @@ def _params(fields: dict[str, Any]) -> dict[str, Any] | None:
     """`params`, else `config`, else None; both must be objects when given."""
     params, config = fields.get("params"), fields.get("config")
     if params is not None and type(params) is not dict:
-        raise wrong("/params", "an object", params)
+        raise wrong_value("/params", "an object", params)
     if config is not None and type(config) is not dict:
-        raise wrong("/config", "an object", config)
+        raise wrong_value("/config", "an object", config)
     return config if params is None else params
 
 
@@ -208,22 +210,22 @@ def _artifacts(value: Any) -> tuple[Artifact, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise wrong("/artifacts", "a list of objects", value)
+        raise wrong_value("/artifacts", "a list of objects", value)
     return tuple(_artifact(item, f"/artifacts/{position}") for position, item in enumerate(value))
 
 
 def _artifact(item: Any, pointer: str) -> Artifact:
     if not isinstance(item, dict):
-        raise wrong(pointer, "an object", item)
+        raise wrong_value(pointer, "an object", item)
     fields: dict[str, Any] = item
     path, checksum = text_at(fields, "path", pointer), text_at(fields, "checksum", pointer)
     size = fields.get("size")
     if not path:
-        raise wrong(f"{pointer}/path", "text that is not empty", path)
+        raise wrong_value(f"{pointer}/path", "text that is not empty", path)
     if not checksum:
-        raise wrong(f"{pointer}/checksum", "text that is not empty", checksum)
+        raise wrong_value(f"{pointer}/checksum", "text that is not empty", checksum)
     if type(size) is not int or not 0 <= size <= INT64_MAX:
-        raise wrong(f"{pointer}/size", "a number of bytes", size)
+        raise wrong_value(f"{pointer}/size", "a number of bytes", size)
     return Artifact(
         path, checksum, size, text_at(fields, "framework", pointer), text_at(fields, "dtype", pointer)
     )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from dagmanager.dag.field_errors import refused, wrong
+from dagmanager.dag.field_errors import field_error, wrong_value
 from dagmanager.dag.json.json_scan import HugeInteger
 from dagmanager.dag.model import TagQuery
 
@@ -44,7 +44,7 @@ _quoted = json.encoder.encode_basestring
 
 def canonical_json(value: dict[str, Any]) -> str:
     """The one text that equal parameters have: sorted keys, no spaces, Python's floats, dropped keys gone."""
-    if needs_care(value):
+    if needs_exact_writer(value):
         return _write(value)
     try:
         return _dump(value, option=_SORTED).decode()
@@ -52,38 +52,38 @@ def canonical_json(value: dict[str, Any]) -> str:
         return _write(value)
 
 
-def needs_care(value: dict[str, Any]) -> bool:
+def needs_exact_writer(value: dict[str, Any]) -> bool:
     """Whether a key must go, or a float is one that orjson writes in another form than Python's repr."""
     for key, item in value.items():
         if is_dropped(key):
             return True
         kind = type(item)
         if kind is float:
-            if not 1e-4 <= item < 1e16 and _is_odd(item):
+            if not 1e-4 <= item < 1e16 and _is_written_differently(item):
                 return True
         elif kind is dict:
-            if needs_care(item):
+            if needs_exact_writer(item):
                 return True
-        elif kind is list and _list_needs_care(item):
+        elif kind is list and _list_needs_exact_writer(item):
             return True
     return False
 
 
-def _list_needs_care(value: list[Any]) -> bool:
+def _list_needs_exact_writer(value: list[Any]) -> bool:
     for item in value:
         kind = type(item)
         if kind is float:
-            if not 1e-4 <= item < 1e16 and _is_odd(item):
+            if not 1e-4 <= item < 1e16 and _is_written_differently(item):
                 return True
         elif kind is dict:
-            if needs_care(item):
+            if needs_exact_writer(item):
                 return True
-        elif kind is list and _list_needs_care(item):
+        elif kind is list and _list_needs_exact_writer(item):
             return True
     return False
 
 
-def _is_odd(number: float) -> bool:
+def _is_written_differently(number: float) -> bool:
     return number != 0 and not 1e-4 <= abs(number) < 1e16
 
 
@@ -114,21 +114,21 @@ def tag_query(fields: dict[str, Any], params: dict[str, Any] | None) -> TagQuery
 
     Raises `FieldError` where tags or match_mode are of another type.
     """
-    given = params or {}
-    tags = given.get("query_tags") or given.get("tags")
-    place = "/params/query_tags" if given.get("query_tags") else "/params/tags"
+    params_or_empty = params or {}
+    tags = params_or_empty.get("query_tags") or params_or_empty.get("tags")
+    pointer = "/params/query_tags" if params_or_empty.get("query_tags") else "/params/tags"
     if tags is None:
-        tags, place = fields.get("tags"), "/tags"
-    mode, mode_place = given.get("match_mode"), "/params/match_mode"
+        tags, pointer = fields.get("tags"), "/tags"
+    mode, mode_pointer = params_or_empty.get("match_mode"), "/params/match_mode"
     if mode is None:
-        mode, mode_place = fields.get("match_mode"), "/match_mode"
+        mode, mode_pointer = fields.get("match_mode"), "/match_mode"
     if mode is not None and not isinstance(mode, str):
-        raise wrong(mode_place, "any or all", mode)
+        raise wrong_value(mode_pointer, "any or all", mode)
     interval = fields.get("interval")
     if interval is None:
-        interval = given.get("interval")
+        interval = params_or_empty.get("interval")
     return TagQuery(
-        tags=tag_set(tags, place),
+        tags=tag_set(tags, pointer),
         match_mode="all" if mode is not None and mode.lower() == "all" else "any",
         interval=_query_interval(interval),
     )
@@ -145,7 +145,7 @@ def _query_interval(value: Any) -> int | None:
     elif isinstance(value, int) and not isinstance(value, bool):
         number = value
     if number is not None and not 0 <= number <= INT64_MAX:
-        raise refused(
+        raise field_error(
             "/interval", f"/interval: seconds from 0 to {INT64_MAX} were expected", got=str(number)[:80]
         )
     return number
@@ -169,11 +169,11 @@ def tag_set(value: Any, pointer: str) -> tuple[str, ...]:
     if isinstance(value, str):
         value = value.split(",")
     elif not isinstance(value, list):
-        raise wrong(pointer, "a list of texts", value)
+        raise wrong_value(pointer, "a list of texts", value)
     try:
         kept = set(map(str.strip, value))
     except TypeError:
         position = next(at for at, tag in enumerate(value) if not isinstance(tag, str))
-        raise wrong(f"{pointer}/{position}", "text", value[position]) from None
+        raise wrong_value(f"{pointer}/{position}", "text", value[position]) from None
     kept.discard("")
     return tuple(sorted(kept))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dagmanager.dag.model import Node
 
 
-def outside(nodes: Sequence[Node]) -> tuple[dict[str, list[str]], bool]:
+def external_dependencies(nodes: Sequence[Node]) -> tuple[dict[str, list[str]], bool]:
     """Dependencies that are not in the DAG, by the id that names them; and whether a cycle is possible.
 
     Each node once. No cycle is possible when every node stands after those it depends on.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from dagmanager.dag.field_errors import bounded, wrong
+from dagmanager.dag.field_errors import bounded_text, wrong_value
 
 SENTINEL: Final = "VersionSentinel"
 DEFAULT_LABEL: Final = "v1"
@@ -43,8 +43,8 @@ def version_label(
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, str | int | float):
-                raise wrong(f"{pointer}/{name}", "text or a number", value)
-            text = bounded(str(value), f"{pointer}/{name}")
+                raise wrong_value(f"{pointer}/{name}", "text or a number", value)
+            text = bounded_text(str(value), f"{pointer}/{name}")
             if found is None and text.strip():
                 found = value
     return clean_label(found)
@@ -70,9 +70,9 @@ def _weight(value: Any, pointer: str) -> float:
         try:
             number = float(value)
         except ValueError:
-            raise wrong(pointer, "a number from 0 to 1", value) from None
+            raise wrong_value(pointer, "a number from 0 to 1", value) from None
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise wrong(pointer, "a number from 0 to 1", value)
+        raise wrong_value(pointer, "a number from 0 to 1", value)
     if isinstance(number, float) and not math.isfinite(number):
-        raise wrong(pointer, "a finite number", value)
+        raise wrong_value(pointer, "a finite number", value)
     return float(min(max(number, 0), 1))

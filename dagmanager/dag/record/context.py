@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from dagmanager.dag.field_errors import refused, wrong
-from dagmanager.dag.model import ComputeContext, DagFields, Envelope, GivenContext
+from dagmanager.dag.field_errors import field_error, wrong_value
+from dagmanager.dag.model import ComputeContext, DagFields, Envelope, UnresolvedContext
 from dagmanager.errors import Rejection
 
 SAFE_DOMAIN: Final = "backtest"
@@ -51,7 +51,7 @@ _legal_topic_prefix = re.compile(r"[A-Za-z0-9._-]+", re.ASCII).fullmatch
 
 
 def domain_of(raw: str) -> str:
-    """A domain by any of its aliases; an unknown one stays as given, trimmed."""
+    """A domain by any of its aliases; an unknown one stays as sent, trimmed."""
     for segment in _SEGMENT_ENDS.split(raw):
         known = _DOMAINS.get(_IGNORED.sub("", segment).lower())
         if known:
@@ -61,10 +61,10 @@ def domain_of(raw: str) -> str:
 
 def safe_domain(raw: str | None, as_of: str) -> tuple[str, str | None]:
     """The domain that a request gets, and why it was downgraded to safe mode (None when it was not)."""
-    given = (raw or "").strip()
-    if not given or given.lower() == "default":
+    sent = (raw or "").strip()
+    if not sent or sent.lower() == "default":
         return SAFE_DOMAIN, DECISION_UNAVAILABLE
-    domain = domain_of(given)
+    domain = domain_of(sent)
     if domain in ("backtest", "dryrun") and not as_of:
         return SAFE_DOMAIN, MISSING_AS_OF
     return domain, None
@@ -96,7 +96,7 @@ def namespace_text(raw: Any) -> str | None:
             raw.get("world") or raw.get("world_id"), raw.get("domain") or raw.get("execution_domain")
         )
     if not isinstance(raw, str):
-        raise wrong("/meta/topic_namespace", "text or an object", raw)
+        raise wrong_value("/meta/topic_namespace", "text or an object", raw)
     parts = [part for part in map(segment, raw.split(".")) if part]
     return ".".join(parts) or None
 
@@ -119,19 +119,19 @@ def resolve_context(
     is the Gateway's decision, and the DAG adds nothing to it. Refuses (`invalid_field`) a namespace that no
     topic can carry.
     """
-    given, own = envelope.given, dag.dag_context
-    if envelope.form == "commit_log" and given != GivenContext():
-        own = GivenContext()
+    sent, own = envelope.context, dag.dag_context
+    if envelope.form == "commit_log" and sent != UnresolvedContext():
+        own = UnresolvedContext()
     resolved = resolve(
-        world or given.world_id or own.world_id,
-        given.execution_domain or own.execution_domain,
-        given.as_of or own.as_of,
-        given.partition or own.partition,
+        world or sent.world_id or own.world_id,
+        sent.execution_domain or own.execution_domain,
+        sent.as_of or own.as_of,
+        sent.partition or own.partition,
     )
     why = resolved.safe_mode
-    if given.safe_mode or own.safe_mode:
-        why = (given.downgrade_reason or own.downgrade_reason or "").strip() or why or GATEWAY
-    namespace = _namespace(given, dag, world) if namespaces else ""
+    if sent.safe_mode or own.safe_mode:
+        why = (sent.downgrade_reason or own.downgrade_reason or "").strip() or why or GATEWAY
+    namespace = _namespace(sent, dag, world) if namespaces else ""
     if isinstance(namespace, Rejection):
         return namespace
     return ComputeContext(
@@ -139,19 +139,19 @@ def resolve_context(
         resolved.execution_domain,
         resolved.as_of,
         resolved.partition,
-        (given.dataset_fingerprint or own.dataset_fingerprint or "").strip(),
+        (sent.dataset_fingerprint or own.dataset_fingerprint or "").strip(),
         namespace,
         why,
     )
 
 
-def _namespace(given: GivenContext, dag: DagFields, world: str) -> str | Rejection:
+def _namespace(sent: UnresolvedContext, dag: DagFields, world: str) -> str | Rejection:
     """The prefix the client will look for: from the values as sent, not as resolved."""
     if dag.meta_namespace:
         return _legal(dag.meta_namespace, "/meta/topic_namespace", dag.meta_namespace)
     if not world:
         return ""
-    domain = given.execution_domain or dag.meta_domain or "live"
+    domain = sent.execution_domain or dag.meta_domain or "live"
     namespace = world_namespace(world, domain)
     if not namespace:
         return ""
@@ -159,11 +159,11 @@ def _namespace(given: GivenContext, dag: DagFields, world: str) -> str | Rejecti
     return _legal(namespace, "world_id" if in_world else "execution_domain", world if in_world else domain)
 
 
-def _legal(namespace: str, field: str, given: str) -> str | Rejection:
+def _legal(namespace: str, field: str, sent: str) -> str | Rejection:
     if _legal_topic_prefix(namespace) and len(namespace) <= NAMESPACE_MAX:
         return namespace
     message = (
-        f"{field} {given[:80]!r} gives the topic prefix {namespace[:80]!r}, which no Kafka topic can carry: "
+        f"{field} {sent[:80]!r} gives the topic prefix {namespace[:80]!r}, which no Kafka topic can carry: "
         f"at most {NAMESPACE_MAX} characters of A-Z a-z 0-9 . _ - are allowed"
     )
-    return refused(field, message, "a legal topic prefix", given[:80]).rejection
+    return field_error(field, message, "a legal topic prefix", sent[:80]).rejection

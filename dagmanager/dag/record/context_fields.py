@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagmanager.dag.field_errors import bounded, flag_at, refused, text_at
-from dagmanager.dag.model import GivenContext
+from dagmanager.dag.field_errors import bounded_text, field_error, flag_at, text_at
+from dagmanager.dag.model import UnresolvedContext
 from dagmanager.dag.record.compute_key import SEPARATOR
 
 
-def given_context(fields: dict[str, Any], pointer: str) -> GivenContext:
+def read_context(fields: dict[str, Any], pointer: str) -> UnresolvedContext:
     """The context fields of an object, checked to be text; `downgraded` counts as `safe_mode`.
 
     Raises `FieldError`.
     """
     if not fields:
-        return GivenContext()
-    return GivenContext(
+        return UnresolvedContext()
+    return UnresolvedContext(
         world_id=context_text(fields, "world_id", pointer),
         execution_domain=context_text(fields, "execution_domain", pointer),
         as_of=context_text(fields, "as_of", pointer),
@@ -35,10 +35,10 @@ def context_text(fields: dict[str, Any], name: str, pointer: str) -> str | None:
         return None
     place = f"{pointer}/{name}"
     if SEPARATOR in value:
-        raise refused(
+        raise field_error(
             place,
             f"{place}: the control character 0x1F is not allowed",
             "text without 0x1F",
             repr(value)[:80],
         )
-    return bounded(value, place)
+    return bounded_text(value, place)

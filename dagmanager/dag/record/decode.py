@@ -8,9 +8,17 @@ from typing import Any, Final
 
 import msgspec
 
-from dagmanager.dag.field_errors import FieldError, bounded, escaped, object_at, refused, text_at, wrong
+from dagmanager.dag.field_errors import (
+    FieldError,
+    bounded_text,
+    escaped_key,
+    field_error,
+    object_at,
+    text_at,
+    wrong_value,
+)
 from dagmanager.dag.json.exact_json import (
-    BROKEN,
+    DECODE_ERRORS,
     is_utf8,
     items,
     keys_are_distinct,
@@ -22,8 +30,8 @@ from dagmanager.dag.json.exact_json import (
 )
 from dagmanager.dag.json.json_scan import JsonProblem, scan
 from dagmanager.dag.limits import Limits
-from dagmanager.dag.model import Envelope, Foreign, GivenContext, Notice, Origin, Record
-from dagmanager.dag.record.context_fields import context_text, given_context
+from dagmanager.dag.model import Envelope, Foreign, Notice, Origin, Record, UnresolvedContext
+from dagmanager.dag.record.context_fields import context_text, read_context
 from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
 INGEST: Final = "gateway.ingest"
@@ -49,14 +57,14 @@ def decode(record: Record, limits: Limits) -> Envelope | Foreign | Rejection:
 def _decode(record: Record, limits: Limits) -> Envelope | Foreign:
     value = record.value
     if not value:
-        raise refused(
+        raise field_error(
             "", "the record has no bytes: a tombstone, or an empty value", code=ErrorCode.INVALID_JSON
         )
     if len(value) > limits.bytes_max:
         message = f"the record has {len(value)} bytes, the limit is {limits.bytes_max}"
-        raise refused("", message, str(limits.bytes_max), str(len(value)), ErrorCode.TOO_LARGE)
+        raise field_error("", message, str(limits.bytes_max), str(len(value)), ErrorCode.TOO_LARGE)
     if not is_utf8(value):
-        raise FieldError(_certainly(scan(value, limits.depth_max)).rejection())
+        raise FieldError(_problem_or_not_an_object(scan(value, limits.depth_max)).rejection())
     if value.lstrip(b" \t\r\n")[:1] == b"[":
         return _from_list(record, limits)
     found = members(value, limits.depth_max)
@@ -65,13 +73,13 @@ def _decode(record: Record, limits: Limits) -> Envelope | Foreign:
     raw_dag = found.pop("dag", None)
     fields = _fields(value, found, "", limits)
     strategy_id = _strategy_id(fields.get("strategy_id"), "/strategy_id")
-    given = given_context({name: fields.get(name) for name in GivenContext.__struct_fields__}, "")
+    sent = read_context({name: fields.get(name) for name in UnresolvedContext.__struct_fields__}, "")
     return Envelope(
         strategy_id=strategy_id,
         dag=_dag(raw_dag, fields, "", limits),
         form="diff_request",
-        given=given,
-        worlds=_worlds(fields, given, "", limits),
+        context=sent,
+        worlds=_worlds(fields, sent, "", limits),
         node_ids_crc32=_crc32(fields, ""),
         warnings=_key_notices(record, strategy_id),
     )
@@ -82,46 +90,46 @@ def _from_list(record: Record, limits: Limits) -> Envelope | Foreign:
     value = record.value
     try:
         kind, when, who, payload = _split_commit_log(value)
-    except BROKEN:
-        return _other_list(value, limits)
+    except DECODE_ERRORS:
+        return _foreign_list(value, limits)
     if bytes(kind) != b'"gateway.ingest"':
-        return _other_list(value, limits)
+        return _foreign_list(value, limits)
     found = {key: bytes(raw) for key, raw in payload.items()}
-    outside = bytes(kind).count(b'"') + bytes(when).count(b'"') + bytes(who).count(b'"')
-    if not keys_are_distinct(value, found, outside):
+    quotes_outside = bytes(kind).count(b'"') + bytes(when).count(b'"') + bytes(who).count(b'"')
+    if not keys_are_distinct(value, found, quotes_outside):
         problem = repeated_key_problem(value, limits.depth_max + 2)
         if problem:
             raise FieldError(problem.rejection())
     raw_dag = found.pop("dag", None)
     head = _fields(value, {"1": bytes(when), "2": bytes(who)}, "", limits)
     if isinstance(head["1"], bool) or not isinstance(head["1"], int | float | None):
-        raise wrong("/1", "a time in milliseconds", head["1"])
+        raise wrong_value("/1", "a time in milliseconds", head["1"])
     strategy_id = _strategy_id(head["2"], "/2")
     fields = _fields(value, found, "/3", limits)
-    given = given_context(object_at(fields, "compute_context", "/3"), "/3/compute_context")
+    sent = read_context(object_at(fields, "compute_context", "/3"), "/3/compute_context")
     return Envelope(
         strategy_id=strategy_id,
         dag=_dag(raw_dag, fields, "/3", limits),
         form="commit_log",
-        given=given,
-        worlds=_worlds(fields, given, "/3", limits),
+        context=sent,
+        worlds=_worlds(fields, sent, "/3", limits),
         node_ids_crc32=_crc32(fields, "/3"),
         warnings=_key_notices(record, strategy_id),
     )
 
 
-def _other_list(value: bytes, limits: Limits) -> Foreign:
+def _foreign_list(value: bytes, limits: Limits) -> Foreign:
     """Commit-log records of other kinds start with a text: `["gateway.rebalance", …]`, `[node_id, …]`."""
     raws = items(value)
     if raws is None:
-        raise FieldError(_certainly(parse(value, limits.depth_max + 2)).rejection())
+        raise FieldError(_problem_or_not_an_object(parse(value, limits.depth_max + 2)).rejection())
     first = parse(raws[0], limits.depth_max) if raws else None
     if not isinstance(first, str):
         raise FieldError(not_an_object().rejection())
     if first == INGEST:
         if len(raws) != 4:
-            raise refused("", _wrong_length(len(raws)), "4 items", str(len(raws)))
-        raise wrong("/3", "an object", parse(raws[3], limits.depth_max))
+            raise field_error("", _wrong_length(len(raws)), "4 items", str(len(raws)))
+        raise wrong_value("/3", "an object", parse(raws[3], limits.depth_max))
     if first.startswith("gateway."):
         return Foreign(first[:64])
     return Foreign("node_output" if len(raws) == 4 else "list")
@@ -135,7 +143,7 @@ def _wrong_length(count: int) -> str:
     return f"{form}; this one ends early, without {', '.join(missing)}"
 
 
-def _certainly(problem: Any) -> JsonProblem:
+def _problem_or_not_an_object(problem: Any) -> JsonProblem:
     """The problem that made us look; a text that is fine after all but of another shape is none of ours."""
     return problem if isinstance(problem, JsonProblem) else not_an_object()
 
@@ -148,30 +156,30 @@ def _fields(whole: bytes, found: dict[str, bytes], pointer: str, limits: Limits)
         wanted.items(), parse_many(list(wanted.values()), limits.depth_max - 1), strict=True
     ):
         if isinstance(value, JsonProblem):
-            raise FieldError(value.within(whole, raw, f"{pointer}/{escaped(key)}").rejection())
+            raise FieldError(value.within(whole, raw, f"{pointer}/{escaped_key(key)}").rejection())
         fields[key] = value
     return fields
 
 
 _TEXTS: Final = frozenset(
     {"1", "2", "strategy_id", "dag_json", "dag_base64", "world_ids", "node_ids_crc32", "compute_context"}
-    | set(GivenContext.__struct_fields__)
+    | set(UnresolvedContext.__struct_fields__)
 )
 
 
 def _strategy_id(value: Any, pointer: str) -> str:
     if value is None or value == "":
-        raise refused(pointer, f"{pointer}: a strategy_id is required", code=ErrorCode.MISSING_FIELDS)
+        raise field_error(pointer, f"{pointer}: a strategy_id is required", code=ErrorCode.MISSING_FIELDS)
     if not isinstance(value, str) or not value.strip():
-        raise wrong(pointer, "text that is not blank", value)
-    return bounded(value, pointer)
+        raise wrong_value(pointer, "text that is not blank", value)
+    return bounded_text(value, pointer)
 
 
 def _dag(raw: bytes | None, fields: dict[str, Any], pointer: str, limits: Limits) -> bytes:
     """The DAG's bytes: `dag` as an object, else `dag_json` (the Gateway's own copy: `dag_base64`) as text."""
     if raw is not None and raw != b"null":
         if raw[:1] != b"{":
-            raise wrong(f"{pointer}/dag", "an object", parse(raw, limits.depth_max))
+            raise wrong_value(f"{pointer}/dag", "an object", parse(raw, limits.depth_max))
         return raw
     for name in ("dag_json", "dag_base64"):
         text = text_at(fields, name, pointer)
@@ -181,7 +189,7 @@ def _dag(raw: bytes | None, fields: dict[str, Any], pointer: str, limits: Limits
                 raise FieldError(found)
             return found
     message = f"{pointer}/dag_json: neither dag_json nor dag is given"
-    raise refused(f"{pointer}/dag_json", message, code=ErrorCode.MISSING_FIELDS)
+    raise field_error(f"{pointer}/dag_json", message, code=ErrorCode.MISSING_FIELDS)
 
 
 def dag_bytes(text: str, limits: Limits, pointer: str = "/dag_json") -> bytes | Rejection:
@@ -206,16 +214,16 @@ def dag_bytes(text: str, limits: Limits, pointer: str = "/dag_json") -> bytes | 
     return found
 
 
-def _worlds(fields: dict[str, Any], given: GivenContext, pointer: str, limits: Limits) -> tuple[str, ...]:
+def _worlds(fields: dict[str, Any], sent: UnresolvedContext, pointer: str, limits: Limits) -> tuple[str, ...]:
     """Every world asked for, each once, in order; `('',)` when none is."""
     asked = fields.get("world_ids")
     if asked is None:
         asked = []
     if not isinstance(asked, list):
-        raise wrong(f"{pointer}/world_ids", "a list of texts", asked)
+        raise wrong_value(f"{pointer}/world_ids", "a list of texts", asked)
     if len(asked) > limits.worlds_max:
         message = f"{pointer}/world_ids: {len(asked)} worlds, the limit is {limits.worlds_max}"
-        raise refused(
+        raise field_error(
             f"{pointer}/world_ids", message, str(limits.worlds_max), str(len(asked)), ErrorCode.TOO_LARGE
         )
     named = {str(position): world for position, world in enumerate(asked)}
@@ -225,8 +233,8 @@ def _worlds(fields: dict[str, Any], given: GivenContext, pointer: str, limits: L
     for text in texts:
         if text and text.strip():
             found.setdefault(text.strip(), text)
-    if not found and given.world_id and given.world_id.strip():
-        return (given.world_id,)
+    if not found and sent.world_id and sent.world_id.strip():
+        return (sent.world_id,)
     return tuple(found.values()) or ("",)
 
 
@@ -234,7 +242,7 @@ def _crc32(fields: dict[str, Any], pointer: str) -> int | None:
     value = fields.get("node_ids_crc32")
     if value is None or (type(value) is int and 0 <= value <= _UINT32_MAX):
         return value
-    raise wrong(f"{pointer}/node_ids_crc32", "an unsigned 32-bit integer", value)
+    raise wrong_value(f"{pointer}/node_ids_crc32", "an unsigned 32-bit integer", value)
 
 
 def _key_notices(record: Record, strategy_id: str) -> tuple[Notice, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dagmanager.dag.field_errors import wrong
+from dagmanager.dag.field_errors import wrong_value
 from dagmanager.dag.model import Notice
 from dagmanager.errors import NoticeCode
 
@@ -14,24 +14,24 @@ _looks_random = re.compile(
 ).fullmatch
 
 
-def lineage_of(head: dict[str, Any], places: tuple[str, ...], strategy_id: str) -> tuple[str, Notice | None]:
+def lineage_of(head: dict[str, Any], paths: tuple[str, ...], strategy_id: str) -> tuple[str, Notice | None]:
     """The first non-empty text at one of `places` (dotted paths into the DAG), else the strategy id.
 
     A strategy id that looks like a UUID was made for this submission alone: that comes with a notice.
     Raises `FieldError` when something other than text stands there.
     """
-    for place in places:
+    for path in paths:
         value: Any = head
-        for name in place.split("."):
+        for name in path.split("."):
             value = value.get(name) if isinstance(value, dict) else None
         if value is None:
             continue
         if not isinstance(value, str):
-            raise wrong("/" + place.replace(".", "/"), "text", value)
+            raise wrong_value("/" + path.replace(".", "/"), "text", value)
         if stripped := value.strip():
             return stripped, None
     if not _looks_random(strategy_id):
         return strategy_id, None
-    where = " or ".join(places) or "the DAG"
+    where = " or ".join(paths) or "the DAG"
     message = f"no name in {where}: strategy id {strategy_id} looks random, so nothing links its versions"
     return strategy_id, Notice(NoticeCode.LINEAGE_UNKNOWN, message)

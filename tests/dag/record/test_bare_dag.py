@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dagmanager.dag.record.bare_dag import keyed, strategy_key, wrapped
+from dagmanager.dag.record.bare_dag import as_submission, keyed_submission, strategy_key
 
 DAG = b' {"nodes": []}\n'
 
@@ -25,14 +25,17 @@ DAG = b' {"nodes": []}\n'
     ],
 )
 def test_a_submission_stays_as_it_is_and_names_its_strategy(raw: bytes, key: str) -> None:
-    assert wrapped(raw, "x") == raw
+    assert as_submission(raw, "x") == raw
     assert strategy_key(raw) == key
-    assert keyed(raw, "x") == (key, raw)
+    assert keyed_submission(raw, "x") == (key, raw)
 
 
 def test_a_bare_dag_becomes_a_submission() -> None:
-    assert wrapped(DAG, "x") == b'{"strategy_id":"x","dag":{"nodes": []}}'
-    assert wrapped(DAG, "x", {"world_id": "w"}) == b'{"strategy_id":"x","world_id":"w","dag":{"nodes": []}}'
-    assert keyed(DAG, "x") == ("x", wrapped(DAG, "x"))
-    assert keyed(b'{"strategy_id":null,"nodes":[]}', "x")[0] == "x"
-    assert keyed(b'{"nodes":null}', "x") == ("x", b'{"strategy_id":"x","dag":{"nodes":null}}')
+    assert as_submission(DAG, "x") == b'{"strategy_id":"x","dag":{"nodes": []}}'
+    assert (
+        as_submission(DAG, "x", {"world_id": "w"})
+        == b'{"strategy_id":"x","world_id":"w","dag":{"nodes": []}}'
+    )
+    assert keyed_submission(DAG, "x") == ("x", as_submission(DAG, "x"))
+    assert keyed_submission(b'{"strategy_id":null,"nodes":[]}', "x")[0] == "x"
+    assert keyed_submission(b'{"nodes":null}', "x") == ("x", b'{"strategy_id":"x","dag":{"nodes":null}}')

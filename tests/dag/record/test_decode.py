@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dagmanager.dag.model import Envelope, Foreign, GivenContext, Origin, Record
+from dagmanager.dag.model import Envelope, Foreign, Origin, Record, UnresolvedContext
 from dagmanager.dag.record.decode import dag_bytes, decode
 from tests.dag import made
 
@@ -54,7 +54,7 @@ def test_a_diff_request_carries_its_context_as_sent() -> None:
         "dataset_fingerprint": "d",
     }
     found = envelope({"strategy_id": "s", "dag": TREE, "node_ids_crc32": 7, **context})
-    assert found.given == GivenContext(**context)
+    assert found.context == UnresolvedContext(**context)
     assert (found.worlds, found.node_ids_crc32, found.strategy_id) == ((" w ",), 7, "s")
 
 
@@ -67,7 +67,7 @@ def test_a_commit_log_record_carries_the_gateways_context() -> None:
     payload = {"dag": TREE, "compute_context": context | {"world_id": "w1"}, "world_ids": ["w1", "w2", "w1"]}
     found = envelope(["gateway.ingest", 5, "s", payload | {"node_ids_crc32": 9}], b"ingest:s")
     assert (found.form, found.worlds, found.node_ids_crc32) == ("commit_log", ("w1", "w2"), 9)
-    assert found.given == GivenContext(world_id="w1", **context)
+    assert found.context == UnresolvedContext(world_id="w1", **context)
     assert found.warnings == ()
 
 
