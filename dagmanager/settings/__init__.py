@@ -1,1 +1,1 @@
-"""Settings: `table` says what can be set, `source` finds, reads and checks it; no client lives here."""
+"""Settings: the table of fields, and reading and checking them. No clients, no printing."""

@@ -1,4 +1,4 @@
-"""The options of the runner, once: the command line shows and completes them, the flow's process reads them."""
+"""The options of `dagmanager run`: the command line shows and completes them, the flow's process parses them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 
 class RunOption(NamedTuple):
-    """One option; `kind` converts its text, `setting` is the settings field it replaces ('' for none)."""
+    """One option. `kind` converts its text; `setting` is the settings field that it overrides, or empty."""
 
     flag: str
     metavar: str
@@ -19,17 +19,22 @@ class RunOption(NamedTuple):
 RUN_OPTIONS: Final = (
     RunOption("--config", "FILE", "settings file (default: DAGMANAGER_CONFIG)"),
     RunOption(
-        "--submissions", "PATH", "file, folder or `-` (stdin), without Kafka", setting="submissions_path"
+        "--submissions",
+        "PATH",
+        "file, folder or `-` (stdin) to read, without Kafka",
+        setting="submissions_path",
     ),
     RunOption("--results", "DIR", "folder for answers and events, without Kafka", setting="results_path"),
-    RunOption("--store", "FILE", "SQLite file in which the graph persists", setting="memory_repo_path"),
-    RunOption("--world", "W", "world_id, where a submission names none"),
-    RunOption("--domain", "D", "execution domain, where a submission names none (else it runs isolated)"),
-    RunOption("--recovery", "DIR", "folder with the flow's snapshots: go on where the last run stopped"),
+    RunOption("--store", "FILE", "SQLite file for the graph, without Neo4j", setting="memory_repo_path"),
+    RunOption("--world", "W", "world_id of submissions that name none"),
+    RunOption(
+        "--domain", "D", "execution domain of submissions that name none (without it they run isolated)"
+    ),
+    RunOption("--recovery", "DIR", "folder with the flow's snapshots: continue where the last run stopped"),
     RunOption(
         "--heartbeat",
         "FILE",
-        "written while the flow lives: `ok`, or what it waits for; for a container's health check",
+        "file updated while the flow is alive: `ok`, or what it waits for; for health checks",
     ),
     RunOption(
         "--workers",
@@ -44,7 +49,7 @@ RUN_OPTIONS: Final = (
         "partitions of the topic to read, such as 0-3,6",
         setting="submissions_partitions",
     ),
-    RunOption("--index", "I", "which share of the partitions to read, from 0; with --of", int),
-    RunOption("--of", "N", "into how many shares the partitions are dealt; with --index", int),
+    RunOption("--index", "I", "share of the partitions to read, from 0; with --of", int),
+    RunOption("--of", "N", "number of shares that the partitions are divided into; with --index", int),
     RunOption("--epoch-seconds", "S", "time between snapshots", float, default=0.5),
 )

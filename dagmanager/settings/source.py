@@ -1,7 +1,6 @@
-"""Where settings come from: one YAML file, `${NAME}`, `DAGMANAGER_<FIELD>`; all findings at once.
+"""Reads settings from a YAML file, `${NAME}` and `DAGMANAGER_<FIELD>`, and reports all findings at once.
 
-`check` and `resolve` are pure. May not live here: the fields themselves, clients, printing. PyYAML is
-imported only when there is a file.
+`check` and `resolve` are pure. PyYAML is imported only when there is a file.
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from dagmanager.errors import SettingsError
+from dagmanager.settings.finding import Finding, FindingCode, Level
 from dagmanager.settings.table import Field, Settings, bare_type, fields
 from dagmanager.settings.yaml_text import YamlError, YamlProblem, YamlValue, read_yaml
 
@@ -24,47 +24,30 @@ SECTION: Final = "dagmanager"
 
 
 class SettingsSource(msgspec.Struct, frozen=True):
-    """What settings are made of; nothing else is looked at. `text` is None without a file."""
+    """All inputs of the settings: the text of the file (None without a file), its name, and the environment."""
 
     text: str | None = None
     file: str = ""
     environ: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One thing to say about a source. `line` is 0 when it is not in the file."""
-
-    level: Literal["error", "warning"]
-    code: str
-    message: str
-    field: str | None = None
-    file: str = ""
-    line: int = 0
-    column: int = 0
-    hint: str = ""
-
-    def place(self) -> str:
-        """`file:line:column`, as far as known."""
-        return ":".join(str(part) for part in (self.file, self.line, self.column) if part)
-
-
 def resolve(source: SettingsSource, *, strict: bool = False) -> tuple[Settings, tuple[Finding, ...]]:
-    """The settings a source asks for, and everything there is to say about it. Pure.
+    """The settings of a source, and all findings about it in order of place. Pure; raises nothing.
 
-    A field that does not hold keeps its default, so that all findings come at once.
+    An invalid field keeps its default, so that one call reports every finding.
     """
-    reading = _Reading(source, strict)
-    reading.read()
-    return reading.settings(), tuple(sorted(reading.findings, key=lambda f: (f.file, f.line, f.column)))
+    resolver = _Resolver(source, strict)
+    resolver.read()
+    return resolver.settings(), tuple(sorted(resolver.findings, key=lambda f: (f.file, f.line, f.column)))
 
 
 def check(source: SettingsSource, *, strict: bool = False) -> tuple[Finding, ...]:
-    """What `config validate` reports (P3): errors in prod, warnings in dev; `strict` refuses typos."""
+    """The findings that `config validate` reports. `strict` makes errors of unknown fields. Pure."""
     return resolve(source, strict=strict)[1]
 
 
 def find_source(config: str | None, environ: Mapping[str, str]) -> SettingsSource:
-    """The file named by `--config` or DAGMANAGER_CONFIG, read; raises SettingsError when it cannot be."""
+    """The file named by `--config`, else by DAGMANAGER_CONFIG, read. `SettingsError` when it cannot be read."""
     name = config or environ.get(CONFIG_VARIABLE) or ""
     if not name:
         return SettingsSource(environ=environ)
@@ -84,12 +67,12 @@ def load(
 ) -> tuple[Settings, tuple[Finding, ...]]:
     """Settings for a process that is about to start, and the warnings to show.
 
-    Raises SettingsError naming every error. `offline` is for commands that need no servers: empty
-    addresses are then no finding at all (P2 is about processes that would use them).
+    Raises `SettingsError` with one line per error. `offline` is for commands that need no servers: empty addresses are
+    then neither errors nor warnings.
     """
     settings, findings = resolve(find_source(config, environ))
     if offline:
-        findings = tuple(finding for finding in findings if finding.code != "empty_field")
+        findings = tuple(finding for finding in findings if finding.code != FindingCode.EMPTY_FIELD)
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
         lines = (f"{e.place()}: {e.message}" if e.place() else e.message for e in errors)
@@ -98,15 +81,15 @@ def load(
 
 
 def nearest(word: str, known: typing.Iterable[str]) -> str | None:
-    """The known word that was probably meant."""
+    """The most similar known word, None when none is similar."""
     import difflib
 
     found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return found[0] if found else None
 
 
-class _Reading:
-    """One pass over a source; `values` holds what was given and holds."""
+class _Resolver:
+    """One pass over a source. `values` has the fields that were given and are valid."""
 
     def __init__(self, source: SettingsSource, strict: bool) -> None:
         self.source = source
@@ -117,7 +100,7 @@ class _Reading:
         self._places: dict[str, YamlValue] = {}
 
     def read(self) -> None:
-        """File, then environment, then what only both together can tell."""
+        """Read the file, then the environment, then check what depends on both."""
         if self.source.text is not None:
             try:
                 self._read_file(self.source.text)
@@ -128,7 +111,7 @@ class _Reading:
         self._check_topics()
 
     def settings(self) -> Settings:
-        """Defaults of the profile, under what was given."""
+        """The given values, over the defaults of the profile."""
         profile = self.values.get("profile", "dev")
         return Settings(**{r.name: r.default_in(profile) for r in self._rows.values()} | self.values)
 
@@ -137,14 +120,14 @@ class _Reading:
         if root is None:
             return
         if not root.is_mapping():
-            self._add("error", "invalid_yaml", "the file must hold `field: value` lines", root)
+            self._add("error", FindingCode.INVALID_YAML, "the file must hold `field: value` lines", root)
             return
         top, problems = root.entries()
         ours, has_section = dict(top), False
         if SECTION in top:
             section, more = top[SECTION].entries()
             if not top[SECTION].is_mapping() and top[SECTION].build() is not None:
-                self._add("error", "wrong_type", f"`{SECTION}` must be a section", top[SECTION])
+                self._add("error", FindingCode.WRONG_TYPE, f"`{SECTION}` must be a section", top[SECTION])
             ours, has_section, problems = dict(section), True, problems + more
             self._check_outside(top)
         for problem in problems:
@@ -161,13 +144,13 @@ class _Reading:
     def _check_outside(self, top: Mapping[str, YamlValue]) -> None:
         for name, entry in top.items():
             if name in self._rows and name != "profile":
-                words = f"`{name}` stands outside the section `{SECTION}` and is ignored"
-                self._add(self._typo_level(), "outside_section", words, entry, name)
+                words = f"`{name}` is outside the section `{SECTION}` and is ignored"
+                self._add(self._typo_level(), FindingCode.OUTSIDE_SECTION, words, entry, name)
 
     def _unknown(self, name: str, entry: YamlValue, known: list[str]) -> None:
         meant = nearest(name, known)
         hint = f"did you mean `{meant}`?" if meant else "see `config sample` for every field"
-        self._add(self._typo_level(), "unknown_field", f"unknown field `{name}`", entry, name, hint)
+        self._add(self._typo_level(), FindingCode.UNKNOWN_FIELD, f"unknown field `{name}`", entry, name, hint)
 
     def _take(self, row: Field, entry: YamlValue) -> None:
         if typing.get_origin(bare_type(row.type)) is Mapping and entry.is_mapping():
@@ -180,10 +163,10 @@ class _Reading:
         except YamlError as error:
             self._add_problem(error.problem, row.name)
         except ValueError as error:
-            self._add("error", "wrong_type", str(error), entry, row.name)
+            self._add("error", FindingCode.WRONG_TYPE, str(error), entry, row.name)
 
     def _take_table(self, row: Field, table: YamlValue) -> None:
-        """Entry by entry, so that each wrong one is reported on its own line; the rest keep their default."""
+        """Entry by entry, so that each invalid one is reported on its own line; absent ones keep their default."""
         entries, problems = table.entries()
         for problem in problems:
             self._add_problem(problem, row.name)
@@ -195,11 +178,11 @@ class _Reading:
             except YamlError as error:
                 self._add_problem(error.problem, row.name)
             except ValueError as error:
-                self._add("error", "wrong_type", str(error), entry, row.name)
+                self._add("error", FindingCode.WRONG_TYPE, str(error), entry, row.name)
         self.values[row.name] = taken
 
     def _filled(self, row: Field, value: Any, entry: YamlValue) -> tuple[Any, bool]:
-        """The value with each `${NAME}` replaced, and whether it was text that held one."""
+        """The value with each `${NAME}` replaced, and whether it was text that contained one."""
         missing: list[str] = []
 
         def replace(match: re.Match[str]) -> str:
@@ -209,8 +192,8 @@ class _Reading:
 
         filled = _map_text(value, lambda text: _VARIABLE.sub(replace, text))
         for name in dict.fromkeys(missing):
-            words = f"`{row.name}` takes `${{{name}}}`, which is not set in the environment"
-            self._add("error", "unset_variable", words, entry, row.name)
+            words = f"`{row.name}` uses `${{{name}}}`, which is not set in the environment"
+            self._add("error", FindingCode.UNSET_VARIABLE, words, entry, row.name)
         if missing:
             return None, False
         return filled, isinstance(value, str) and filled != value
@@ -227,10 +210,10 @@ class _Reading:
                     self.values[row.name] = row.default | given if isinstance(given, dict) else given
                     self._places.pop(row.name, None)
                 except ValueError as error:
-                    self._add("error", "wrong_type", f"{variable}: {error}", None, row.name)
+                    self._add("error", FindingCode.WRONG_TYPE, f"{variable}: {error}", None, row.name)
 
     def _check_variable(self, variable: str, names: Mapping[str, Field]) -> None:
-        """Only near misses: others may use the prefix too (Kubernetes does)."""
+        """Report near misses only: others use the prefix too (Kubernetes sets DAGMANAGER_SERVICE_HOST)."""
         import difflib
 
         if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
@@ -238,7 +221,7 @@ class _Reading:
         meant = difflib.get_close_matches(variable, names, n=1, cutoff=0.9)
         if meant:
             words = f"environment variable {variable} is not a setting"
-            self._add("warning", "unknown_field", words, None, None, f"did you mean {meant[0]}?")
+            self._add("warning", FindingCode.UNKNOWN_FIELD, words, None, None, f"did you mean {meant[0]}?")
 
     def _check_profile(self) -> None:
         settings = self.settings()
@@ -251,9 +234,9 @@ class _Reading:
                 words = f"`{row.name}` is empty: profile prod does not start without it"
                 if settings.profile == "dev":
                     words = f"`{row.name}` is empty: {_IN_MEMORY[row.name]}"
-                level: Literal["error", "warning"] = "error" if settings.profile == "prod" else "warning"
+                level: Level = "error" if settings.profile == "prod" else "warning"
                 variable = f"set it in the file or as {ENV_PREFIX}{row.name.upper()}"
-                self._add(level, "empty_field", words, place, row.name, variable)
+                self._add(level, FindingCode.EMPTY_FIELD, words, place, row.name, variable)
 
     def _check_topics(self) -> None:
         settings = self.settings()
@@ -264,10 +247,10 @@ class _Reading:
             topic = getattr(settings, row.name).lower().replace(".", "_")
             if topic in seen:
                 words = f"`{row.name}` and `{seen[topic]}` name the same topic"
-                self._add("error", "same_topic", words, self._places.get(row.name), row.name)
+                self._add("error", FindingCode.SAME_TOPIC, words, self._places.get(row.name), row.name)
             seen.setdefault(topic, row.name)
 
-    def _typo_level(self) -> Literal["error", "warning"]:
+    def _typo_level(self) -> Level:
         return "error" if self.strict else "warning"
 
     def _add_problem(self, problem: YamlProblem, field: str | None = None) -> None:
@@ -276,8 +259,8 @@ class _Reading:
 
     def _add(
         self,
-        level: Literal["error", "warning"],
-        code: str,
+        level: Level,
+        code: FindingCode,
         message: str,
         entry: YamlValue | None,
         field: str | None = None,
@@ -290,14 +273,14 @@ class _Reading:
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _IN_MEMORY: Final = {
     "neo4j_dsn": "the graph is embedded (in memory, or in the file of `memory_repo_path`)",
-    "kafka_dsn": "topics are embedded, no broker is asked",
+    "kafka_dsn": "topics are embedded, no broker is used",
     "controlbus_dsn": "no ControlBus gets queue events",
     "controlbus_queue_topic": "no ControlBus gets queue events",
 }
 
 
 def _convert(row: Field, value: Any, *, from_text: bool) -> Any:
-    """The value as the field's type; raises ValueError that names the field and never shows a secret."""
+    """The value as the field's type. Raises `ValueError` that names the field and never shows a secret."""
     if from_text and typing.get_origin(bare_type(row.type)) in (tuple, Mapping):
         value = _table_or_list(value, row)
     if bare_type(row.type) == Mapping[str, str] and isinstance(value, dict):
@@ -311,7 +294,7 @@ def _convert(row: Field, value: Any, *, from_text: bool) -> Any:
 
 
 def _as_text(value: Any) -> Any:
-    """Options of a client library are texts to it, and numbers to whoever writes them: `30000`, `true`."""
+    """librdkafka takes options as texts, while people write `30000` and `true` in YAML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) else value
@@ -322,7 +305,7 @@ def _table_or_list(text: str, row: Field) -> Any:
         try:
             return msgspec.json.decode(text)
         except msgspec.DecodeError as error:
-            raise ValueError(f"`{row.name}` is no JSON: {error}") from error
+            raise ValueError(f"`{row.name}` is not JSON: {error}") from error
     return [part.strip() for part in text.split(",") if part.strip()]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dagmanager.settings.source import Finding, find_source, resolve
+from dagmanager.settings.finding import Finding
+from dagmanager.settings.source import find_source, resolve
 from dagmanager.settings.table import Settings
 from dagmanager.terminal.report import CommandError, Exit, Report, show
 

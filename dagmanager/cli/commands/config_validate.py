@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dagmanager.cli.framework.arguments import Parser
 
 if TYPE_CHECKING:
-    from dagmanager.settings.source import Finding
+    from dagmanager.settings.finding import Finding
 
 
 def add_arguments(parser: Parser) -> None:

@@ -27,7 +27,10 @@ MIN_GRACE_MS: Final = 10 * MINUTE_MS
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """One row of the GC table (G1). `action` is `delete` or `archive` (archived first, then deleted)."""
+    """When queues of one tag are collected (docs/requirements.md G1). Only `ttl_ms` has an effect: no collector exists yet.
+
+    `action` is `delete` or `archive` (archive, then delete).
+    """
 
     ttl_ms: int
     grace_ms: int

@@ -53,13 +53,16 @@ class TagSetKey(NamedTuple):
 
 
 class QueueState(StrEnum):
-    """Life of a queue (docs/semantics.md 7): provisioning → active → condemned → archived → dropped."""
+    """Life of a queue (docs/semantics.md 7): provisioning → active → condemned → archived → dropped.
+
+    The states of the collector are read and never written: there is no collector yet.
+    """
 
     PROVISIONING = "provisioning"
     ACTIVE = "active"
-    CONDEMNED = "condemned"
-    ARCHIVED = "archived"
-    DROPPED = "dropped"
+    CONDEMNED = "condemned"  # not yet
+    ARCHIVED = "archived"  # not yet
+    DROPPED = "dropped"  # not yet
     FAILED = "failed"
     LOST = "lost"
 
@@ -71,16 +74,16 @@ GONE = frozenset(
 
 
 class SentinelState(StrEnum):
-    """Life of a sentinel (docs/semantics.md 6)."""
+    """Life of a sentinel (docs/semantics.md 6). The states marked "not yet" are read and never written."""
 
     PENDING = "pending"
     ACTIVE = "active"
     PARKED = "parked"
     SUPERSEDED = "superseded"
-    ROLLED_BACK = "rolled_back"
+    ROLLED_BACK = "rolled_back"  # not yet
     RELEASED = "released"
-    EXPIRED = "expired"
-    ARCHIVED = "archived"
+    EXPIRED = "expired"  # not yet
+    ARCHIVED = "archived"  # not yet
 
 
 REFERENCING = frozenset({SentinelState.PENDING, SentinelState.ACTIVE, SentinelState.PARKED})

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 
@@ -11,29 +10,15 @@ from dagmanager.cli.explain.diff_text import REASONS
 from dagmanager.cli.explain.error_page import codes, drawn, page, remedy
 from dagmanager.dag.record.context import SAFE_MODE_REASONS
 from dagmanager.errors import STATUS, ErrorCode, NoticeCode
+from dagmanager.settings.finding import FindingCode
 from dagmanager.terminal.report import COMMAND_LINE_CODES
-from tests.cli.running import ROOT, call, call_script
-
-
-def settings_codes() -> set[str]:
-    """What a finding of `config validate` may be called."""
-    found: set[str] = set()
-    for path in (ROOT / "dagmanager/settings").glob("*.py"):
-        for each in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(each, ast.Call):
-                continue
-            name = each.func.attr if isinstance(each.func, ast.Attribute) else getattr(each.func, "id", "")
-            place = {"_add": 1, "YamlProblem": 0}.get(name)
-            if place is not None and isinstance(code := each.args[place], ast.Constant):
-                found.add(str(code.value))
-    return found
+from tests.cli.running import call, call_script
 
 
 def test_every_code_has_a_page_and_every_page_a_code() -> None:
-    errors = {code.value for code in ErrorCode} | set(COMMAND_LINE_CODES)
-    assert set(codes()) == errors | {code.value for code in NoticeCode} | settings_codes() | set(
-        SAFE_MODE_REASONS
-    )
+    enums = (ErrorCode, NoticeCode, FindingCode)
+    known = {code.value for enum in enums for code in enum} | set(COMMAND_LINE_CODES)
+    assert set(codes()) == known | set(SAFE_MODE_REASONS)
 
 
 def test_every_reason_of_safe_mode_has_words_and_a_page() -> None:

@@ -1,0 +1,40 @@
+"""What there is to say about a settings file: each finding has a code, a level, and a place in the file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+Level = Literal["error", "warning"]
+
+
+class FindingCode(StrEnum):
+    """The closed set of findings; `explain-error` has a page for each."""
+
+    INVALID_YAML = "invalid_yaml"
+    DUPLICATE_KEY = "duplicate_key"
+    WRONG_TYPE = "wrong_type"
+    UNKNOWN_FIELD = "unknown_field"
+    OUTSIDE_SECTION = "outside_section"
+    UNSET_VARIABLE = "unset_variable"
+    EMPTY_FIELD = "empty_field"
+    SAME_TOPIC = "same_topic"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One problem of a source. `line` and `column` count from 1; 0 means that it is not in the file."""
+
+    level: Level
+    code: FindingCode
+    message: str
+    field: str | None = None
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    hint: str = ""
+
+    def place(self) -> str:
+        """`file:line:column`, as far as known."""
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part)
