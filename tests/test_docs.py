@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from dagmanager.cli.commands.config_sample import reference
+from dagmanager.cli.explain.diff_text import REASONS
 from dagmanager.cli.framework.arguments import Parser
 from dagmanager.cli.framework.command_table import DAGMANAGER, QMTL, Command, Group
-from dagmanager.errors import STATUS, ErrorCode
+from dagmanager.engine.model.plan import Reason
+from dagmanager.errors import STATUS, ErrorCode, NoticeCode
 from dagmanager.settings.table import fields
 from flows.run import run_parser
 
@@ -149,6 +151,60 @@ def test_every_error_code_is_documented_with_its_statuses() -> None:
         grpc_status, http_status = STATUS[code]
         row = rf"^\| `{code.value}` \| .+ \| {grpc_status} \| {http_status} \|$"
         assert re.search(row, text, re.MULTILINE), f"docs/semantics.md: no right row for {code.value}"
+
+
+def test_every_reason_is_explained() -> None:
+    text = SEMANTICS.read_text(encoding="utf-8")
+    assert set(Reason) <= set(REASONS), "REASONS in cli/explain/diff_text.py"
+    assert not [reason.value for reason in Reason if f"`{reason.value}`" not in text]
+
+
+def test_every_warning_is_documented() -> None:
+    text = SEMANTICS.read_text(encoding="utf-8")
+    assert not [code.value for code in NoticeCode if f"| `{code.value}` |" not in text]
+
+
+def command_names(group: Group) -> Iterator[str]:
+    for name, entry in group.entries.items():
+        yield from (
+            (f"{name} {below}" for below in command_names(entry)) if isinstance(entry, Group) else (name,)
+        )
+
+
+def test_every_command_is_documented() -> None:
+    text = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
+    names = list(command_names(DAGMANAGER))
+    assert {"diff", "config validate"} <= set(names)
+    assert not [name for name in names if f"| `{name}` |" not in text]
+
+
+def test_every_control_event_is_documented() -> None:
+    source = (ROOT / "dagmanager/engine/wire/events.py").read_text(encoding="utf-8")
+    types = re.findall(r'"type": "(\w+)"', source)
+    assert len(types) == 3
+    for page in ("docs/contract.md", "docs/reference/clients.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert not [each for each in types if each not in text], page
+
+
+def test_every_make_target_named_exists() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for page in PAGES:
+        named = set(re.findall(r"(?:`|^)make (\w+)", page.read_text(encoding="utf-8"), re.MULTILINE))
+        assert named <= targets, name_of(page)
+
+
+def test_a_setting_has_an_effect_or_is_named_as_one_without() -> None:
+    """`grpc_*` stands for all that begin so."""
+    product = [
+        path for top in ("dagmanager", "flows", "operators", "sinks") for path in (ROOT / top).rglob("*.py")
+    ]
+    code = "".join(path.read_text(encoding="utf-8") for path in product if path.parent.name != "settings")
+    [listed] = re.findall(r"without effect yet: (.*?)\.\n", SEMANTICS.read_text(encoding="utf-8"), re.DOTALL)
+    without = tuple(name.rstrip("*") for name in re.findall(r"`([\w*]+)`", listed))
+    for field in fields():
+        used = re.search(rf"[.\"]{field.name}\b", code) is not None
+        assert used or field.name.startswith(without), f"{field.name} is read by nothing"
 
 
 def test_every_setting_is_documented() -> None:

@@ -67,7 +67,11 @@ class LostReason(StrEnum):
 
 
 class Topics(Protocol):
-    """Creates and describes topics; deletes none."""
+    """Creates and describes topics; deletes none.
+
+    Each call blocks until the broker answers, at most `kafka_request_seconds` for each of its requests, and raises
+    `UnavailableError` when no answer came. A call may be repeated.
+    """
 
     def brokers(self) -> int:
         """How many brokers are up; with `Policy.cap_replication` this limits the replication factor."""
