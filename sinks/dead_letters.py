@@ -10,8 +10,8 @@ import msgspec
 import orjson
 from blake3 import blake3
 
-from dagmanager.engine.wire.chunks import DEAD_LETTER_BYTES
 from dagmanager.engine.wire.message import Message
+from dagmanager.engine.wire.refusals import DEAD_LETTER_BYTES
 from dagmanager.kafka.records import Delivery
 from sinks.json_lines import JsonLinesSink, Patiently
 from sinks.kafka_records import Destination, KafkaRecordsSink

@@ -36,7 +36,7 @@ from dagmanager.engine.transactions.claim import Claimed, claim_in
 from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
 from dagmanager.errors import Rejection
 
-_UNASKED = Known({}, {}, {}, {}, {}, {}, {}, 0, 0, 0)
+_UNASKED = Known(nodes={}, queues={}, epoch=0, now_ms=0)
 _NO_PLAN = Plan((), plain=True)
 # A third of a lease for claiming; the rest is for asking the broker.
 LEASE_PARTS: Final = 3

@@ -17,7 +17,8 @@ from confluent_kafka import KafkaError
 from dagmanager.backoff import Backoff
 from dagmanager.engine.model.policy import DAY_MS
 from dagmanager.engine.model.topics_port import TopicInfo
-from dagmanager.engine.wire.chunks import DEAD_LETTER_BYTES, MAX_BYTES
+from dagmanager.engine.wire.chunks import MAX_BYTES
+from dagmanager.engine.wire.refusals import DEAD_LETTER_BYTES
 from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.kafka.admin import AdminRequest, KafkaAdmin
 

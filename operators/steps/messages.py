@@ -16,14 +16,9 @@ from dagmanager.engine.caches.chunk_cache import ChunkCache
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.stages import Answer, Refused
 from dagmanager.engine.wire.chunk_items import EncodedItems, encode_items
-from dagmanager.engine.wire.chunks import (
-    chunks,
-    dead_letter_headers,
-    dead_letter_value,
-    rejected_record,
-    result_headers,
-)
+from dagmanager.engine.wire.chunks import chunks, result_headers
 from dagmanager.engine.wire.message import Message
+from dagmanager.engine.wire.refusals import dead_letter_headers, dead_letter_value, rejected_record
 from dagmanager.errors import Rejection
 from operators.poison_quarantine import PoisonQuarantine, origin_of
 

@@ -11,9 +11,9 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagmanager.engine.wire.chunks import merge
 from examples import client
 from examples.client import Chunks, Json
+from tests.chunk_reader import merge
 
 NODES = 250
 

@@ -22,9 +22,9 @@ from bytewax.testing import cluster_main, run_main
 from dagmanager.dag.model import Record, Submission
 from dagmanager.engine.model.outcome import Outcome, decode
 from dagmanager.engine.model.rows import OutcomeRow
-from dagmanager.engine.wire.chunks import merge
 from dagmanager.engine.wire.message import Message
 from flows.submissions import build
+from tests.chunk_reader import merge
 from tests.engine.crashing import CrashedError, Fuse
 from tests.flows.crashing import ListSource, World, impatient
 from tests.flows.stores import assert_equal, stores, submission_of

@@ -16,7 +16,6 @@ from dagmanager.assembly import Assembled, assemble_over
 from dagmanager.connect import ignore
 from dagmanager.dag.model import Origin, Record, Submission
 from dagmanager.engine.model.event_ports import AdminEntry
-from dagmanager.engine.wire.chunks import merge
 from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
@@ -35,6 +34,7 @@ from servers.records import records
 from sinks.dead_letters import dead_letter_topic
 from sinks.diff_chunks import diff_chunk_topic
 from sinks.queue_events import QueueEventsSink
+from tests.chunk_reader import merge
 from tests.flows.crashing import START_MS, Clock, World, impatient
 from tests.kafka.topics import fill, make
 

@@ -50,7 +50,7 @@ def answers_of(tx: Transaction) -> dict[str, Any]:
         "tag_revision": [tx.tag_revisions([key])[key] for key in TAG_SETS],
         "nodes": dict(tx.nodes(NODES)),
         "queues_by_topic": dict(tx.queues_by_topic(TOPICS)),
-        "claims": [tx.claims(claim) for claim in CLAIMS],
+        "open_claim": [tx.open_claim(claim) for claim in CLAIMS],
         "holders_of": [tx.holders_of(key) for key in SENTINELS],
         "waiting_events": [tx.waiting_events(limit) for limit in (0, 2, 1000)],
         "counters": [tx.counters([name])[name] for name in COUNTERS],

@@ -35,13 +35,15 @@ class ClaimsContract:
         )
         first, second = pending
         versions = {LineageKey("l1", ""): (first,), LineageKey("l2", ""): (older, second)}
-        assert graph.transact(lambda tx: tx.claims("k1")) == OpenClaim(tuple(mine), tuple(pending), versions)
-        assert graph.transact(lambda tx: tx.claims("k3")) == OpenClaim()
+        assert graph.transact(lambda tx: tx.open_claim("k1")) == OpenClaim(
+            tuple(mine), tuple(pending), versions
+        )
+        assert graph.transact(lambda tx: tx.open_claim("k3")) == OpenClaim()
 
     def test_an_activated_claim_is_over(self, graph: Graph) -> None:
         store(graph, queue("b", state=QueueState.PROVISIONING, claim_id="k1", lease_until_ms=1))
         store(graph, queue("b", state=QueueState.ACTIVE))
-        assert graph.transact(lambda tx: tx.claims("k1")) == OpenClaim()
+        assert graph.transact(lambda tx: tx.open_claim("k1")) == OpenClaim()
         assert graph.overdue_claims(10) == ()
 
     def test_overdue_claims_oldest_first(self, graph: Graph) -> None:

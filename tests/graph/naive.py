@@ -207,7 +207,7 @@ class NaiveGraph:
         wanted = set(topics)
         return {row.key: row for row in self.of(QueueRow) if row.key in wanted}
 
-    def claims(self, claim_id: str) -> OpenClaim:
+    def open_claim(self, claim_id: str) -> OpenClaim:
         queues = [
             r for r in self.of(QueueRow) if r.claim_id == claim_id and r.state is QueueState.PROVISIONING
         ]

@@ -1,8 +1,8 @@
-"""The graph as the engine sees it: readers and writers are different types.
+"""The port for the graph store. Readers and writers are different types: a dry run holds a `GraphReader`.
 
-A dry run holds a `GraphReader` and so cannot write. A store keeps rows and answers the few questions that
-need an index. Implementations raise `UnavailableError` when the store is unreachable and `ConstraintError`
-when a unique value is taken; `transact` retries the latter itself.
+A store keeps rows and answers the few questions that need an index; it decides nothing. Every call blocks.
+Every call may raise `UnavailableError` (the store is unreachable, or too busy for its time limit: call again) and
+`StoreRefusedError` (the store refuses this statement: a retry is useless).
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ from dagmanager.engine.model.rows import (
 
 T = TypeVar("T")
 
-# How often `transact` runs its work again because a rival took a unique value. More is a defect, not a race.
+# How often `transact` repeats its work because a rival took a unique value. One repetition settles a race, since the
+# work then sees what the rival wrote; more than a few mean a defect.
 CONSTRAINT_TRIES: Final = 8
 
 
 class LookupKeys(msgspec.Struct, frozen=True):
-    """Everything one micro-batch of submissions wants to know, for one query (F3)."""
+    """The keys of everything that a micro-batch of submissions needs, for one query (F3)."""
 
     bindings: frozenset[Binding] = frozenset()
     lineages: frozenset[LineageKey] = frozenset()
@@ -44,29 +45,32 @@ class LookupKeys(msgspec.Struct, frozen=True):
     outcomes: frozenset[str] = frozenset()
 
 
-class Known(msgspec.Struct, frozen=True):
-    """The answer to `LookupKeys`: rows that exist.
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows found for `LookupKeys`; absent rows are left out.
 
-    `queues` maps a binding to its queue of the highest incarnation; `nodes` covers every node id of
-    the bindings; `sentinels` lists all of a lineage's, by (version, revision); `outcome_queues` the
-    queues that stored outcomes name, by topic; `safe_topics` how many safe-mode topics live, counted
-    only where a safe-mode binding was asked for.
+    `nodes` has every node id of the bindings, `queues` the queue of the highest incarnation of each binding.
+    `sentinels` has all of each lineage, by (version, revision). `outcome_queues` are the queues that the stored
+    outcomes name, by topic. `safe_topics` counts the safe-mode topics in existence; it is 0 when no safe-mode
+    binding was asked for. `now_ms` is the store's clock in milliseconds since the epoch.
     """
 
     nodes: Mapping[str, NodeRow]
     queues: Mapping[Binding, QueueRow]
-    lineages: Mapping[LineageKey, LineageRow]
-    sentinels: Mapping[LineageKey, tuple[SentinelRow, ...]]
-    holders: Mapping[HolderKey, HolderRow]
-    outcomes: Mapping[str, OutcomeRow]
-    outcome_queues: Mapping[str, QueueRow]
+    lineages: Mapping[LineageKey, LineageRow] = {}
+    sentinels: Mapping[LineageKey, tuple[SentinelRow, ...]] = {}
+    holders: Mapping[HolderKey, HolderRow] = {}
+    outcomes: Mapping[str, OutcomeRow] = {}
+    outcome_queues: Mapping[str, QueueRow] = {}
     epoch: int
-    safe_topics: int
+    safe_topics: int = 0
     now_ms: int
 
 
 class EpochReading(msgspec.Struct, frozen=True):
-    """The epoch, the counters asked for, and the store's clock, as committed when they were read."""
+    """The epoch, some counters, and the store's clock, as committed when they were read.
+
+    The epoch counts the writes that change an answer already given (docs/semantics.md 7).
+    """
 
     epoch: int
     counters: Mapping[str, int]
@@ -74,10 +78,10 @@ class EpochReading(msgspec.Struct, frozen=True):
 
 
 class HolderInsert(msgspec.Struct, frozen=True):
-    """A strategy id that asks for a version in force, decided from what the graph was at a moment.
+    """Compare-and-set insert of a holder of a version in force.
 
-    `holder` and `outcome` are new; `at_ms` is the record's time, for the lineage's clock. It was decided
-    at this `epoch` from these `sentinels`, all of the lineage's in the order of `Known`.
+    Applied only if neither holder nor outcome exists, the epoch is still `epoch`, and the lineage's sentinels are
+    still exactly `sentinels`, in the order of `Known`. `at_ms` is the record's time, for the lineage's clock.
     """
 
     lineage: LineageKey
@@ -89,12 +93,18 @@ class HolderInsert(msgspec.Struct, frozen=True):
 
 
 class Locks(msgspec.Struct, frozen=True):
-    """What a transaction locks before it reads, always in this order, each sorted (docs/semantics.md 6).
+    """What a transaction locks. One lock order prevents deadlocks: the fields in this order, each sorted
+    (docs/semantics.md 6).
 
-    `nodes` covers a node's row, its queues in every namespace, and whether anything references them:
-    a version change locks every node that its contents hold and what these depend on. `tags` are
-    single (tag, interval) pairs: whoever registers a tag query and whoever changes a node's tags
-    must not miss each other.
+    - `lineages`: the versions, holders and clock of a lineage.
+    - `nodes`: a node's row, its queues in every namespace, and whether a content references them.
+    - `names`: folded topic names that are about to be used for the first time.
+    - `counters`: named counters, but for the epoch.
+    - `tags`: (tag, interval in seconds). Locked by who registers a tag query and by who changes the tags or queues of a
+      node, so that of two such changes at once the later one sees the earlier.
+    - `tag_sets`: revision counters of tag sets.
+    - `epoch`: the epoch counter.
+    - `publisher`: the right to publish the outbox.
     """
 
     lineages: tuple[LineageKey, ...] = ()
@@ -108,7 +118,7 @@ class Locks(msgspec.Struct, frozen=True):
 
 
 class TaggedQueue(msgspec.Struct, frozen=True):
-    """A queue behind a tag set: an active, shared queue of a node that is no tag query."""
+    """One result of a tag query: an active, shared queue of a node that is itself no tag query."""
 
     topic: str
     global_: bool
@@ -116,25 +126,28 @@ class TaggedQueue(msgspec.Struct, frozen=True):
 
 
 class GraphReader(Protocol):
-    """Reads only. Each call blocks for one round trip; raises `UnavailableError` when the store is unreachable."""
+    """Reads only."""
 
     def known(self, keys: LookupKeys) -> Known:
-        """One batched, index-backed read. The embedded graphs give a snapshot; a server gives each row as
-        committed, and only rows under this transaction's locks are stable (docs/contributing/real-servers.md)."""
+        """The rows of these keys, in one batched read over indexes.
+
+        An embedded store answers with a snapshot. A server answers with each row as committed when it was read:
+        rows may be of different moments, unless this transaction locked them (docs/operating/neo4j.md).
+        """
         ...
 
     def tagged(
         self, tags: tuple[str, ...], interval: int, match_mode: str, namespace: str
     ) -> tuple[TaggedQueue, ...]:
-        """The queues behind a tag query, sorted by topic; `match_mode` any|all.
+        """The queues that a tag query resolves to, sorted by topic.
 
-        Empty `tags` match nothing. A tag query's own queue and safe-mode queues are never results.
+        `interval` is in seconds; `match_mode` is `any` or `all`, else `ValueError`. Empty `tags` match nothing.
         """
         ...
 
 
 class TagQuestion(msgspec.Struct, frozen=True):
-    """A tag query as `GraphReader.tagged` takes it."""
+    """The arguments of `GraphReader.tagged`."""
 
     tags: tuple[str, ...]
     interval: int
@@ -143,9 +156,8 @@ class TagQuestion(msgspec.Struct, frozen=True):
 
 
 class NodeUsage(msgspec.Struct, frozen=True):
-    """A node, which of the tags that were asked about are `still_assigned` (a content that an active sentinel is of gives
-    it the tag), and its current (highest incarnation) `queues` in every namespace, by binding, safe ones
-    excluded."""
+    """A node, the candidate tags that an active version still assigns to it, and its current shared queues in every
+    namespace, by binding."""
 
     node: NodeRow
     still_assigned: frozenset[str]
@@ -153,15 +165,15 @@ class NodeUsage(msgspec.Struct, frozen=True):
 
 
 class TakenName(msgspec.Struct, frozen=True):
-    """Folded names that are not free."""
+    """Folded topic names and base names that are not free."""
 
     topics: frozenset[str] = frozenset()
     base_names: frozenset[str] = frozenset()
 
 
 class OpenClaim(msgspec.Struct, frozen=True):
-    """What of a claim is not active yet: provisioning `queues` by topic, pending `sentinels` by key, and beside
-    them all `versions` of their lineages."""
+    """What is unfinished of a claim: its provisioning `queues` by topic, its pending `sentinels` by key, and all
+    `versions` of the lineages of these sentinels."""
 
     queues: tuple[QueueRow, ...] = ()
     sentinels: tuple[SentinelRow, ...] = ()
@@ -169,112 +181,109 @@ class OpenClaim(msgspec.Struct, frozen=True):
 
 
 class Transaction(GraphReader, Protocol):
-    """One atomic piece of work: sees its own writes; all of it is committed, or nothing.
-
-    A call blocks for at most one round trip, and for as long as others hold the locks it asks for. Any call raises
-    `UnavailableError` when the store is unreachable, and `ConstraintError` when a row breaks a unique constraint;
-    both end the transaction.
-    """
+    """One atomic unit of work, which reads its own writes. Committed by `Graph.transact`, or undone as a whole."""
 
     def tagged_sets(self, asked: Sequence[TagQuestion]) -> tuple[tuple[TaggedQueue, ...], ...]:
-        """`tagged` for several at once, in the order given."""
+        """`tagged` for several questions in one query; the answers in the order of the questions."""
         ...
 
     def now_ms(self) -> int:
-        """The store's clock, one value for the whole transaction."""
+        """The store's clock in milliseconds since the epoch; never older than the last lock that was waited for."""
         ...
 
     def lock(self, locks: Locks) -> None:
-        """Lock before reading: what is asked from now on is answered under these. Later calls may only
-        name later kinds, or larger keys of the same kind."""
-        ...
+        """Lock before reading: reads from here on see what was committed before the locks were granted.
 
-    def contents(self, digests: Iterable[str]) -> Mapping[str, ContentRow]:
-        """Contents by digest."""
-        ...
-
-    def taken(self, topics: Iterable[str], base_names: Iterable[str] = ()) -> TakenName:
-        """Which of these folded topic names any queue row has or ever had (tombstones included), and which of
-        these folded base names belong to a node."""
-        ...
-
-    def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
-        """Which of these are in, or a dependency in, a referencing sentinel's content (docs/semantics.md 7).
-
-        Asked under the locks of these nodes; so are `places`.
+        A later call may name only later kinds, or larger keys of the same kind; others may deadlock. Blocks until
+        other transactions release the locks. Repeating a lock is free.
         """
         ...
 
+    def contents(self, digests: Iterable[str]) -> Mapping[str, ContentRow]:
+        """Contents by digest; absent ones are left out."""
+        ...
+
+    def taken(self, topics: Iterable[str], base_names: Iterable[str] = ()) -> TakenName:
+        """Which of these folded names are used: topics of any queue row, tombstones included; base names of nodes."""
+        ...
+
+    def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
+        """Those of these nodes that a referencing sentinel of the namespace has in its content, as a member or as a
+        dependency of one (docs/semantics.md 7). The nodes must be locked."""
+        ...
+
     def content_referenced(self, digest: str, namespace: str) -> bool:
-        """Whether any pending, active or parked sentinel of the namespace is of this content."""
+        """Whether a pending, active or parked sentinel of the namespace is of this content."""
         ...
 
     def node_usage(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, NodeUsage]:
-        """What is to be known of these nodes when their tags or queues change, in one reading; by id.
+        """The usage of these nodes by id, in one query; absent nodes are left out. The nodes must be locked.
 
-        Beside each node the tags that may be its no longer: a tag that nothing keeps costs a look at every
-        content that ever had the node, so ask for no others.
+        The value of each node are candidate tags, of which `still_assigned` is a subset. Each one may cost a scan of
+        every content that ever had the node, so name only tags whose assignment may have ended.
         """
         ...
 
     def tag_queries(self, asked: Iterable[tuple[str, int]]) -> tuple[NodeRow, ...]:
-        """Registered tag queries (in an active content) that name any of these tags in its interval;
-        by node id."""
+        """The tag queries of active contents that name any of these (tag, interval in seconds); by node id."""
         ...
 
     def tag_revisions(self, keys: Iterable[TagSetKey]) -> Mapping[TagSetKey, int]:
-        """The current revision of each of these, 0 when the set is new."""
+        """The current revision of each of these tag sets; 0 for a new one."""
         ...
 
     def nodes(self, node_ids: Iterable[str]) -> Mapping[str, NodeRow]:
-        """Node rows by id."""
+        """Node rows by id; absent ones are left out."""
         ...
 
     def queues_by_topic(self, topics: Iterable[str]) -> Mapping[str, QueueRow]:
-        """Queue rows by topic."""
+        """Queue rows by topic; absent ones are left out."""
         ...
 
-    def claims(self, claim_id: str) -> OpenClaim:
-        """What is provisioning and pending under this claim id."""
+    def open_claim(self, claim_id: str) -> OpenClaim:
+        """What is unfinished of this claim; empty when it is finished or never existed."""
         ...
 
     def holders_of(self, sentinel: SentinelKey) -> tuple[HolderRow, ...]:
-        """Who holds this sentinel."""
+        """The holders of this sentinel."""
         ...
 
     def put(self, rows: Sequence[Row]) -> None:
-        """Insert or replace by key; `ConstraintError` if a queue's folded topic or a node's folded
-        base name belongs to another row, or a topic to another binding, at a later question or the
-        end at the latest."""
+        """Insert or replace rows by key.
+
+        `ConstraintError` when a queue's folded topic or a node's folded base name belongs to another row, or a topic to
+        another binding. Writes may be buffered: the error comes with a later read or with the commit at the latest.
+        """
         ...
 
     def delete(self, rows: Sequence[Row]) -> None:
-        """Remove rows by key; absent ones are fine. Queue rows are never removed (tombstones)."""
+        """Remove rows by key; absent ones are ignored. Queue rows are never removed: they keep their names taken."""
         ...
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
-        """Outbox rows not yet published, by (created_ms, stream, revision); at most `limit`."""
+        """At most `limit` outbox rows, by (created_ms, stream, revision)."""
         ...
 
     def counters(self, names: Iterable[str]) -> Mapping[str, int]:
-        """The value of each of these counters, 0 when new."""
+        """The value of each of these counters; 0 for a new one."""
         ...
 
     def raise_epoch(self) -> int:
-        """Add one to the epoch (docs/semantics.md 7) and return it."""
+        """Add one to the epoch and return it (docs/semantics.md 7); locks it until the commit."""
         ...
 
 
 class Graph(GraphReader, Protocol):
-    """The store of nodes, queues, versions and outcomes: the single source of truth (R1).
-
-    Each call blocks for its round trips, `transact` also for locks. All raise `UnavailableError` when the store is
-    unreachable; a caller may then call again.
-    """
+    """A graph store as one process sees it. Safe between threads."""
 
     def transact(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` atomically; it may run more than once (rivals, lost leader), so it must be pure
-        but for the transaction."""
+        """Run `work` in one transaction; its result after the commit.
+
+        `work` runs again from the start when a rival took a unique value (`CONSTRAINT_TRIES` times, then
+        `ConstraintError`), in a deadlock, or when the leader of a cluster changes; so it must have no other effects. What
+        `work` raises undoes the transaction and is raised here. `UnavailableError` does not say whether the
+        transaction was committed: the connection may break just then.
+        """
         ...
 
     def epoch(self) -> int:
@@ -282,25 +291,31 @@ class Graph(GraphReader, Protocol):
         ...
 
     def epoch_reading(self, counters: Sequence[str]) -> EpochReading:
-        """The epoch and these counters in one small read."""
+        """The epoch, these counters (0 for a new one) and the clock, in one small read."""
         ...
 
     def warm_up(self, enough: Callable[[], bool]) -> None:
-        """Get ready for what submissions ask, changing nothing; stops early once there is `enough`."""
+        """Fill the caches of the store with what submissions read; writes nothing.
+
+        May take minutes on a large graph; stops early once `enough()` is true.
+        """
         ...
 
     def add_holder(self, insert: HolderInsert) -> bool:
-        """Write its rows if all that it was decided from is as it says; False: nothing was written."""
+        """Apply a compare-and-set insert in one transaction; False when it does not apply, and nothing was written.
+
+        Not idempotent: a repeat answers False, because the holder exists by then. The caller then decides anew.
+        """
         ...
 
     def waiting_events(self, limit: int) -> tuple[OutboxRow, ...]:
-        """Outbox rows not yet published, by (created_ms, stream, revision); at most `limit`."""
+        """At most `limit` outbox rows, by (created_ms, stream, revision)."""
         ...
 
     def overdue_claims(self, limit: int) -> tuple[str, ...]:
-        """Claim ids whose lease is over by the store's clock, oldest first."""
+        """At most `limit` ids of unfinished claims whose lease has ended by the store's clock, oldest first."""
         ...
 
     def queues_after(self, topic: str, limit: int) -> tuple[QueueRow, ...]:
-        """Queues in every state whose topic comes after this one, by topic; at most `limit`."""
+        """A page of all queues in every state: at most `limit` with a larger topic, by topic."""
         ...

@@ -1,7 +1,8 @@
-"""What a submission was answered for one world: one value, every door, byte for byte on replay.
+"""The answer to a submission for one world: stored, so that a replay gets the same bytes.
 
-A plan is an intention; the outcome is what the stores answered. It holds no plan reasons, because
-those may depend on batch edges while an answer may not (docs/semantics.md 2).
+The plan is what was intended, the outcome is what the stores confirmed. An outcome has no reasons: they may depend on
+where a micro-batch ends, and an answer must not (docs/semantics.md 2). Outcomes are stored encoded, with the names and
+order of their fields: a field may be added at the end with a default, and never renamed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ from dagmanager.errors import Rejection
 
 
 class BufferInstruction(msgspec.Struct, frozen=True, gc=False):
-    """One node that must buffer, by the field names of the proto (docs/contract.md, gRPC)."""
+    """A node that must buffer, with the field names of the proto (docs/contract.md, gRPC).
+
+    `interval` is in seconds; `period` and `lag` are numbers of intervals: the consumer reads `lag` of them again.
+    All but `lag` are as submitted.
+    """
 
     node_id: str
     node_type: str
@@ -35,7 +40,7 @@ Items = tuple[Item, ...]
 
 
 class ActionCounts(msgspec.Struct, frozen=True):
-    """How many nodes were created, reused (joined ones included), buffered, isolated."""
+    """The number of nodes by action; joined nodes count as reused. The sum is the number of nodes."""
 
     create: int = 0
     reuse: int = 0
@@ -44,9 +49,10 @@ class ActionCounts(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, tag="outcome.1"):
-    """The answer. `items` are (partition key, topic) in the DAG's order; buffered nodes are among them too.
+    """The answer to an accepted submission.
 
-    `sentinel_id` is `<strategy_id>-sentinel`; `version` the label; `safe_mode` None or why.
+    `items` are (partition key, topic) of every node in the DAG's order; nodes that buffer are among them, and in
+    `buffers`, too. `version` is the version label. `safe_mode` is why the context was downgraded, else None.
     """
 
     strategy_id: str
@@ -65,12 +71,12 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome.1"):
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """Every topic named, once, sorted: what a replay checks (`expired`)."""
+        """Every topic of the items, once, sorted. A replay is `expired` when one of them is gone."""
         return tuple(sorted({topic for _, topic in self.items}))
 
 
 class _Refused(msgspec.Struct, frozen=True, tag="rejected.1"):
-    """A stored refusal: `Rejection` itself carries no tag."""
+    """The stored form of a refusal: `Rejection` itself has no tag that the decoder could tell it by."""
 
     rejection: Rejection
 
@@ -80,26 +86,27 @@ _decoder: Final = msgspec.msgpack.Decoder(Outcome | _Refused)
 
 
 def sentinel_id(strategy_id: str) -> str:
-    """The id that clients see (docs/contract.md, gRPC)."""
+    """The id of a sentinel that clients see: `<strategy_id>-sentinel` (docs/contract.md, gRPC)."""
     return f"{strategy_id}-sentinel"
 
 
 def encode(answer: Outcome | Rejection) -> bytes:
-    """The stored form; equal answers give equal bytes (fields in declared order, no maps but details)."""
+    """The stored form (MessagePack). Equal answers give equal bytes, because fields have an order and maps do not occur,
+    but in the details of a rejection, which keep theirs."""
     return _encoder.encode(_Refused(answer) if isinstance(answer, Rejection) else answer)
 
 
 def decode(body: bytes) -> Outcome | Rejection:
-    """What `encode` stored."""
+    """The answer that `encode` gave these bytes for; `msgspec.DecodeError` for others."""
     answer: Outcome | _Refused = _decoder.decode(body)
     return answer.rejection if isinstance(answer, _Refused) else answer
 
 
 def outcome_digest(answer: Outcome | Rejection, items: bytes = b"") -> str:
-    """BLAKE3 over all that a client is told, but for the submission id, which is an address.
+    """`blake3:` and 64 digits over everything that the client gets, except the submission id.
 
-    So the same answer through another door, or to a replay, has the same digest. `items` is its `items_digest`
-    where that is known: it stands for the items, behind all else.
+    So the same answer has the same digest when it is asked for again under another submission id. `items` is
+    `items_digest(answer)` when the caller has it already; hashing the items is most of the work.
     """
     if isinstance(answer, Rejection):
         return "blake3:" + blake3(encode(answer)).hexdigest()
@@ -108,12 +115,12 @@ def outcome_digest(answer: Outcome | Rejection, items: bytes = b"") -> str:
 
 
 def items_digest(outcome: Outcome) -> bytes:
-    """BLAKE3 over queues and buffer instructions, 32 bytes."""
+    """BLAKE3 over items and buffer instructions; 32 bytes."""
     return blake3(_encoder.encode((outcome.items, outcome.buffers))).digest()
 
 
 def buffer_instruction(node: Node, lag: int) -> BufferInstruction:
-    """The instruction for one node: its fields as submitted, `lag` from the plan (docs/semantics.md 3)."""
+    """The instruction for one node (docs/semantics.md 3); `lag` is a number of intervals."""
     return BufferInstruction(
         node.node_id,
         node.node_type,
@@ -128,7 +135,7 @@ def buffer_instruction(node: Node, lag: int) -> BufferInstruction:
 
 
 def count_actions(actions: tuple[Action, ...]) -> ActionCounts:
-    """Counts by action; `joined` is a reuse."""
+    """The number of actions of each kind."""
     create = reuse = buffer = isolate = 0
     for action in actions:
         match action:

@@ -1,4 +1,4 @@
-"""The plan: one immutable list of typed actions, read by `upsert` and by `explain` alike."""
+"""The plan of one submission: an immutable list of typed actions. `upsert` executes it and `explain` prints it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,21 @@ class Reason(StrEnum):
 
 
 class SchemaEffect(StrEnum):
-    """What an action does to the node's stored schema."""
+    """What an action does to the schema that is stored with the node."""
 
     NONE = "none"
     ADOPT = "adopt"
+    """The node had no schema yet."""
     BECOMES_CURRENT = "becomes_current"
+    """It replaces the current schema; consumers buffer for a while."""
 
 
 class CreateNode(msgspec.Struct, frozen=True, gc=False):
-    """A new node or a new queue for a known one. `incarnation` > 1 when resurrected."""
+    """A new queue, for a new node or for one that is `known`.
+
+    `incarnation` counts the queues of the binding from 1; `predecessor` is the tombstone that it follows. `topic` is
+    set when an earlier attempt of the same claim has chosen the name already.
+    """
 
     node: Node
     binding: Binding
@@ -44,7 +50,7 @@ class CreateNode(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReuseNode(msgspec.Struct, frozen=True, gc=False):
-    """The queue is there: join it."""
+    """The binding has a queue: use it. With the reason `joined` a rival is still provisioning it."""
 
     node: Node
     binding: Binding
@@ -54,7 +60,10 @@ class ReuseNode(msgspec.Struct, frozen=True, gc=False):
 
 
 class BufferNode(msgspec.Struct, frozen=True, gc=False):
-    """The queue is there, the schema is not the same: join it and buffer. `lag` = period."""
+    """The binding has a queue, but the schema changed lately: use it and read `lag` past intervals again.
+
+    `lag` is the node's `period`, a number of intervals (0 or more).
+    """
 
     node: Node
     binding: Binding
@@ -65,7 +74,10 @@ class BufferNode(msgspec.Struct, frozen=True, gc=False):
 
 
 class IsolateNode(msgspec.Struct, frozen=True, gc=False):
-    """Safe mode: a topic of its own. `exists` when a repeat found it alive."""
+    """Safe mode: a queue that no other submission shares (docs/semantics.md 5).
+
+    `exists`: an earlier submission of the same content in the same context created it. `topic` is '' for a new one.
+    """
 
     node: Node
     binding: Binding
@@ -79,10 +91,10 @@ Action = CreateNode | ReuseNode | BufferNode | IsolateNode
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What one submission intends; the outcome is what the stores answered.
+    """What one submission intends to do; the `Outcome` is what came of it.
 
-    `actions` follow the order of the DAG's nodes. `plain` is true when every action is `same_spec`
-    without an effect: nothing to store for the nodes.
+    `actions` are in the order of the DAG's nodes, one for each. `plain`: every action is a reuse with the reason
+    `same_spec` and no effect on a schema, so that nothing is written for the nodes.
     """
 
     actions: tuple[Action, ...]

@@ -1,6 +1,6 @@
-"""The numbers of the design: topics by type, collection by tag, windows and limits (T-2, G1).
+"""Tables and limits that decisions use: topics by type, collection by tag, windows (T-2, G1).
 
-A `Policy` is plain data; settings may replace any table. Nothing here decides when to act.
+A `Policy` is plain data; settings may replace any table.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ TRADE_EXEC: Final = "trade_exec"
 SENTINEL: Final = "sentinel"
 
 KEEP_MS: Final = -1
-"""A TTL or grace that never ends (as `TopicSpec.retention_ms` < 0)."""
+"""A TTL or grace period without end (as `TopicSpec.retention_ms` < 0)."""
 
 MIN_GRACE_MS: Final = 10 * MINUTE_MS
-"""No queue is condemned sooner; no setting overrides it (docs/semantics.md 7)."""
+"""The shortest grace period; no setting goes below it (docs/semantics.md 7)."""
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """When queues of one tag are collected (docs/requirements.md G1). Only `ttl_ms` has an effect: no collector exists yet.
+    """One row of the collection table (G1). Only `ttl_ms` has an effect: no collector exists yet.
 
-    `action` is `delete` or `archive` (archive, then delete).
+    `ttl_ms` is how long a queue is kept unreferenced. `action` is `delete` or `archive` (archive, then delete).
     """
 
     ttl_ms: int
@@ -37,7 +37,7 @@ class Collection(msgspec.Struct, frozen=True):
     action: str = "delete"
 
 
-# T-2: partitions, replication, retention. "none" and "delete" alike mean no compaction: Kafka's `delete`.
+# T-2: partitions, replication, retention.
 TOPICS: Final[tuple[tuple[str, TopicSpec], ...]] = (
     (RAW, TopicSpec(3, 3, 7 * DAY_MS)),
     (INDICATOR, TopicSpec(1, 2, 30 * DAY_MS)),
@@ -51,7 +51,7 @@ COLLECTIONS: Final[tuple[tuple[str, Collection], ...]] = (
     (SENTINEL, Collection(180 * DAY_MS, 30 * DAY_MS, "archive")),
 )
 
-# docs/semantics.md 4: the first row with a substring of the lower-cased node_type; none → indicator.
+# docs/semantics.md 4: the first row of which a word is part of the lower-cased node_type; without one, indicator.
 TYPE_WORDS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (TRADE_EXEC, ("exec", "trade", "order", "portfolio")),
     (RAW, ("raw", "price", "ohlcv", "stream", "input")),
@@ -59,11 +59,15 @@ TYPE_WORDS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """Every number a decision needs; the defaults are the design's.
+    """Every number that a decision needs; times in milliseconds.
 
-    `type_overrides` maps a whole node_type (case-blind) to a topic type and wins over the words.
-    `strict_dependencies` refuses dependencies that neither the DAG nor the graph has.
-    `cap_replication` is for dev: never ask for more replicas than there are brokers (never in prod).
+    - `type_overrides` maps a whole node_type, ignoring case, to a topic type; it goes before `type_words`.
+    - `safe_retention_ms`, `safe_mode_max_topics`: how long safe-mode topics live, and how many there may be.
+    - `schema_window_ms`: how long consumers buffer after a schema change.
+    - `lease_ms`: how long a claim belongs to its owner without a renewal.
+    - `last_seen_every_ms`: how often at most a sentinel's `last_seen_ms` is written.
+    - `cap_replication`: never ask for more replicas than there are brokers; for development only.
+    - `strict_dependencies`: refuse dependencies that neither the DAG nor the graph has.
     """
 
     topics: tuple[tuple[str, TopicSpec], ...] = TOPICS
@@ -79,7 +83,7 @@ class Policy(msgspec.Struct, frozen=True):
     strict_dependencies: bool = False
 
     def topic_type(self, node_type: str) -> str:
-        """The topic type of a node (docs/semantics.md 4): override table, then words, else indicator."""
+        """The topic type of a node_type (docs/semantics.md 4): by override, else by word, else `indicator`."""
         folded = node_type.lower()
         for name, topic_type in self.type_overrides:
             if name.lower() == folded:
@@ -91,9 +95,9 @@ class Policy(msgspec.Struct, frozen=True):
         return INDICATOR
 
     def topic_spec(self, topic_type: str, brokers: int, safe: bool = False) -> TopicSpec:
-        """What to ask of the broker for a topic of this type (T-2); `safe` keeps one day (docs/semantics.md 5).
+        """What to ask of the broker for a topic of this type (T-2); a type without a row is treated as `indicator`.
 
-        A type without a row is asked for as an indicator.
+        `brokers` limits the replicas when `cap_replication` is set; `safe` is for safe-mode topics.
         """
         table = dict(self.topics)
         spec = table.get(topic_type) or table[INDICATOR]
@@ -104,7 +108,7 @@ class Policy(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(spec, replication=replication, retention_ms=retention_ms)
 
     def queue_tag(self, tags: tuple[str, ...], topic_type: str) -> str:
-        """The collection policy's name: the first one among the node's tags, else its topic type."""
+        """The name of the collection row: the first of the node's tags that is one, else its topic type."""
         for tag in tags:
             for name, _ in self.collections:
                 if tag == name:
@@ -112,18 +116,18 @@ class Policy(msgspec.Struct, frozen=True):
         return topic_type
 
     def collection(self, tag: str) -> Collection | None:
-        """The collection row of a tag; None leaves the queue alone (G1: unknown tags)."""
+        """The collection row of this name; None for an unknown one, whose queues are never collected (G1)."""
         for name, row in self.collections:
             if name == tag:
                 return row
         return None
 
     def ttl_ms(self, tag: str) -> int:
-        """How long an unreferenced queue of this tag lives; `KEEP_MS` for ever."""
+        """How long an unreferenced queue is kept; `KEEP_MS` for ever."""
         row = self.collection(tag)
         return KEEP_MS if row is None else row.ttl_ms
 
     def grace_ms(self, tag: str) -> int:
-        """What is added to the TTL before collection; never below `MIN_GRACE_MS`, `KEEP_MS` for ever."""
+        """How long collection waits after the TTL: at least `MIN_GRACE_MS`, or `KEEP_MS` for ever."""
         row = self.collection(tag)
         return KEEP_MS if row is None else max(row.grace_ms, MIN_GRACE_MS)

@@ -1,7 +1,8 @@
-"""What the graph holds: one frozen row type per noun of docs/semantics.md 1, and nothing that decides.
+"""What the graph stores: one frozen row type per noun of docs/semantics.md 1.
 
-Every row has a `key`; a store keeps at most one row per (type, key). Times are milliseconds since
-the epoch, by the clock of the store unless a name says `at_ms` (record time).
+Every row has a `key`; a store keeps at most one row per (type, key). Rows are stored encoded, with the names and the
+order of their fields: a field may be added at the end with a default, and never renamed. Times (`..._ms`) are in
+milliseconds since the epoch, by the clock of the store, or of the record where the name is `at_ms`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from dagmanager.dag.model import Artifact, TagQuery
 
 
 class Binding(NamedTuple):
-    """Where one node publishes in one namespace; `safe` tells safe-mode copies apart ('' = shared)."""
+    """Where one node publishes in one namespace ('' = base names).
+
+    `safe` is '' for the shared queue, else the suffix of a safe-mode copy (docs/semantics.md 5).
+    """
 
     node_id: str
     namespace: str
@@ -23,7 +27,7 @@ class Binding(NamedTuple):
 
 
 class LineageKey(NamedTuple):
-    """One strategy's line of versions in one namespace (docs/semantics.md 6)."""
+    """The versions of one strategy family in one namespace (docs/semantics.md 6)."""
 
     lineage: str
     namespace: str
@@ -39,14 +43,14 @@ class SentinelKey(NamedTuple):
 
 
 class HolderKey(NamedTuple):
-    """Who was told, in which namespace."""
+    """A strategy id in one namespace."""
 
     strategy_id: str
     namespace: str
 
 
 class TagSetKey(NamedTuple):
-    """Sorted tags and interval in seconds."""
+    """Sorted tags, and the interval in seconds."""
 
     tags: tuple[str, ...]
     interval: int
@@ -55,7 +59,8 @@ class TagSetKey(NamedTuple):
 class QueueState(StrEnum):
     """Life of a queue (docs/semantics.md 7): provisioning → active → condemned → archived → dropped.
 
-    The states of the collector are read and never written: there is no collector yet.
+    Condemned, archived and dropped are read and never written: no collector exists yet. Failed: the broker refused
+    the topic, or another topic has its name. Lost: the broker no longer has it.
     """
 
     PROVISIONING = "provisioning"
@@ -67,14 +72,18 @@ class QueueState(StrEnum):
     LOST = "lost"
 
 
-# A queue in one of these answers nobody any more: its next life has another name (docs/semantics.md 3).
+# A queue in one of these states is a tombstone: no answer names it, and its name is never used again. The binding's
+# next queue is a new incarnation under another name (docs/semantics.md 3).
 GONE = frozenset(
     {QueueState.CONDEMNED, QueueState.ARCHIVED, QueueState.DROPPED, QueueState.FAILED, QueueState.LOST}
 )
 
 
 class SentinelState(StrEnum):
-    """Life of a sentinel (docs/semantics.md 6). The states marked "not yet" are read and never written."""
+    """Life of a sentinel (docs/semantics.md 6); `decide/rollout.py` has the table of transitions.
+
+    Released: its claim failed. The states marked "not yet" are read and never written.
+    """
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -86,6 +95,7 @@ class SentinelState(StrEnum):
     ARCHIVED = "archived"  # not yet
 
 
+# A sentinel in one of these states keeps the queues of its content (docs/semantics.md 7).
 REFERENCING = frozenset({SentinelState.PENDING, SentinelState.ACTIVE, SentinelState.PARKED})
 
 
@@ -97,7 +107,7 @@ class SchemaSeen(NamedTuple):
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
-    """What is asked of the broker. `retention_ms` < 0 keeps for ever."""
+    """What is asked of the broker for one topic. `retention_ms` < 0: records are kept for ever."""
 
     partitions: int
     replication: int
@@ -106,9 +116,12 @@ class TopicSpec(msgspec.Struct, frozen=True):
 
 
 class NodeRow(msgspec.Struct, frozen=True, tag="node"):
-    """ComputeNode. `tags` = the union over the active contents; `base_name` is chosen once.
+    """ComputeNode: what was submitted of a node, and the state of its schema.
 
-    `schemas` are those seen, the current one included; `safe_only` means known only from safe mode.
+    `interval` is in seconds; `period` is how many past intervals it computes from (docs/contract.md, NodeID).
+    `base_name` is chosen once, when the node is created. `tags` are the union over the active contents, sorted.
+    `schemas` are all schema hashes seen, the current one included; `buffering_since_ms` is set while a changed schema
+    makes consumers buffer. `safe_only`: only safe-mode submissions have named the node so far.
     """
 
     node_id: str
@@ -139,11 +152,13 @@ class NodeRow(msgspec.Struct, frozen=True, tag="node"):
 
 
 class QueueRow(msgspec.Struct, frozen=True, tag="queue"):
-    """Queue: one topic. The current queue of a binding is the one with the highest incarnation.
+    """Queue: one topic. The current queue of a binding is the one with the highest incarnation (from 1).
 
-    `claim_id`, `owner` and `lease_until_ms` say who provisions it; `begun` that the broker was or may
-    have been asked to create it (written before the request). `unreferenced_ms` is None while it is
-    referenced. `tag` is the name of its retention policy.
+    `tag` is the name of its collection policy, `ttl_ms` the time it is kept unreferenced (-1: for ever).
+    `claim_id`, `owner` and `lease_until_ms` say which claim and which process provision it. `begun` is written before
+    the broker is asked to create the topic: a topic of a begun queue may be ours, of any other it is foreign.
+    `topic_id` is the broker's. `unreferenced_ms` is None while a sentinel references it. `expires_ms` is set for
+    safe-mode copies only.
     """
 
     topic: str
@@ -171,7 +186,7 @@ class QueueRow(msgspec.Struct, frozen=True, tag="queue"):
 
 
 class Member(NamedTuple):
-    """One node of a content, as it was submitted."""
+    """One node of a content with the fields that do not belong to its id, as submitted."""
 
     node_id: str
     schema_hash: str
@@ -180,9 +195,10 @@ class Member(NamedTuple):
 
 
 class ContentRow(msgspec.Struct, frozen=True, tag="content"):
-    """DagContent: a set of nodes, written once, in the order of the DAG that brought it first.
+    """DagContent: a set of nodes, written once under its digest, never changed.
 
-    `outside` are the ids that members depend on and that are no members; sorted.
+    `members` are in the order of the DAG that brought it first. `outside` are the ids that members depend on
+    without being members; sorted.
     """
 
     digest: str
@@ -196,9 +212,10 @@ class ContentRow(msgspec.Struct, frozen=True, tag="content"):
 
 
 class VersionTransition(msgspec.Struct, frozen=True):
-    """What becomes of the lineage when a pending sentinel is activated.
+    """What happens to the lineage when a pending sentinel is activated; stored as the field `takeover`.
 
-    `weight` is its own; `supersedes` leave; `weights` are set on others that stay active.
+    `state` and `weight` (0-1) are what the sentinel itself becomes: active, or parked with 0. `supersedes` are the
+    sentinels that become superseded; `weights` the new weights of others, where 0 parks.
     """
 
     state: SentinelState
@@ -208,11 +225,13 @@ class VersionTransition(msgspec.Struct, frozen=True):
 
 
 class SentinelRow(msgspec.Struct, frozen=True, tag="sentinel"):
-    """VersionSentinel. `takeover` is set while pending; `weight_asked` is what a submission last sent.
+    """VersionSentinel: a content under a version label, with its state and its share of traffic.
 
-    `introduced` are the nodes it brought (`HAS`, F5); `sentinel_id` the id that the client who
-    brought it saw; `weight_revision` counts its announced weights; `waits` are
-    topics that it joined while rivals were provisioning them: it is in force only once they are up.
+    `weight` is 0-1: the active weights of a lineage sum to 1, every other state has 0. `weight_asked` (0-1) is what
+    a submission last sent, None if none did. `takeover` is set while pending. `content` is the content digest.
+    `introduced` are the nodes that the graph did not know before it (F5, HAS). `sentinel_id` is the id that
+    the first client saw; `weight_revision` counts the weights that were announced under that id. `waits` are topics
+    that rivals were provisioning when it joined them: it is activated only after they are active.
     """
 
     key: SentinelKey
@@ -236,14 +255,14 @@ class SentinelRow(msgspec.Struct, frozen=True, tag="sentinel"):
 
 
 class LineageRow(msgspec.Struct, frozen=True, tag="lineage"):
-    """The lock and the clock of one lineage: `last_at_ms` is the newest record time applied."""
+    """The lock and the clock of one lineage: `last_at_ms` is the newest record time that was applied."""
 
     key: LineageKey
     last_at_ms: int
 
 
 class PastSubmission(NamedTuple):
-    """What a strategy id held before, and the place in record order at which it sent something else."""
+    """An earlier submission of a strategy id, and the time and offset of the record that replaced it."""
 
     submission_digest: str
     until_ms: int
@@ -251,9 +270,10 @@ class PastSubmission(NamedTuple):
 
 
 class HolderRow(msgspec.Struct, frozen=True, tag="holder"):
-    """Holder: which sentinel a strategy id was told, and what it last sent.
+    """Holder: which sentinel a strategy id was answered with, and what it last sent.
 
-    `previous` tells a replayed resend from a new command after the holder moved on; newest last, bounded.
+    `weight_sent` is 0-1, None if it sent none. `previous` are its earlier submissions, newest last, at most 16: they
+    tell a replayed resend from a new command (`decide/holder_history.py`).
     """
 
     key: HolderKey
@@ -272,9 +292,10 @@ class TagSetRow(msgspec.Struct, frozen=True, tag="tag_set"):
 
 
 class OutcomeRow(msgspec.Struct, frozen=True, tag="outcome"):
-    """What a submission decided for one world, byte for byte (docs/semantics.md 2).
+    """What a submission decided for one world (docs/semantics.md 2); a replay is answered from it.
 
-    `body` is the encoded `Outcome` or `Rejection`; `topics` are checked on replay (`expired`).
+    `body` is the encoded `Outcome` or `Rejection`; empty for a plain answer, which a replay decides again. `topics`
+    are those that the answer names, sorted: when one is gone, a replay is refused with `expired`.
     """
 
     claim_id: str
@@ -284,12 +305,12 @@ class OutcomeRow(msgspec.Struct, frozen=True, tag="outcome"):
 
     @property
     def key(self) -> str:
-        """Submission id and world."""
+        """Submission id and world, joined by `|`."""
         return self.claim_id
 
 
 class OutboxState(StrEnum):
-    """An event is published, or outdated by a newer one of its stream that was published first."""
+    """Rows are deleted when their event was published, or outdated by a newer one of its stream: stored rows wait."""
 
     WAITING = "waiting"
     PUBLISHED = "published"
@@ -297,7 +318,12 @@ class OutboxState(StrEnum):
 
 
 class OutboxRow(msgspec.Struct, frozen=True, tag="outbox"):
-    """An event still to be published: `stream` orders by `revision`; `value` is the whole envelope."""
+    """Outbox: an event that is still to be published.
+
+    Events of one `stream` are published in order of `revision`; an event of the stream '' is outdated by none.
+    `channel` is the topic by its purpose (`queue` or `sentinel_weight`); settings map it to a name. `message_key` is
+    the Kafka key, `value` the whole envelope as JSON. `event_id` is unique and is the idempotency key.
+    """
 
     event_id: str
     stream: str
@@ -319,7 +345,7 @@ EPOCH_COUNTER: Final = "epoch"
 
 
 class CounterRow(msgspec.Struct, frozen=True, tag="counter"):
-    """A named number: `epoch`."""
+    """A named number: the epoch, holder counters (`moves:...`), revisions (`weights:...`, `published:...`, ...)."""
 
     name: str
     value: int
@@ -347,5 +373,8 @@ RowKey = Any
 
 
 def fold(topic: str) -> str:
-    """A topic name as brokers and metric names may confuse it: case-blind, `.` as `_` (docs/semantics.md 4)."""
+    """The form in which topic names must differ: lower case, `.` as `_` (docs/semantics.md 4).
+
+    Kafka's metric names do not distinguish `.` from `_`, and some tools ignore case.
+    """
     return topic.lower().replace(".", "_")

@@ -64,7 +64,7 @@ def activate(
     caller runs the transaction again with those.
     """
     tx.lock(locks)
-    claim = tx.claims(claim_id)
+    claim = tx.open_claim(claim_id)
     needed = locks_of(claim)
     touched = set(needed.nodes).union(*(nodes_to_lock(tx, rows) for rows in claim.versions.values()))
     if not touched.issubset(locks.nodes) or not set(needed.lineages).issubset(locks.lineages):

@@ -243,7 +243,7 @@ def _record(tx: Transaction, decision: Decision, change: VersionChange | None) -
         outcome = merge_redecided(stored, outcome, plan, _failed_untold(stored, known))
     tx.put(_outcome_rows(decision, change, outcome))
     if stored is not None:
-        pending = tx.claims(each).sentinels
+        pending = tx.open_claim(each).sentinels
         tx.put([msgspec.structs.replace(row, waits=writes.joined) for row in pending])
     if not writes.provision:
         _activate(tx, decision, versioned)
@@ -266,7 +266,7 @@ def _activate(tx: Transaction, decision: Decision, versioned: Versioned) -> None
     """At once, since nothing has to be provisioned. Only a claim of before may have more than was just put."""
     each, moved = decision.claim_id, versioned.moved
     if each in decision.known.outcomes:
-        claim = tx.claims(each)
+        claim = tx.open_claim(each)
         activate_claimed(tx, claim.queues, claim.sentinels, {}, moved, claim.versions)
         return
     pending = [row for row in versioned.sentinels if row.claim_id == each]
@@ -297,7 +297,7 @@ def _outcome_rows(decision: Decision, change: VersionChange | None, outcome: Out
 
 def _replayed_nodes(tx: Transaction, submission: Submission) -> frozenset[str]:
     """The nodes that finishing what a replay left behind writes to."""
-    claim = tx.claims(claim_id(submission))
+    claim = tx.open_claim(claim_id(submission))
     unsettled = frozenset().union(*(nodes_to_lock(tx, rows) for rows in claim.versions.values()))
     return unsettled.union(row.binding.node_id for row in claim.queues)
 
@@ -312,7 +312,7 @@ def _replay(
     gone = [topic for topic in stored.topics if _is_gone(known.outcome_queues.get(topic))]
     if gone:
         return expired(gone[0])
-    claim = tx.claims(claim_id(submission))
+    claim = tx.open_claim(claim_id(submission))
     mine, ours = take_over_locked(tx, claim, options.owner, options.policy.lease_ms, only_overdue=False)
     rivals = {
         topic for topic in stored.topics if known.outcome_queues[topic].state is QueueState.PROVISIONING

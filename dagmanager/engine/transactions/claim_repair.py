@@ -34,8 +34,8 @@ def rename(
     create for us meanwhile is ours. The old rows stay as failed tombstones (their names are never used
     again); the stored outcome is rewritten. Answers all queues that the claim still has to provision.
     """
-    tx.lock(msgspec.structs.replace(locks_of(tx.claims(claim_id)), lineages=()))
-    claim = tx.claims(claim_id)
+    tx.lock(msgspec.structs.replace(locks_of(tx.open_claim(claim_id)), lineages=()))
+    claim = tx.open_claim(claim_id)
     must_own(claim_id, claim, owner)
     moved: dict[str, str] = {}
     for row in claim.queues:
@@ -54,7 +54,7 @@ def rename(
     stored = tx.known(LookupKeys(outcomes=frozenset({claim_id}))).outcomes.get(claim_id)
     if stored is not None and stored.body:
         tx.put([_renamed(stored, moved)])
-    return tx.claims(claim_id).queues
+    return tx.open_claim(claim_id).queues
 
 
 def _renamed(stored: OutcomeRow, moved: Mapping[str, str]) -> OutcomeRow:
@@ -104,14 +104,14 @@ def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: st
     The lineage keeps its version. What the claim created or took up otherwise stays and is free again,
     unless somebody else has taken it up; the next submission makes new incarnations.
     """
-    claim = tx.claims(claim_id)
+    claim = tx.open_claim(claim_id)
     locks = locks_of(claim)
     tx.lock(Locks(lineages=locks.lineages))
     freed = {(row.binding.namespace, row.binding.node_id) for row in claim.queues if not row.binding.safe}
     for row in claim.sentinels:
         freed.update((row.key.namespace, each) for each in content_nodes(tx, [row.content]))
     tx.lock(Locks(nodes=tuple(sorted({each for _, each in freed}.union(locks.nodes)))))
-    claim = tx.claims(claim_id)
+    claim = tx.open_claim(claim_id)
     must_own(claim_id, claim, owner)
     now_ms = tx.now_ms()
     tx.put([_failed(row) for row in claim.queues if row.topic in refused])
@@ -136,7 +136,7 @@ def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: st
 
 def give_up(tx: Transaction, claim_id: str, owner: str) -> Rejection | None:
     """Refuse what is left of a claim whose joined queue failed while nobody was there to decide again."""
-    pending = tx.claims(claim_id).sentinels
+    pending = tx.open_claim(claim_id).sentinels
     joined = tx.queues_by_topic({topic for row in pending for topic in row.waits})
     gone = {
         topic: f"the queue it joined is {row.state.value}"
@@ -172,7 +172,7 @@ def begin(
     tx.lock(Locks(nodes=tuple(sorted(locked))))
     ours: dict[str, tuple[QueueRow, ...]] = {}
     for each in claims:
-        claim = tx.claims(each)
+        claim = tx.open_claim(each)
         if owners_of(claim) <= {owner}:
             lease_until_ms = tx.now_ms() + lease_ms
             begun = [

@@ -23,8 +23,8 @@ def take_over(
     A replay takes its own claim whatever the lease says: its former owner is a process that died, or
     one that will be refused at activation.
     """
-    tx.lock(locks_of(tx.claims(claim_id)))
-    return take_over_locked(tx, tx.claims(claim_id), owner, lease_ms, only_overdue=only_overdue)
+    tx.lock(locks_of(tx.open_claim(claim_id)))
+    return take_over_locked(tx, tx.open_claim(claim_id), owner, lease_ms, only_overdue=only_overdue)
 
 
 def take_over_locked(
@@ -46,10 +46,10 @@ def take_over_locked(
 
 def renew(tx: Transaction, claim_ids: Iterable[str], owner: str, lease_ms: int) -> None:
     """A new lease for whatever of these claims is still ours: we are at work (docs/semantics.md 6)."""
-    claims = {each: tx.claims(each) for each in claim_ids}
+    claims = {each: tx.open_claim(each) for each in claim_ids}
     tx.lock(locks_of(*claims.values()))
     for each in claims:
-        claim = tx.claims(each)
+        claim = tx.open_claim(each)
         if owners_of(claim) == {owner}:
             take_over_locked(tx, claim, owner, lease_ms, only_overdue=True)
 

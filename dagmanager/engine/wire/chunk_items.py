@@ -1,6 +1,6 @@
-"""The items of an answer as the bodies of chunks, and the digest of all items.
+"""The items of an answer encoded as chunk bodies, and their digest.
 
-They do not depend on the requester, so that one encoding serves every requester of the same items.
+Both do not depend on the requester: one encoding serves every requester of the same items.
 """
 
 from __future__ import annotations
@@ -13,31 +13,33 @@ import orjson
 
 from dagmanager.engine.model.outcome import BufferInstruction, Item, Items, Outcome, items_digest
 
+# In one chunk (docs/semantics.md 9).
 MAX_ITEMS: Final = 100
+# The tags of one buffer entry. With them the entry stays below the 900 kB of a chunk, which cannot be split further.
 TAG_BYTES: Final = 100_000
 
 
 class EncodedItems(msgspec.Struct, frozen=True):
-    """Bodies of at most 100 items, in order, none for an answer without items; and the digest of all items."""
+    """The chunk bodies in order, at most `MAX_ITEMS` items each, none without items; and the digest of all items."""
 
     bodies: tuple[bytes, ...]
     digest: bytes
 
 
 def encode_items(outcome: Outcome) -> EncodedItems:
-    """Afresh."""
+    """Encode the items of an answer; about a microsecond an item."""
     return EncodedItems(tuple(map(body, groups(outcome))), items_digest(outcome))
 
 
 def groups(outcome: Outcome) -> Iterator[Items]:
-    """The items of each chunk, in order."""
+    """The items of each chunk, in order: queue map first, then buffer entries."""
     items: Items = (*outcome.items, *outcome.buffers)
     for start in range(0, len(items), MAX_ITEMS):
         yield items[start : start + MAX_ITEMS]
 
 
 def body(items: Iterable[Item]) -> bytes:
-    """`{"queue_map":{…},"buffer_nodes":[…]` without the closing brace."""
+    """`{"queue_map":{…},"buffer_nodes":[…]`: without the closing brace, because other fields follow."""
     queue_map: dict[str, str] = {}
     buffers: list[dict[str, Any]] = []
     for item in items:
@@ -63,8 +65,8 @@ def _buffer(item: BufferInstruction) -> dict[str, Any]:
 
 
 def _bounded_tags(tags: tuple[str, ...]) -> tuple[str, ...]:
-    """As many tags as one entry may carry: the rest stays in the graph, the entry fits in a chunk."""
-    if sum(map(len, tags)) * 6 <= TAG_BYTES:  # no character takes more than six bytes of JSON
+    """The first tags that fit in `TAG_BYTES`; the graph has the rest."""
+    if sum(map(len, tags)) * 6 <= TAG_BYTES:  # a character takes six bytes of JSON at most (`\\u0000`)
         return tags
     kept: list[str] = []
     left = TAG_BYTES

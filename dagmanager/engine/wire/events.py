@@ -1,8 +1,8 @@
-"""ControlBus events as outbox rows: CloudEvents 1.0, structured JSON (I5, docs/semantics.md 8).
+"""ControlBus events as outbox rows: CloudEvents 1.0 in structured JSON (docs/contract.md, ControlBus; docs/semantics.md 8).
 
-The Gateway in the field drops payloads whose `version` is not 1 and repeats of the last etag per key,
-so `version` stays 1 and `revision` takes its place inside etag and idempotency key. Nothing here is
-random and nothing reads a clock: a repeat is byte-equal.
+The Gateway drops payloads whose `version` is not 1, and repeats of the last etag per key. So `version` stays 1, and the
+number that grows with every change is `revision`, which is part of etag and idempotency key. Time and revision are
+arguments and nothing is random: an event that is built again has the same bytes.
 """
 
 from __future__ import annotations
@@ -27,30 +27,36 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EventStamp(msgspec.Struct, frozen=True):
-    """When a change was made and its place in its stream; both are stored with the change."""
+    """The revision of a change in its stream (from 1) and its time in milliseconds since the epoch.
+
+    Both are stored with the change, so that the event can be built again.
+    """
 
     revision: int
     at_ms: int
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """The namespace an event speaks of, in the words of the payload; empty for base names."""
+    """The namespace of an event with the field names of the payload; empty for base names."""
 
     world_id: str = ""
     execution_domain: str = ""
 
     def text(self) -> str:
-        """For keys that must tell namespaces apart; empty for base names."""
+        """A suffix for keys that must differ by namespace; '' for base names."""
         return f":{self.world_id}:{self.execution_domain}" if self.world_id or self.execution_domain else ""
 
     def fields(self) -> dict[str, str]:
-        """Payload fields: only those that are set."""
+        """The payload fields that are set."""
         named = {"world_id": self.world_id, "execution_domain": self.execution_domain}
         return {name: value for name, value in named.items() if value}
 
 
 class QueueChange(msgspec.Struct, frozen=True):
-    """One step in a queue's life: `action` is drop, archive or recompute (docs/semantics.md 8)."""
+    """A change in the life of one queue (docs/semantics.md 8).
+
+    `action` is `drop`, `archive` or `recompute`; `interval` is in seconds. Not yet used: archive and recompute.
+    """
 
     queue: str
     action: str
@@ -71,10 +77,10 @@ def queue_updated(
     moment: EventStamp,
     scope: Scope = BASE,
 ) -> OutboxRow:
-    """The full current list of queues behind a tag set. Key: the sorted tags, joined by commas.
+    """The full current list of queues of a tag set. Message key: the sorted tags, joined by commas.
 
-    Its stream is the tag set in one match mode and one namespace: the revision is shared by all of
-    them, but an event of one says nothing about the list of another and must not outdate it.
+    Its stream is the tag set in one match mode and one namespace. The revision counter is shared by all match modes
+    and namespaces, but an event of one says nothing about the list of another and must not outdate it.
     """
     tags = sorted(key.tags)
     joined = ".".join(tags)
@@ -92,9 +98,10 @@ def queue_updated(
         "etag": f"q:{joined}:{key.interval}:{moment.revision}",
         "idempotency_key": idempotency_key,
     }
-    # A tag may hold the separators ('a.b' and 'a', 'b' join alike): the row's id must still be its own.
-    unclear = any("." in tag or ":" in tag for tag in tags)
-    mark = "#" + blake3(orjson.dumps(tags)).hexdigest(length=4) if unclear else ""
+    # A tag may contain the separators: ('a.b',) and ('a', 'b') give the same text. The contract fixes the form of etag
+    # and idempotency key, so only the row's id and its stream get a digest that tells such tag sets apart.
+    ambiguous = any("." in tag or ":" in tag for tag in tags)
+    mark = "#" + blake3(orjson.dumps(tags)).hexdigest(length=4) if ambiguous else ""
     return _row(
         channel=QUEUE_CHANNEL,
         event_id=idempotency_key + mark,
@@ -106,7 +113,7 @@ def queue_updated(
 
 
 def queue_lifecycle(change: QueueChange, moment: EventStamp, scope: Scope = BASE) -> OutboxRow:
-    """A queue is dropped, archived, or to be recomputed. Key: its name."""
+    """A queue is dropped, archived, or to be recomputed. Message key: its topic."""
     named = f"{change.queue}:{change.action}:{change.reason}:{moment.revision}"
     payload: dict[str, Any] = {
         "type": "QueueLifecycle",
@@ -137,12 +144,12 @@ def queue_lifecycle(change: QueueChange, moment: EventStamp, scope: Scope = BASE
 def sentinel_weight_updated(
     sentinel_id: str, version_label: str, weight: float, moment: EventStamp, scope: Scope = BASE
 ) -> OutboxRow:
-    """A sentinel's traffic weight. Key: the id that clients see (`<strategy_id>-sentinel`).
+    """The traffic weight of a sentinel, clamped to 0-1. Message key: the id that clients see.
 
-    One id may live in several worlds, which count its revisions together: the etag keeps the contract's form, which
-    names no world, and a Gateway that remembers one etag per id must not take one world's weight for another's.
+    One id may exist in several worlds. They share a revision counter: the etag of the contract names no world, and a
+    Gateway that keeps one etag per id must not mistake the weight of one world for a repeat of another's.
     """
-    ratio = min(max(float(weight), 0.0), 1.0) + 0.0
+    ratio = min(max(float(weight), 0.0), 1.0) + 0.0  # + 0.0 turns -0.0 into 0.0, which prints without a sign
     named = f"{sentinel_id}:{version_label}:{ratio:.6f}:{moment.revision}"
     idempotency_key = f"sentinel_weight_updated:{named}"
     payload: dict[str, Any] = {
@@ -166,13 +173,16 @@ def sentinel_weight_updated(
 
 
 def is_full_list(event: OutboxRow) -> bool:
-    """Whether it holds all that its stream has to say. A full list does; a step in a queue's life does not,
-    nor does a weight: versions brought by one strategy id share a stream, each with its own."""
+    """Whether the event is the full list of a tag set, so that a newer event of its stream makes it superfluous.
+
+    That is not so for lifecycle events, nor for weights: the versions of one strategy id share a stream, and each has
+    its own weight.
+    """
     return event.stream.startswith(_LISTS)
 
 
 def timestamp(at_ms: int) -> str:
-    """ISO-8601 in UTC with `Z`, to the millisecond."""
+    """Milliseconds since the epoch as ISO-8601 in UTC with `Z`, to the millisecond."""
     moment = _EPOCH + timedelta(milliseconds=at_ms)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -180,7 +190,7 @@ def timestamp(at_ms: int) -> str:
 def _row(
     channel: str, event_id: str, stream: str, message_key: str, payload: dict[str, Any], at_ms: int
 ) -> OutboxRow:
-    """The envelope: what CloudEvents 1.0 requires, and time and content type."""
+    """The CloudEvents envelope around a payload, as an outbox row."""
     envelope = {
         "specversion": "1.0",
         "id": event_id,

@@ -1,4 +1,4 @@
-"""A record that leaves the flow."""
+"""An output record of the flow."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dagmanager.dag.model import Origin
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A record that leaves: key, headers and value as they will stand on a topic.
+    """An output record: key, headers and value as they will be on a topic.
 
-    `origin`: the record that it answers, which is to blame when writing it kills the process.
+    `origin` is the input record that it answers: that one is suspected of being poison when writing kills the process.
     """
 
     key: str

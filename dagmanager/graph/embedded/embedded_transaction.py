@@ -124,9 +124,9 @@ class EmbeddedTransaction:
         """Queue rows by topic."""
         return self._store.queues_by_topic(topics)
 
-    def claims(self, claim_id: str) -> OpenClaim:
+    def open_claim(self, claim_id: str) -> OpenClaim:
         """The provisioning queues and pending sentinels of this claim."""
-        return self._store.claims(claim_id)
+        return self._store.open_claim(claim_id)
 
     def holders_of(self, sentinel: SentinelKey) -> tuple[HolderRow, ...]:
         """The holders of this sentinel, by key."""

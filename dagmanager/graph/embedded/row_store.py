@@ -231,7 +231,7 @@ class RowStore:
         """Queue rows by topic."""
         return self._picked(QueueRow, topics)
 
-    def claims(self, claim_id: str) -> OpenClaim:
+    def open_claim(self, claim_id: str) -> OpenClaim:
         """The provisioning queues and pending sentinels of this claim, by topic and by key."""
         queues, sentinels = self.table(QueueRow), self.table(SentinelRow)
         pending = sorted(self._indexes.claimed_sentinels.of(claim_id))

@@ -237,7 +237,7 @@ class Neo4jTransaction:
         found = self._query(reads.QUEUES_BY_TOPIC, {"topics": wanted})
         return {row.topic: row for row in decoded(found[0]["rows"])}
 
-    def claims(self, claim_id: str) -> OpenClaim:
+    def open_claim(self, claim_id: str) -> OpenClaim:
         """The provisioning queues and pending sentinels of this claim."""
         found, now_ms = open_claim(self._query, claim_id)
         self._now_ms = self._now_ms or now_ms

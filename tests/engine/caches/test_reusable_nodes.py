@@ -14,7 +14,7 @@ HERE = Binding("n1", "")
 def known(*rows: NodeRow | QueueRow) -> Known:
     nodes = {row.node_id: row for row in rows if isinstance(row, NodeRow)}
     queues = {row.binding: row for row in rows if isinstance(row, QueueRow)}
-    return Known(nodes, queues, {}, {}, {}, {}, {}, 0, 0, START_MS)
+    return Known(nodes=nodes, queues=queues, epoch=0, now_ms=START_MS)
 
 
 def test_cached_rows_are_found_at_the_same_epoch_only() -> None:

@@ -41,16 +41,11 @@ def known(
     nodes: list[NodeRow], queues: list[QueueRow], now_ms: int = START_MS, safe_topics: int = 0
 ) -> Known:
     return Known(
-        {row.node_id: row for row in nodes},
-        {row.binding: row for row in queues},
-        {},
-        {},
-        {},
-        {},
-        {},
-        0,
-        safe_topics,
-        now_ms,
+        nodes={row.node_id: row for row in nodes},
+        queues={row.binding: row for row in queues},
+        epoch=0,
+        safe_topics=safe_topics,
+        now_ms=now_ms,
     )
 
 

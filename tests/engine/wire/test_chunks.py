@@ -5,25 +5,15 @@ import time
 from typing import Any
 
 import pytest
-from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from dagmanager.dag.model import Notice, Origin
+from dagmanager.dag.model import Notice
 from dagmanager.engine.model.outcome import ActionCounts, BufferInstruction, Outcome, outcome_digest
-from dagmanager.engine.wire.chunks import (
-    DEAD_LETTER_BYTES,
-    HEADER_BYTES,
-    MAX_BYTES,
-    chunks,
-    dead_letter_headers,
-    dead_letter_value,
-    merge,
-    rejected_record,
-    result_headers,
-)
-from dagmanager.errors import ErrorCode, NoticeCode, Rejection
+from dagmanager.engine.wire.chunks import MAX_BYTES, chunks, result_headers
+from dagmanager.errors import NoticeCode
+from tests.chunk_reader import merge
 
 NOTICE = Notice(NoticeCode.UNRESOLVED_DEPENDENCIES, "not there", "n1", ("d1",))
 
@@ -233,73 +223,6 @@ def test_the_last_complete_set_counts(picked: str, version: str | None) -> None:
 def test_equal_answers_of_other_submissions_and_worlds_do_not_mix() -> None:
     parts = [chunks(replace(ONE, submission_id=str(n)))[n] for n in range(3)]
     assert merge(parts) is None
-
-
-def test_a_refusal_is_one_record() -> None:
-    rejection = Rejection(ErrorCode.MISSING_FIELDS, "code_hash is missing", "nodes.0.code_hash", "n1")
-    record = rejected_record(rejection, "s", "w1", "sub", "digest", dry_run=True)
-    assert load(record) == {
-        "queue_map": {},
-        "buffer_nodes": [],
-        "strategy_id": "s",
-        "sentinel_id": "s-sentinel",
-        "world_id": "w1",
-        "submission_id": "sub",
-        "submission_digest": "digest",
-        "outcome_digest": outcome_digest(rejection),
-        "status": "rejected",
-        "dry_run": True,
-        "error": rejection.as_json(),
-        "chunk": 0,
-        "chunks": 1,
-    }
-    merged = merge([record])
-    assert merged is not None
-    assert merged["status"] == "rejected"
-
-
-ORIGIN = Origin("dagmanager.submissions", "topic-id", 3, 41)
-LATE = Rejection(ErrorCode.LATE, "late")
-
-
-def test_a_dead_letter_keeps_its_bytes_and_says_why_and_whence() -> None:
-    value = b"\xff not json"
-    assert dead_letter_value(value, 100) == value
-    headers = dict(dead_letter_headers(LATE, ORIGIN, 2, value, 100))
-    assert json.loads(headers.pop("error")) == LATE.as_json()
-    assert headers == {
-        "source-topic": b"dagmanager.submissions",
-        "source-partition": b"3",
-        "source-offset": b"41",
-        "attempts": b"2",
-    }
-
-
-@pytest.mark.parametrize(("size", "kept"), [(100, 100), (101, 101), (100_000, DEAD_LETTER_BYTES)])
-def test_over_the_limit_the_first_64_kib_digest_and_length(size: int, kept: int) -> None:
-    value = bytes(range(256)) * (size // 256) + bytes(size % 256)
-    assert dead_letter_value(value, 100) == value[:kept]
-    headers = dict(dead_letter_headers(LATE, ORIGIN, 1, value, 100))
-    assert ("value-digest" in headers) == ("value-length" in headers) == (size > 100)
-    if size > 100:
-        assert headers["value-length"] == b"%d" % size
-        assert headers["value-digest"].decode() == "blake3:" + blake3(value).hexdigest()
-
-
-@pytest.mark.parametrize(
-    "rejection",
-    [
-        Rejection(ErrorCode.MISSING_FIELDS, "m", details=tuple({"node": "n" * 50_000} for _ in range(100))),
-        Rejection(ErrorCode.INVALID_FIELD, "\x00" * 3_000_000, "f" * 3_000_000, got="g" * 3_000_000),
-    ],
-)
-def test_a_large_error_is_cut_and_still_an_error(rejection: Rejection) -> None:
-    headers = dict(dead_letter_headers(rejection, ORIGIN, 1, b"", 100))
-    assert len(headers["error"]) <= HEADER_BYTES
-    assert json.loads(headers["error"])["code"] == rejection.code.value
-    record = rejected_record(rejection, "s", "w1", "sub")
-    assert len(record) <= MAX_BYTES
-    assert load(record)["error"].keys() == rejection.as_json().keys()
 
 
 def test_headers_of_every_record() -> None:

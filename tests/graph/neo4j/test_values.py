@@ -87,7 +87,7 @@ def test_every_kind_of_row_is_found_again(graph: Neo4jGraph, driver: neo4j.Drive
     assert [row.stream for row in graph.waiting_events(5)] == [value]
 
     def asked(tx: Any) -> object:
-        claim = tx.claims(value)
+        claim = tx.open_claim(value)
         assert (len(claim.queues), len(claim.sentinels), len(claim.versions[line])) == (1, 1, 2)
         assert [row.key for row in tx.tag_queries([(value, 60)])] == ["q"]
         assert len(tx.holders_of(rows[4].key)) == 1
