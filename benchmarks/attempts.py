@@ -30,11 +30,13 @@ def main() -> None:
     patience = RetryPolicy(time.sleep, lambda: True)
     with tempfile.TemporaryDirectory() as folder:
         for counting in (False, True):
-            attempts = PoisonQuarantine()
+            quarantine = PoisonQuarantine()
             if counting:
-                attempts.begin(AttemptFiles(Path(folder)))
-            items = [attempts.each(step, lambda item: item, _origin) for step in ITEM_STEPS]
-            batches = [attempts.batches(step, lambda batch: batch, _origin, patience) for step in BATCH_STEPS]
+                quarantine.begin(AttemptFiles(Path(folder)))
+            items = [quarantine.each(step, lambda item: item, _origin) for step in ITEM_STEPS]
+            batches = [
+                quarantine.batches(step, lambda batch: batch, _origin, patience) for step in BATCH_STEPS
+            ]
             took_s: list[float] = []
             for _ in range(ROUNDS):
                 began = time.perf_counter()

@@ -30,7 +30,7 @@ from benchmarks.pure import node, strategy
 from dagmanager.assembly import Assembled, assemble_over, now_ms
 from dagmanager.dag.model import Origin, Record, Submission
 from dagmanager.engine.reader import Reader
-from dagmanager.engine.stages import Answer, Canonicalized, LookedUp, Planned, Refused
+from dagmanager.engine.stages import Answer, CacheHit, Canonicalized, LookedUp, Planned, Refused
 from dagmanager.engine.wire.message import Message
 from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.settings.table import Settings
@@ -84,14 +84,12 @@ class WatchedReader(Reader):
 
     watch: Watch
 
-    def canonicalize(
-        self, record: Record, *, digest: bytes = b"", repeat: bool = False
-    ) -> Canonicalized | Refused | None:
+    def canonicalize(self, record: Record) -> Canonicalized | Refused | None:
         """Timed."""
         read = super().canonicalize
-        return self.watch.timed(lambda: read(record, digest=digest, repeat=repeat))
+        return self.watch.timed(lambda: read(record))
 
-    def hash(self, item: Canonicalized | Refused) -> tuple[Submission | Refused, ...]:
+    def hash(self, item: Canonicalized) -> tuple[Submission | Refused, ...]:
         """Timed."""
         prove = super().hash
         return self.watch.timed(lambda: prove(item))
@@ -102,13 +100,13 @@ def watch_engine(assembled: Assembled, watch: Watch) -> None:
     engine = assembled.engine
     lookup, classify, upsert = engine.lookup, engine.classify, engine.upsert
 
-    def timed_lookup(batch: Sequence[Submission]) -> list[LookedUp]:
+    def timed_lookup(batch: Sequence[Submission]) -> list[LookedUp | CacheHit]:
         return watch.timed(lambda: lookup(batch))
 
     def timed_classify(item: LookedUp) -> Planned:
         return watch.timed(lambda: classify(item))
 
-    def timed_upsert(batch: Sequence[Planned]) -> list[Answer]:
+    def timed_upsert(batch: Sequence[Planned | CacheHit]) -> list[Answer]:
         return watch.timed(lambda: upsert(batch))
 
     vars(engine).update(lookup=timed_lookup, classify=timed_classify, upsert=timed_upsert)

@@ -100,12 +100,12 @@ def _run(life: Life, stopping: Stop) -> None:
     kept = Kept(StartFile(folder))
     ends = topic_ends(assembled.engine, broker, stopping, kept)
     source = WatchedSource(ends.source, fuse)
-    flow = build(assembled, source, ends.sinks, ends.patience, attempts=kept.attempts)
+    flow = build(assembled, source, ends.sinks, ends.retry, quarantine=kept.quarantine)
     # In the words of flows.runner, so that it goes on from this folder.
     read_from = f"topic {settings.submissions_topic}"
     with (
         prepared(folder, flow, Reading(read_from)) as recovery,
-        counted(kept.attempts, folder),
+        counted(kept.quarantine, folder),
         poll(assembled.engine, settings.claim_poll_seconds, stopping),
     ):
         cli_main(flow, epoch_interval=timedelta(seconds=life.epoch_seconds), recovery_config=recovery)

@@ -85,8 +85,8 @@ def assemble(settings: Settings) -> Assembled:
         broker = connect_broker(settings, create=create, dropped=observer.event_dropped)
         parts = assemble_over(settings, graph, broker.topics, broker.events, broker.admin_log, observer)
         # Only for Kafka: embedded topics cannot be deleted by others behind the engine's back.
-        parts.engine.watch = LostTopicWatch(time.monotonic)
-        return replace(parts, broker=broker)
+        engine = replace(parts.engine, lost_topics=LostTopicWatch(time.monotonic))
+        return replace(parts, engine=engine, broker=broker)
     results = Path(settings.results_path)
     events, admin_log = FileEvents(results / EVENTS_FILE), FileAdminLog(results / ADMIN_LOG_FILE)
     return assemble_over(settings, graph, topics, events, admin_log, observer)

@@ -1,7 +1,7 @@
-"""Attempts in the recovery folder: `attempts.json`, and one `hand-N` per thread that a kill leaves as it was.
+"""Attempts in the recovery folder: `attempts.json`, and an in-flight marker `hand-N` per thread.
 
-A hand is mapped into memory: writing it costs a microsecond, and what was written outlives the process,
-though not the machine; a machine that goes down is no record's fault.
+A marker is mapped into memory: writing it costs a microsecond, and what was written outlives the process, though not
+the machine. That is right: when a machine goes down, no record is to blame.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from flows.recovery import named_errors
 from operators.poison_quarantine import PoisonCandidate, PoisonQuarantine
 
 FILE: Final = "attempts.json"
-HANDS: Final = "hand-*"
+MARKERS: Final = "hand-*"
 FIRST_BYTES: Final = 64 * 1024
 _LENGTH: Final = struct.Struct("<I")
-_InHand = tuple[str, list[Origin]]
+_InFlight = tuple[str, list[Origin]]
 logger = logging.getLogger("dagmanager.flow")
 
 
-class MappedHand:
-    """See `operators.poison_quarantine.Hand`. One thread's."""
+class MappedMarker:
+    """An `InFlightMarker` in a file. For one thread."""
 
     def __init__(self, path: Path) -> None:
         """Make the file, empty."""
@@ -41,7 +41,7 @@ class MappedHand:
         self._encode = msgspec.json.Encoder().encode
         self._map = self._mapped(FIRST_BYTES)
 
-    def take(self, step: str, origins: Sequence[Origin]) -> None:
+    def mark(self, step: str, origins: Sequence[Origin]) -> None:
         """The length is written last: a kill in between leaves nothing, or all of it."""
         text = self._encode((step, origins))
         end = _LENGTH.size + len(text)
@@ -53,7 +53,7 @@ class MappedHand:
         _LENGTH.pack_into(self._map, 0, len(text))
 
     def clear(self) -> None:
-        """Nothing any more."""
+        """Name none."""
         _LENGTH.pack_into(self._map, 0, 0)
 
     def _mapped(self, size: int) -> mmap.mmap:
@@ -63,19 +63,19 @@ class MappedHand:
 
 
 class AttemptFiles:
-    """See `operators.poison_quarantine.Ledger`. For whoever holds the folder's lock."""
+    """The `AttemptStore` of a recovery folder. For the process that holds the folder's lock."""
 
     def __init__(self, folder: Path) -> None:
         """Nothing is read or made yet."""
         self._folder = folder
-        self._hands = 0
+        self._markers = 0
         self._lock = threading.Lock()
 
-    def suspects(self) -> tuple[PoisonCandidate, ...]:
-        """What was counted before, and one attempt more for each record that was in a hand at the end."""
+    def candidates(self) -> tuple[PoisonCandidate, ...]:
+        """What was counted before, and one attempt more for each record that a marker still names."""
         with named_errors(self._folder):
             found = {each.origin: each for each in self._kept()}
-            for path in sorted(self._folder.glob(HANDS)):
+            for path in sorted(self._folder.glob(MARKERS)):
                 step, origins = _held(path.read_bytes())
                 for origin in Counter(origins):  # each once: one record may have been several submissions
                     before = found[origin].attempts if origin in found else 0
@@ -83,24 +83,24 @@ class AttemptFiles:
             counted = tuple(found.values())
             if counted:
                 self.keep(counted)
-            self._forget_hands()
+            self._remove_markers()
             return counted
 
-    def keep(self, suspects: Sequence[PoisonCandidate]) -> None:
+    def keep(self, candidates: Sequence[PoisonCandidate]) -> None:
         """These and no others; durable before it returns."""
         with named_errors(self._folder):
-            replace_file(self._folder / FILE, msgspec.json.encode(suspects) + b"\n")
+            replace_file(self._folder / FILE, msgspec.json.encode(candidates) + b"\n")
 
-    def hand(self) -> MappedHand:
-        """A new one; `hand-0` is the first thread's."""
+    def marker(self) -> MappedMarker:
+        """A new one; `hand-0` is the first thread's. The files keep the name that released versions gave them."""
         with self._lock, named_errors(self._folder):
-            self._hands += 1
-            return MappedHand(self._folder / f"hand-{self._hands - 1}")
+            self._markers += 1
+            return MappedMarker(self._folder / f"hand-{self._markers - 1}")
 
     def forget(self) -> None:
-        """All of it: the run ended, and everything that was read is answered."""
+        """Remove all of it: the run has ended, and everything that was read is answered."""
         with named_errors(self._folder):
-            self._forget_hands()
+            self._remove_markers()
             (self._folder / FILE).unlink(missing_ok=True)
 
     def _kept(self) -> list[PoisonCandidate]:
@@ -110,27 +110,29 @@ class AttemptFiles:
         try:
             return msgspec.json.decode(path.read_bytes(), type=list[PoisonCandidate])
         except msgspec.MsgspecError as error:
-            logger.warning("%s is damaged (%s): attempts are counted anew", path, error)
+            logger.warning("%s is damaged (%s): attempts are counted from zero", path, error)
             return []
 
-    def _forget_hands(self) -> None:
-        for path in self._folder.glob(HANDS):
+    def _remove_markers(self) -> None:
+        for path in self._folder.glob(MARKERS):
             path.unlink()
 
 
-def _held(content: bytes) -> _InHand:
+def _held(content: bytes) -> _InFlight:
     with suppress(struct.error, msgspec.MsgspecError):
         (length,) = _LENGTH.unpack_from(content)
         if length:
-            found: _InHand = msgspec.json.decode(content[_LENGTH.size : _LENGTH.size + length], type=_InHand)
+            found: _InFlight = msgspec.json.decode(
+                content[_LENGTH.size : _LENGTH.size + length], type=_InFlight
+            )
             return found
     return "", []
 
 
 @contextmanager
-def counted(attempts: PoisonQuarantine, folder: Path) -> Iterator[None]:
-    """Attempts are counted in `folder` within the block, and forgotten when it ends well."""
+def counted(quarantine: PoisonQuarantine, folder: Path) -> Iterator[None]:
+    """Attempts are counted in `folder` within the block, and removed when it ends without an error."""
     files = AttemptFiles(folder)
-    attempts.begin(files)
+    quarantine.begin(files)
     yield
     files.forget()

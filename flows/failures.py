@@ -1,7 +1,7 @@
-"""What comes out of a run that failed → an error of ours: one line, and an exit code.
+"""The exception of a failed run → an error of ours: one line, and an exit code.
 
 Bytewax wraps what our steps raise, and reports its own recovery store's errors as text (a
-`RuntimeError`, or a panic that is no `Exception`): what each of them means is known here alone.
+`RuntimeError`, or a panic that is no `Exception`). Only this file knows what each of them means.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from bytewax.recovery import InconsistentPartitionsError, MissingPartitionsError
 from dagmanager.disk.os_errors import UNUSABLE
 from dagmanager.errors import DagManagerError, SettingsError, UnavailableError
 
-# These may pass by themselves, or when somebody makes room. What is neither here nor unusable is a fault
-# of this program and keeps its traceback.
+# These may pass by themselves, or when disk space is freed. What is neither here nor unusable is a defect of this
+# program and keeps its traceback.
 _PASSING: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 )
@@ -36,7 +36,7 @@ _PARTITIONS_GONE: Final = (MissingPartitionsError, NoPartitionsError, Inconsiste
 
 
 def explained(failed: BaseException, recovery: Path | None) -> DagManagerError | None:
-    """Our own error behind `failed`, or the one that says what happened to file or folder; None for a bug."""
+    """Our own error among the causes of `failed`, or one that names the file or folder; None for a defect."""
     cause: BaseException | None = failed
     while cause is not None:
         known = _known(cause, recovery)
@@ -47,7 +47,7 @@ def explained(failed: BaseException, recovery: Path | None) -> DagManagerError |
 
 
 def of_system(error: OSError, what: str = "") -> DagManagerError | None:
-    """The operating system's refusal in one line; None when it is no trouble of files."""
+    """The operating system's error in one line; None when it is not about files."""
     named = what or error.filename
     text = f"{named} cannot be used: {error.strerror}" if named else str(error.strerror)
     if error.errno in UNUSABLE:
@@ -56,7 +56,7 @@ def of_system(error: OSError, what: str = "") -> DagManagerError | None:
 
 
 def of_sqlite(error: sqlite3.Error, folder: Path) -> DagManagerError:
-    """What our own look at the recovery folder's files found."""
+    """The error for what SQLite said of the recovery folder's files."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is detail
     if code in _PASSING_CODES:
         return _unusable(folder, str(error))
@@ -64,7 +64,7 @@ def of_sqlite(error: sqlite3.Error, folder: Path) -> DagManagerError:
 
 
 def damaged(folder: Path, why: str) -> SettingsError:
-    """The snapshots cannot be read any more."""
+    """The snapshots cannot be read."""
     return SettingsError(
         f"recovery folder {folder} is damaged ({why}): restore it, or give a new one "
         "(then everything is read again, as new submissions)"

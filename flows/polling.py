@@ -1,5 +1,5 @@
-"""The poll beside a running flow: abandoned claims are finished, waiting events leave (docs/semantics.md 6), and
-topics that the broker lost are noticed.
+"""The poll beside a running flow: finishes abandoned claims, publishes waiting events (docs/semantics.md 6), and
+detects topics that the broker lost.
 
 Every process polls. Which of them takes an overdue claim over, or declares a topic lost, is decided by
 compare-and-set.
@@ -30,13 +30,13 @@ READ_AHEAD_S: Final = 0.75 * MAX_AGE_S
 def poll(
     engine: Engine, seconds: float, stopping: Stop, beat: Callable[[], None] | None = None
 ) -> Iterator[None]:
-    """Poll every so many seconds until the block ends or the run is stopped.
+    """Poll every so many seconds, in a thread of its own, until the block ends or the run is stopped.
 
-    `beat` is called before the first round and after each: a round waits for the engine, so a flow
-    that hangs in a store does not beat.
+    `beat` is called before the first round and after each. A round waits for the engine, so the heartbeat of a flow
+    that hangs in a store grows old.
     """
     over = threading.Event()
-    beat = beat or _unheard
+    beat = beat or _no_heartbeat
 
     def work() -> None:
         waiting = False
@@ -65,7 +65,7 @@ def poll(
 
 
 def _round(engine: Engine) -> str:
-    """A defect in one round must not end all of them: events would wait for ever behind a flow that looks well."""
+    """A defect in one round must not end the poll: events would wait for ever behind a flow that looks healthy."""
     try:
         return poll_once(engine)
     except Exception as defect:
@@ -74,25 +74,24 @@ def _round(engine: Engine) -> str:
 
 
 def _warm_up(engine: Engine, enough: Callable[[], bool]) -> None:
-    """On a server that has just started the first answers take seconds: most of it need not wait for them."""
-    with suppress(DagManagerError):  # the first round tells who is away
+    """The first queries of a server that has just started take seconds: run them before submissions need them."""
+    with suppress(DagManagerError):  # the first round reports what is unreachable
         engine.graph.warm_up(enough)
 
 
 def _read_ahead(engine: Engine) -> None:
-    """While submissions come, none of them should wait for a reading of the graph (docs/semantics.md 7)."""
-    if engine.pulses.is_wanted():
-        with suppress(DagManagerError):  # whoever needs the graph waits for it, and says so
-            engine.pulses.read()
+    """So that no submission waits for a reading of the epoch (docs/semantics.md 7)."""
+    with suppress(DagManagerError):  # the step that needs the graph waits for it, and reports it
+        engine.read_ahead()
 
 
 def poll_once(engine: Engine) -> str:
-    """One round; why it could not be done, empty when it was. A store that is away is tried again next time."""
+    """One round; the reason why it failed, empty when it did not. It does not retry: the next round does."""
     try:
         engine.publish()
     except DagManagerError as away:
         return str(away)
-    # Apart: a broker that answers badly keeps no event from leaving, and a claim that cannot be finished no watch.
+    # Apart: a broker that fails must not keep events from leaving, nor a claim that cannot be finished the watch.
     watched, finished = _watch(engine), _finish(engine)
     return watched or finished
 
@@ -114,20 +113,20 @@ def _finish(engine: Engine) -> str:
     except DagManagerError as away:
         return str(away)
     if finished:
-        logger.info("finished %d claims that others had left behind", finished)
+        logger.info("finished %d claims that other processes had left behind", finished)
     return ""
 
 
 def _say(away: str) -> None:
-    """Once when a wait begins and once when it ends: an outage may last for hours of rounds."""
+    """Once when an outage begins and once when it ends: it may last for hours of rounds."""
     if away:
-        logger.warning("the poll cannot do its work: %s", away)
+        logger.warning("the poll failed: %s; it is tried again", away)
     else:
         logger.info("the poll works again")
 
 
 class Heartbeat:
-    """A file whose age tells that the flow lives, and whose text whether it works (`ok`) or waits."""
+    """A file whose age says that the flow is alive, and whose text whether it works (`ok`) or waits for a store."""
 
     def __init__(self, path: Path, standing: Callable[[], str]) -> None:
         """`standing` gives the text. Nothing is written yet."""
@@ -135,7 +134,7 @@ class Heartbeat:
         self._standing = standing
 
     def __call__(self) -> None:
-        """Write it in one piece. It goes on during an outage: a restart would not end that."""
+        """Replace the file in one step. It is also written during an outage: a restart would not end that."""
         try:
             # Not durable: its age means nothing after a power cut, and a slow disk must not stop the poll.
             replace_file(self._path, f"{self._standing()}\n".encode(), durable=False)
@@ -143,5 +142,5 @@ class Heartbeat:
             logger.warning("the heartbeat cannot be written: %s", error)
 
 
-def _unheard() -> None:
-    """Nobody looks."""
+def _no_heartbeat() -> None:
+    """For runs without `--heartbeat`."""

@@ -1,9 +1,8 @@
 """Our own runner: sub-second epochs, drain on SIGTERM, exit codes a supervisor can use.
 
-`qmtl service dagmanager run` becomes this process. SIGTERM or SIGINT: no more is read, what was read is
-answered, exit 0; a second signal ends it at once, and the recovery folder knows where to go on. Exit 2
-for settings, files and folders that do not hold, 4 when a store is away or a disk is full, 1 when the
-flow failed.
+`qmtl service dagmanager run` becomes this process. SIGTERM or SIGINT: nothing more is read, what was read is
+answered, exit 0. A second signal ends the process at once; the recovery folder knows where to resume. Exit 2
+for invalid settings, files and folders, 4 when a store is unreachable or a disk is full, 1 when the flow failed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from flows.stop import Stop
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the submissions flow until its input ends or it is told to stop."""
+    """Run the submissions flow until its input ends or a signal stops it; the exit code."""
     stopping = Stop()
     _drain_on_signals(stopping)
     given = run_parser().parse_args(argv)
@@ -43,8 +42,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _drain_on_signals(stopping: Stop) -> None:
-    """The first signal stops the reading; the second has its usual effect. One that came while the command
-    line became this process has waited till now."""
+    """The first signal stops the reading; the second has its default effect. One that arrived while the command line
+    became this process was blocked, and is delivered here."""
 
     def stop(*_: object) -> None:
         stopping.set()

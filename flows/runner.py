@@ -16,7 +16,7 @@ from bytewax.run import cli_main
 from dagmanager.assembly import Assembled, assemble
 from dagmanager.disk.replace_file import temporary_of
 from dagmanager.engine.model.observer import Observers
-from dagmanager.engine.reader import Reader, Unsaid
+from dagmanager.engine.reader import ContextDefaults, Reader
 from dagmanager.errors import SettingsError
 from dagmanager.metrics import ProgressCollector, PrometheusObserver
 from dagmanager.settings.run_options import RUN_OPTIONS, RunOption
@@ -40,11 +40,11 @@ logger = logging.getLogger("dagmanager.flow")
 def run(given: argparse.Namespace, stopping: Stop) -> None:
     """Until the input ends or `stopping` is set; then everything that was read is answered.
 
-    What a person or a supervisor can mend comes out as a `DagManagerError`.
+    Blocks until then. What an operator or a supervisor can fix is raised as a `DagManagerError`.
     """
     try:
         _run(given, _settings(given), stopping)
-    except BaseException as failed:  # a panic of Bytewax's is no Exception
+    except BaseException as failed:  # a panic of Bytewax is not an Exception
         known = explained(failed, Path(given.recovery) if given.recovery else None)
         if known is None or known is failed:
             raise
@@ -108,8 +108,9 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop) -> None:
         check_store(folder, settings.memory_repo_path)
     heartbeat = _heartbeat(given.heartbeat)
     assembled = assemble(settings)
-    unsaid = Unsaid(given.world or "", given.domain or "")
-    reader = Reader(msgspec.structs.replace(assembled.read_options, unsaid=unsaid), assembled.observer)
+    defaults = ContextDefaults(given.world or "", given.domain or "")
+    options = msgspec.structs.replace(assembled.read_options, context_defaults=defaults)
+    reader = Reader(options, assembled.observer)
     kept = Kept(StartFile(folder) if folder else None)
     flow, reading = _flow(assembled, settings, stopping, reader, kept)
     tally = Tally()
@@ -119,7 +120,7 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop) -> None:
         return
     with (
         prepared(folder, flow, reading) if folder else nullcontext() as recovery,
-        counted(kept.attempts, folder) if folder else nullcontext(),
+        counted(kept.quarantine, folder) if folder else nullcontext(),
         poll(
             assembled.engine,
             settings.claim_poll_seconds,
@@ -140,9 +141,9 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop) -> None:
 
 
 def _heartbeat(given: str | None) -> Path | None:
-    """A file that cannot be written would let a health check fail for no visible reason.
+    """Check the file before the run: if it could not be written, a health check would fail for no visible reason.
 
-    It is not there (or as old as it was) until the flow is up: whoever looks at it waits for that.
+    It does not exist (or is as old as it was) until the flow is up, so that a health check waits for that.
     """
     if not given:
         return None
@@ -164,7 +165,7 @@ def _flow(
     reader: Reader,
     kept: Kept,
 ) -> tuple[Dataflow, Reading]:
-    """The dataflow, and what it reads. A share that is none is found here: Bytewax would panic over it."""
+    """The dataflow, and what it reads. An invalid share is refused here: Bytewax would panic."""
     broker = assembled.broker
     if broker is None:
         path, results = settings.submissions_path, Path(settings.results_path)
@@ -183,7 +184,7 @@ def _flow(
 
 
 def _idle(settings: Settings, stopping: Stop) -> None:
-    """A share without partitions: the poll works, and a supervisor sees no end that it would have to mend."""
+    """A share without partitions: the poll works, and the process stays up, or a supervisor would restart it."""
     logger.warning(
         "submissions_partitions: %s is a share without partitions of topic %s: nothing to read, until the topic has "
         "more of them and this run is started again",

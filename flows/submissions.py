@@ -1,7 +1,7 @@
 """DOOR 1: submissions → diff chunks, queue events, dead letters. Wiring only.
 
 `python -m bytewax.run flows.submissions` calls `flow()`, which reads the settings; `build` wires any
-engine to any source and sinks. Step ids are frozen: renaming one drops its state.
+engine to any source and sinks. Step ids are frozen: Bytewax drops the state of a renamed step.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from dagmanager.engine.engine import Engine
 from dagmanager.engine.reader import Reader
 from dagmanager.engine.wire.message import Message
 from dagmanager.settings.source import load
-from flows.counted_sinks import CountedSink
+from flows.marked_sinks import MarkedSink
 from flows.stop import Stop
 from operators.poison_quarantine import PoisonQuarantine, origin_of
 from operators.sources.partition_share import PartitionShare
 from operators.sources.submission_files import RunStart, SubmissionFiles
 from operators.sources.submission_topic import SubmissionsAt, SubmissionTopic
+from operators.step_guard import StepGuard
 from operators.steps.canonicalize import canonicalize
 from operators.steps.classify import classify
 from operators.steps.hashing import hash_ids
@@ -54,10 +55,10 @@ DIFFS, DEAD_LETTERS = "diffs", "dead_letters"
 
 @dataclass(frozen=True)
 class Kept:
-    """What a run knows of itself after a kill, in its recovery folder; without one, nothing."""
+    """What a run learns from its recovery folder after a kill; without a folder, nothing."""
 
     start: RunStart | None = None
-    attempts: PoisonQuarantine = field(default_factory=PoisonQuarantine)
+    quarantine: PoisonQuarantine = field(default_factory=PoisonQuarantine)
 
 
 @dataclass(frozen=True)
@@ -68,48 +69,46 @@ class Sinks:
     dead_letters: FixedPartitionedSink[Message, Any]
     queue_events: Sink[tuple[str, None]]
 
-    def counted(self, attempts: PoisonQuarantine) -> Sinks:
-        """The same, with what they write counted as its record's attempt. Events answer no record: they
-        leave the outbox, and would still be there after a quarantine."""
+    def marked(self, quarantine: PoisonQuarantine) -> Sinks:
+        """The same sinks, with what they write marked as in flight. Not the events: they come from the outbox, not from
+        a record, and would still be there after a quarantine."""
         return Sinks(
-            CountedSink(self.diffs, DIFFS, attempts),
-            CountedSink(self.dead_letters, DEAD_LETTERS, attempts),
+            MarkedSink(self.diffs, DIFFS, quarantine),
+            MarkedSink(self.dead_letters, DEAD_LETTERS, quarantine),
             self.queue_events,
         )
 
 
 @dataclass(frozen=True)
 class TopicEnds:
-    """Both ends of the flow on Kafka, and how its steps wait for a store."""
+    """Source and sinks of the flow on Kafka, and the retry policy of its steps."""
 
     source: SubmissionTopic
     sinks: Sinks
-    patience: RetryPolicy
+    retry: RetryPolicy
 
 
 def build(
     assembled: Assembled,
     source: Source[tuple[str, Record]],
     sinks: Sinks,
-    patience: RetryPolicy,
+    retry: RetryPolicy,
     reader: Reader | None = None,
-    attempts: PoisonQuarantine | None = None,
+    quarantine: PoisonQuarantine | None = None,
 ) -> Dataflow:
     """The dataflow over these parts; reads nothing and starts nothing."""
-    attempts = attempts or PoisonQuarantine()
+    guard = StepGuard(quarantine or PoisonQuarantine(), retry)
     engine, reader = assembled.engine, reader or assembled.reader()
-    flow, sinks = Dataflow(FLOW_ID), sinks.counted(attempts)
-    records = op.input("input", flow, source)
-    remembered = remember("remember", records, attempts)
-    canonical = canonicalize("canonicalize", remembered, reader, attempts)
-    hashed = hash_ids("hash", canonical, reader, attempts)
-    known = lookup("lookup", hashed, engine, patience, attempts)
-    planned = classify("classify", known, engine, attempts)
-    answered = upsert("upsert", planned, engine, patience, attempts)
-    op.output(DIFFS, diff_messages("diff_messages", answered, attempts), sinks.diffs)
-    letters = dead_letters("dead_letter_messages", answered, attempts)
-    op.output(DEAD_LETTERS, letters, sinks.dead_letters)
-    gone = op.map_value("answered", answered, lambda item: attempts.answered(origin_of(item)))
+    flow, sinks = Dataflow(FLOW_ID), sinks.marked(guard.quarantine)
+    records = remember("remember", op.input("input", flow, source), guard.quarantine)
+    canonical = canonicalize("canonicalize", records, reader, guard)
+    hashed = hash_ids("hash", canonical, reader, guard)
+    known = lookup("lookup", hashed, engine, guard)
+    planned = classify("classify", known, engine, guard)
+    answered = upsert("upsert", planned, engine, guard)
+    op.output(DIFFS, diff_messages("diff_messages", answered, guard), sinks.diffs)
+    op.output(DEAD_LETTERS, dead_letters("dead_letter_messages", answered, guard), sinks.dead_letters)
+    gone = op.map_value("answered", answered, lambda item: guard.quarantine.answered(origin_of(item)))
     op.output("queue_events", gone, sinks.queue_events)
     return flow
 
@@ -124,22 +123,22 @@ def from_files(
 ) -> Dataflow:
     """The embedded default: files in, JSON lines out. `SettingsError` for what cannot be read or made."""
     engine, kept = assembled.engine, kept or Kept()
-    patience = _patience(engine, stopping, kept)
+    retry = _retry_policy(engine, stopping, kept)
     bytes_max = assembled.read_options.limits.bytes_max
     source = SubmissionFiles(submissions, stopping.is_set, now_ms, bytes_max, kept.start)
     source.check()
-    patience(lambda: _check(results))
+    retry(lambda: _check(results))
     return build(
         assembled,
         source,
         Sinks(
-            diff_chunk_file(results, patience.in_step(DIFFS)),
-            dead_letter_file(results, patience.in_step(DEAD_LETTERS)),
-            _events(engine, patience, kept),
+            diff_chunk_file(results, retry.in_step(DIFFS)),
+            dead_letter_file(results, retry.in_step(DEAD_LETTERS)),
+            _events(engine, retry, kept),
         ),
-        patience,
+        retry,
         reader,
-        kept.attempts,
+        kept.quarantine,
     )
 
 
@@ -150,23 +149,23 @@ def from_topics(
     reader: Reader | None = None,
     kept: Kept | None = None,
 ) -> tuple[Dataflow, SubmissionTopic]:
-    """Kafka in, Kafka out; the source beside it tells how far it has read."""
+    """Kafka in, Kafka out; the source beside it knows how far it has read."""
     kept = kept or Kept()
     ends = topic_ends(assembled.engine, broker, stopping, kept)
-    return build(assembled, ends.source, ends.sinks, ends.patience, reader, kept.attempts), ends.source
+    return build(assembled, ends.source, ends.sinks, ends.retry, reader, kept.quarantine), ends.source
 
 
 def topic_ends(engine: Engine, broker: Broker, stopping: Stop, kept: Kept) -> TopicEnds:
     """What the flow reads and writes on Kafka; connects to nothing yet."""
-    names, patience = broker.names, _patience(engine, stopping, kept)
+    names, retry = broker.names, _retry_policy(engine, stopping, kept)
     at = SubmissionsAt(broker.address, names["submissions_topic"], PartitionShare(broker.partitions))
     sinks = Sinks(
-        diff_chunk_topic(names["diffs_topic"], broker.answers, patience.in_step(DIFFS)),
-        dead_letter_topic(names["dead_letters_topic"], broker.producer, patience.in_step(DEAD_LETTERS)),
-        _events(engine, patience, kept),
+        diff_chunk_topic(names["diffs_topic"], broker.answers, retry.in_step(DIFFS)),
+        dead_letter_topic(names["dead_letters_topic"], broker.producer, retry.in_step(DEAD_LETTERS)),
+        _events(engine, retry, kept),
     )
     source = SubmissionTopic(at, stopping.is_set, lambda reason: engine.observer.waiting("input", reason))
-    return TopicEnds(source, sinks, patience)
+    return TopicEnds(source, sinks, retry)
 
 
 def flow() -> Dataflow:
@@ -178,24 +177,24 @@ def flow() -> Dataflow:
     return from_files(assembled, settings.submissions_path, Path(settings.results_path), stopping)
 
 
-def _patience(engine: Engine, stopping: Stop, kept: Kept) -> RetryPolicy:
-    """Whoever observes the engine when a wait begins hears of it; a kill from then on is nobody's fault."""
+def _retry_policy(engine: Engine, stopping: Stop, kept: Kept) -> RetryPolicy:
+    """The engine's observer sees each wait; a kill of the process during one counts for no record."""
 
-    def tell(step: str, reason: str) -> None:
+    def observe(step: str, reason: str) -> None:
         engine.observer.waiting(step, reason)
         if reason:
-            kept.attempts.waits()
+            kept.quarantine.clear_marker()
 
-    return RetryPolicy(stopping.wait, stopping.is_set, tell)
+    return RetryPolicy(stopping.wait, stopping.is_set, observe)
 
 
-def _events(engine: Engine, patience: RetryPolicy, kept: Kept) -> QueueEventsSink:
-    waiting = patience.in_step("queue_events")
-    return QueueEventsSink(lambda: waiting(engine.publish_own), kept.attempts.epoch_over)
+def _events(engine: Engine, retry: RetryPolicy, kept: Kept) -> QueueEventsSink:
+    waiting = retry.in_step("queue_events")
+    return QueueEventsSink(lambda: waiting(engine.publish_own), kept.quarantine.epoch_over)
 
 
 def _check(results: Path) -> None:
-    """What cannot be written to is told before anything is read."""
+    """A folder or file that cannot be written is refused before anything is read."""
     with translated_os_errors(results, "used as results_path"):
         results.mkdir(parents=True, exist_ok=True)
     for name, make in (

@@ -1,9 +1,10 @@
-"""Poison: a record at which the process died three times is answered as refused, and the flow goes on.
+"""Quarantine of poison records: one at which the process died three times becomes a dead letter; the flow goes on.
 
-What a step works on stands in its thread's `Hand` while it does, and a kill leaves it there. The next run
-counts an attempt for each record found in a hand. While such suspects are about, steps work on one record
-at a time, so that only the culprit gains attempts. A record is suspected no more when its epoch is over.
-A death while a step waits for a store that is away, or because the world refused us, counts for nobody.
+The records that a step works on are named in its thread's in-flight marker, which outlives a kill of the process. The
+next run counts an attempt for each record that it finds in a marker: these are the candidates. While there are
+candidates, steps work on one record at a time, so that only the one to blame gains attempts. A candidate is dropped
+when the epoch of its answers is over. Deaths count for no record while a step waits for an unreachable store, or when
+a store or the system failed for a reason that is not the record's.
 """
 
 from __future__ import annotations
@@ -18,20 +19,21 @@ import msgspec
 
 from dagmanager.dag.model import Origin, Record, Submission
 from dagmanager.engine.reader import strategy_of
-from dagmanager.engine.stages import Answer, LookedUp, Planned, Refused
+from dagmanager.engine.stages import Answer, CacheHit, Canonicalized, LookedUp, Planned, Refused
 from dagmanager.errors import DagManagerError, ErrorCode, Rejection, StoreRefusedError, UnavailableError
 
 X = TypeVar("X")
 Y = TypeVar("Y")
+Item = Record | Canonicalized | Submission | LookedUp | CacheHit | Planned | Answer | Refused
 logger = logging.getLogger("dagmanager.flow")
 
 ATTEMPTS_MAX: Final = 3
-# Where a letter's bytes are looked at: they are left out of the letter of a record that died there.
-BURIAL: Final = frozenset({"dead_letter_messages", "dead_letters"})
+# The steps that read a dead letter's bytes: a record at which the process died there leaves without them.
+LETTER_STEPS: Final = frozenset({"dead_letter_messages", "dead_letters"})
 
 
 class PoisonCandidate(msgspec.Struct, frozen=True):
-    """A record at which the process died; `step` says what was done to it the last time."""
+    """A record at which the process died `attempts` times, the last time in `step`."""
 
     origin: Origin
     attempts: int
@@ -39,204 +41,206 @@ class PoisonCandidate(msgspec.Struct, frozen=True):
 
 
 class InFlightMarker(Protocol):
-    """What one thread is working on, told to whoever looks after a kill."""
+    """The records that one thread works on, readable by the next process after a kill."""
 
-    def take(self, step: str, origins: Sequence[Origin]) -> None:
-        """These, in place of what was there."""
+    def mark(self, step: str, origins: Sequence[Origin]) -> None:
+        """Name these, in place of what was there."""
         ...
 
     def clear(self) -> None:
-        """Nothing any more."""
+        """Name none."""
         ...
 
 
 class AttemptStore(Protocol):
-    """Where attempts outlive the process."""
+    """Where attempts outlive the process. Raises `DagManagerError` when its folder cannot be used."""
 
-    def suspects(self) -> Sequence[PoisonCandidate]:
-        """Every record at which the process died, counted."""
+    def candidates(self) -> Sequence[PoisonCandidate]:
+        """Every record at which the process died, this start's markers counted."""
         ...
 
-    def keep(self, suspects: Sequence[PoisonCandidate]) -> None:
-        """These and no others."""
+    def keep(self, candidates: Sequence[PoisonCandidate]) -> None:
+        """These and no others; durable before it returns."""
         ...
 
-    def hand(self) -> InFlightMarker:
+    def marker(self) -> InFlightMarker:
         """A new one, for the calling thread."""
         ...
 
 
 class PoisonQuarantine:
-    """Counts for steps that it wraps. Safe between threads; without `begin` it counts nothing."""
+    """Marks what the steps that it wraps work on. Safe between threads; without `begin` it does nothing."""
 
     def __init__(self) -> None:
-        """Nobody is suspected."""
-        self._ledger: AttemptStore | None = None
-        self._suspects: dict[Origin, PoisonCandidate] = {}
-        self._passed: set[Origin] = set()
-        self._over: set[Origin] = set()
-        self._mine = threading.local()
+        """No candidates."""
+        self._store: AttemptStore | None = None
+        self._candidates: dict[Origin, PoisonCandidate] = {}
+        self._answered: set[Origin] = set()
+        self._answered_before: set[Origin] = set()
+        self._thread = threading.local()
         self._lock = threading.RLock()
 
-    def begin(self, ledger: AttemptStore) -> None:
-        """From now on; before any step runs."""
-        self._ledger = ledger
-        self._suspects = {each.origin: each for each in ledger.suspects()}
-        for each in self._suspects.values():
-            logger.warning("%s: %s", _where(each.origin), _told(each))
+    def begin(self, store: AttemptStore) -> None:
+        """Count from now on; to be called before any step runs."""
+        self._store = store
+        self._candidates = {each.origin: each for each in store.candidates()}
+        for each in self._candidates.values():
+            logger.warning("%s: %s", _name(each.origin), _deaths(each))
 
-    def quarantined(self, record: Record) -> Refused | None:
-        """The refusal of a record that is tried no more."""
-        suspect = self._suspects.get(record.origin)
-        if suspect is None or not self.is_quarantined(record.origin):
+    def refusal_of(self, record: Record) -> Refused | None:
+        """The refusal of a record in quarantine; None for any other."""
+        candidate = self._candidates.get(record.origin)
+        if candidate is None or candidate.attempts < ATTEMPTS_MAX:
             return None
-        logger.error("%s is quarantined: it goes to the dead letters", _where(record.origin))
-        why = Rejection(ErrorCode.QUARANTINED, f"{_told(suspect)}: it is tried no more")
+        logger.error("%s is quarantined: it goes to the dead letters", _name(record.origin))
+        why = Rejection(ErrorCode.QUARANTINED, f"{_deaths(candidate)}: it is not tried again")
         return Refused(
             record,
             strategy_of(record),
             why,
-            attempts=suspect.attempts,
-            withheld=suspect.step in BURIAL,
+            attempts=candidate.attempts,
+            withheld=candidate.step in LETTER_STEPS,
         )
 
     def is_quarantined(self, origin: Origin) -> bool:
-        """Whether a record is tried no more, for steps before the one that refuses it."""
-        suspect = self._suspects.get(origin)
-        return suspect is not None and suspect.attempts >= ATTEMPTS_MAX
+        """Whether a record is not tried again."""
+        candidate = self._candidates.get(origin)
+        return candidate is not None and candidate.attempts >= ATTEMPTS_MAX
 
-    def waits(self) -> None:
-        """The calling thread waits for a store from now on: a kill is nobody's fault."""
-        mine: InFlightMarker | None = getattr(self._mine, "hand", None)
-        if mine is not None:
-            mine.clear()
+    def clear_marker(self) -> None:
+        """The calling thread waits for a store from now on: a kill counts for no record."""
+        marker: InFlightMarker | None = getattr(self._thread, "marker", None)
+        if marker is not None:
+            marker.clear()
 
     def each(
-        self, step: str, call: Callable[[X], Y], origin_of: Callable[[X], Origin | None]
+        self, step: str, work: Callable[[X], Y], origin_of: Callable[[X], Origin | None]
     ) -> Callable[[X], Y]:
-        """`call`, with its item in hand meanwhile."""
+        """`work`, its item marked meanwhile."""
 
-        def counted(item: X) -> Y:
+        def marked(item: X) -> Y:
             origin = origin_of(item)
-            if self._ledger is None or origin is None:
-                return call(item)
-            if not self._suspects:
-                return self._in_hand(step, call, item, (origin,))
-            with self._alone():
-                return self._in_hand(step, call, item, (origin,))
+            if self._store is None or origin is None:
+                return work(item)
+            if not self._candidates:
+                return self._marked(step, work, item, (origin,))
+            with self._exclusive():
+                return self._marked(step, work, item, (origin,))
 
-        return counted
+        return marked
 
     def batches(
         self,
         step: str,
-        call: Callable[[list[X]], list[Y]],
+        work: Callable[[list[X]], list[Y]],
         origin_of: Callable[[X], Origin | None],
-        patiently: Callable[[Callable[[], list[Y]]], list[Y]],
+        retry: Callable[[Callable[[], list[Y]]], list[Y]],
     ) -> Callable[[list[X]], list[Y]]:
-        """`call`, again until the store is back, with the batch in hand at the first try; one by one when
-        one of them is suspected."""
+        """`work` under `retry`, its batch marked at the first try; one by one when a candidate is among them."""
 
-        def counted(batch: list[X]) -> list[Y]:
-            if self._ledger is None:
-                return patiently(lambda: call(batch))
-            if not self._suspects:
-                return self._waited(step, call, batch, origin_of, patiently)
-            single = any(origin_of(item) in self._suspects for item in batch)
+        def marked(batch: list[X]) -> list[Y]:
+            if self._store is None:
+                return retry(lambda: work(batch))
+            if not self._candidates:
+                return self._retried(step, work, batch, origin_of, retry)
+            single = any(origin_of(item) in self._candidates for item in batch)
             done: list[Y] = []
-            with self._alone():
+            with self._exclusive():
                 for part in [[item] for item in batch] if single else [batch]:
-                    done += self._waited(step, call, part, origin_of, patiently)
+                    done += self._retried(step, work, part, origin_of, retry)
             return done
 
-        return counted
+        return marked
 
     def answered(self, origin: Origin | None) -> None:
-        """One of the record's answers is on its way; cheap when it was no suspect."""
-        if origin is not None and origin in self._suspects:
+        """One of the record's answers is on its way to the sinks. Cheap when the record is no candidate."""
+        if origin is not None and origin in self._candidates:
             with self._lock:
-                self._passed.add(origin)
+                self._answered.add(origin)
 
     def epoch_over(self) -> None:
-        """What was answered before the epoch that ends now began is suspected no more.
+        """Drop the candidates that were answered before the epoch that ends now began.
 
         One epoch late, because this one's answers may still be on their way to other sinks.
         """
-        if not self._suspects:
+        if not self._candidates:
             return
         with self._lock:
-            gone, self._over, self._passed = self._over, self._passed, set()
-            if not gone or self._ledger is None:
+            gone, self._answered_before, self._answered = self._answered_before, self._answered, set()
+            if not gone or self._store is None:
                 return
             for origin in gone:
-                self._suspects.pop(origin, None)
+                self._candidates.pop(origin, None)
             try:
-                self._ledger.keep(tuple(self._suspects.values()))
-            except DagManagerError as full:
-                logger.warning("attempts cannot be forgotten: %s", full)
+                self._store.keep(tuple(self._candidates.values()))
+            except DagManagerError as failed:
+                logger.warning("poison candidates cannot be dropped: %s", failed)
 
-    def _waited(
+    def _retried(
         self,
         step: str,
-        call: Callable[[list[X]], list[Y]],
+        work: Callable[[list[X]], list[Y]],
         batch: list[X],
         origin_of: Callable[[X], Origin | None],
-        patiently: Callable[[Callable[[], list[Y]]], list[Y]],
+        retry: Callable[[Callable[[], list[Y]]], list[Y]],
     ) -> list[Y]:
         origins = tuple(origin for item in batch if (origin := origin_of(item)) is not None)
-        away = False
+        outage = False
 
         def once() -> list[Y]:
-            nonlocal away
+            nonlocal outage
             try:
-                return call(batch) if away else self._in_hand(step, call, batch, origins)
+                return work(batch) if outage else self._marked(step, work, batch, origins)
             except UnavailableError:
-                away = True  # a kill while we wait is nobody's fault
+                outage = True  # a kill during the tries that follow counts for no record
                 raise
 
-        return patiently(once)
+        return retry(once)
 
-    def _in_hand(self, step: str, call: Callable[[X], Y], given: X, origins: Sequence[Origin]) -> Y:
-        hand = self._hand()
-        hand.take(step, origins)
+    def _marked(self, step: str, work: Callable[[X], Y], given: X, origins: Sequence[Origin]) -> Y:
+        marker = self._marker()
+        marker.mark(step, origins)
         try:
-            result = call(given)
+            result = work(given)
         except (DagManagerError, OSError) as failed:
+            # Any other exception may be the record's doing, and so may a statement that a store refuses.
             if not isinstance(failed, StoreRefusedError):
-                hand.clear()
+                marker.clear()
             raise
-        hand.clear()
+        marker.clear()
         return result
 
-    def _hand(self) -> InFlightMarker:
-        mine: InFlightMarker | None = getattr(self._mine, "hand", None)
-        if mine is None:
-            ledger = self._ledger
-            if ledger is None:
-                msg = "no hand before begin()"
+    def _marker(self) -> InFlightMarker:
+        marker: InFlightMarker | None = getattr(self._thread, "marker", None)
+        if marker is None:
+            if self._store is None:
+                msg = "no marker before begin()"
                 raise AssertionError(msg)
-            mine = self._mine.hand = ledger.hand()
-        return mine
+            marker = self._thread.marker = self._store.marker()
+        return marker
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other worker has anything in hand, or a slow bystander would be counted at each death."""
+    def _exclusive(self) -> Iterator[None]:
+        """No other thread has anything in flight, or a slow neighbour would be counted at each death."""
         with self._lock:
             yield
 
 
-def origin_of(item: Submission | LookedUp | Planned | Answer | Refused) -> Origin | None:
+def origin_of(item: Item) -> Origin | None:
     """Where an item came from; None for a submission that came in no record."""
-    if isinstance(item, Refused):
-        return item.record.origin
-    record = item.record if isinstance(item, Submission) else item.submission.record
+    if isinstance(item, Record):
+        return item.origin
+    if isinstance(item, Submission | Canonicalized | Refused):
+        record = item.record
+    else:
+        record = item.submission.record
     return None if record is None else record.origin
 
 
-def _told(suspect: PoisonCandidate) -> str:
-    times = "once" if suspect.attempts == 1 else f"{suspect.attempts} times"
-    return f"the process died {times} at this record, the last time in step {suspect.step}"
+def _deaths(candidate: PoisonCandidate) -> str:
+    times = "once" if candidate.attempts == 1 else f"{candidate.attempts} times"
+    return f"the process died {times} at this record, the last time in step {candidate.step}"
 
 
-def _where(origin: Origin) -> str:
+def _name(origin: Origin) -> str:
     return f"record {origin.position} of {origin.source}, partition {origin.partition}"

@@ -1,4 +1,4 @@
-"""Waiting for the world: an outage is no poison, the flow waits, says so, and goes on by itself."""
+"""Retry of what an unreachable store fails: the flow waits, reports it, and goes on by itself. No limit of tries."""
 
 from __future__ import annotations
 
@@ -7,63 +7,68 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from dagmanager.backoff import Backoff
 from dagmanager.errors import UnavailableError
 
 T = TypeVar("T")
 logger = logging.getLogger("dagmanager.flow")
 
-FIRST_S: Final = 0.25
-LONGEST_S: Final = 5.0
+# Of the longest pause a part is drawn at random: the flows of many hosts lose the same server at the same moment.
+BACKOFF: Final = Backoff(first_s=0.25, factor=2, longest_s=5.0, jitter=0.2)
 
 
-def _unheard(step: str, reason: str) -> None:
-    """Nobody asks."""
+def ignore(*_: object) -> None:
+    """For waits that are not observed."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Calls again until a store is back. `stopping` ends the wait: the item is replayed later.
+    """Calls again while a store is unreachable: after 0.25 s, doubling up to 5 s, until `stopping` says so.
 
-    `tell` hears which step waits and why, and, without a reason, that it waits no more.
+    `sleep` blocks for the seconds given, or shorter when the run is to stop. `observe` is called with the step and the
+    reason when a wait begins, and with the step and an empty reason when it ends.
     """
 
     sleep: Callable[[float], object]
     stopping: Callable[[], bool]
-    tell: Callable[[str, str], None] = _unheard
+    observe: Callable[[str, str], None] = ignore
     step: str = "start"
+    backoff: Backoff = BACKOFF
 
     def in_step(self, step: str) -> RetryPolicy:
-        """The same, for the step whose name it tells."""
+        """The same policy, reporting as this step."""
         return replace(self, step=step)
 
     def __call__(self, call: Callable[[], T]) -> T:
-        """The call's result; `UnavailableError` only when stopping."""
-        pause_s = FIRST_S
+        """The call's result. `UnavailableError` only when stopping: what was in flight is replayed later."""
+        pauses = self.backoff.pauses()
         waiting = False
         try:
             while True:
                 try:
                     result = call()
-                except UnavailableError as away:
+                except UnavailableError as outage:
                     if self.stopping():
                         raise
                     if not waiting:
-                        self.tell(self.step, str(away))  # first: from then on a kill is nobody's fault
-                    # Once: an outage may last for days of tries, and the reason is in the heartbeat's text, too.
+                        self.observe(
+                            self.step, str(outage)
+                        )  # first: a kill counts for no record from here on
+                    pause_s = next(pauses)
+                    # One warning per outage: it may last for days, and the heartbeat has the reason, too.
                     logger.log(
                         logging.DEBUG if waiting else logging.WARNING,
                         "%s: waiting for a store (%s), next try in %.2f s",
                         self.step,
-                        away,
+                        outage,
                         pause_s,
                     )
                     waiting = True
                     self.sleep(pause_s)
-                    pause_s = min(pause_s * 2, LONGEST_S)
                 else:
                     if waiting:
-                        logger.info("%s: the store is back", self.step)
+                        logger.info("%s: the store is reachable again", self.step)
                     return result
         finally:
             if waiting:
-                self.tell(self.step, "")
+                self.observe(self.step, "")

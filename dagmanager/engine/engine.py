@@ -24,21 +24,19 @@ from dagmanager.engine.effects.claim_completion import Completion
 from dagmanager.engine.effects.lost_topics import LOST_AT_ONCE, LostTopic, LostTopicWatch, declare_lost
 from dagmanager.engine.effects.outbox import publish_outbox
 from dagmanager.engine.model.event_ports import AdminLog, EventSink
-from dagmanager.engine.model.graph_port import EpochReading, Graph, GraphReader, Known, LookupKeys
+from dagmanager.engine.model.graph_port import EpochReading, Graph, GraphReader, LookupKeys
 from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.plan import Plan
 from dagmanager.engine.model.rows import Binding
 from dagmanager.engine.model.topics_port import Topics
 from dagmanager.engine.model.version_change import Resend
-from dagmanager.engine.stages import Answer, LookedUp, Planned
+from dagmanager.engine.stages import Answer, CacheHit, LookedUp, Planned
 from dagmanager.engine.transactions.claim import Claimed, claim_in
 from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
 from dagmanager.errors import Rejection
 
-_UNASKED = Known(nodes={}, queues={}, epoch=0, now_ms=0)
-_NO_PLAN = Plan((), plain=True)
-# A third of a lease for claiming; the rest is for asking the broker.
+# Claiming may take a third of a lease; the rest is for the broker.
 LEASE_PARTS: Final = 3
 
 
@@ -46,14 +44,17 @@ def lookup(
     graph: GraphReader,
     batch: Sequence[Submission],
     generation: int = 0,
-    pulse: EpochReading | None = None,
-    nodes: ReusableNodes | None = None,
+    reading: EpochReading | None = None,
+    cache: ReusableNodes | None = None,
 ) -> list[LookedUp]:
-    """One query for the whole micro-batch (F3), after this `pulse`, for what is not among the `nodes` kept."""
+    """One query for the whole micro-batch (F3), for what is not in the `cache` at the epoch of this `reading`.
+
+    Without either nothing is cached. Blocks for one round trip; raises `UnavailableError` like any read.
+    """
     wanted = [bindings(submission) for submission in batch]
     keys = list(map(lookup_keys, batch, wanted))
     every = frozenset[Binding]().union(*(each.bindings for each in keys))
-    kept = nodes.get(every, pulse.epoch) if nodes is not None and pulse is not None else {}
+    kept = cache.get(every, reading.epoch) if cache is not None and reading is not None else {}
     known = graph.known(
         LookupKeys(
             bindings=every.difference(kept),
@@ -62,11 +63,11 @@ def lookup(
             outcomes=frozenset().union(*(each.outcomes for each in keys)),
         )
     )
-    if nodes is not None and pulse is not None:
-        nodes.put(known, pulse.epoch)
+    if cache is not None and reading is not None:
+        cache.put(known, reading.epoch)
     known = with_cached(known, kept)
     return [
-        LookedUp(submission, known, generation, pulse, wanted=each)
+        LookedUp(submission, known, generation, reading, each)
         for submission, each in zip(batch, wanted, strict=True)
     ]
 
@@ -74,18 +75,20 @@ def lookup(
 def plan(item: LookedUp, options: ClaimOptions) -> Planned:
     """Pure: the plan and what it does to the lineage."""
     submission, known = item.submission, item.known
-    if item.recalled is not None:
-        return Planned(submission, known, item.generation, _NO_PLAN, None, item.pulse, item.recalled)
     decided = classify(submission, known, options.policy, claim_id(submission), item.wanted)
-    return Planned(submission, known, item.generation, decided, version_change(submission, known), item.pulse)
+    return Planned(
+        submission, known, item.generation, decided, version_change(submission, known), item.reading
+    )
 
 
 @dataclass
 class Engine:
-    """Protocols and one worker's write generation; safe to call from several threads.
+    """The steps over one set of stores, with this process's caches; safe to call from several threads.
 
-    `sleep` and `timer` are in seconds. `watch` is there where the topics are a broker's, which others may change;
-    one thread calls `find_lost`.
+    `sleep`, `timer` and `epoch_clock` are in seconds, the clocks monotonic: `timer` for leases, `epoch_clock` for the
+    age of an epoch reading. `answer_cache` and `reusable_nodes` are bounded; `AnswerCache(answers_max=0)` keeps
+    nothing. `lost_topics` is given where a broker holds the topics, which others may delete; without it `find_lost`
+    does nothing. `generation` counts the writes of this process.
     """
 
     graph: Graph
@@ -95,43 +98,41 @@ class Engine:
     options: ClaimOptions
     sleep: Callable[[float], None]
     timer: Callable[[], float] = time.monotonic
-    generation: int = 0
+    epoch_clock: Callable[[], float] = time.monotonic
     observer: Observer = field(default_factory=Observer)
-    recall: AnswerCache = field(default_factory=AnswerCache)
-    nodes: ReusableNodes = field(default_factory=ReusableNodes)
-    pulses: EpochCache = field(init=False)
-    watch: LostTopicWatch | None = None
-    _writing: threading.Lock = field(default_factory=threading.Lock)
-    _unpublished: bool = True
+    answer_cache: AnswerCache = field(default_factory=AnswerCache)
+    reusable_nodes: ReusableNodes = field(default_factory=ReusableNodes)
+    lost_topics: LostTopicWatch | None = None
+    generation: int = field(default=0, init=False)
+    _epochs: EpochCache = field(init=False)
+    _writing: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _unpublished: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
-        """Pulses are this graph's."""
-        self.pulses = EpochCache(self.graph)
+        """Nothing is read yet."""
+        self._epochs = EpochCache(self.graph, self.epoch_clock)
 
-    def lookup(self, batch: Sequence[Submission]) -> list[LookedUp]:
-        """One read for the micro-batch, stamped with this worker's write generation.
+    def lookup(self, batch: Sequence[Submission]) -> list[LookedUp | CacheHit]:
+        """One read for what of the micro-batch has no answer in the cache; in the order given.
 
-        Of what is remembered nothing is read.
+        Blocks for at most two round trips. Raises `UnavailableError` when the graph is unreachable.
         """
-        generation, pulse = self.generation, self.pulses.fresh()
+        generation, reading = self.generation, self._epochs.fresh()
         every_ms = self.options.policy.last_seen_every_ms
-        recalled = [self.recall.find(submission, pulse, every_ms) for submission in batch]
-        asked = [submission for submission, one in zip(batch, recalled, strict=True) if one is None]
-        found = iter(lookup(self.graph, asked, generation, pulse, self.nodes) if asked else ())
-        return [
-            next(found) if one is None else LookedUp(submission, _UNASKED, generation, pulse, one)
-            for submission, one in zip(batch, recalled, strict=True)
-        ]
+        hits = [self.answer_cache.find(each, reading, every_ms) is not None for each in batch]
+        missed = [each for each, hit in zip(batch, hits, strict=True) if not hit]
+        found = iter(lookup(self.graph, missed, generation, reading, self.reusable_nodes) if missed else ())
+        return [CacheHit(each) if hit else next(found) for each, hit in zip(batch, hits, strict=True)]
 
     def classify(self, item: LookedUp) -> Planned:
         """Pure."""
         return plan(item, self.options)
 
-    def upsert(self, batch: Sequence[Planned]) -> list[Answer]:
-        """Make it so; answers in the order of the batch. Its events wait in the outbox for `publish`.
+    def upsert(self, batch: Sequence[Planned | CacheHit]) -> list[Answer]:
+        """Claim, provision, activate; answers in the order of the batch. Its events wait in the outbox for `publish`.
 
-        Raises `UnavailableError` when a store is away: call again with the same batch, what was
-        claimed is found and finished.
+        Idempotent: a submission that was decided before gets its stored answer. Blocks until every topic is up. Raises
+        `UnavailableError` when a store is unreachable: call again with the same batch, what was claimed is finished.
         """
         with self._writing:
             results: list[Answer] = []
@@ -144,7 +145,9 @@ class Engine:
                 self._observe(answer)
             return results
 
-    def _claimed(self, batch: Sequence[Planned]) -> Iterator[list[tuple[Submission, Claimed | Answer]]]:
+    def _claimed(
+        self, batch: Sequence[Planned | CacheHit]
+    ) -> Iterator[list[tuple[Submission, Claimed | Answer]]]:
         """The batch in order, claimed, in groups that are to be finished before more is claimed.
 
         All in one, unless claiming takes so long that the first leases would be over before their topics are
@@ -161,7 +164,7 @@ class Engine:
         yield group
 
     def _observe(self, answer: Answer) -> None:
-        """Count the answer; what a new tag query resolves to is told once, when it is new (M7)."""
+        """Count the answer, and what each tag query of a new version resolves to (M7)."""
         result = answer.result
         self.observer.answered(result.code.value if isinstance(result, Rejection) else "ok")
         if isinstance(result, Rejection):
@@ -178,7 +181,10 @@ class Engine:
 
     def submit(self, batch: Sequence[Submission]) -> list[Answer]:
         """Every step in order, for doors that hold no stream."""
-        answers = self.upsert([self.classify(item) for item in self.lookup(batch)])
+        looked_up = self.lookup(batch)
+        answers = self.upsert(
+            [item if isinstance(item, CacheHit) else self.classify(item) for item in looked_up]
+        )
         self.publish_own()
         return answers
 
@@ -192,24 +198,24 @@ class Engine:
         return finished
 
     def find_lost(self) -> tuple[LostTopic, ...]:
-        """One round of the watch: what it found lost, each told by one process only (the poll in every process)."""
-        if self.watch is None:
+        """One round of the watch, for one thread: what it found lost, each declared by one process only."""
+        if self.lost_topics is None:
             return ()
-        missing = self.watch.look(self.graph, self.topics)
+        missing = self.lost_topics.look(self.graph, self.topics)
         lost: list[LostTopic] = []
         for start in range(0, len(missing), LOST_AT_ONCE):
             batch = missing[start : start + LOST_AT_ONCE]
             with self._writing:
                 found = declare_lost(self.graph, self.admin_log, batch)
                 self._written()
-            self.watch.forget(batch)
+            self.lost_topics.forget(batch)
             for each in found:
                 self.observer.lost(each.queue, each.why)
             lost.extend(found)
         return tuple(lost)
 
     def publish(self) -> int:
-        """Empty the outbox, whoever filled it; how many events were sent."""
+        """Empty the outbox, also of what other processes left in it; how many events were sent."""
         self._unpublished = False
         try:
             return publish_outbox(self.graph, self.events)
@@ -218,19 +224,26 @@ class Engine:
             raise
 
     def publish_own(self) -> int:
-        """The same if this process wrote anything since: what others left behind is for the poll."""
+        """`publish` if this process has written since the last one: what others left behind is for the poll."""
         return self.publish() if self._unpublished else 0
 
-    def _claim(self, item: Planned) -> Claimed | Answer:
+    def read_ahead(self) -> None:
+        """Read the epoch while submissions come, so that none of them waits for it (docs/semantics.md 7).
+
+        Raises `UnavailableError` when the graph is unreachable.
+        """
+        if self._epochs.is_wanted():
+            self._epochs.read()
+
+    def _claim(self, item: Planned | CacheHit) -> Claimed | Answer:
         """Answer at once what needs no claim; claim the rest, each in one transaction."""
-        if item.recalled is not None:
-            answer = self._recalled(item.submission)
+        if isinstance(item, CacheHit):
+            answer = self._cached(item.submission)
             if answer is not None:
                 return answer
-        if item.recalled is not None or item.generation != self.generation:
-            pulse = self.pulses.fresh()
-            looked_up = lookup(self.graph, [item.submission], self.generation, pulse, self.nodes)
-            item = self.classify(looked_up[0])
+            item = self._planned_now(item.submission)
+        elif item.generation != self.generation:
+            item = self._planned_now(item.submission)
         submission = item.submission
         if submission.dry_run:
             return Answer(submission, _dry(item))
@@ -238,37 +251,41 @@ class Engine:
         stored = claim_id(submission) in item.known.outcomes
         if isinstance(decided, Plan) and decided.plain and isinstance(change, Resend) and not stored:
             outcome = build_outcome(submission, decided, {}, item.known, change.warnings)
-            return Answer(submission, self._remembered(item, outcome))
-        result = claim_in(self.graph, submission, self.options, self.nodes)
+            self._cache(item, outcome)
+            return Answer(submission, outcome)
+        result = claim_in(self.graph, submission, self.options, self.reusable_nodes)
         self._written()
         if not isinstance(result, Claimed):
             return Answer(submission, result)
         if result.activated and not result.joined and not result.replayed:
-            self._remembered(item, result.outcome)
+            self._cache(item, result.outcome)
         return result
 
-    def _recalled(self, submission: Submission) -> Answer | None:
-        """The answer as it is remembered; None when that holds no more.
+    def _planned_now(self, submission: Submission) -> Planned:
+        """The plan from what the graph holds after this process's last write."""
+        reading = self._epochs.fresh()
+        [found] = lookup(self.graph, [submission], self.generation, reading, self.reusable_nodes)
+        return self.classify(found)
 
-        Looked for again: what came before it in the micro-batch may have changed it.
-        """
-        found = self.recall.find(submission, self.pulses.fresh(), self.options.policy.last_seen_every_ms)
+    def _cached(self, submission: Submission) -> Answer | None:
+        """The answer from the cache; None when it is not valid any more."""
+        every_ms = self.options.policy.last_seen_every_ms
+        found = self.answer_cache.find(submission, self._epochs.fresh(), every_ms)
         if found is None:
             return None
         if found.insert is not None and not self.graph.add_holder(found.insert):
-            self.recall.discard(submission)
+            self.answer_cache.discard(submission)
             return None
         return Answer(submission, found.outcome)
 
-    def _remembered(self, item: Planned, outcome: Outcome) -> Outcome:
-        if item.pulse is not None:
-            self.recall.put(item.submission, item.known, item.change, outcome, item.pulse)
-        return outcome
+    def _cache(self, item: Planned, outcome: Outcome) -> None:
+        if item.reading is not None:
+            self.answer_cache.put(item.submission, item.known, item.change, outcome, item.reading)
 
     def _written(self) -> None:
-        """What this worker read before its own write is outdated."""
+        """What this process read before its own write is stale."""
         self.generation += 1
-        self.pulses.invalidate()
+        self._epochs.invalidate()
         self._unpublished = True
 
 

@@ -34,8 +34,8 @@ RECALLED_READS: Final = 1_000
 DIGEST_BYTES: Final = 16
 
 
-class Unsaid(msgspec.Struct, frozen=True):
-    """What holds where a submission and its DAG say nothing; a person's word at a command line."""
+class ContextDefaults(msgspec.Struct, frozen=True):
+    """Values for what neither the submission nor its DAG names; given at a command line. Empty: none."""
 
     world_id: str = ""
     execution_domain: str = ""
@@ -50,11 +50,11 @@ class ReadOptions(msgspec.Struct, frozen=True):
     namespaces: bool = True
     lineage_fields: tuple[str, ...] = ("meta.strategy_name", "meta.name")
     dry_run_ids: frozenset[str] = frozenset({"dryrun"})
-    unsaid: Unsaid = Unsaid()
+    context_defaults: ContextDefaults = ContextDefaults()
 
 
 class Digested(Canonicalized, frozen=True):
-    """Canonical, and known by the digest of its raw bytes.
+    """Canonical, with what the caches find it by: the digest of the record's bytes.
 
     `dag_digest` is that of the DAG's own bytes, when they were read anew.
     """
@@ -103,15 +103,15 @@ class Reader:
         with self._counting:
             return self._isolated
 
-    def canonicalize(
-        self, record: Record, *, digest: bytes = b"", repeat: bool = False
-    ) -> Canonicalized | Refused | None:
+    def canonicalize(self, record: Record) -> Canonicalized | Refused | None:
         """Bytes to a canonical DAG; None for a record of another kind (counted in `foreign`).
 
-        `digest` names the raw bytes, so that they need not be read again when they `repeat`.
+        Bytes that were proven before under the same key are not read again.
         """
         memory, options = self._memory, self.options
-        if repeat and (kept := memory.records.get((digest, record.key))) is not None:
+        digest = blake3(record.value).digest(DIGEST_BYTES)
+        kept = memory.records.get((digest, record.key))
+        if kept is not None:
             envelope, proven = kept
             return Digested(record, envelope, proven, digest)
         envelope_or = decode(record, options.limits)
@@ -131,12 +131,10 @@ class Reader:
             return self._refused(record, envelope_or.strategy_id, dag, envelope_or.worlds)
         return Digested(record, envelope_or, dag, digest, dag_digest=dag_digest)
 
-    def hash(self, item: Canonicalized | Refused) -> tuple[Submission | Refused, ...]:
+    def hash(self, item: Canonicalized) -> tuple[Submission | Refused, ...]:
         """Prove the ids; one submission per world."""
-        if isinstance(item, Refused):
-            return (item,)
-        if self.options.unsaid != Unsaid():
-            item = filled(item, self.options.unsaid)
+        if self.options.context_defaults != ContextDefaults():
+            item = filled(item, self.options.context_defaults)
         envelope, record = item.envelope, item.record
         began = self._timer()
         dag = self._proven(item)
@@ -175,7 +173,9 @@ class Reader:
     def read(self, record: Record) -> tuple[Submission | Refused, ...]:
         """Every pure step in order, for doors that hold no stream."""
         item = self.canonicalize(record)
-        return () if item is None else self.hash(item)
+        if isinstance(item, Canonicalized):
+            return self.hash(item)
+        return () if item is None else (item,)
 
     def _proven(self, item: Canonicalized) -> Dag | Rejection:
         dag = item.dag
@@ -198,19 +198,19 @@ class Reader:
             memory.dags.put(item.dag_digest, dag, nodes)
 
 
-def filled(item: Canonicalized, unsaid: Unsaid) -> Canonicalized:
-    """The same with what was left unsaid; nothing that the submission or its DAG says is replaced."""
+def filled(item: Canonicalized, defaults: ContextDefaults) -> Canonicalized:
+    """The same with the defaults filled in; nothing that the submission or its DAG names is replaced."""
     sent, own = item.envelope.context, item.dag.dag_context
     if item.envelope.form == "commit_log" and sent == UnresolvedContext():
         sent = own  # what the Gateway left to the DAG must not be cut off by what is filled in
     changes = {
         name: value
         for name in ("execution_domain", "as_of", "partition")
-        if (value := getattr(unsaid, name)) and not getattr(sent, name) and not getattr(own, name)
+        if (value := getattr(defaults, name)) and not getattr(sent, name) and not getattr(own, name)
     }
     worlds = item.envelope.worlds
-    if unsaid.world_id and worlds == ("",) and not own.world_id:
-        worlds = (unsaid.world_id,)
+    if defaults.world_id and worlds == ("",) and not own.world_id:
+        worlds = (defaults.world_id,)
     sent = msgspec.structs.replace(sent, **changes)
     envelope = msgspec.structs.replace(item.envelope, context=sent, worlds=worlds)
     return msgspec.structs.replace(item, envelope=envelope)

@@ -1,11 +1,14 @@
-"""What a submission is at each step of its journey: read, looked up, planned, answered or refused."""
+"""What a submission is at each step of its journey. Each type holds only what is true there.
+
+`Canonicalized` -> `Submission` -> `LookedUp | CacheHit` -> `Planned | CacheHit` -> `Answer`; a `Refused` passes every
+step by.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
 from dagmanager.dag.model import CanonicalDag, Dag, Envelope, Record, Submission
-from dagmanager.engine.caches.answer_cache import CachedAnswer
 from dagmanager.engine.model.graph_port import EpochReading, Known
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.plan import Plan
@@ -15,11 +18,11 @@ from dagmanager.errors import Rejection
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A record that is no good submission: it travels on as a value, so that order is kept.
+    """A record that is no valid submission: it travels on as a value, so that order is kept.
 
-    `attempts`: how often it was tried; more than once only when the process died at it. `withheld`: its
-    letter comes without its bytes, because burying them is what kills. `worlds`: who of the record's worlds is
-    refused by this, and told so; one without a name while nobody knows them.
+    `attempts`: how often it was tried; more than once only when the process died at it. `withheld`: its dead
+    letter leaves without the record's bytes, because the process died while it wrote them. `worlds`: which of the
+    record's worlds this refuses, one answer each; `("",)` while they are not known.
     """
 
     record: Record
@@ -39,24 +42,33 @@ class Canonicalized(msgspec.Struct, frozen=True):
 
 
 class LookedUp(msgspec.Struct, frozen=True):
-    """A submission with what the graph knew; `generation` tells whether this worker wrote since.
+    """A submission with what the graph knew of it.
 
-    `pulse` was read before; `wanted` are the submission's bindings. Of a `recalled` answer nothing had to be
-    looked up.
+    `generation` is that of the engine before the read: another one now means that this process has written since.
+    `reading` is the epoch before the read (None for a door that caches nothing); `wanted` are the submission's
+    bindings.
     """
 
     submission: Submission
     known: Known
     generation: int
-    pulse: EpochReading | None = None
-    recalled: CachedAnswer | None = None
+    reading: EpochReading | None = None
     wanted: tuple[Binding, ...] | None = None
+
+
+class CacheHit(msgspec.Struct, frozen=True):
+    """A submission whose answer was in the answer cache: nothing was read or planned for it.
+
+    `Engine.upsert` asks the cache again, because what came before it in the micro-batch may have changed the answer.
+    """
+
+    submission: Submission
 
 
 class Planned(msgspec.Struct, frozen=True):
     """A submission with its plan, or the reason why there is none.
 
-    `change` is what it does to its lineage; None in safe mode. A `recalled` answer needs neither.
+    `change` is what it does to its lineage; None in safe mode. `known`, `generation` and `reading` as in `LookedUp`.
     """
 
     submission: Submission
@@ -64,12 +76,11 @@ class Planned(msgspec.Struct, frozen=True):
     generation: int
     plan: Plan | Rejection
     change: VersionChange | Rejection | None
-    pulse: EpochReading | None = None
-    recalled: CachedAnswer | None = None
+    reading: EpochReading | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the stores answered. `replayed`: this very submission had been decided before."""
+    """The result as it is stored. `replayed`: this very submission had been decided before."""
 
     submission: Submission
     result: Outcome | Rejection

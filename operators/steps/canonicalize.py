@@ -1,36 +1,31 @@
-"""Raw records → canonical DAGs; a bad one becomes a `Refused` value, a foreign one leaves the stream."""
+"""Raw records → canonical DAGs; an invalid one becomes a `Refused` value, one of another kind leaves the stream."""
 
 from __future__ import annotations
 
-import bytewax.operators as op
-from bytewax.dataflow import operator
+from collections.abc import Iterable
+
 from bytewax.operators import KeyedStream
 
+from dagmanager.dag.model import Record
 from dagmanager.engine.reader import Reader
 from dagmanager.engine.stages import Canonicalized, Refused
-from operators.poison_quarantine import PoisonQuarantine
-from operators.steps.remember import Remembered
+from operators.step_guard import StepGuard
 
 
-@operator
 def canonicalize(
-    step_id: str, up: KeyedStream[Remembered], reader: Reader, attempts: PoisonQuarantine
+    step_id: str, up: KeyedStream[Record], reader: Reader, guard: StepGuard
 ) -> KeyedStream[Canonicalized | Refused]:
-    """Parse, validate and canonicalize; unchanged nodes, and bytes that repeat, cost one look-up.
+    """Parse, validate and canonicalize; nodes and bytes that were read before cost one look-up.
 
-    Here records that killed the process too often leave: nothing looks into them again.
+    A record in quarantine is refused here, before anything looks into it.
     """
 
-    def read(item: Remembered) -> Canonicalized | Refused | None:
-        return reader.canonicalize(item.record, digest=item.digest, repeat=item.repeat)
+    def read(record: Record) -> Iterable[Canonicalized | Refused]:
+        refused = guard.quarantine.refusal_of(record)
+        if refused is not None:
+            reader.observe(refused.rejection)
+            return (refused,)
+        found = reader.canonicalize(record)
+        return () if found is None else (found,)
 
-    counted = attempts.each("canonicalize", read, lambda item: item.record.origin)
-
-    def tried(item: Remembered) -> Canonicalized | Refused | None:
-        refused = attempts.quarantined(item.record)
-        if refused is None:
-            return counted(item)
-        reader.observe(refused.rejection)
-        return refused
-
-    return op.filter_map_value("filter_map", up, tried)
+    return guard.each(step_id, up, read)

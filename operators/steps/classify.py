@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import bytewax.operators as op
-from bytewax.dataflow import operator
+from collections.abc import Iterable
+from typing import Final
+
 from bytewax.operators import KeyedStream
 
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.stages import LookedUp, Planned, Refused
-from operators.poison_quarantine import PoisonQuarantine, origin_of
+from dagmanager.engine.stages import CacheHit, LookedUp, Planned, Refused
+from operators.step_guard import StepGuard
+
+PASSING: Final[tuple[type[CacheHit | Refused], ...]] = (CacheHit, Refused)
 
 
-@operator
 def classify(
-    step_id: str, up: KeyedStream[LookedUp | Refused], engine: Engine, attempts: PoisonQuarantine
-) -> KeyedStream[Planned | Refused]:
-    """Node by node: reuse, buffer, create, isolate."""
-    counted = attempts.each("classify", engine.classify, origin_of)
-    return op.map_value("map", up, lambda item: item if isinstance(item, Refused) else counted(item))
+    step_id: str, up: KeyedStream[LookedUp | CacheHit | Refused], engine: Engine, guard: StepGuard
+) -> KeyedStream[Planned | CacheHit | Refused]:
+    """Node by node: reuse, buffer, create, isolate. What has its answer in the cache needs no plan."""
+
+    def planned(item: LookedUp) -> Iterable[Planned]:
+        return (engine.classify(item),)
+
+    return guard.each(step_id, up, planned, passing=PASSING)

@@ -1,13 +1,11 @@
-"""Answers → the records that leave: diff chunks for whoever waits, dead letters for what was refused."""
+"""Answers → the records that leave: diff chunks for the requesters, dead letters for what was refused."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Final
 
-import bytewax.operators as op
 import msgspec
-from bytewax.dataflow import operator
 from bytewax.operators import KeyedStream
 
 from dagmanager.dag.limits import TEXT_BYTES_MAX, Limits
@@ -20,40 +18,36 @@ from dagmanager.engine.wire.chunks import chunks, result_headers
 from dagmanager.engine.wire.message import Message
 from dagmanager.engine.wire.refusals import dead_letter_headers, dead_letter_value, rejected_record
 from dagmanager.errors import Rejection
-from operators.poison_quarantine import PoisonQuarantine, origin_of
+from operators.poison_quarantine import origin_of
+from operators.step_guard import StepGuard
 
 LETTER_BYTES: Final = Limits().bytes_max
-TOLD_IN_FULL: Final = 20
+# A refusal of more worlds than this leaves its details to the dead letter.
+DETAILED_WORLDS_MAX: Final = 20
 
 
-@operator
-def diff_messages(
-    step_id: str, up: KeyedStream[Answer | Refused], attempts: PoisonQuarantine
-) -> KeyedStream[Message]:
+def diff_messages(step_id: str, up: KeyedStream[Answer | Refused], guard: StepGuard) -> KeyedStream[Message]:
     """One message per chunk, or one `rejected` record."""
     known = ChunkCache()
 
-    def tell(item: Answer | Refused) -> Iterable[Message]:
-        return told(item, known.encode)
+    def messages(item: Answer | Refused) -> Iterable[Message]:
+        return diff_messages_of(item, known.encode)
 
-    return op.flat_map_value("flat_map", up, attempts.each("diff_messages", tell, origin_of))
+    return guard.each(step_id, up, messages)
 
 
-@operator
-def dead_letters(
-    step_id: str, up: KeyedStream[Answer | Refused], attempts: PoisonQuarantine
-) -> KeyedStream[Message]:
+def dead_letters(step_id: str, up: KeyedStream[Answer | Refused], guard: StepGuard) -> KeyedStream[Message]:
     """The original bytes of what was refused, with reason and origin in the headers."""
-    return op.flat_map_value("flat_map", up, attempts.each("dead_letter_messages", buried, origin_of))
+    return guard.each(step_id, up, dead_letter_of)
 
 
-def told(
+def diff_messages_of(
     item: Answer | Refused, encode: Callable[[Outcome], EncodedItems] = encode_items
 ) -> Iterable[Message]:
-    """What whoever waits for this submission gets; records without a key when nobody can be named."""
+    """The answer as its requester reads it; keyed by strategy id, or by nothing when the record names none."""
     if isinstance(item, Refused):
         who, why, origin = item.strategy_id, item.rejection, item.record.origin
-        if len(item.worlds) > TOLD_IN_FULL:  # all of them leave at once; the dead letter has the details
+        if len(item.worlds) > DETAILED_WORLDS_MAX:
             why = msgspec.structs.replace(why, details=())
         return [Message(who, rejected_record(why, who, world, ""), origin=origin) for world in item.worlds]
     submission, result = item.submission, item.result
@@ -64,7 +58,7 @@ def told(
     return [Message(submission.strategy_id, value, headers, origin_of(item)) for value in values]
 
 
-def buried(item: Answer | Refused) -> Iterable[Message]:
+def dead_letter_of(item: Answer | Refused) -> Iterable[Message]:
     """The dead letter of a refusal, if it is one."""
     match item:
         case Refused(record=record, rejection=rejection, attempts=attempts, withheld=withheld):

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import bytewax.operators as op
-import msgspec
 from blake3 import blake3
 from bytewax.dataflow import operator
 from bytewax.operators import KeyedStream, StatefulLogic
@@ -26,15 +25,7 @@ DIGEST_BYTES: Final = 16
 FORGET_AFTER: Final = timedelta(hours=1)
 
 
-class Remembered(msgspec.Struct, frozen=True):
-    """A record, the digest of its bytes, and whether they equal this strategy's last."""
-
-    record: Record
-    digest: bytes
-    repeat: bool
-
-
-class LastDigest(StatefulLogic[Record, Remembered, dict[str, Any]]):
+class LastDigest(StatefulLogic[Record, Record, dict[str, Any]]):
     """One key's state: `{"v": 1, "digest": 16 bytes, "until": seconds since the epoch}`."""
 
     def __init__(
@@ -55,15 +46,14 @@ class LastDigest(StatefulLogic[Record, Remembered, dict[str, Any]]):
         self._now = now
         self._digested = digest
 
-    def on_item(self, value: Record) -> tuple[Iterable[Remembered], bool]:
+    def on_item(self, value: Record) -> tuple[Iterable[Record], bool]:
         """Compare with the last digest and keep this one."""
         digest = self._digested(value)
-        repeat = digest != b"" and digest == self._digest
         self._digest = digest or self._digest
         self._until = (self._now() + self._forget_after).timestamp()
-        return [Remembered(value, digest, repeat)], StatefulLogic.RETAIN
+        return [value], StatefulLogic.RETAIN
 
-    def on_notify(self) -> tuple[Iterable[Remembered], bool]:
+    def on_notify(self) -> tuple[Iterable[Record], bool]:
         """Nothing came for so long: forget the key."""
         return [], StatefulLogic.DISCARD
 
@@ -89,25 +79,25 @@ def _now() -> datetime:
 def remember(
     step_id: str,
     up: KeyedStream[Record],
-    attempts: PoisonQuarantine,
+    quarantine: PoisonQuarantine,
     forget_after: timedelta = FORGET_AFTER,
     now: Callable[[], datetime] = _now,
-) -> KeyedStream[Remembered]:
+) -> KeyedStream[Record]:
     """Records under any key → keyed by strategy, marked when they repeat its last, in order of arrival.
 
     Bytewax runs the keys of a batch in the order of their names; the last step puts the batch back in
     order, so that two strategies of one lineage are not swapped.
     """
-    counted = attempts.each("remember", digest_of, lambda record: record.origin)
+    marked = quarantine.each("remember", digest_of, lambda record: record.origin)
 
     def digest(record: Record) -> bytes:
-        return b"" if attempts.is_quarantined(record.origin) else counted(record)
+        return b"" if quarantine.is_quarantined(record.origin) else marked(record)
 
     keyed = op.map("by_strategy", up, lambda item: (strategy_of(item[1]), item[1]))
-    marked = op.stateful("stateful", keyed, lambda state: LastDigest(state, forget_after, now, digest))
-    return op.flat_map_batch("arrival", marked, lambda batch: sorted(batch, key=_arrival))
+    compared = op.stateful("stateful", keyed, lambda state: LastDigest(state, forget_after, now, digest))
+    return op.flat_map_batch("arrival", compared, lambda batch: sorted(batch, key=_arrival))
 
 
-def _arrival(item: tuple[str, Remembered]) -> tuple[str, str, int, int]:
-    origin = item[1].record.origin
+def _arrival(item: tuple[str, Record]) -> tuple[str, str, int, int]:
+    origin = item[1].origin
     return origin.source, origin.source_id, origin.partition, origin.position

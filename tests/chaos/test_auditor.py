@@ -35,7 +35,7 @@ from dagmanager.settings.table import Settings
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from dagmanager.topics.memory import MemoryTopics
-from operators.steps.messages import buried, told
+from operators.steps.messages import dead_letter_of, diff_messages_of
 
 RECORDS = 40
 AT_MS = 1_800_000_000_000
@@ -61,8 +61,8 @@ def lived() -> Evidence:
     for record in inputs():
         for item in assembled.reader().read(record):
             answer = assembled.engine.submit([item])[0] if isinstance(item, Submission) else item
-            diffs += [message.value for message in told(answer)]
-            letters += [Letter(0, record.origin.position, "any") for _ in buried(answer)]
+            diffs += [message.value for message in diff_messages_of(answer)]
+            letters += [Letter(0, record.origin.position, "any") for _ in dead_letter_of(answer)]
     rows = graph.rows()
     made = topics.describe([row.topic for row in rows if isinstance(row, QueueRow)])
     return Evidence(

@@ -88,10 +88,8 @@ class World:
         self.process = self.watching()
 
     def watching(self, owner: str = "one", **watch: Any) -> Engine:
-        process = engine(self.stores, owner, topics=self.broker)
-        process.watch = LostTopicWatch(lambda: self.now_s, **watch)
-        process.observer = self.told
-        return process
+        lost_topics = LostTopicWatch(lambda: self.now_s, **watch)
+        return engine(self.stores, owner, topics=self.broker, lost_topics=lost_topics, observer=self.told)
 
     def round(self) -> list[str]:
         """One poll; what it declared lost."""

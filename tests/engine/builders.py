@@ -174,7 +174,11 @@ def engine(stores: Stores, owner: str = "one", policy: Policy = POLICY, **ports:
     log: AdminLog = ports.get("log", stores.log)
     clock = stores.clock
     sleep = ports.get("sleep", clock.sleep)
-    return Engine(graph, topics, events, log, options(owner, policy), sleep, timer=lambda: clock() / 1_000)
+    names = {"graph", "topics", "events", "log", "sleep"}
+    given = {name: value for name, value in ports.items() if name not in names}
+    return Engine(
+        graph, topics, events, log, options(owner, policy), sleep, timer=lambda: clock() / 1_000, **given
+    )
 
 
 def completion(stores: Stores, owner: str) -> Completion:

@@ -84,12 +84,12 @@ class World:
         found.engine.sleep = self.clock.sleep
         return replace(found, engine=watched(found.engine, fuse))
 
-    def sinks(self, assembled: Assembled, fuse: Fuse, patience: RetryPolicy | None = None) -> Sinks:
+    def sinks(self, assembled: Assembled, fuse: Fuse, retry: RetryPolicy | None = None) -> Sinks:
         """Where its answers go."""
         engine = assembled.engine
 
         def publish() -> object:
-            return (patience or _at_once)(lambda: publish_outbox(engine.graph, engine.events))
+            return (retry or _at_once)(lambda: publish_outbox(engine.graph, engine.events))
 
         return Sinks(ListSink(self.diffs, fuse), ListSink(self.letters, fuse), QueueEventsSink(publish))
 

@@ -21,7 +21,7 @@ from dagmanager.settings.table import Settings
 from dagmanager.topics.sqlite import SqliteTopics
 from examples.submissions import first_submissions, second_version
 from flows.submissions import build
-from operators.steps.messages import buried, told
+from operators.steps.messages import dead_letter_of, diff_messages_of
 from tests.engine.crashing import Fuse
 from tests.flows.crashing import START_MS, ListSource, World, impatient
 from tests.flows.stores import answered, assert_equal, stores
@@ -48,8 +48,8 @@ def through_the_engine(world: World, assembled: Assembled) -> None:
     for record in GIVEN:
         for item in reader.read(record):
             answer = assembled.engine.submit([item])[0] if isinstance(item, Submission) else item
-            world.diffs += told(answer)
-            world.letters += buried(answer)
+            world.diffs += diff_messages_of(answer)
+            world.letters += dead_letter_of(answer)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from tests.engine.crashing import Fuse
 from tests.flows.crashing import ListSource, World, impatient
 from tests.flows.stores import submission_of
 from tests.flows.strategies import Market, pool, record, records
+from tests.operators.passing import patient
 
 DICE = random.Random(1)
 GOOD = orjson.loads(Market(DICE, pool(DICE, 4, "n")).strategy("s1"))
@@ -60,10 +61,10 @@ BAD: dict[str, tuple[bytes, str]] = {
 }
 
 
-def run(given: list[Record], world: World, patience: RetryPolicy, fuse: Fuse, workers: int = 1) -> None:
+def run(given: list[Record], world: World, retry: RetryPolicy, fuse: Fuse, workers: int = 1) -> None:
     assembled = world.assembled(fuse)
     source = ListSource({"0": given}, 8, Fuse())
-    flow = build(assembled, source, world.sinks(assembled, Fuse(), patience), patience)
+    flow = build(assembled, source, world.sinks(assembled, Fuse(), retry), retry)
     if workers == 1:
         run_main(flow, epoch_interval=timedelta(0))
     else:
@@ -119,7 +120,7 @@ def test_an_outage_is_waited_for_and_nothing_is_lost(seed: int, caplog: pytest.L
         if len(pauses) == 4:
             fuse.left = None  # it is back
 
-    run(given, world, RetryPolicy(sleep, lambda: False), fuse)
+    run(given, world, patient(sleep), fuse)
     assert pauses == [0.25, 0.5, 1.0, 2.0]
     assert "waiting for a store" in caplog.text
     alone = World()

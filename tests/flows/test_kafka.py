@@ -29,7 +29,7 @@ from examples.submissions import first_submissions, second_version
 from flows.recovery import Reading, prepared
 from flows.submissions import Sinks, build
 from operators.sources.submission_topic import SubmissionsAt, SubmissionTopic
-from operators.steps.messages import told
+from operators.steps.messages import diff_messages_of
 from servers.records import records
 from sinks.dead_letters import dead_letter_topic
 from sinks.diff_chunks import diff_chunk_topic
@@ -87,13 +87,13 @@ class Site:
             return any((each.position or 0) >= upto for each in source.progress().partitions)
 
         source = SubmissionTopic(SubmissionsAt(self.address, self.submissions, batch_records=3), stopping)
-        assembled, patience = self.assembled(), impatient()
+        assembled, retry = self.assembled(), impatient()
         sinks = Sinks(
-            diff_chunk_topic(self.topics["diffs_topic"], self.producer, patience),
-            dead_letter_topic(self.topics["dead_letters_topic"], self.producer, patience),
+            diff_chunk_topic(self.topics["diffs_topic"], self.producer, retry),
+            dead_letter_topic(self.topics["dead_letters_topic"], self.producer, retry),
             QueueEventsSink(assembled.engine.publish),
         )
-        flow = build(assembled, source, sinks, patience)
+        flow = build(assembled, source, sinks, retry)
         with prepared(recovery, flow, Reading(self.submissions)) as config:
             run_main(flow, epoch_interval=timedelta(0), recovery_config=config)
 
@@ -124,7 +124,7 @@ def in_memory(site: Site) -> Answers:
         record = Record(value or b"", Origin("memory", position=at), KEY, START_MS + at)
         for item in reader.read(record):
             answer = assembled.engine.submit([item])[0] if isinstance(item, Submission) else item
-            found += [message.value for message in told(answer)]
+            found += [message.value for message in diff_messages_of(answer)]
     return answers(found)
 
 

@@ -46,7 +46,7 @@ class Site:
 
     def started(self, sightings: int = 3) -> Assembled:
         parts = assemble(self.settings)
-        watch, graph = parts.engine.watch, parts.engine.graph
+        watch, graph = parts.engine.lost_topics, parts.engine.graph
         self.opened += [graph] if isinstance(graph, Neo4jGraph) else []
         assert watch is not None
         watch.settled_s, watch.sightings = SETTLED_S, sightings
@@ -137,7 +137,7 @@ def test_a_broker_that_restarts_has_lost_nothing(kafka: str, tmp_path: Path) -> 
         site = Site(broker.address, "", "")
         site.settings = Settings(kafka_dsn=broker.address, kafka_request_seconds=1.0)
         parts = site.started()
-        watch = parts.engine.watch
+        watch = parts.engine.lost_topics
         assert watch is not None
         watch.settled_s = 0.0  # even then
         topics = topics_of(site.submit(parts, 0))

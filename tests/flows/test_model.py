@@ -12,7 +12,7 @@ from bytewax.testing import cluster_main, run_main
 from dagmanager.dag.model import Record, Submission
 from dagmanager.engine.wire.message import Message
 from flows.submissions import build
-from operators.steps.messages import buried, told
+from operators.steps.messages import dead_letter_of, diff_messages_of
 from tests.engine.crashing import Fuse
 from tests.flows.crashing import ListSource, World, impatient
 from tests.flows.stores import answered, assert_equal, stores
@@ -40,8 +40,8 @@ def one_by_one(given: list[Record]) -> World:
     for each in given:
         for item in reader.read(each):
             answer = assembled.engine.submit([item])[0] if isinstance(item, Submission) else item
-            world.diffs += told(answer)
-            world.letters += buried(answer)
+            world.diffs += diff_messages_of(answer)
+            world.letters += dead_letter_of(answer)
     return world
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import bytewax.operators as op
-from blake3 import blake3
 from bytewax.dataflow import Dataflow
 from bytewax.operators import KeyedStream
 from bytewax.testing import TestingSink, TestingSource, run_main
@@ -17,7 +17,9 @@ from dagmanager.engine.model.graph_port import Known, LookupKeys
 from dagmanager.engine.model.rows import Row
 from dagmanager.engine.stages import LookedUp, Planned, Refused
 from dagmanager.errors import ErrorCode, Rejection, UnavailableError
-from operators.steps.remember import Remembered
+from operators.poison_quarantine import PoisonQuarantine
+from operators.step_guard import StepGuard
+from operators.store_retry import BACKOFF, RetryPolicy
 from tests.engine.builders import Clock, Json, Stores, engine, node, submission
 
 X = TypeVar("X")
@@ -27,6 +29,7 @@ BAD = Record(b"{", Origin("submissions"), b"bad")
 REFUSED = Refused(BAD, "bad", Rejection(ErrorCode.INVALID_JSON, "no JSON"))
 FEED = node("feed")
 MEAN = node("mean", inputs=[FEED])
+IMPATIENT = RetryPolicy(lambda _: None, lambda: True)
 
 
 def passed(
@@ -41,12 +44,18 @@ def passed(
     return found
 
 
-def remembered(given: Record, repeat: bool = False) -> Remembered:
-    return Remembered(given, blake3(given.value).digest(16), repeat)
+def guard(retry: RetryPolicy = IMPATIENT) -> StepGuard:
+    return StepGuard(PoisonQuarantine(), retry)
+
+
+def patient(sleep: Callable[[float], object]) -> RetryPolicy:
+    """Retries for ever, with pauses of exact length."""
+    return RetryPolicy(sleep, lambda: False, backoff=replace(BACKOFF, jitter=0.0))
 
 
 def looked_up(engine: Engine, nodes: Sequence[Json], **fields: Any) -> LookedUp:
     (found,) = engine.lookup([submission(nodes, **fields)])
+    assert isinstance(found, LookedUp)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Who is counted for a death, who is not, and when it is forgotten."""
+"""For which record a death counts, for which not, and when a candidate is dropped."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ IMPATIENT = RetryPolicy(lambda _: None, lambda: True)
 
 
 @dataclass
-class MemoryHand:
-    held: tuple[Origin, ...] = ()
+class MemoryMarker:
+    marked: tuple[Origin, ...] = ()
 
-    def take(self, step: str, origins: Sequence[Origin]) -> None:
-        self.held = tuple(origins)
+    def mark(self, step: str, origins: Sequence[Origin]) -> None:
+        self.marked = tuple(origins)
 
     def clear(self) -> None:
-        self.held = ()
+        self.marked = ()
 
 
 @dataclass
-class MemoryLedger:
+class MemoryStore:
     found: tuple[PoisonCandidate, ...] = ()
-    hands: list[MemoryHand] = field(default_factory=list)
+    markers: list[MemoryMarker] = field(default_factory=list)
 
-    def suspects(self) -> tuple[PoisonCandidate, ...]:
+    def candidates(self) -> tuple[PoisonCandidate, ...]:
         return self.found
 
-    def keep(self, suspects: Sequence[PoisonCandidate]) -> None:
-        self.found = tuple(suspects)
+    def keep(self, candidates: Sequence[PoisonCandidate]) -> None:
+        self.found = tuple(candidates)
 
-    def hand(self) -> MemoryHand:
-        self.hands.append(MemoryHand())
-        return self.hands[-1]
+    def marker(self) -> MemoryMarker:
+        self.markers.append(MemoryMarker())
+        return self.markers[-1]
 
     @property
-    def held(self) -> set[Origin]:
-        return {origin for hand in self.hands for origin in hand.held}
+    def marked(self) -> set[Origin]:
+        return {origin for each in self.markers for origin in each.marked}
 
 
-def begun(*suspects: PoisonCandidate) -> tuple[PoisonQuarantine, MemoryLedger]:
-    ledger, attempts = MemoryLedger(suspects), PoisonQuarantine()
-    attempts.begin(ledger)
-    return attempts, ledger
+def begun(*candidates: PoisonCandidate) -> tuple[PoisonQuarantine, MemoryStore]:
+    store, quarantine = MemoryStore(candidates), PoisonQuarantine()
+    quarantine.begin(store)
+    return quarantine, store
 
 
 def same(item: Origin) -> Origin:
@@ -70,36 +70,36 @@ def raising(failed: Exception) -> object:
     raise failed
 
 
-def test_a_batch_is_in_hand_while_it_is_worked_on() -> None:
-    attempts, ledger = begun()
+def test_a_batch_is_marked_while_it_is_worked_on() -> None:
+    quarantine, store = begun()
     seen: list[set[Origin]] = []
 
     def call(batch: list[Origin]) -> list[Origin]:
-        seen.append(ledger.held)
+        seen.append(store.marked)
         return batch
 
-    assert attempts.batches("upsert", call, same, IMPATIENT)(AT) == AT
+    assert quarantine.batches("upsert", call, same, IMPATIENT)(AT) == AT
     assert seen == [set(AT)]
-    assert not ledger.held
+    assert not store.marked
 
 
-def test_while_one_is_suspected_its_neighbours_are_taken_one_by_one() -> None:
-    attempts, ledger = begun(PoisonCandidate(AT[2], 1, "lookup"))
+def test_while_one_is_a_candidate_its_neighbours_are_taken_one_by_one() -> None:
+    quarantine, store = begun(PoisonCandidate(AT[2], 1, "lookup"))
     seen: list[list[Origin]] = []
 
     def call(batch: list[Origin]) -> list[Origin]:
-        assert ledger.held == set(batch)
+        assert store.marked == set(batch)
         seen.append(batch)
         return batch
 
-    work = attempts.batches("lookup", call, same, IMPATIENT)
+    work = quarantine.batches("lookup", call, same, IMPATIENT)
     assert work(AT[:4]) == AT[:4]
     assert work(AT[4:]) == AT[4:]
     assert seen == [[AT[0]], [AT[1]], [AT[2]], [AT[3]], AT[4:]]
 
 
 @pytest.mark.parametrize(
-    ("failed", "to_blame"),
+    ("failed", "counts"),
     [
         (KeyError("x"), True),
         (MemoryError(), True),
@@ -110,61 +110,63 @@ def test_while_one_is_suspected_its_neighbours_are_taken_one_by_one() -> None:
         (OSError(28, "no space"), False),
     ],
 )
-def test_what_the_world_does_is_no_record_s_fault(failed: Exception, to_blame: bool) -> None:
-    attempts, ledger = begun()
-    each = attempts.each("hash", lambda _: raising(failed), same)
-    batch = attempts.batches("lookup", lambda _: [raising(failed)], same, IMPATIENT)
+def test_what_a_store_or_the_system_does_counts_for_no_record(failed: Exception, counts: bool) -> None:
+    quarantine, store = begun()
+    each = quarantine.each("hash", lambda _: raising(failed), same)
+    batch = quarantine.batches("lookup", lambda _: [raising(failed)], same, IMPATIENT)
     with pytest.raises(type(failed)):
         each(AT[0])
-    assert ledger.held == ({AT[0]} if to_blame else set())
+    assert store.marked == ({AT[0]} if counts else set())
     with pytest.raises(type(failed)):
         batch(AT[1:])
-    assert ledger.held == (set(AT[1:]) if to_blame else set())
+    assert store.marked == (set(AT[1:]) if counts else set())
 
 
-def test_nothing_is_in_hand_while_a_store_is_waited_for() -> None:
-    attempts, ledger = begun()
+def test_nothing_is_marked_while_a_step_waits_for_a_store() -> None:
+    quarantine, store = begun()
     tries: list[set[Origin]] = []
 
     def call(batch: list[Origin]) -> list[Origin]:
-        tries.append(ledger.held)
+        tries.append(store.marked)
         if len(tries) < 3:
             raise UnavailableError("away")
         return batch
 
     slept: list[set[Origin]] = []
-    patience = RetryPolicy(lambda _: slept.append(ledger.held), lambda: False)
-    assert attempts.batches("lookup", call, same, patience)(AT[:2]) == AT[:2]
-    assert tries == [set(AT[:2]), set(), set()], "a try that hangs in an outage is nobody's fault either"
+    retry = RetryPolicy(lambda _: slept.append(store.marked), lambda: False)
+    assert quarantine.batches("lookup", call, same, retry)(AT[:2]) == AT[:2]
+    assert tries == [set(AT[:2]), set(), set()], (
+        "a kill during a try in an outage counts for no record either"
+    )
     assert slept == [set(), set()]
 
 
 def test_after_three_attempts_a_record_is_refused_with_their_number() -> None:
-    attempts, _ = begun(
+    quarantine, _ = begun(
         PoisonCandidate(AT[0], ATTEMPTS_MAX - 1, "hash"), PoisonCandidate(AT[1], ATTEMPTS_MAX, "hash")
     )
-    assert attempts.quarantined(Record(b"", AT[0])) is None
-    refused = attempts.quarantined(Record(b"x", AT[1], b"ingest:s1"))
+    assert quarantine.refusal_of(Record(b"", AT[0])) is None
+    refused = quarantine.refusal_of(Record(b"x", AT[1], b"ingest:s1"))
     assert refused is not None
     assert refused.rejection.code is ErrorCode.QUARANTINED
     assert (refused.strategy_id, refused.attempts) == ("s1", 3)
 
 
-def test_an_attempt_is_forgotten_one_epoch_after_that_of_the_answer() -> None:
-    suspects = PoisonCandidate(AT[0], 1, "hash"), PoisonCandidate(AT[1], 2, "hash")
-    attempts, ledger = begun(*suspects)
-    attempts.answered(AT[0])
-    attempts.answered(AT[5])
-    attempts.epoch_over()
-    assert list(ledger.found) == list(suspects)
-    attempts.epoch_over()
-    assert list(ledger.found) == list(suspects[1:])
+def test_a_candidate_is_dropped_one_epoch_after_that_of_the_answer() -> None:
+    candidates = PoisonCandidate(AT[0], 1, "hash"), PoisonCandidate(AT[1], 2, "hash")
+    quarantine, store = begun(*candidates)
+    quarantine.answered(AT[0])
+    quarantine.answered(AT[5])
+    quarantine.epoch_over()
+    assert list(store.found) == list(candidates)
+    quarantine.epoch_over()
+    assert list(store.found) == list(candidates[1:])
 
 
-def test_while_one_is_suspected_no_two_workers_have_something_in_hand() -> None:
-    attempts, ledger = begun(PoisonCandidate(AT[0], 1, "hash"))
+def test_while_there_is_a_candidate_one_worker_works_at_a_time() -> None:
+    quarantine, store = begun(PoisonCandidate(AT[0], 1, "hash"))
     most: list[int] = []
-    work = attempts.each("hash", lambda _: most.append(len(ledger.held)), same)
+    work = quarantine.each("hash", lambda _: most.append(len(store.marked)), same)
     threads = [threading.Thread(target=lambda: [work(AT[1]) for _ in range(500)]) for _ in range(3)]
     for each in threads:
         each.start()
@@ -177,34 +179,36 @@ def test_while_one_is_suspected_no_two_workers_have_something_in_hand() -> None:
 def test_what_a_kill_leaves_in_the_folder_is_counted_once_per_start(tmp_path: Path) -> None:
     wide = Origin("/" + "long/" * 800, "1", 0, 7)
     for attempt in (1, 2):
-        hand = AttemptFiles(tmp_path).hand()
-        hand.take("upsert", [AT[0], AT[0], *[wide] * 50])
-        assert {each.attempts for each in AttemptFiles(tmp_path).suspects()} == {attempt}
-    found = AttemptFiles(tmp_path).suspects()
+        marker = AttemptFiles(tmp_path).marker()
+        marker.mark("upsert", [AT[0], AT[0], *[wide] * 50])
+        assert {each.attempts for each in AttemptFiles(tmp_path).candidates()} == {attempt}
+    found = AttemptFiles(tmp_path).candidates()
     assert {each.origin: each.attempts for each in found} == {AT[0]: 2, wide: 2}
     assert {each.step for each in found} == {"upsert"}
 
 
-def test_an_empty_or_broken_hand_blames_nobody(tmp_path: Path) -> None:
-    hand = AttemptFiles(tmp_path).hand()
-    hand.take("hash", AT)
-    hand.clear()
+def test_an_empty_or_damaged_marker_counts_for_no_record(tmp_path: Path) -> None:
+    marker = AttemptFiles(tmp_path).marker()
+    marker.mark("hash", AT)
+    marker.clear()
     (tmp_path / "hand-7").write_bytes(b"\x05\0\0\0{]")
     (tmp_path / "hand-8").write_bytes(b"")
-    assert AttemptFiles(tmp_path).suspects() == ()
+    assert AttemptFiles(tmp_path).candidates() == ()
     assert not list(tmp_path.iterdir())
 
 
-def test_a_broken_count_begins_anew_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_count_starts_at_zero_and_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / FILE).write_text("{")
-    assert AttemptFiles(tmp_path).suspects() == ()
+    assert AttemptFiles(tmp_path).candidates() == ()
     assert "is damaged" in caplog.text
 
 
 def test_a_run_that_ends_well_leaves_nothing_and_one_that_fails_all(tmp_path: Path) -> None:
-    attempts = PoisonQuarantine()
-    work = attempts.each("hash", lambda _: raising(KeyError("x")), same)
-    with pytest.raises(KeyError), counted(attempts, tmp_path):
+    quarantine = PoisonQuarantine()
+    work = quarantine.each("hash", lambda _: raising(KeyError("x")), same)
+    with pytest.raises(KeyError), counted(quarantine, tmp_path):
         work(AT[0])
     again = PoisonQuarantine()
     with counted(again, tmp_path):

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
 from dagmanager.errors import UnavailableError
-from operators.store_retry import RetryPolicy
+from operators.store_retry import BACKOFF, RetryPolicy
 
 
 class Store:
@@ -21,37 +22,40 @@ class Store:
         return "here"
 
 
-def told_and_logged(
+def observed_and_logged(
     caplog: pytest.LogCaptureFixture, away: int, stops_after: int
 ) -> tuple[list[str], list[str]]:
-    told: list[str] = []
+    observed: list[str] = []
     pauses: list[float] = []
-    patient = RetryPolicy(
-        pauses.append, lambda: len(pauses) >= stops_after, lambda _, reason: told.append(reason)
+    retry = RetryPolicy(
+        pauses.append,
+        lambda: len(pauses) >= stops_after,
+        lambda _, reason: observed.append(reason),
+        backoff=replace(BACKOFF, jitter=0.0),
     )
     with caplog.at_level(logging.INFO):
         if away <= stops_after:
-            assert patient.in_step("lookup")(Store(away)) == "here"
+            assert retry.in_step("lookup")(Store(away)) == "here"
         else:
             with pytest.raises(UnavailableError):
-                patient.in_step("lookup")(Store(away))
-    return told, [record.getMessage() for record in caplog.records]
+                retry.in_step("lookup")(Store(away))
+    return observed, [record.getMessage() for record in caplog.records]
 
 
-def test_a_store_that_comes_back_is_told_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    told, logged = told_and_logged(caplog, away=5, stops_after=9)
-    assert told == ["away, 4 more", ""]
+def test_an_outage_is_observed_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    observed, logged = observed_and_logged(caplog, away=5, stops_after=9)
+    assert observed == ["away, 4 more", ""]
     assert logged == [
         "lookup: waiting for a store (away, 4 more), next try in 0.25 s",
-        "lookup: the store is back",
+        "lookup: the store is reachable again",
     ]
 
 
-def test_a_stop_while_it_is_away_is_no_return_of_it(caplog: pytest.LogCaptureFixture) -> None:
-    told, logged = told_and_logged(caplog, away=9, stops_after=2)
-    assert told == ["away, 8 more", ""]
+def test_a_stop_during_an_outage_is_not_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    observed, logged = observed_and_logged(caplog, away=9, stops_after=2)
+    assert observed == ["away, 8 more", ""]
     assert len(logged) == 1
 
 
-def test_a_store_that_is_there_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
-    assert told_and_logged(caplog, away=0, stops_after=1) == ([], [])
+def test_a_store_that_answers_is_neither_observed_nor_logged(caplog: pytest.LogCaptureFixture) -> None:
+    assert observed_and_logged(caplog, away=0, stops_after=1) == ([], [])

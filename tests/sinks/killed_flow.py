@@ -57,8 +57,8 @@ def build(servers: str, source: str, target: str, kind: str, stopping: Stop) -> 
         op.output("output", plain, KafkaSink([servers], target))
     else:
         messages = op.map("message", stream, lambda item: (item[0], Message(item[0], item[1].value)))
-        patience = RetryPolicy(stopping.wait, stopping.is_set)
-        op.output("output", messages, KafkaRecordsSink(Destination(target, KafkaProducer(address), patience)))
+        retry = RetryPolicy(stopping.wait, stopping.is_set)
+        op.output("output", messages, KafkaRecordsSink(Destination(target, KafkaProducer(address), retry)))
     return flow
 
 

@@ -21,8 +21,8 @@ ONE, TWO = Message("s", b'{"c":1}'), Message("s", b'{"d":1}')
 
 
 def diffs(folder: Path, sleep: Callable[[float], object] = lambda _: None) -> JsonLinesPartition:
-    patience = RetryPolicy(sleep, lambda: False)
-    return diff_chunk_file(folder, patience).build_part("diffs", "diffs.jsonl", None)
+    retry = RetryPolicy(sleep, lambda: False)
+    return diff_chunk_file(folder, retry).build_part("diffs", "diffs.jsonl", None)
 
 
 class FullDisk:
@@ -148,8 +148,8 @@ def test_a_run_that_is_stopped_stops_waiting_for_the_disk(
 ) -> None:
     stopping = threading.Event()
     FullDisk(monkeypatch, room=0)
-    patience = RetryPolicy(lambda _: stopping.set(), stopping.is_set)
-    part = diff_chunk_file(tmp_path, patience).build_part("diffs", "diffs.jsonl", None)
+    retry = RetryPolicy(lambda _: stopping.set(), stopping.is_set)
+    part = diff_chunk_file(tmp_path, retry).build_part("diffs", "diffs.jsonl", None)
     with pytest.raises(UnavailableError, match=r"diffs\.jsonl cannot be written: No space left"):
         part.write_batch([ONE])
     part.close()
@@ -196,8 +196,8 @@ def test_a_pipe_that_nobody_reads_is_told_and_not_waited_for(tmp_path: Path) -> 
 
 
 def test_a_dead_letter_carries_any_bytes(tmp_path: Path) -> None:
-    patience = RetryPolicy(lambda _: None, lambda: True)
-    part = dead_letter_file(tmp_path, patience).build_part("dead_letters", "dead-letters.jsonl", None)
+    retry = RetryPolicy(lambda _: None, lambda: True)
+    part = dead_letter_file(tmp_path, retry).build_part("dead_letters", "dead-letters.jsonl", None)
     part.write_batch([Message("s", b"\xff\n", (("error", b'{"code":"x"}'),))])
     part.close()
     line = orjson.loads((tmp_path / "dead-letters.jsonl").read_bytes())

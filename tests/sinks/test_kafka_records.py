@@ -26,7 +26,7 @@ from dagmanager.errors import ErrorCode, Rejection, UnavailableError
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
 from dagmanager.kafka.records import Delivery
-from operators.steps.messages import buried
+from operators.steps.messages import dead_letter_of
 from operators.store_retry import RetryPolicy
 from servers.records import records
 from sinks.dead_letters import dead_letter_topic
@@ -72,7 +72,7 @@ def test_a_diff_is_keyed_by_strategy_with_its_headers(
 
 def test_a_dead_letter_keeps_the_original_bytes(kafka: str, topic: str, producer: KafkaProducer) -> None:
     record = Record(b"\xff\x00no json", Origin("subs", "id", 3, 41), b"ingest:s-1")
-    [letter] = buried(Refused(record, "s-1", Rejection(ErrorCode.INVALID_JSON, "no")))
+    [letter] = dead_letter_of(Refused(record, "s-1", Rejection(ErrorCode.INVALID_JSON, "no")))
     write(dead_letter_topic, topic, producer, [letter])
     [found] = records(kafka, topic)
     headers = dict(found.headers() or [])
@@ -131,8 +131,8 @@ def test_neighbours_of_a_record_that_is_too_large_are_written_once(
             kafka_admin.incremental_alter_configs([raised])[raised].result(10)
         assert len(found) < 20
 
-    patience = RetryPolicy(sleep, lambda: False)
-    part = sink(topic, producer, patience).build_part("step", topic, None)
+    retry = RetryPolicy(sleep, lambda: False)
+    part = sink(topic, producer, retry).build_part("step", topic, None)
     part.write_batch([Message("s", b"1"), Message("s", large), Message("s", b"2")])
     assert len(found) >= 3
     assert found == [[b"1", b"2"]] * len(found)
@@ -148,8 +148,8 @@ def test_an_outage_is_waited_out(kafka: str, topic: str, producer: KafkaProducer
         def deliver(self, records: Sequence[object]) -> Positions:
             return (producer if len(tries) == 2 else away).deliver(records)  # type: ignore[arg-type]  # passed on
 
-    patience = RetryPolicy(tries.append, lambda: False)
-    sink = diff_chunk_topic(topic, Late(), patience)
+    retry = RetryPolicy(tries.append, lambda: False)
+    sink = diff_chunk_topic(topic, Late(), retry)
     sink.build_part("step", sink.list_parts()[0], None).write_batch([Message("s", b"1"), Message("s", b"2")])
     assert values(kafka, topic) == [b"1", b"2"]
     assert len(tries) == 2

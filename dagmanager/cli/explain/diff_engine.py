@@ -21,7 +21,7 @@ from dagmanager.engine.decide.explain import explain, plan_digest
 from dagmanager.engine.decide.predecessor import predecessor
 from dagmanager.engine.engine import Engine, lookup, plan
 from dagmanager.engine.model.rows import Member
-from dagmanager.engine.reader import Reader, ReadOptions, Unsaid, says_domain
+from dagmanager.engine.reader import ContextDefaults, Reader, ReadOptions, says_domain
 from dagmanager.engine.stages import Planned, Refused
 from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
 from dagmanager.errors import ErrorCode, Rejection
@@ -129,10 +129,10 @@ def _read(file: InputFile, request: DiffRequest, reader: Reader) -> tuple[Submis
 
 def _options(request: DiffRequest, settings: Settings) -> ReadOptions:
     """The context of the command line where the file says nothing, `live` where nobody does."""
-    unsaid = Unsaid(
+    defaults = ContextDefaults(
         request.world or "", request.domain or "live", request.as_of or "", request.partition or ""
     )
-    return msgspec.structs.replace(read_options_of(settings), unsaid=unsaid)
+    return msgspec.structs.replace(read_options_of(settings), context_defaults=defaults)
 
 
 def _earlier(old: Submission, new: Submission, position: int) -> Submission:

@@ -11,7 +11,7 @@ import pytest
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.caches.answer_cache import AnswerCache
-from dagmanager.engine.caches.epoch_cache import MAX_AGE_S, EpochCache
+from dagmanager.engine.caches.epoch_cache import MAX_AGE_S
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.graph_port import Graph
 from dagmanager.engine.model.outcome import Outcome
@@ -49,15 +49,11 @@ class Asked:
 
 
 def remembering(stores: Stores, owner: str = "p1", clock: Seconds | None = None) -> Engine:
-    works = engine(stores, owner)
-    works.pulses = EpochCache(works.graph, clock or Seconds())
-    return works
+    return engine(stores, owner, epoch_clock=clock or Seconds(), graph=Asked(stores.graph, []))
 
 
 def forgetful(stores: Stores) -> Engine:
-    works = engine(stores)
-    works.recall = AnswerCache(answers_max=0)
-    return works
+    return engine(stores, answer_cache=AnswerCache(answers_max=0))
 
 
 def told(works: Engine, *asked: Submission) -> list[Outcome]:
@@ -66,14 +62,12 @@ def told(works: Engine, *asked: Submission) -> list[Outcome]:
     return [each.result for each in answers if isinstance(each.result, Outcome)]
 
 
-def calls_of(works: Engine, stores: Stores, asked: Submission) -> list[str]:
+def calls_of(works: Engine, asked: Submission) -> list[str]:
     """What the graph is asked for while this submission is answered."""
-    calls: list[str] = []
-    works.graph = Asked(stores.graph, calls)  # type: ignore[assignment]  # passes every call on
-    works.pulses.graph = works.graph
+    assert isinstance(works.graph, Asked)
+    works.graph.calls.clear()
     told(works, asked)
-    works.graph = works.pulses.graph = stores.graph
-    return calls
+    return works.graph.calls
 
 
 def warm(works: Engine) -> None:
@@ -89,7 +83,7 @@ class TestWhatIsAskedOfTheGraph:
         works = remembering(stores)
         warm(works)
         told(works, submission(NODES, position=3))
-        assert calls_of(works, stores, submission(NODES, position=4)) == []
+        assert calls_of(works, submission(NODES, position=4)) == []
 
     def test_a_pulse_when_the_last_one_is_old(self) -> None:
         stores, clock = Stores(), Seconds()
@@ -97,14 +91,14 @@ class TestWhatIsAskedOfTheGraph:
         warm(works)
         told(works, submission(NODES, position=3))
         clock.later()
-        assert calls_of(works, stores, submission(NODES, position=4)) == ["epoch_reading"]
+        assert calls_of(works, submission(NODES, position=4)) == ["epoch_reading"]
 
     def test_one_write_for_a_strategy_id_never_seen(self) -> None:
         stores = Stores()
         works = remembering(stores)
         warm(works)
         told(works, submission(NODES, strategy="another", position=3))
-        assert calls_of(works, stores, submission(NODES, strategy="new", position=4)) == ["add_holder"]
+        assert calls_of(works, submission(NODES, strategy="new", position=4)) == ["add_holder"]
         assert {row.key.strategy_id for row in stores.rows(HolderRow)} == {"s1", "stranger", "another", "new"}
 
     def test_everything_for_what_is_only_planned(self) -> None:
@@ -112,7 +106,7 @@ class TestWhatIsAskedOfTheGraph:
         works = remembering(stores)
         warm(works)
         asked = msgspec.structs.replace(submission(NODES, position=4), dry_run=True)
-        assert "known" in calls_of(works, stores, asked)
+        assert "known" in calls_of(works, asked)
 
 
 class TestWhatEndsAMemory:

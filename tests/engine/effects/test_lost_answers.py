@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from chaos.ports import Watched, WatchedGraph, WatchedTopics
-from dagmanager.engine.caches.epoch_cache import EpochCache
 from dagmanager.engine.effects.lost_topics import LostTopicWatch
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.rows import OutboxRow, QueueState
 from dagmanager.engine.model.topics_port import LostReason
+from dagmanager.engine.stages import LookedUp
 from dagmanager.errors import ErrorCode
 from dagmanager.topics.memory import MemoryTopics
 from tests.engine.broken_broker import (
@@ -75,21 +75,18 @@ def test_an_identical_resend_of_what_is_no_more_in_force_is_expired(world: World
 
 
 def test_a_plan_made_before_the_loss_is_made_again(world: World) -> None:
-    planned = [
-        world.process.classify(each)
-        for each in world.process.lookup([submission([PRICE], strategy="s2", position=1)])
-    ]
+    [looked_up] = world.process.lookup([submission([PRICE], strategy="s2", position=1)])
+    assert isinstance(looked_up, LookedUp)
     topic = world.lose("PriceInput")
     for _ in range(3):
         world.round()
-    (answer,) = world.process.upsert(planned)
+    (answer,) = world.process.upsert([world.process.classify(looked_up)])
     assert topics_of(answer) == [f"{topic}_v2"]
 
 
 def test_what_another_process_remembers_is_told_no_more(world: World) -> None:
     """The epoch ends its memory: at once where the loss was noticed, elsewhere with the next reading of the graph."""
-    other = engine(world.stores, "other", topics=world.broker)
-    other.pulses = EpochCache(other.graph, lambda: world.now_s)
+    other = engine(world.stores, "other", topics=world.broker, epoch_clock=lambda: world.now_s)
     ask = itertools.count(1)
 
     def asked(process: Engine) -> str:
@@ -179,8 +176,8 @@ def test_what_a_rival_made_anew_meanwhile_is_not_declared_lost(world: World) -> 
     """The evidence of a slow process is about an incarnation that is no more."""
     topic = world.lose("PriceInput")
     slow, fast = world.watching("slow", **HASTY), world.watching("fast", **HASTY)
-    assert slow.watch is not None
-    evidence = slow.watch.look(slow.graph, slow.topics)
+    assert slow.lost_topics is not None
+    evidence = slow.lost_topics.look(slow.graph, slow.topics)
     assert [each.topic for each in evidence] == [topic]
     assert len(fast.find_lost()) == 1
     fast.submit([submission([PRICE], strategy="s2", position=1)])
@@ -199,8 +196,8 @@ def losing(stores: Stores, fuse: Fuse) -> None:
         topics=WatchedTopics(stores.topics, fuse),
         log=Watched(stores.log, fuse),
         events=Watched(stores.events, fuse),
+        lost_topics=LostTopicWatch(lambda: 0.0, **HASTY),
     )
-    process.watch = LostTopicWatch(lambda: 0.0, **HASTY)
     process.find_lost()
     process.publish()
 

@@ -19,6 +19,7 @@ from tests.engine.broken_broker import (
     World,
 )
 from tests.engine.builders import (
+    engine,
     node,
     submission,
     topics_of,
@@ -104,7 +105,7 @@ def test_each_round_asks_for_a_page_and_all_pages_come_round() -> None:
 
 
 def test_without_a_watch_no_topic_is_asked_for(world: World) -> None:
-    world.process.watch = None
+    world.process = engine(world.stores, topics=world.broker)
     world.broker.asked.clear()
     world.lose("PriceInput")
     assert world.round() == []

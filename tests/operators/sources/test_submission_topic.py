@@ -22,7 +22,7 @@ from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.progress import PartitionProgress
 from operators.sources.partition_share import PartitionShare
 from operators.sources.submission_topic import State, SubmissionsAt, SubmissionTopic, TopicPartitionReader
-from operators.steps.messages import buried
+from operators.steps.messages import dead_letter_of
 from servers.kafka import KafkaServer
 from tests.kafka.topics import NOWHERE, SOON_BACK, cut_before, fill, make, remove
 from tests.waiting import until
@@ -220,7 +220,7 @@ def test_a_tombstone_is_a_rejection_with_a_dead_letter(kafka: str, topic: str, o
     [refused] = Reader(ReadOptions()).read(record)
     assert isinstance(refused, Refused)
     assert refused.rejection.code is ErrorCode.INVALID_JSON
-    [letter] = buried(refused)
+    [letter] = dead_letter_of(refused)
     assert (letter.key, letter.value) == ("s", b"")
     assert dict(letter.headers)["source-topic"] == topic.encode()
 
@@ -234,7 +234,7 @@ def test_an_oversized_record_is_a_rejection_with_a_cut_dead_letter(
     [refused] = Reader(ReadOptions()).read(first)
     assert isinstance(refused, Refused)
     assert refused.rejection.code is ErrorCode.TOO_LARGE
-    [letter] = buried(refused)
+    [letter] = dead_letter_of(refused)
     assert letter.value == huge[: 64 * 1024]
     assert dict(letter.headers)["value-length"] == str(len(huge)).encode()
 

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.plan import BufferNode, CreateNode, IsolateNode, Plan, ReuseNode
-from dagmanager.engine.stages import LookedUp, Planned, Refused
+from dagmanager.engine.stages import CacheHit, LookedUp, Planned, Refused
 from dagmanager.topics.memory import MemoryTopics
-from operators.poison_quarantine import PoisonQuarantine
 from operators.steps.classify import classify
 from tests.engine.builders import engine, node, submission
-from tests.operators.passing import FEED, MEAN, REFUSED, fresh, looked_up, passed, stored
+from tests.operators.passing import FEED, MEAN, REFUSED, fresh, guard, looked_up, passed, stored
 
 
 class Untouchable(MemoryTopics):
@@ -23,14 +22,14 @@ def without_stores() -> Engine:
     return engine(fresh(), graph=none, topics=none, events=none, log=none, sleep=none)
 
 
-def classified(given: list[LookedUp | Refused], batch: int = 100) -> list[Planned | Refused]:
+def classified(given: list[LookedUp | Refused], batch: int = 100) -> list[Planned | CacheHit | Refused]:
     keyed = [(f"key{at}", each) for at, each in enumerate(given)]
-    found = passed(lambda up: classify("step", up, without_stores(), PoisonQuarantine()), keyed, batch)
+    found = passed(lambda up: classify("step", up, without_stores(), guard()), keyed, batch)
     assert [key for key, _ in found] == [key for key, _ in keyed]
     return [item for _, item in found]
 
 
-def plan_of(item: Planned | Refused) -> Plan:
+def plan_of(item: Planned | CacheHit | Refused) -> Plan:
     assert isinstance(item, Planned)
     assert isinstance(item.plan, Plan)
     return item.plan

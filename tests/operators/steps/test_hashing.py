@@ -6,24 +6,21 @@ from dagmanager.dag.model import Record, Submission
 from dagmanager.engine.reader import Reader, ReadOptions
 from dagmanager.engine.stages import Canonicalized, Refused
 from dagmanager.errors import ErrorCode
-from operators.poison_quarantine import PoisonQuarantine
 from operators.steps.hashing import hash_ids
 from tests.engine.builders import record
-from tests.operators.passing import FEED, MEAN, REFUSED, passed
+from tests.operators.passing import FEED, MEAN, REFUSED, guard, passed
 
 READER = Reader(ReadOptions())
 
 
-def canonical(given: Record) -> Canonicalized | Refused:
+def canonical(given: Record) -> Canonicalized:
     found = READER.canonicalize(given)
-    assert found is not None
+    assert isinstance(found, Canonicalized)
     return found
 
 
 def hashed(*given: Canonicalized | Refused, batch: int = 100) -> list[tuple[str, Submission | Refused]]:
-    return passed(
-        lambda up: hash_ids("step", up, READER, PoisonQuarantine()), [("key", each) for each in given], batch
-    )
+    return passed(lambda up: hash_ids("step", up, READER, guard()), [("key", each) for each in given], batch)
 
 
 def test_one_world_is_one_submission_in_the_order_asked() -> None:

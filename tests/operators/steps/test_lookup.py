@@ -5,14 +5,24 @@ from bytewax.errors import BytewaxRuntimeError
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.stages import LookedUp, Refused
+from dagmanager.engine.stages import CacheHit, LookedUp, Refused
 from dagmanager.errors import UnavailableError
-from operators.poison_quarantine import PoisonQuarantine
 from operators.steps.lookup import lookup
 from operators.store_retry import RetryPolicy
 from tests.engine.builders import node, submission
-from tests.flows.crashing import impatient
-from tests.operators.passing import FEED, MEAN, REFUSED, cause_of, fresh, passed, stored, watched
+from tests.operators.passing import (
+    FEED,
+    IMPATIENT,
+    MEAN,
+    REFUSED,
+    cause_of,
+    fresh,
+    guard,
+    passed,
+    patient,
+    stored,
+    watched,
+)
 
 GIVEN = [
     submission([node(name), FEED], strategy=name, lineage=name, position=at)
@@ -21,12 +31,10 @@ GIVEN = [
 
 
 def looked_up(
-    engine: Engine, given: list[Submission | Refused], batch: int, patience: RetryPolicy | None = None
-) -> list[LookedUp | Refused]:
+    engine: Engine, given: list[Submission | Refused], batch: int, retry: RetryPolicy = IMPATIENT
+) -> list[LookedUp | CacheHit | Refused]:
     keyed = [(each.strategy_id, each) for each in given]
-    found = passed(
-        lambda up: lookup("step", up, engine, patience or impatient(), PoisonQuarantine()), keyed, batch
-    )
+    found = passed(lambda up: lookup("step", up, engine, guard(retry)), keyed, batch)
     assert [key for key, _ in found] == [key for key, _ in keyed]
     return [item for _, item in found]
 
@@ -67,8 +75,7 @@ def test_refused_passes_by_in_order_and_asks_nothing() -> None:
 def test_it_waits_for_the_graph_and_goes_on() -> None:
     pauses: list[float] = []
     engine, graph = watched(fresh(), away=3)
-    patience = RetryPolicy(pauses.append, lambda: False)
-    found = looked_up(engine, [*GIVEN], 100, patience)
+    found = looked_up(engine, [*GIVEN], 100, patient(pauses.append))
     assert pauses == [0.25, 0.5, 1.0]
     assert len(graph.asked) == 1
     assert [each.submission for each in found if isinstance(each, LookedUp)] == GIVEN

@@ -12,10 +12,9 @@ from dagmanager.engine.wire.chunks import MAX_BYTES
 from dagmanager.engine.wire.message import Message
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.topics.kafka_preflight import CHUNK_ENVELOPE_BYTES, own_topics
-from operators.poison_quarantine import PoisonQuarantine
-from operators.steps.messages import buried, dead_letters, diff_messages, told
+from operators.steps.messages import dead_letter_of, dead_letters, diff_messages, diff_messages_of
 from tests.engine.builders import engine, node, record, submission
-from tests.operators.passing import FEED, REFUSED, fresh, passed
+from tests.operators.passing import FEED, REFUSED, fresh, guard, passed
 
 
 def given() -> list[tuple[str, Answer | Refused]]:
@@ -26,9 +25,7 @@ def given() -> list[tuple[str, Answer | Refused]]:
 
 
 def test_everything_is_answered_in_order() -> None:
-    found = [
-        message for _, message in passed(lambda up: diff_messages("step", up, PoisonQuarantine()), given())
-    ]
+    found = [message for _, message in passed(lambda up: diff_messages("step", up, guard()), given())]
     assert [each.key for each in found] == ["s1", "bad", "late"]
     told = [orjson.loads(each.value) for each in found]
     assert [each["status"] for each in told] == ["ok", "rejected", "rejected"]
@@ -41,7 +38,7 @@ def test_only_what_was_refused_is_buried_with_its_own_bytes() -> None:
     late = items[2][1]
     assert isinstance(late, Answer)
     assert late.submission.record is not None
-    found = [message for _, message in passed(lambda up: dead_letters("step", up, PoisonQuarantine()), items)]
+    found = [message for _, message in passed(lambda up: dead_letters("step", up, guard()), items)]
     assert [each.value for each in found] == [REFUSED.record.value, late.submission.record.value]
     codes = [orjson.loads(dict(each.headers)["error"])["code"] for each in found]
     assert codes == ["invalid_json", "late"]
@@ -51,7 +48,7 @@ def unreadable(key: bytes | None) -> tuple[Message, Message]:
     """Answer and dead letter of a record that nobody can read."""
     [item] = Reader(ReadOptions()).read(Record(b"{", Origin("subs", "id", 0, 1), key))
     assert isinstance(item, Refused)
-    [answer], [letter] = told(item), buried(item)
+    [answer], [letter] = diff_messages_of(item), dead_letter_of(item)
     return answer, letter
 
 
@@ -81,7 +78,7 @@ def test_a_record_with_a_huge_key_and_a_huge_text_costs_a_small_answer() -> None
     )
     assert isinstance(item, Refused)
     assert item.rejection.code is ErrorCode.TOO_LARGE
-    assert sum(len(each.value) + len(each.key) for each in told(item)) < 2_000
+    assert sum(len(each.value) + len(each.key) for each in diff_messages_of(item)) < 2_000
 
 
 def test_the_longest_texts_that_are_taken_fit_into_the_diffs_topic() -> None:
@@ -104,7 +101,7 @@ def test_the_longest_texts_that_are_taken_fit_into_the_diffs_topic() -> None:
         )
         [answer] = engine(stores).submit([one])
         assert isinstance(answer.result, Outcome)
-        messages = list(told(answer))
+        messages = list(diff_messages_of(answer))
         assert len(answer.result.buffers) == (20 if position else 0)
         headers = [len(name) + len(value) for name, value in messages[0].headers]
         assert max(len(each.value) for each in messages) <= MAX_BYTES
@@ -115,12 +112,10 @@ def test_the_longest_texts_that_are_taken_fit_into_the_diffs_topic() -> None:
 def test_each_world_is_told_of_a_refusal_and_one_letter_is_buried() -> None:
     wrong = record([FEED | {"code_hash": "other"}], worlds=[f"w{number}" for number in range(300)])
     items = [("s1", item) for item in Reader(ReadOptions()).read(wrong) if isinstance(item, Refused)]
-    found = [
-        message for _, message in passed(lambda up: diff_messages("step", up, PoisonQuarantine()), items)
-    ]
+    found = [message for _, message in passed(lambda up: diff_messages("step", up, guard()), items)]
     told = [orjson.loads(each.value) for each in found]
     assert [each["world_id"] for each in told] == [f"w{number}" for number in range(300)]
     assert {each["error"]["code"] for each in told} == {"node_id_mismatch"}
     assert sum(len(each.value) for each in found) < 2_000_000
-    letters = passed(lambda up: dead_letters("step", up, PoisonQuarantine()), items)
+    letters = passed(lambda up: dead_letters("step", up, guard()), items)
     assert [message.value for _, message in letters] == [wrong.value]

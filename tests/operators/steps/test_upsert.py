@@ -7,21 +7,29 @@ from bytewax.errors import BytewaxRuntimeError
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.stages import Answer, Planned, Refused
 from dagmanager.errors import ErrorCode, UnavailableError
-from operators.poison_quarantine import PoisonQuarantine
 from operators.steps.upsert import upsert
 from operators.store_retry import RetryPolicy
 from tests.engine.builders import POLICY, Stores, engine, node, refused, told
-from tests.flows.crashing import impatient
-from tests.operators.passing import FEED, REFUSED, cause_of, fresh, passed, planned, stored, watched
+from tests.operators.passing import (
+    FEED,
+    IMPATIENT,
+    REFUSED,
+    cause_of,
+    fresh,
+    guard,
+    passed,
+    patient,
+    planned,
+    stored,
+    watched,
+)
 
 
 def upserted(
-    engine: Engine, given: list[Planned | Refused], batch: int = 100, patience: RetryPolicy | None = None
+    engine: Engine, given: list[Planned | Refused], batch: int = 100, retry: RetryPolicy = IMPATIENT
 ) -> list[Answer | Refused]:
     keyed = [(f"key{at}", each) for at, each in enumerate(given)]
-    found = passed(
-        lambda up: upsert("step", up, engine, patience or impatient(), PoisonQuarantine()), keyed, batch
-    )
+    found = passed(lambda up: upsert("step", up, engine, guard(retry)), keyed, batch)
     assert [key for key, _ in found] == [key for key, _ in keyed]
     return [item for _, item in found]
 
@@ -89,7 +97,7 @@ def test_it_waits_while_a_store_is_away_and_goes_on(
     alone, stores, pauses = fresh(), fresh(), list[float]()
     expected = answers_of(upserted(engine(alone), plans(alone)))
     writing, _ = watched(stores, away, after)
-    found = answers_of(upserted(writing, plans(stores), 100, RetryPolicy(pauses.append, lambda: False)))
+    found = answers_of(upserted(writing, plans(stores), 100, patient(pauses.append)))
     assert pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0][:away]
     assert "waiting for a store (gone for a while)" in caplog.text
     assert [each.result for each in found] == [each.result for each in expected]

@@ -1,0 +1,70 @@
+"""What every step of the flow is run under, applied in one place: quarantine, retry, and what passes a step by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import bytewax.operators as op
+from bytewax.operators import KeyedStream
+
+from operators.poison_quarantine import Item, PoisonQuarantine, origin_of
+from operators.store_retry import RetryPolicy
+
+X = TypeVar("X", bound=Item)
+Y = TypeVar("Y")
+# What passes by. The type checker cannot subtract it from the items, hence the casts.
+P = TypeVar("P", bound=Item)
+
+
+@dataclass(frozen=True)
+class StepGuard:
+    """Adds steps to a flow. Items of the types in `passing` leave a step as they came, in their place in the order.
+
+    What a step works on is marked as in flight under the step's id (`PoisonQuarantine`).
+    """
+
+    quarantine: PoisonQuarantine
+    retry: RetryPolicy
+
+    def each(
+        self,
+        step_id: str,
+        up: KeyedStream[X | P],
+        work: Callable[[X], Iterable[Y]],
+        passing: type[P] | tuple[type[P], ...] = (),
+    ) -> KeyedStream[Y | P]:
+        """A step that works on one item at a time and gives any number for it; for work that asks no store."""
+        guarded = self.quarantine.each(step_id, work, origin_of)
+
+        def batch(items: list[tuple[str, X | P]]) -> Iterable[tuple[str, Y | P]]:
+            found: list[tuple[str, Y | P]] = []
+            for key, item in items:
+                if isinstance(item, passing):
+                    found.append((key, item))
+                else:
+                    found += [(key, each) for each in guarded(cast(X, item))]
+            return found
+
+        return op.flat_map_batch(step_id, up, batch)
+
+    def batches(
+        self,
+        step_id: str,
+        up: KeyedStream[X | P],
+        work: Callable[[list[X]], list[Y]],
+        passing: type[P] | tuple[type[P], ...] = (),
+    ) -> KeyedStream[Y | P]:
+        """A step that works on the whole micro-batch and gives one item for each, in order.
+
+        It is called again with the same items while a store is unreachable.
+        """
+        guarded = self.quarantine.batches(step_id, work, origin_of, self.retry.in_step(step_id))
+
+        def batch(items: list[tuple[str, X | P]]) -> Iterable[tuple[str, Y | P]]:
+            taken = [cast(X, item) for _, item in items if not isinstance(item, passing)]
+            results = iter(guarded(taken) if taken else ())
+            return [(key, item if isinstance(item, passing) else next(results)) for key, item in items]
+
+        return op.flat_map_batch(step_id, up, batch)
