@@ -43,8 +43,8 @@ def canonicalize(
 ) -> CanonicalDag | Rejection:
     """The DAG of an envelope, fully validated except for its ids; or the first reason to refuse it.
 
-    Order of reasons: JSON, size, head, wrong values, missing fields, conflicting nodes, cycle, one id
-    for two specs, unresolved dependencies (when strict). Nodes known to `memo` are not read again.
+    Reasons are checked in this order: JSON, size, fields of the DAG, invalid values, missing fields, conflicting
+    nodes, cycle, one id for two specs, unresolved dependencies (when strict). Nodes in `memo` are not read again.
     """
     try:
         return _canonicalize(envelope, memo, limits, lineage_fields)
@@ -90,7 +90,7 @@ def _canonicalize(
 
 
 def split_dag(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
-    """The DAG's own fields, decoded, and the raw bytes of each of its nodes. Raises `FieldError`."""
+    """The fields of the DAG itself, decoded, and the raw bytes of each node. Raises `FieldError`."""
     if len(dag) > limits.bytes_max:
         message = f"the DAG has {len(dag)} bytes, the limit is {limits.bytes_max}"
         raise field_error("", message, str(limits.bytes_max), str(len(dag)), ErrorCode.TOO_LARGE)
@@ -107,7 +107,7 @@ def split_dag(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def _split_by_member(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
-    """`split_dag` without the short cut: says what is wrong and where."""
+    """`split_dag` member by member: for indented texts, and to find what is invalid and where."""
     found = members(dag, limits.depth_max)
     if isinstance(found, JsonProblem):
         raise FieldError(_problem(found))
@@ -151,7 +151,7 @@ def _read_nodes(dag: bytes, node_texts: list[bytes], memo: NodeMemo, limits: Lim
 
 
 def _dag_context(head: dict[str, Any], meta: dict[str, Any]) -> UnresolvedContext:
-    """The DAG's own context, each field from `compute_context`, else from `meta.compute_context`."""
+    """The context that the DAG itself has: each field from `compute_context`, else from `meta.compute_context`."""
     own = read_context(object_at(head, "compute_context", ""), "/compute_context")
     older = read_context(object_at(meta, "compute_context", "/meta"), "/meta/compute_context")
     return UnresolvedContext(
@@ -166,7 +166,7 @@ def _dag_context(head: dict[str, Any], meta: dict[str, Any]) -> UnresolvedContex
 
 
 def _merged(submitted: list[Any], entries: NodeEntries) -> tuple[list[Node], list[str], list[Notice]]:
-    """Each id once, all ids as submitted, notices. Raises `FieldError` on conflicts, cycles and impostors."""
+    """Each node once, all ids as submitted, notices. Raises `FieldError` for nodes that cannot be merged."""
     ids = [node.node_id for node in submitted]
     if len(set(ids)) == len(ids):
         return submitted, ids, []
@@ -174,6 +174,7 @@ def _merged(submitted: list[Any], entries: NodeEntries) -> tuple[list[Node], lis
     if isinstance(united, Rejection):
         raise FieldError(united)
     if united.id_conflicts:
+        # In a cycle each id would have to contain a hash of the others, so none is right: name the cycle instead.
         _refuse_cycle(united.nodes)
         sentinels = [position for position, _ in entries.sentinels]
         raise FieldError(mismatch(united.id_conflicts, pointers(ids, sentinels)))
@@ -181,7 +182,7 @@ def _merged(submitted: list[Any], entries: NodeEntries) -> tuple[list[Node], lis
 
 
 def _empty_dag_notice(nodes: list[Node]) -> tuple[Notice, ...]:
-    """A version of nothing is a version: it replaces the one in force and frees its queues."""
+    """A warning, no refusal: an empty version replaces the active one, and its queues are no longer referenced."""
     if nodes:
         return ()
     return (
@@ -201,7 +202,10 @@ def _refuse_cycle(nodes: list[Node]) -> None:
 
 
 def _checked_edges(nodes: list[Node], limits: Limits) -> tuple[tuple[str, ...], tuple[Notice, ...]]:
-    """Ids outside the DAG, sorted, with one notice per node that names some. Refuses cycles, and them if strict."""
+    """External ids, sorted, and one notice per node that depends on some.
+
+    Raises `FieldError` for a cycle, and for external ids if `strict_dependencies`.
+    """
     missing, cycle_possible = external_dependencies(nodes)
     if cycle_possible:
         _refuse_cycle(nodes)
@@ -230,12 +234,12 @@ def _checked_edges(nodes: list[Node], limits: Limits) -> tuple[tuple[str, ...], 
     return external, notices
 
 
-def parse_node_json(raw: bytes, limits: Limits | None = None) -> Node | Rejection:
-    """One node object to its canonical node, its id computed; required fields may be absent.
+def parse_node_json(raw: bytes) -> Node | Rejection:
+    """The canonical node of one node object, with its computed id; required fields may be absent.
 
-    A `node_id` in the object is ignored: whoever asks for the id may not know it.
+    A `node_id` in the object is ignored: callers want to know the id.
     """
-    tree = parse(raw, (limits or Limits()).depth_max)
+    tree = parse(raw, Limits().depth_max)
     if isinstance(tree, JsonProblem):
         return tree.rejection()
     if not isinstance(tree, dict):

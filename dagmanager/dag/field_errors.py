@@ -1,6 +1,7 @@
-"""What a reader says about a value it cannot accept, and how that becomes a `Rejection`.
+"""Values of a submission that are invalid, as a `Rejection`; and readers of single fields.
 
-`FieldError` stays inside this package: every public function catches it and returns its rejection.
+`FieldError` stays inside this package: every public function that reads a submission catches it and returns its
+rejection.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ SHOWN_MAX: Final = 80
 
 
 class FieldError(Exception):
-    """A value cannot be accepted; carries the finished rejection."""
+    """A value is invalid; `rejection` is the complete answer."""
 
     def __init__(self, rejection: Rejection) -> None:
         super().__init__(rejection.message)
@@ -23,13 +24,13 @@ class FieldError(Exception):
 
 
 def json_type(value: object) -> str:
-    """What JSON calls this value: `text`, `integer`, `list`, ..."""
+    """The JSON type of a value in words: `text`, `integer`, `list`, ..."""
     names = {str: "text", bool: "true/false", int: "integer", float: "number", dict: "object", list: "list"}
     return "null" if value is None else names.get(type(value), "a very long integer")
 
 
 def shortened(value: object) -> str:
-    """A value as its JSON text, cut to a line's length; lists and objects by kind only."""
+    """A value for a message, at most `SHOWN_MAX` characters; of lists and objects only the type."""
     if isinstance(value, dict | list):
         return json_type(value)
     text = repr(value) if isinstance(value, str) else str(value).lower()
@@ -37,7 +38,7 @@ def shortened(value: object) -> str:
 
 
 def wrong_value(pointer: str, expected: str, value: object) -> FieldError:
-    """`invalid_field` at a JSON pointer: what was expected, what came."""
+    """`invalid_field` at a JSON pointer: what was expected, and the value that was sent."""
     got = (
         json_type(value)
         if isinstance(value, dict | list | None)
@@ -53,12 +54,12 @@ def field_error(
     got: str | None = None,
     code: ErrorCode = ErrorCode.INVALID_FIELD,
 ) -> FieldError:
-    """A finding at a JSON pointer with its own words."""
+    """An error at a JSON pointer with a message of its own."""
     return FieldError(Rejection(code, message, field=pointer, expected=expected, got=got))
 
 
 def text_at(fields: dict[str, Any], name: str, pointer: str) -> str | None:
-    """Text or nothing (missing, null); anything else is `invalid_field`."""
+    """A text, or None if missing or null. Raises `FieldError` for anything else."""
     value = fields.get(name)
     if value is None or isinstance(value, str):
         return value
@@ -66,7 +67,7 @@ def text_at(fields: dict[str, Any], name: str, pointer: str) -> str | None:
 
 
 def bounded_text(text: str, pointer: str) -> str:
-    """The text, unless it has more bytes than one that travels in every record may have."""
+    """The text itself. Raises `FieldError` (`too_large`) if it has more than `TEXT_BYTES_MAX` bytes."""
     if len(text) > SHORT_TEXT and (size := len(text.encode())) > TEXT_BYTES_MAX:
         message = f"{pointer}: the text has {size} bytes, the limit is {TEXT_BYTES_MAX}"
         raise field_error(pointer, message, str(TEXT_BYTES_MAX), str(size), ErrorCode.TOO_LARGE)
@@ -74,7 +75,7 @@ def bounded_text(text: str, pointer: str) -> str:
 
 
 def flag_at(fields: dict[str, Any], name: str, pointer: str) -> bool:
-    """true/false; missing or null is false."""
+    """true/false; missing or null is false. Raises `FieldError` for anything else."""
     value = fields.get(name)
     if value is None:
         return False
@@ -84,7 +85,7 @@ def flag_at(fields: dict[str, Any], name: str, pointer: str) -> bool:
 
 
 def object_at(fields: dict[str, Any], name: str, pointer: str) -> dict[str, Any]:
-    """An object; missing or null is the empty one."""
+    """An object; missing or null is an empty one. Raises `FieldError` for anything else."""
     value = fields.get(name)
     if value is None:
         return {}

@@ -1,4 +1,4 @@
-"""Ids proven: every new node's bytes hashed and compared with the id it was submitted under (M4, M6)."""
+"""Proving ids: each new node is hashed and compared with the id it was submitted under (docs/requirements.md M4, M6)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dagmanager.dag.nodes.node_fields import ID_PREFIX
 from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.errors import ErrorCode, Rejection
 
-# How many collision rounds a submitted id is tried against.
+# Collision forms of a spec that a submitted id is compared with.
 COLLISIONS_MAX: Final = 8
 _PLAIN_LENGTH: Final = len(ID_PREFIX) + 64
 
@@ -27,7 +27,7 @@ def node_id(preimage: bytes) -> str:
 
 
 def collision_id(preimage: bytes, n: int) -> str:
-    """The `n`-th id (from 1) of a spec whose plain id belongs to another: 128 hex digits of XOF output."""
+    """The `n`-th id (from 1) of a spec whose plain id collides with another: 128 hex digits of XOF output."""
     return ID_PREFIX + blake3(preimage + b"|collision:%d" % n).hexdigest(length=64)
 
 
@@ -37,7 +37,7 @@ def crc32(ids: Iterable[str]) -> int:
 
 
 def collision_of(node: Node) -> int | None:
-    """Which collision round the node's id is of: 0 the plain id, 1-8 an XOF form, None no right id at all."""
+    """Which form the node's id has: 0 the plain id, 1-8 an XOF form, None not an id of this spec."""
     if len(node.node_id) <= _PLAIN_LENGTH:
         return 0 if node.node_id == node_id(node.preimage) else None
     rounds = range(1, COLLISIONS_MAX + 1)
@@ -54,7 +54,7 @@ def hash_dag(dag: CanonicalDag, memo: NodeMemo, declared_crc32: int | None) -> D
     wrong_nodes: list[Node] = []
     for position in dag.fresh:
         node = nodes[position]
-        # The plain id inline: this line is most of what a new DAG costs here.
+        # `node_id` inline: this line is most of the cost of a new DAG here.
         if node.node_id != "blake3:" + blake3(node.preimage).hexdigest():
             collision = collision_of(node)
             if collision is None:
@@ -80,7 +80,7 @@ def hash_dag(dag: CanonicalDag, memo: NodeMemo, declared_crc32: int | None) -> D
     if collided:
         nodes = tuple(_with_collision(node, collided) for node in nodes)
         proven = tuple((raw, _with_collision(node, collided)) for raw, node in proven)
-    memo.remember(proven)
+    memo.put_many(proven)
     return Dag(
         nodes=nodes,
         submitted_ids=dag.submitted_ids,
@@ -105,7 +105,7 @@ def _with_collision(node: Node, collided: dict[str, int]) -> Node:
 
 
 def pointers(submitted_ids: Sequence[str], sentinel_positions: Sequence[int]) -> dict[str, str]:
-    """Where each id first stands in the submitted list, as a JSON pointer (`/nodes/3`)."""
+    """The first occurrence of each id in the submitted list, as a JSON pointer (`/nodes/3`)."""
     sentinels = set(sentinel_positions)
     found: dict[str, str] = {}
     position = -1
@@ -118,7 +118,7 @@ def pointers(submitted_ids: Sequence[str], sentinel_positions: Sequence[int]) ->
 
 
 def mismatch(nodes: list[Node], pointers: dict[str, str]) -> Rejection:
-    """`node_id_mismatch` for nodes whose id is not that of their spec."""
+    """`node_id_mismatch` for nodes whose id is not the id of their spec; the first 100 in `details`."""
     details: list[dict[str, Any]] = [
         {
             "field": f"{pointers.get(node.node_id, '')}/node_id",

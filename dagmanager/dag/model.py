@@ -1,6 +1,6 @@
-"""The nouns of a submitted DAG: frozen values, no behaviour beyond what they are.
+"""The types of a submitted DAG: frozen values without behaviour.
 
-May not live here: parsing (`decode`, `canonicalize`), hashing, anything that knows a store.
+No parsing (`decode`, `canonicalize`), no hashing, nothing that knows a store.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dagmanager.errors import NoticeCode
 class Origin(msgspec.Struct, frozen=True):
     """Where a submission came from; part of its id (docs/semantics.md 2).
 
-    `source` is a topic, a file path or `request`; `source_id` the topic's id or the door's request id;
-    `position` an offset or a line number.
+    `source` is a topic, a file path or `request`; `source_id` the id of the topic or of the request; `position` an
+    offset or a line number.
     """
 
     source: str
@@ -25,14 +25,14 @@ class Origin(msgspec.Struct, frozen=True):
     position: int = 0
 
     def text(self) -> str:
-        """One stable line, used in the submission id."""
+        """One line of text that is stable over releases."""
         return f"{self.source}\x1f{self.source_id}\x1f{self.partition}\x1f{self.position}"
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One record of the submissions topic, before anything was parsed.
+    """One record of the submissions topic, not parsed yet.
 
-    `timestamp_ms` is the record's time (milliseconds since the epoch): deadlines replay from it.
+    `timestamp_ms` is the record's time in milliseconds since the epoch: a replay decides by it, not by the clock.
     """
 
     value: bytes
@@ -42,7 +42,7 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class UnresolvedContext(msgspec.Struct, frozen=True):
-    """Compute context fields as a client sent them: nothing trimmed, nothing resolved."""
+    """Compute context fields as a client sent them: not trimmed, no defaults, no aliases resolved."""
 
     world_id: str | None = None
     execution_domain: str | None = None
@@ -89,7 +89,7 @@ class Notice(msgspec.Struct, frozen=True):
 class Envelope(msgspec.Struct, frozen=True):
     """A submission taken out of its wire form (docs/contract.md, Submissions); the DAG is still bytes.
 
-    `worlds` has one entry per world asked for, `('',)` when none was named. `form` is `diff_request`
+    `worlds` has one entry per world, `('',)` if none was named. `form` is `diff_request`
     or `commit_log`. `node_ids_crc32` is the client's own checksum, when sent.
     """
 
@@ -103,13 +103,13 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class Foreign(msgspec.Struct, frozen=True):
-    """A record of another kind on the submissions topic: skipped and counted, no dead letter."""
+    """A record of another kind on the submissions topic: skipped and counted, without a dead letter."""
 
     kind: str
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    """A file a node uses (M1); outside the id. `size` in bytes."""
+    """A file that a node uses (docs/requirements.md M1); not part of its id. `size` in bytes."""
 
     path: str
     checksum: str
@@ -154,12 +154,12 @@ class Node(msgspec.Struct, frozen=True, gc=False):
 
 
 class DagFields(msgspec.Struct, frozen=True):
-    """What a DAG says, its nodes canonical, whether their ids are proven or not.
+    """The content of a DAG with canonical nodes, before and after their ids are proven.
 
-    `nodes` holds each id once, in order of first appearance, tags united; `submitted_ids` every
-    compute node's id in submission order, repeats included (the checksum's input). `weight` is the
-    traffic weight a VersionSentinel entry asks for (0-1), None when none does. `external` are ids that
-    nodes depend on and that are not in this DAG, sorted.
+    `nodes` has each id once, in order of first appearance, tags merged; `submitted_ids` every compute node's id in
+    submission order with repeats, as the checksum needs them. `weight` is the traffic weight that a VersionSentinel
+    entry asks for (0-1), None if none does. `external` are ids that nodes depend on and that are not in this DAG,
+    sorted.
     """
 
     nodes: tuple[Node, ...]
@@ -176,11 +176,11 @@ class DagFields(msgspec.Struct, frozen=True):
 
 
 class CanonicalDag(DagFields, frozen=True):
-    """A DAG whose every node is canonical; `hashing.hash_dag` proves its ids and gives a `Dag`.
+    """A DAG whose ids are not proven yet: `hashing.hash_dag` makes a `Dag` of it.
 
-    `fresh` are the positions in `nodes` that were not known by their raw bytes and must still be
-    hashed; `unproven` pairs the raw bytes of new entries with their node, for the memo;
-    `sentinel_positions` says where in the submitted list VersionSentinel entries stand.
+    `fresh` are the positions in `nodes` that were not in the memo and must be hashed; `unproven` pairs the raw bytes
+    of new entries with their node, for the memo; `sentinel_positions` are those of VersionSentinel entries in the
+    submitted list.
     """
 
     fresh: tuple[int, ...] = ()
@@ -202,8 +202,8 @@ class Dag(DagFields, frozen=True, kw_only=True):
 class Submission(msgspec.Struct, frozen=True):
     """One submission for one world: what `lookup`, `classify` and `upsert` work on.
 
-    `submission_id` is the submission digest joined with the origin; `at_ms` the record time; `record`
-    what it came in, for the dead letter if it is refused.
+    `submission_id` is the digest of the submission digest and the origin; `at_ms` the record's time in milliseconds;
+    `record` the record it came in, for the dead letter if it is refused.
     """
 
     strategy_id: str

@@ -1,4 +1,4 @@
-"""One submission per world asked for: context resolved, own compute keys checked, ids given."""
+"""One submission per world: context resolved, compute keys of nodes checked, ids computed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dagmanager.dag.record.compute_key import compute_key
 from dagmanager.dag.record.context import KNOWN_DOMAINS, resolve_context
 from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
-# Upper case and dots are spelled in another way too, but worlds are told apart by more than that.
+# Upper case and dots change in a topic name, too, but few worlds differ in those alone.
 _OTHER_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9._-]", re.ASCII)
 
 
@@ -27,10 +27,10 @@ def submissions(
     namespaces: bool,
     dry_run_ids: frozenset[str],
 ) -> tuple[Submission | Rejection, ...]:
-    """One outcome per world, in the order asked for: a world that cannot be used refuses itself only.
+    """One submission or rejection per world, in the order of the request: an invalid world affects no other.
 
-    `at_ms` is the record's time. A node whose own `compute_key` fits none of the worlds refuses the
-    whole record (`cross_context`, docs/semantics.md 5).
+    `at_ms` is the record's time; `namespaces` the setting of that name. A node with a `compute_key` that fits none of
+    the worlds refuses the whole record (`cross_context`, docs/semantics.md 5).
     """
     contexts = [resolve_context(envelope, dag, world, namespaces=namespaces) for world in envelope.worlds]
     usable = [context for context in contexts if isinstance(context, ComputeContext)]
@@ -69,7 +69,7 @@ def _submission(
 
 
 def _unknown_domain(context: ComputeContext) -> tuple[Notice, ...]:
-    """An unknown domain stays as given (docs/contract.md), but a misspelt one may get topics of its own: say so."""
+    """A warning about an unknown domain: it is used as sent, but if it is misspelled it may get topics of its own."""
     domain = context.execution_domain
     if domain in KNOWN_DOMAINS:
         return ()
@@ -81,7 +81,7 @@ def _unknown_domain(context: ComputeContext) -> tuple[Notice, ...]:
 
 
 def _changed_spelling(context: ComputeContext, meta_namespace: str | None) -> tuple[Notice, ...]:
-    """A namespace that several worlds may share, because the contract spells them alike."""
+    """A warning about a world whose spelling in topic names may be that of other worlds as well."""
     world = context.world_id
     if not context.namespace or meta_namespace or not _OTHER_CHARACTERS.search(world):
         return ()
@@ -93,8 +93,10 @@ def _changed_spelling(context: ComputeContext, meta_namespace: str | None) -> tu
 
 
 def _noted_without_namespace(found: Submission | Rejection) -> Submission | Rejection:
-    """A world of which nothing is left in the contract's spelling has no namespace: its topics are shared
-    with every such world, with submissions that name none, and across execution domains."""
+    """Add a warning if nothing of the world's name is left in topic names: it has no namespace then.
+
+    Its topics are shared with every such world, with submissions without a world, and across execution domains.
+    """
     if isinstance(found, Rejection) or found.context.namespace or not found.context.world_id.strip():
         return found
     message = (
@@ -106,7 +108,7 @@ def _noted_without_namespace(found: Submission | Rejection) -> Submission | Reje
 
 
 def _cross_context(nodes: tuple[Node, ...], contexts: list[ComputeContext]) -> Rejection | None:
-    """`cross_context` when nodes carry a compute key of some other context."""
+    """`cross_context` if nodes have a compute key of another context."""
     crossed: list[dict[str, Any]] = []
     for node in nodes:
         if not node.compute_key:
@@ -118,9 +120,7 @@ def _cross_context(nodes: tuple[Node, ...], contexts: list[ComputeContext]) -> R
     if not crossed:
         return None
     first = crossed[0]
-    message = (
-        f"{len(crossed)} nodes carry a compute_key of another context than the one they are submitted in"
-    )
+    message = f"{len(crossed)} nodes have a compute_key of another context than the one they are submitted in"
     return Rejection(
         ErrorCode.CROSS_CONTEXT,
         message,

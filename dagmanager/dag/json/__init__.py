@@ -1,1 +1,1 @@
-"""Exact JSON: duplicate keys, big integers and positions kept. Knows no field of a submission."""
+"""Exact JSON: repeated keys, big integers and positions are not lost. Knows no field of a submission."""

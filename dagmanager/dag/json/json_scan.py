@@ -1,7 +1,7 @@
-"""The exact slow reader: strict JSON with the pointer, line and column of the first thing wrong.
+"""The exact but slow JSON reader: it gives pointer, line and column of the first error.
 
-Runs only on what the fast path of `exact_json` could not vouch for. Stricter than RFC 8259 where
-docs/semantics.md 2 says so: no duplicate keys, no lone surrogates, no number beyond a double, bounded depth.
+Only for texts that the fast path of `exact_json` refused or doubts. Stricter than RFC 8259 where docs/semantics.md 2
+says so: no repeated keys, no lone surrogates, no number beyond a double, bounded depth.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from dagmanager.dag.field_errors import escaped_key
 from dagmanager.errors import ErrorCode, Rejection
 
-# CPython converts no longer text to an int; longer ones stay text, which hashes just as exactly.
+# CPython refuses to convert longer texts to an int. They stay text, which enters a node id just as exactly.
 DIGITS_MAX: Final = 4_300
 
 TOO_DEEP: Final = "nested too deep"
@@ -25,7 +25,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN = re.compile(r'"([^"\\\x00-\x1f]*)"')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _WORDS: Final[dict[str, Any]] = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
-# The standard library's own reader of one string; its stubs do not name it.
+# The standard library's reader of one string, in C; type stubs do not have it.
 _read_string: Final[Callable[[str, int, bool], tuple[str, int]]] = vars(decoder)["scanstring"]
 _NON_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
 
@@ -37,9 +37,9 @@ class HugeInteger(msgspec.Struct, frozen=True):
 
 
 class JsonProblem(msgspec.Struct, frozen=True):
-    """Why a text is not the JSON we accept. `offset` in bytes from 0; `line` and `column` from 1.
+    """Why a text is not JSON that we accept. `offset` in bytes from 0; `line` and `column` from 1.
 
-    `offset` -1: somewhere; the text was too long to look for the place.
+    An `offset` of -1 means that the position is unknown: the text was too long to look for it.
     """
 
     reason: str
@@ -63,7 +63,7 @@ class JsonProblem(msgspec.Struct, frozen=True):
         )
 
     def within(self, whole: bytes, piece: bytes, pointer: str) -> JsonProblem:
-        """The same problem told from the top of `whole`, where `piece` stands at `pointer`."""
+        """The same problem with a position in `whole`, which contains `piece` at `pointer`."""
         start = whole.find(piece)
         if self.offset < 0 or start < 0:
             return JsonProblem(self.reason, pointer + self.pointer, -1, 0, 0)
@@ -99,7 +99,7 @@ def scan(data: bytes, depth_max: int) -> Any:
 
 
 def problem_at(reason: str, data: bytes, offset: int) -> JsonProblem:
-    """A problem at a byte of `data`, without a pointer."""
+    """A problem at a byte offset of `data`, without a pointer."""
     head = data[: max(0, min(offset, len(data)))].decode(errors="replace")
     return _problem(reason, "", head, len(head))
 
@@ -111,7 +111,11 @@ def _problem(reason: str, pointer: str, text: str, at: int) -> JsonProblem:
 
 
 class _Scanner:
-    """Recursive descent over decoded text; `path` is where we are, for the pointer."""
+    """Recursive descent over decoded text; `path` has the keys and positions down to the current value.
+
+    Each method takes the offset in characters where to read and returns the value and the offset after it. A
+    `_ScanError` leaves `path` at the error.
+    """
 
     def __init__(self, text: str, depth_max: int) -> None:
         self.text = text

@@ -1,7 +1,7 @@
-"""Digests of what was submitted (docs/semantics.md 2). Bare lower-case hex, so that none is mistaken for a node id.
+"""Digests of a submission (docs/semantics.md 2): lower-case hex without a prefix, so that none looks like a node id.
 
-Each digest is BLAKE3 of a JSON list of texts and numbers, written by orjson: JSON quotes every part, so
-two different inputs never give the same bytes.
+Each is BLAKE3 of a JSON list, written by orjson. JSON quotes every part, so that different parts never give the same
+bytes, as joined texts could.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dagmanager.dag.model import ComputeContext, Node, Origin
 
 
 def content_digest(nodes: Sequence[Node]) -> str:
-    """Of the set of (node_id, schema_hash, sorted tags, name), 64 hex digits; order does not matter.
+    """The digest of the set of (node_id, schema_hash, sorted tags, name): 64 hex digits, in any order of nodes.
 
-    Each node once, as in a canonical DAG.
+    Each node occurs once, as in a canonical DAG.
     """
     rows = {node.node_id: (node.node_id, node.schema_hash, node.tags, node.name) for node in nodes}
     return blake3(orjson.dumps([rows[node_id] for node_id in sorted(rows)])).hexdigest()
@@ -26,7 +26,7 @@ def content_digest(nodes: Sequence[Node]) -> str:
 def submission_digest(
     content: str, strategy_id: str, version: str, weight: float | None, context: ComputeContext
 ) -> str:
-    """Of content digest, strategy, label, weight and the whole resolved context, 64 hex digits."""
+    """The digest of a content digest, strategy, label, weight and resolved context: 64 hex digits."""
     parts = [
         content,
         strategy_id,
@@ -44,6 +44,6 @@ def submission_digest(
 
 
 def submission_id(digest: str, origin: Origin) -> str:
-    """Of a submission digest and where it came from: a replay has the same, a resend another."""
+    """The digest of a submission digest and its origin: a replay has the same id, a resend another one."""
     parts = [digest, origin.source, origin.source_id, origin.partition, origin.position]
     return blake3(orjson.dumps(parts)).hexdigest()

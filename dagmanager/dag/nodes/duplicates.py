@@ -1,4 +1,4 @@
-"""The same node several times in one DAG: once is enough (docs/semantics.md 2)."""
+"""Merging entries of one DAG that are the same node (docs/semantics.md 2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
 
 class MergedNodes(msgspec.Struct):
-    """Each id once, in order of first appearance. `impostors` carry an id that another spec has here."""
+    """Each id once, in order of first appearance. `id_conflicts` are later nodes under the id of another spec."""
 
     nodes: list[Node]
     notices: list[Notice]
@@ -19,9 +19,9 @@ class MergedNodes(msgspec.Struct):
 
 
 def merge_duplicates(nodes: Iterable[Node]) -> MergedNodes | Rejection:
-    """One node per id: tags and names united with a notice, another `schema_hash` refused.
+    """One node per id: tags and names are merged with a notice; different `schema_hash` values are refused.
 
-    Two specs under one id cannot both be right: the later ones are returned as `impostors`.
+    Of two specs under one id at most one can be right: the later ones are returned as `id_conflicts`.
     """
     groups: dict[str, list[Node]] = {}
     id_conflicts: list[Node] = []
@@ -52,17 +52,17 @@ def _conflict(group: list[Node]) -> Rejection | None:
     first = group[0]
     hashes = sorted({node.schema_hash for node in group if node.schema_hash})
     if len(hashes) > 1:
-        message = f"node {first.node_id} stands here with {len(hashes)} different schema_hash values"
+        message = f"node {first.node_id} occurs with {len(hashes)} different schema_hash values"
         return _conflicting(first, "schema_hash", message, hashes)
     specs = {_spec(node) for node in group}
-    if len(specs) > 1:  # texts with `|` inside: equal bytes, other fields
-        message = f"node {first.node_id} stands here with different fields that hash alike"
+    if len(specs) > 1:  # a text with `|` inside: other fields, but the same preimage
+        message = f"node {first.node_id} occurs with different fields that have the same hash"
         return _conflicting(first, "node_type", message, sorted(map(repr, specs)))
     return None
 
 
 def _spec(node: Node) -> tuple[object, ...]:
-    """The fields of the preimage, told apart."""
+    """The fields of the preimage as separate values."""
     return (
         node.node_type,
         node.interval,
@@ -82,7 +82,7 @@ def _conflicting(node: Node, field: str, message: str, values: list[str]) -> Rej
 
 
 def _merged(group: list[Node]) -> Node:
-    """One node for all: united tags, names joined with `,`, every artifact; independent of their order."""
+    """One node for all: tags merged, names joined with `,`, every artifact once. The order of entries does not matter."""
     artifacts = {
         artifact.path + "\0" + artifact.checksum: artifact for node in group for artifact in node.artifacts
     }
@@ -101,6 +101,6 @@ def _notice(node: Node, group: list[Node]) -> Notice | None:
     appearances = sorted({(", ".join(each.tags), each.name) for each in group})
     if len(appearances) == 1:
         return None
-    message = f"{len(group)} entries share this id (tags and names are no part of it): they share one queue"
+    message = f"{len(group)} entries share this id (tags and names are not part of it): they share one queue"
     details = tuple(f"tags [{tags}], name {name!r}" for tags, name in appearances)
     return Notice(NoticeCode.SAME_ID_DIFFERENT_TAGS, message, node.node_id, details)

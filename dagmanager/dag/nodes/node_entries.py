@@ -1,4 +1,4 @@
-"""The entries of `nodes`, each read once: known by their bytes, compute nodes, sentinel entries."""
+"""The entries of a DAG's list `nodes`: compute nodes, known or new, and VersionSentinel entries."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.dag.nodes.version import SENTINEL
 from dagmanager.errors import ErrorCode, Rejection
 
-# Texts read in one go: few enough that they stay in the processor's cache from reading to node.
+# Texts parsed together: few enough to stay in the processor's cache from bytes to nodes.
 BATCH: Final = 128
-# A node's position, the node as submitted, the names of what it lacks.
+# The position of a node, the node as submitted, the names of the required fields that it lacks.
 MissingFields = tuple[int, dict[str, Any], list[str]]
 
 
 class NodeEntries(msgspec.Struct):
-    """What the list `nodes` holds. `nodes` has None where a sentinel entry stands, in submitted order."""
+    """The entries in submitted order. `nodes` has None in place of each sentinel entry.
+
+    `unproven` pairs the raw bytes of new compute nodes with the node, for the memo.
+    """
 
     nodes: list[Node | None]
     sentinels: list[tuple[int, dict[str, Any]]]
@@ -41,11 +44,12 @@ class _BrokenEntryError(Exception):
 def read_entries(
     raws: list[bytes], memo: NodeMemo, depth_max: int
 ) -> NodeEntries | Rejection | tuple[int, JsonProblem]:
-    """Every entry of `nodes`; the first JSON problem with its entry, else all wrong and missing fields.
+    """All entries; or the first JSON problem with the position of its entry; or a rejection.
 
-    `depth_max` is what is left for one entry. Wrong values go before missing ones, which are told with them.
+    `depth_max` is for one entry. The rejection lists all invalid values and missing fields; invalid values
+    come first.
     """
-    nodes = memo.known(raws)
+    nodes = memo.get_many(raws)
     reader = _EntryReader(NodeEntries(nodes, [], []), [], [])
     new = [position for position, node in enumerate(nodes) if node is None]
     try:
@@ -60,7 +64,7 @@ def read_entries(
 
 
 class _EntryReader(msgspec.Struct):
-    """What was found so far, good and bad."""
+    """What was read so far: entries, rejections of invalid ones, missing fields."""
 
     entries: NodeEntries
     invalid: list[Rejection]
@@ -68,6 +72,7 @@ class _EntryReader(msgspec.Struct):
 
     def read(self, positions: list[int], texts: list[bytes], depth_max: int) -> None:
         trees = parse_many(texts, depth_max)
+        # All plain, or one by one: which of both was taken must not be visible in the nodes.
         found: Sequence[Node | None] | None = read_columns(trees)
         if found is None:
             found = list(map(self.read_one, positions, trees))
@@ -101,27 +106,27 @@ class _EntryReader(msgspec.Struct):
 
 
 def _in_dag(found: Rejection, position: int, tree: dict[str, Any]) -> Rejection:
-    """A finding inside a node, told from the DAG's top and with the node's id."""
+    """An error inside a node, with a pointer from the top of the DAG and the node's id."""
     prefix = f"/nodes/{position}"
-    given = tree.get("node_id")
+    submitted_id = tree.get("node_id")
     message = found.message if found.message.startswith("/") else f"{found.field}: {found.message}"
     return msgspec.structs.replace(
         found,
         message=prefix + message,
         field=f"{prefix}{found.field}",
-        node_id=given if isinstance(given, str) and given else None,
+        node_id=submitted_id if isinstance(submitted_id, str) and submitted_id else None,
     )
 
 
 def _invalid_rejection(found: list[Rejection], missing: list[MissingFields]) -> Rejection:
-    """The first wrong value; the others, and then what is missing, in `details` (of the first 100 nodes each)."""
+    """The first invalid value; all of them, then missing fields, in `details` (of the first 100 nodes each)."""
     first = found[0]
     details: list[dict[str, Any]] = [
         {"code": each.code.value, "field": each.field, "node_id": each.node_id, "message": each.message}
         for each in found[:DETAILS_MAX]
     ]
     details += ({"code": ErrorCode.MISSING_FIELDS.value, **each} for each in _missing_details(missing))
-    more = f" ({len(found)} nodes with wrong values in all)" if len(found) > 1 else ""
+    more = f" ({len(found)} nodes with invalid values in all)" if len(found) > 1 else ""
     if missing:
         more += f" ({_count_lacking(missing)} required fields, see the details)"
     return msgspec.structs.replace(first, message=first.message + more, details=tuple(details))

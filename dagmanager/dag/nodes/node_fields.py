@@ -1,7 +1,7 @@
 """One node object, read strictly: types and ranges checked, defaults applied, preimage written.
 
-A wrong value raises `FieldError` with a pointer relative to the node (`/interval`); the caller knows
-where the node stands. Fields that are not named here are ignored (docs/contract.md, DAG JSON).
+An invalid value raises `FieldError` with a pointer relative to the node (`/interval`); the caller adds the node's own.
+Unknown fields are ignored (docs/contract.md, DAG JSON).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from dagmanager.errors import ErrorCode
 ID_PREFIX: Final = "blake3:"
 # The digest, or 64 bytes of XOF output after a collision (docs/contract.md, NodeID).
 is_node_id = re.compile(r"blake3:[0-9a-f]{64}(?:[0-9a-f]{64})?", re.ASCII).fullmatch
-# BufferInstruction carries interval as int64, period as int32.
+# `period` is an int32 in BufferInstruction, `interval` an int64.
 INT32_MAX: Final = 2**31 - 1
 
 
-# What this module and `tag_query` look for; a field with another name may be one of them misspelt.
+# The fields that this module and `tag_query` read. A field with a similar name is probably misspelled.
 KNOWN_FIELDS: Final = frozenset(
     {
         "node_id",
@@ -58,14 +58,15 @@ KNOWN_FIELDS: Final = frozenset(
 
 
 def read_node(fields: dict[str, Any]) -> Node:
-    """A node object as a canonical node; absent fields take the contract's defaults.
+    """A node object as a canonical node; absent fields take the contract's defaults. Raises `FieldError`.
 
-    `node_id` is as submitted ('' when absent): that it is the right one is for `hashing` to prove.
+    `node_id` is as submitted ('' when absent); `hashing` proves it.
     """
     get = fields.get
     node_id, node_type, code_hash = get("node_id", ""), get("node_type"), get("code_hash")
     schema_hash, name = get("schema_hash"), get("name")
-    # The plain case inline, at one type check each; the functions below say what else is right or wrong.
+    # The usual case inline, at one type check per field: this function is most of the cost of a new node. The
+    # functions below accept the other valid forms and raise the errors.
     if type(node_id) is not str or not (is_node_id(node_id) or not node_id):
         node_id = _node_id(node_id)
     if not (type(node_type) is type(code_hash) is type(schema_hash) is type(name) is str):
@@ -126,8 +127,8 @@ def missing_fields(fields: dict[str, Any]) -> list[str]:
 
 
 def misspelled_field(fields: dict[str, Any], name: str) -> str | None:
-    """The unknown field that was probably meant to be `name`."""
-    from difflib import get_close_matches  # only ever needed to refuse
+    """The unknown field that is probably a misspelling of `name`; None if there is none."""
+    from difflib import get_close_matches  # slow to import, and only needed for a refusal
 
     found = get_close_matches(name, sorted(set(fields) - KNOWN_FIELDS), n=1, cutoff=0.75)
     return found[0] if found else None
@@ -145,7 +146,7 @@ def _text(fields: dict[str, Any], name: str) -> str:
 
 
 def _whole(value: Any, pointer: str, largest: int) -> int:
-    """A whole number from 0; missing and empty are 0, integral floats and digits in text are fine."""
+    """A whole number from 0 to `largest`. Missing and empty are 0; integral floats and digits as text are accepted."""
     if type(value) is int:
         number = value
     elif value is None or value == "":
@@ -164,7 +165,7 @@ def _whole(value: Any, pointer: str, largest: int) -> int:
 
 
 def _dependencies(inputs: Any, dependencies: Any) -> tuple[str, ...]:
-    """`inputs` when it lists anything, else `dependencies`; empties dropped, sorted, repeats kept."""
+    """`inputs` unless it is empty, else `dependencies`: sorted, without empty entries, with repeats."""
     if inputs is not None:
         _check_ids(inputs, "/inputs")
     if dependencies is not None and dependencies != inputs:
@@ -184,7 +185,7 @@ def _check_ids(ids: Any, pointer: str) -> None:
 
 
 def _schema_compat_id(fields: dict[str, Any]) -> str:
-    """`schema_compat_id`, trimmed; the legacy `schema_id` when empty; both must agree (M2)."""
+    """`schema_compat_id`, trimmed, or the legacy `schema_id` if empty; both must agree (docs/requirements.md M2)."""
     current = bounded_text(_text(fields, "schema_compat_id"), "/schema_compat_id").strip()
     if "schema_id" not in fields:
         return current
@@ -196,7 +197,7 @@ def _schema_compat_id(fields: dict[str, Any]) -> str:
 
 
 def _params(fields: dict[str, Any]) -> dict[str, Any] | None:
-    """`params`, else `config`, else None; both must be objects when given."""
+    """`params`, else `config`, else None. Both must be objects if present."""
     params, config = fields.get("params"), fields.get("config")
     if params is not None and type(params) is not dict:
         raise wrong_value("/params", "an object", params)

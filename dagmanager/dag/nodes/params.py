@@ -16,7 +16,7 @@ from dagmanager.dag.model import TagQuery
 TAG_QUERY: Final = "TagQueryNode"
 INT64_MAX: Final = 2**63 - 1
 
-# Keys that say where or when a node runs, not what it computes; compared in lower case.
+# Keys that say where or when a node runs rather than what it computes: no part of its id. Compared in lower case.
 DROPPED_KEYS: Final = frozenset(
     {
         "world",
@@ -43,17 +43,17 @@ _quoted = json.encoder.encode_basestring
 
 
 def canonical_json(value: dict[str, Any]) -> str:
-    """The one text that equal parameters have: sorted keys, no spaces, Python's floats, dropped keys gone."""
+    """Canonical JSON: sorted keys, no spaces, floats as Python's `repr`, without `DROPPED_KEYS` at any level."""
     if needs_exact_writer(value):
         return _write(value)
     try:
         return _dump(value, option=_SORTED).decode()
-    except TypeError:  # an integer beyond 64 bits
+    except TypeError:  # an integer of more than 64 bits
         return _write(value)
 
 
 def needs_exact_writer(value: dict[str, Any]) -> bool:
-    """Whether a key must go, or a float is one that orjson writes in another form than Python's repr."""
+    """Whether a key must be dropped, or orjson writes a float in another form than Python's `repr`."""
     for key, item in value.items():
         if is_dropped(key):
             return True
@@ -89,7 +89,7 @@ def _is_written_differently(number: float) -> bool:
 
 @lru_cache(maxsize=16_384)
 def is_dropped(key: str) -> bool:
-    """Whether a key never enters an id."""
+    """Whether a key is no part of an id."""
     lower = key.lower()
     return lower in DROPPED_KEYS or lower.startswith(DROPPED_PREFIX)
 
@@ -110,9 +110,9 @@ def _write(value: Any) -> str:
 
 
 def tag_query(fields: dict[str, Any], params: dict[str, Any] | None) -> TagQuery:
-    """The normalised query of a TagQueryNode (docs/contract.md): params first, then the node itself.
+    """The normalised query of a TagQueryNode (docs/contract.md, NodeID): from `params`, else from the node itself.
 
-    Raises `FieldError` where tags or match_mode are of another type.
+    Raises `FieldError` for tags, match mode or interval of another type or range.
     """
     params_or_empty = params or {}
     tags = params_or_empty.get("query_tags") or params_or_empty.get("tags")
@@ -135,7 +135,7 @@ def tag_query(fields: dict[str, Any], params: dict[str, Any] | None) -> TagQuery
 
 
 def _query_interval(value: Any) -> int | None:
-    """A whole number of seconds; null when it is none (docs/contract.md)."""
+    """A whole number of seconds; None for anything that is not one (docs/contract.md, NodeID)."""
     number: int | None = None
     if isinstance(value, str):
         stripped = value.strip()
@@ -151,19 +151,19 @@ def _query_interval(value: Any) -> int | None:
     return number
 
 
-# A whole number as clients write it in text; longer ones are out of range anyway.
+# A whole number as text. Longer ones are out of range anyway.
 INTEGER_TEXT = re.compile(r"[-+]?[0-9]{1,30}", re.ASCII).fullmatch
 
 
 def query_text(query: TagQuery) -> str:
-    """A tag query as field 4 of the id."""
+    """A tag query as field 4 of the preimage (docs/contract.md, NodeID)."""
     interval = "null" if query.interval is None else query.interval
     tags = orjson.dumps(query.tags).decode()
     return f'{{"interval":{interval},"match_mode":"{query.match_mode}","query_tags":{tags}}}'
 
 
 def tag_set(value: Any, pointer: str) -> tuple[str, ...]:
-    """Tags from a list of texts or one comma-separated text: trimmed, sorted, each once."""
+    """Tags from a list of texts or one comma-separated text: trimmed, sorted, each once. Raises `FieldError`."""
     if not value and (value is None or isinstance(value, list | str)):
         return ()
     if isinstance(value, str):

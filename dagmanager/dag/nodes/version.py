@@ -1,4 +1,4 @@
-"""What a DAG says about its version: the label, and the share of traffic it asks for (docs/contract.md, DAG JSON)."""
+"""The version label of a DAG and the share of traffic that it asks for (docs/contract.md, DAG JSON)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _WEIGHTS: Final = ("traffic_weight", "sentinel_weight", "weight")
 
 
 def clean_label(raw: str | float | None) -> str:
-    """A label as topics and sentinels carry it: letters, digits, `-_.`; anything else becomes `-`.
+    """A label as topics and sentinels have it: letters (of Unicode), digits, `-_.`; anything else becomes `-`.
 
-    Letters are those of Unicode; ends are trimmed of `-_.`; what is empty then is `v1`.
+    `-_.` are trimmed from both ends; an empty label becomes `v1`.
     """
     text = "" if raw is None else str(raw).strip()
     kept = "".join(char if char.isalnum() or char in "-_." else "-" for char in text)
@@ -28,16 +28,17 @@ def clean_label(raw: str | float | None) -> str:
 def version_label(
     sentinels: list[tuple[str, dict[str, Any]]], head: dict[str, Any], meta: dict[str, Any]
 ) -> str:
-    """The first label given: by a sentinel entry, the DAG, its meta; else `v1`.
+    """The first label of: sentinel entries, the DAG, its `meta`; else `v1`.
 
-    `sentinels` are pairs of pointer and entry. Raises `FieldError` on a label that is no text or number, or too long.
+    `sentinels` are pairs of pointer and entry. Raises `FieldError` for a label that is not a text or number, or is
+    too long; all labels are checked, also those that are not used.
     """
-    places: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+    sources: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
         (pointer, entry, _SENTINEL_LABELS) for pointer, entry in sentinels
     ]
-    places += [("", head, _DAG_LABELS), ("/meta", meta, _META_LABELS)]
+    sources += [("", head, _DAG_LABELS), ("/meta", meta, _META_LABELS)]
     found: str | float | None = None
-    for pointer, fields, names in places:
+    for pointer, fields, names in sources:
         for name in names:
             value = fields.get(name)
             if value is None:
@@ -51,7 +52,7 @@ def version_label(
 
 
 def traffic_weight(sentinels: list[tuple[str, dict[str, Any]]]) -> float | None:
-    """The share of traffic a sentinel entry asks for, clamped to 0-1; None when none does."""
+    """The share of traffic that a sentinel entry asks for, clamped to 0-1; None if none does. Raises `FieldError`."""
     found: float | None = None
     for pointer, entry in sentinels:
         for name in _WEIGHTS:

@@ -1,1 +1,1 @@
-"""One record of the submissions topic: its form, strategy, lineage and compute context. Looks into no node."""
+"""One record of the submissions topic: form, strategy, lineage, compute context. Reads no nodes."""

@@ -1,4 +1,4 @@
-"""Keys that tell computations and messages apart (docs/contract.md, ComputeKey; R5)."""
+"""Keys of computations and of their messages (docs/contract.md, ComputeKey; docs/requirements.md R5)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ SEPARATOR: Final = "\x1f"
 
 
 def compute_key(node_id: str, context: ComputeContext) -> str:
-    """`blake3:` and 64 hex digits for one node in one resolved context.
+    """The key of one node in one resolved context: `blake3:` and 64 hex digits.
 
-    `dataset_fingerprint` and namespace do not enter.
+    `dataset_fingerprint` and namespace are not part of it.
     """
     parts = (node_id, context.world_id, context.execution_domain, context.as_of, context.partition)
     return "blake3:" + blake3(SEPARATOR.join(parts).encode()).hexdigest()
@@ -23,7 +23,7 @@ def compute_key(node_id: str, context: ComputeContext) -> str:
 def partition_key(
     node_id: str, interval: int | None, bucket_ts: int | None, compute_key: str | None = None
 ) -> str:
-    """`node_id:interval:bucket_ts`, empty as 0, and `#ck=` with the compute key when given.
+    """`node_id:interval:bucket_ts` with 0 for None, and `#ck=` with the compute key if there is one.
 
     `interval` in seconds, `bucket_ts` in seconds since the epoch.
     """
@@ -32,5 +32,5 @@ def partition_key(
 
 
 def message_key(partition_key: str, input_window_hash: str) -> str:
-    """The Kafka key of one computed message; log compaction keeps the last of each."""
+    """The Kafka key of one computed message: log compaction keeps the last message per key."""
     return f"{partition_key}:{input_window_hash}"

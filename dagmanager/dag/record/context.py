@@ -1,4 +1,4 @@
-"""Compute contexts resolved as the client resolves them: domains, safe mode, namespaces (docs/semantics.md 5)."""
+"""Resolving compute contexts exactly as clients do: domains, safe mode, namespaces (docs/semantics.md 5)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dagmanager.errors import Rejection
 SAFE_DOMAIN: Final = "backtest"
 DECISION_UNAVAILABLE: Final = "decision_unavailable"
 MISSING_AS_OF: Final = "missing_as_of"
-GATEWAY: Final = "gateway"  # where it gives no reason of its own
+GATEWAY: Final = "gateway"  # safe mode was asked for without a reason
 SAFE_MODE_REASONS: Final = (DECISION_UNAVAILABLE, MISSING_AS_OF, GATEWAY)
 # Room for the topic's own name within the broker's 249 characters.
 NAMESPACE_MAX: Final = 150
@@ -51,7 +51,7 @@ _legal_topic_prefix = re.compile(r"[A-Za-z0-9._-]+", re.ASCII).fullmatch
 
 
 def domain_of(raw: str) -> str:
-    """A domain by any of its aliases; an unknown one stays as sent, trimmed."""
+    """The domain of any of its aliases. An unknown one stays as sent, trimmed."""
     for segment in _SEGMENT_ENDS.split(raw):
         known = _DOMAINS.get(_IGNORED.sub("", segment).lower())
         if known:
@@ -60,7 +60,7 @@ def domain_of(raw: str) -> str:
 
 
 def safe_domain(raw: str | None, as_of: str) -> tuple[str, str | None]:
-    """The domain that a request gets, and why it was downgraded to safe mode (None when it was not)."""
+    """The domain that a request gets, and why it was downgraded to safe mode (None if it was not)."""
     sent = (raw or "").strip()
     if not sent or sent.lower() == "default":
         return SAFE_DOMAIN, DECISION_UNAVAILABLE
@@ -71,7 +71,7 @@ def safe_domain(raw: str | None, as_of: str) -> tuple[str, str | None]:
 
 
 def segment(raw: Any) -> str:
-    """One segment of a namespace, in the client's spelling; `''` when nothing is left."""
+    """One segment of a namespace, spelled as clients spell it; `''` if nothing is left."""
     if not isinstance(raw, str):
         return ""
     kept = (char.lower() if char.isalnum() else char if char in "-_" else "-" for char in raw.strip())
@@ -79,15 +79,15 @@ def segment(raw: Any) -> str:
 
 
 def world_namespace(world: str | None, domain: str | None) -> str | None:
-    """`world.domain`, None unless both have a legal segment."""
+    """`world.domain`; None unless both give a segment."""
     parts = segment(world), segment(domain)
     return ".".join(parts) if all(parts) else None
 
 
 def namespace_text(raw: Any) -> str | None:
-    """`meta.topic_namespace`, text or `{world, domain}`, in the client's spelling; None when it says nothing.
+    """`meta.topic_namespace`, a text or `{world, domain}`, spelled as clients spell it; None if it is empty.
 
-    Raises `FieldError` on any other type.
+    Raises `FieldError` for any other type.
     """
     if raw is None:
         return None
@@ -104,7 +104,7 @@ def namespace_text(raw: Any) -> str | None:
 def resolve(
     world_id: str | None, execution_domain: str | None, as_of: str | None, partition: str | None
 ) -> ComputeContext:
-    """Four fields as sent to a resolved context in the base namespace (docs/contract.md, ComputeKey)."""
+    """Resolve four fields as sent, without a namespace (docs/contract.md, ComputeKey)."""
     when = (as_of or "").strip()
     domain, why = safe_domain(execution_domain, when)
     return ComputeContext((world_id or "").strip(), domain, when, (partition or "").strip(), safe_mode=why)
@@ -113,11 +113,10 @@ def resolve(
 def resolve_context(
     envelope: Envelope, dag: DagFields, world: str, *, namespaces: bool
 ) -> ComputeContext | Rejection:
-    """The context of one of the envelope's worlds.
+    """The context of one of the envelope's worlds; `namespaces` is the setting of that name.
 
-    Each field from the request, else from the DAG; but a commit-log record with a context of its own
-    is the Gateway's decision, and the DAG adds nothing to it. Refuses (`invalid_field`) a namespace that no
-    topic can carry.
+    Each field comes from the request, else from the DAG. Exception: in a commit-log record with a context, that
+    context is the Gateway's decision and complete. Refuses (`invalid_field`) a namespace that no topic name can have.
     """
     sent, own = envelope.context, dag.dag_context
     if envelope.form == "commit_log" and sent != UnresolvedContext():
@@ -146,7 +145,7 @@ def resolve_context(
 
 
 def _namespace(sent: UnresolvedContext, dag: DagFields, world: str) -> str | Rejection:
-    """The prefix the client will look for: from the values as sent, not as resolved."""
+    """The topic prefix that the client will look for: clients take the values as sent, not as resolved."""
     if dag.meta_namespace:
         return _legal(dag.meta_namespace, "/meta/topic_namespace", dag.meta_namespace)
     if not world:

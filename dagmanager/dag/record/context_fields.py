@@ -1,4 +1,4 @@
-"""A compute context as clients write it, in any of the places where they put it."""
+"""Reading compute context fields, wherever a submission has them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dagmanager.dag.record.compute_key import SEPARATOR
 
 
 def read_context(fields: dict[str, Any], pointer: str) -> UnresolvedContext:
-    """The context fields of an object, checked to be text; `downgraded` counts as `safe_mode`.
+    """The context fields of an object at `pointer`. `downgraded` is another name of `safe_mode`.
 
-    Raises `FieldError`.
+    Raises `FieldError` for a field of the wrong type.
     """
     if not fields:
         return UnresolvedContext()
@@ -27,18 +27,18 @@ def read_context(fields: dict[str, Any], pointer: str) -> UnresolvedContext:
     )
 
 
-def context_text(fields: dict[str, Any], name: str, pointer: str) -> str | None:
-    """Text of a bounded size, or nothing. The separator of ComputeKeys inside would let two contexts share a
-    key: refused."""
-    value = text_at(fields, name, pointer)
+def context_text(fields: dict[str, Any], name: str, parent: str) -> str | None:
+    """A text of bounded size, or None. Raises `FieldError` for another type, and for a text with `SEPARATOR`."""
+    value = text_at(fields, name, parent)
     if value is None:
         return None
-    place = f"{pointer}/{name}"
+    pointer = f"{parent}/{name}"
+    # The separator of compute keys: with it, two different contexts could have one key.
     if SEPARATOR in value:
         raise field_error(
-            place,
-            f"{place}: the control character 0x1F is not allowed",
+            pointer,
+            f"{pointer}: the control character 0x1F is not allowed",
             "text without 0x1F",
             repr(value)[:80],
         )
-    return bounded_text(value, place)
+    return bounded_text(value, pointer)

@@ -1,4 +1,4 @@
-"""A record of the submissions topic to an envelope: both forms told apart by their shape (docs/contract.md, Submissions)."""
+"""Records of the submissions topic to envelopes; both forms are recognised by their shape (docs/contract.md, Submissions)."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ _split_commit_log = msgspec.json.Decoder(
 
 
 def decode(record: Record, limits: Limits) -> Envelope | Foreign | Rejection:
-    """Take a submission out of its record; everything but the DAG itself is parsed and checked.
+    """The submission in a record: everything except the DAG is parsed and checked.
 
-    The DAG stays bytes: `canonicalize` reads it. Records of other kinds are `Foreign`.
+    The DAG stays bytes for `canonicalize`. Records of other kinds are `Foreign`, invalid ones a `Rejection`.
     """
     try:
         return _decode(record, limits)
@@ -86,7 +86,7 @@ def _decode(record: Record, limits: Limits) -> Envelope | Foreign:
 
 
 def _from_list(record: Record, limits: Limits) -> Envelope | Foreign:
-    """A commit-log record, or a list of another kind."""
+    """A commit-log record, or another list."""
     value = record.value
     try:
         kind, when, who, payload = _split_commit_log(value)
@@ -119,7 +119,7 @@ def _from_list(record: Record, limits: Limits) -> Envelope | Foreign:
 
 
 def _foreign_list(value: bytes, limits: Limits) -> Foreign:
-    """Commit-log records of other kinds start with a text: `["gateway.rebalance", …]`, `[node_id, …]`."""
+    """Other records of a commit log start with a text: `["gateway.rebalance", …]`, `[node_id, …]`."""
     raws = items(value)
     if raws is None:
         raise FieldError(_problem_or_not_an_object(parse(value, limits.depth_max + 2)).rejection())
@@ -144,12 +144,12 @@ def _wrong_length(count: int) -> str:
 
 
 def _problem_or_not_an_object(problem: Any) -> JsonProblem:
-    """The problem that made us look; a text that is fine after all but of another shape is none of ours."""
+    """The problem that a closer look found; a text without one has another shape than a submission."""
     return problem if isinstance(problem, JsonProblem) else not_an_object()
 
 
 def _fields(whole: bytes, found: dict[str, bytes], pointer: str, limits: Limits) -> dict[str, Any]:
-    """Members of the record, parsed exactly. A text cannot hide a wrong key, so that it is read only if used."""
+    """Members of the record, parsed. Texts that nobody reads are skipped: only objects can contain a repeated key."""
     wanted = {key: raw for key, raw in found.items() if raw[:1] != b'"' or key in _TEXTS}
     fields: dict[str, Any] = {}
     for (key, raw), value in zip(
@@ -176,7 +176,7 @@ def _strategy_id(value: Any, pointer: str) -> str:
 
 
 def _dag(raw: bytes | None, fields: dict[str, Any], pointer: str, limits: Limits) -> bytes:
-    """The DAG's bytes: `dag` as an object, else `dag_json` (the Gateway's own copy: `dag_base64`) as text."""
+    """The DAG's bytes: the object `dag`, else the text `dag_json`, else the text `dag_base64` (of the Gateway)."""
     if raw is not None and raw != b"null":
         if raw[:1] != b"{":
             raise wrong_value(f"{pointer}/dag", "an object", parse(raw, limits.depth_max))
@@ -193,7 +193,7 @@ def _dag(raw: bytes | None, fields: dict[str, Any], pointer: str, limits: Limits
 
 
 def dag_bytes(text: str, limits: Limits, pointer: str = "/dag_json") -> bytes | Rejection:
-    """A DAG sent as text: JSON, or base64 of it (URL-safe and unpadded too), to its JSON bytes."""
+    """The JSON bytes of a DAG sent as text: JSON, or base64 of it (URL-safe and without padding as well)."""
     stripped = text.strip()
     if stripped[:1] in ("{", "["):
         found = stripped.encode()
@@ -215,7 +215,7 @@ def dag_bytes(text: str, limits: Limits, pointer: str = "/dag_json") -> bytes | 
 
 
 def _worlds(fields: dict[str, Any], sent: UnresolvedContext, pointer: str, limits: Limits) -> tuple[str, ...]:
-    """Every world asked for, each once, in order; `('',)` when none is."""
+    """Every world that is named, each once, in order; `('',)` if none is."""
     asked = fields.get("world_ids")
     if asked is None:
         asked = []
@@ -246,7 +246,10 @@ def _crc32(fields: dict[str, Any], pointer: str) -> int | None:
 
 
 def _key_notices(record: Record, strategy_id: str) -> tuple[Notice, ...]:
-    """What the record's key fails to promise about order (docs/semantics.md 9). Doors and files have no keys."""
+    """A warning if the record's key does not keep the order of its strategy (docs/semantics.md 9).
+
+    Submissions from files and requests have no keys.
+    """
     if record.key:
         named = record.key.decode(errors="replace").removeprefix(_INGEST_KEY)
         if named == strategy_id:
@@ -259,5 +262,5 @@ def _key_notices(record: Record, strategy_id: str) -> tuple[Notice, ...]:
 
 
 def _is_topic(origin: Origin) -> bool:
-    """No topic's name holds `/`, and `request` is a door's."""
+    """File paths have a `/`, which topic names cannot; the other two are names for submissions without a file."""
     return "/" not in origin.source and origin.source not in ("request", "-")

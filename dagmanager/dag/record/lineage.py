@@ -1,4 +1,4 @@
-"""Which strategy a DAG is a version of (docs/semantics.md 2, Lineage)."""
+"""The lineage of a DAG: which strategy it is a version of (docs/semantics.md 2, Lineage)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _looks_random = re.compile(
 
 
 def lineage_of(head: dict[str, Any], paths: tuple[str, ...], strategy_id: str) -> tuple[str, Notice | None]:
-    """The first non-empty text at one of `places` (dotted paths into the DAG), else the strategy id.
+    """The first non-empty text at one of `paths` (dotted, into the DAG), else the strategy id.
 
-    A strategy id that looks like a UUID was made for this submission alone: that comes with a notice.
-    Raises `FieldError` when something other than text stands there.
+    A strategy id that looks like a UUID is new with every submission and links no versions: a notice says so.
+    Raises `FieldError` for a value that is not a text.
     """
     for path in paths:
         value: Any = head

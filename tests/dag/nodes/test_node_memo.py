@@ -56,19 +56,19 @@ def test_the_memo_is_bounded_and_keeps_what_is_met_again() -> None:
     proven = accepted(request(dag(A))).nodes[0]
     memo = NodeMemo(entries_max=20)
     kept = b"kept"
-    memo.remember([(kept, proven)])
+    memo.put_many([(kept, proven)])
     for number in range(200):
-        memo.remember([(b"%d" % number, proven)])
-        assert memo.known([kept]) == [proven]
+        memo.put_many([(b"%d" % number, proven)])
+        assert memo.get_many([kept]) == [proven]
         assert len(memo) <= 20
-    assert memo.known([b"0", b"199"]) == [None, proven]
+    assert memo.get_many([b"0", b"199"]) == [None, proven]
 
 
 def test_the_memo_is_bounded_by_bytes() -> None:
     proven = accepted(request(dag(A))).nodes[0]
     memo = NodeMemo(bytes_max=4 * (NODE_OVERHEAD + 200))
     for number in range(50):
-        memo.remember([(b"%0100d" % number, proven)])
+        memo.put_many([(b"%0100d" % number, proven)])
         assert len(memo) <= 4
-    memo.remember([(b"x" * 10_000, proven)])
-    assert memo.known([b"x" * 10_000]) == [None]
+    memo.put_many([(b"x" * 10_000, proven)])
+    assert memo.get_many([b"x" * 10_000]) == [None]

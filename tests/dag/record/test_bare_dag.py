@@ -32,10 +32,6 @@ def test_a_submission_stays_as_it_is_and_names_its_strategy(raw: bytes, key: str
 
 def test_a_bare_dag_becomes_a_submission() -> None:
     assert as_submission(DAG, "x") == b'{"strategy_id":"x","dag":{"nodes": []}}'
-    assert (
-        as_submission(DAG, "x", {"world_id": "w"})
-        == b'{"strategy_id":"x","world_id":"w","dag":{"nodes": []}}'
-    )
     assert keyed_submission(DAG, "x") == ("x", as_submission(DAG, "x"))
     assert keyed_submission(b'{"strategy_id":null,"nodes":[]}', "x")[0] == "x"
     assert keyed_submission(b'{"nodes":null}', "x") == ("x", b'{"strategy_id":"x","dag":{"nodes":null}}')
