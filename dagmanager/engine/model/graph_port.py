@@ -126,7 +126,7 @@ class TaggedQueue(msgspec.Struct, frozen=True):
 
 
 class GraphReader(Protocol):
-    """Reads only."""
+    """Reads only. Each call blocks for one round trip; raises `UnavailableError` when the store is unreachable."""
 
     def known(self, keys: LookupKeys) -> Known:
         """The rows of these keys, in one batched read over indexes.
@@ -181,7 +181,11 @@ class OpenClaim(msgspec.Struct, frozen=True):
 
 
 class Transaction(GraphReader, Protocol):
-    """One atomic unit of work, which reads its own writes. Committed by `Graph.transact`, or undone as a whole."""
+    """One atomic unit of work, which reads its own writes. Committed by `Graph.transact`, or undone as a whole.
+
+    A call blocks for at most one round trip, and while others hold the locks that it asks for. Each may raise
+    `UnavailableError` or `ConstraintError`; let them pass, `Graph.transact` handles them.
+    """
 
     def tagged_sets(self, asked: Sequence[TagQuestion]) -> tuple[tuple[TaggedQueue, ...], ...]:
         """`tagged` for several questions in one query; the answers in the order of the questions."""
@@ -274,7 +278,10 @@ class Transaction(GraphReader, Protocol):
 
 
 class Graph(GraphReader, Protocol):
-    """A graph store as one process sees it. Safe between threads."""
+    """A graph store as one process sees it. Safe between threads.
+
+    Each call blocks for its round trips, and raises `UnavailableError` when the store is unreachable.
+    """
 
     def transact(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in one transaction; its result after the commit.
