@@ -1,1 +1,1 @@
-"""Real servers for tests and trials: a broker and a database of one's own, on loopback. Nothing here is product."""
+"""Real servers for tests and trials: a private Kafka and Neo4j on loopback. The product imports nothing from here."""

@@ -1,6 +1,6 @@
-"""`python -m servers fetch` has the jars ready; `python -m servers run` starts both until Ctrl-C.
+"""`python -m servers fetch` downloads the jars; `python -m servers run` runs both servers until Ctrl-C.
 
-`python -m servers run FILE` writes their addresses there, as settings; ports are others each time.
+`python -m servers run FILE` writes their addresses to FILE, as settings. Ports differ at each start.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from servers.kafka import KafkaServer
 from servers.launch import HOW_TO_GET, JavaLaunch, Launch, chosen_launch, in_ci
 from servers.neo4j import Neo4jServer
 
-WRITTEN: Final = "# python -m servers run: the servers of a trial"
+HEADER: Final = "# python -m servers run: the servers of a trial"
 
 
 def say(line: str) -> None:
-    """At once, also into a pipe."""
+    """Print without buffering, also into a pipe."""
     print(line, flush=True)
 
 
 def fetch(launch: Launch) -> None:
-    """All that needs a network or takes long, once."""
+    """Everything that needs a network or takes long, once."""
     for kind in jars.MAINS:
         launch.fetch(kind, say)
         if isinstance(launch, JavaLaunch):
@@ -34,16 +34,16 @@ def fetch(launch: Launch) -> None:
 
 
 def end(_number: int, _frame: FrameType | None) -> None:
-    """Turn a signal into an orderly end."""
+    """Turn a signal into an orderly stop."""
     raise KeyboardInterrupt
 
 
 def run(launch: Launch, settings: Path | None) -> None:
-    """Both servers, on fresh data that is gone afterwards."""
+    """Run both servers on fresh data, removed at the end; blocks until a signal."""
     for number in (
         signal.SIGTERM,
         signal.SIGINT,
-    ):  # a shell that starts us in the background has SIGINT ignored
+    ):  # a shell starts background jobs with SIGINT ignored
         signal.signal(number, end)
     with OwnedFolder() as folder:
         kafka = KafkaServer(folder.path / "kafka", launch=launch)
@@ -55,8 +55,8 @@ def run(launch: Launch, settings: Path | None) -> None:
             say(f"neo4j {neo4j.address}")
             if settings is not None:
                 settings.write_text(settings_of(kafka.address, neo4j.address))
-                say(f"{settings} names both")
-            say("Ctrl-C ends both, and their data is gone")
+                say(f"settings: {settings}")
+            say("Ctrl-C stops both and removes their data")
             signal.pause()
         except KeyboardInterrupt:
             pass
@@ -66,13 +66,13 @@ def run(launch: Launch, settings: Path | None) -> None:
 
 
 def settings_of(kafka: str, neo4j: str) -> str:
-    """What a flow on them is told."""
-    return f"{WRITTEN}\nkafka_dsn: {kafka}\ncontrolbus_dsn: {kafka}\nneo4j_dsn: {neo4j}\n"
+    """The settings of a flow on these servers."""
+    return f"{HEADER}\nkafka_dsn: {kafka}\ncontrolbus_dsn: {kafka}\nneo4j_dsn: {neo4j}\n"
 
 
 def is_writable(file: Path) -> bool:
-    """Whether it may be written: nobody else's settings are lost."""
-    return not file.exists() or file.read_text("utf-8", "replace").startswith(WRITTEN)
+    """Whether the file may be overwritten: it is absent or was written by this command."""
+    return not file.exists() or file.read_text("utf-8", "replace").startswith(HEADER)
 
 
 def main(arguments: list[str]) -> int:
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
         return 2
     settings = Path(files[0]) if files else None
     if settings is not None and not is_writable(settings):
-        print(f"{settings} is there, and was not written by us: name another file", file=sys.stderr)
+        print(f"{settings} exists and was not written by this command: name another file", file=sys.stderr)
         return 2
     launch = chosen_launch()
     if launch is None:

@@ -1,4 +1,4 @@
-"""The JVM's class archives: made once after the jars were fetched, they halve what each start costs."""
+"""Class archives (CDS) of the JVM: written once after the jars were fetched, they halve the time of each start."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from servers.launch import QUICK, JavaLaunch
 from servers.neo4j import Neo4jServer, wipe
 from servers.process import Server
 
-# Writing an archive of 100 MB takes a busy machine a while.
+# Writing an archive of 100 MB takes long on a busy machine.
 DUMP_SECONDS = 180.0
 
 
 def make(kind: str, say: Say) -> None:
-    """Run a server once and let its JVM write down the classes it loaded; nothing when that was done before."""
+    """Run a server once and let its JVM archive the loaded classes. Idempotent; blocks for about 20 s the first time."""
     if jars.archive_of(kind).exists():
         return
     with jars.one_at_a_time(kind), OwnedFolder() as folder:
         if jars.archive_of(kind).exists():
-            return  # somebody else was quicker
+            return  # another process was faster
         started = time.monotonic()
         written = folder.path / "classes.jsa"
         launch = JavaLaunch(
@@ -31,17 +31,17 @@ def make(kind: str, say: Say) -> None:
         )
         exercised(kind, folder.path / kind, launch).stop(DUMP_SECONDS)
         if written.exists():
-            # Copied beside its place and renamed into it, so that no one ever sees half of it.
+            # Written beside its place and renamed, so that no process reads half an archive.
             beside = jars.archive_of(kind).with_suffix(".new")
             beside.write_bytes(written.read_bytes())
             beside.rename(jars.archive_of(kind))
-            say(f"servers: {kind} starts quickly now; that took {time.monotonic() - started:.0f} s")
+            say(f"servers: class archive of {kind} written in {time.monotonic() - started:.0f} s")
         else:
-            say(f"servers: no class archive for {kind}; it works without, but starts slowly")
+            say(f"servers: no class archive for {kind}: it starts more slowly without")
 
 
 def exercised(kind: str, folder: Path, launch: JavaLaunch) -> Server:
-    """A server that has loaded what tests will need."""
+    """A running server that has loaded the classes that tests need."""
     if kind == "kafka":
         return KafkaServer(folder, launch=launch).start()
     server = Neo4jServer(folder, launch=launch)

@@ -1,7 +1,7 @@
-"""Command lines for containers: the way out where there is no Java. Pure, but for `answers`.
+"""Command lines for containers, for machines without Java. Pure except for `answers`.
 
-A container shares the host's network and runs as the caller, so that settings files, ports and data folders are those
-of the JVM way. It ends when its standard input does, and that is when the client is gone, by whatever death.
+A container shares the host's network and runs as the calling user, so that settings, ports and data folders are the same
+as with Java. It ends when its standard input is closed, which happens whenever the Docker client ends, even by SIGKILL.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path
 
 IMAGES = {"kafka": "apache/kafka:4.1.1", "neo4j": "neo4j:5.26.18-community"}
 
-# The client cannot pass on what it would not survive, or sleep through, itself. SIGTERM it passes on.
+# The Docker client forwards SIGTERM, but not signals that kill or stop the client itself.
 COMMANDS: Mapping[signal.Signals, tuple[str, ...]] = {
     signal.SIGKILL: ("docker", "kill"),
     signal.SIGSTOP: ("docker", "pause"),
     signal.SIGCONT: ("docker", "unpause"),
 }
 
-# The first process of a container: it starts the server, passes on the polite signal, and ends the server when
-# standard input ends. A job in the background has no standard input, hence the third descriptor.
+# The first process of a container: it starts the server, forwards SIGTERM, and kills the server when standard input is
+# closed. A background job has no standard input, hence descriptor 3.
 WATCH = """
 exec 3<&0
 "$@" </dev/null &
@@ -40,12 +40,12 @@ FORMAT_AND_SERVE = (
 
 
 def pull(kind: str) -> list[str]:
-    """Fetch an image; quick when it is there."""
+    """Pull an image; fast when it is present."""
     return ["docker", "pull", "--quiet", IMAGES[kind]]
 
 
 def run(kind: str, name: str, folder: Path, settings: Path, cluster: str) -> list[str]:
-    """`docker run` in the foreground, for one server whose every file is in one folder."""
+    """`docker run` in the foreground, for one server with all its files in one folder."""
     line = ["docker", "run", "--rm", "--interactive", "--init=false", "--name", name, "--network", "host"]
     line += ["--user", f"{os.getuid()}:{os.getgid()}", "--volume", f"{folder}:{folder}"]
     if kind == "kafka":
@@ -58,7 +58,7 @@ def run(kind: str, name: str, folder: Path, settings: Path, cluster: str) -> lis
 
 
 def answers() -> bool:
-    """Whether an engine runs; a client alone is of no use."""
+    """Whether a Docker engine runs, not only the client is installed. Blocks for at most 20 s."""
     if shutil.which("docker") is None:
         return False
     asked = ["docker", "version", "--format", "{{.Server.Version}}"]

@@ -1,7 +1,7 @@
-"""The pytest plugin: `kafka` and `neo4j` hand out addresses of real servers, started at the first need.
+"""The pytest plugin: the fixtures `kafka` and `neo4j` are addresses of real servers, started when first requested.
 
-One broker serves the whole session, and tests keep apart by `topic_prefix`. Each parallel worker has a database of
-its own, because Community Edition has one per server; `empty_neo4j` wipes it first.
+One broker serves the whole session, and tests use topics under a `topic_prefix` of their own. Each parallel worker has its
+own Neo4j, because the Community Edition has one database per server; `empty_neo4j` wipes it first.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ SERVERS = pytest.StashKey[SessionServers]()
 
 
 class WorkerNode(Protocol):
-    """What pytest-xdist tells about a worker that it is about to start."""
+    """What pytest-xdist passes about a worker that it is about to start."""
 
     config: pytest.Config
     workerinput: dict[str, str]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A worker asks its session's owner; everyone else is an owner. Nothing is started yet."""
+    """A worker requests servers from the main process, which owns them. Nothing is started yet."""
     given: dict[str, str] | None = getattr(config, "workerinput", None)
     config.stash[SERVERS] = (
         OwnedServers(reporter_of(config)) if given is None else RemoteServers(given["session_servers"])
@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: WorkerNode) -> None:
-    """Tell each worker where to ask."""
+    """Pass the owner's socket to each worker."""
     pool = node.config.stash[SERVERS]
     if isinstance(pool, OwnedServers):
         node.workerinput["session_servers"] = pool.open()
@@ -48,7 +48,7 @@ def pytest_configure_node(node: WorkerNode) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever uses a server is `live`, before `-m` chooses."""
+    """Mark tests that use a server `live`, before `-m` selects."""
     for item in items:
         used = [name for name in (*KINDS, LAUNCH) if name in getattr(item, "fixturenames", ())]
         if used:
@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start what the chosen tests will ask for, beside the tests that need nothing."""
+    """Start the servers of the selected tests in the background, while other tests already run."""
     if not session.config.option.collectonly:
         pool = session.config.stash[SERVERS]
         wanted = {kind for item in session.items for kind in kinds_of(item)}
@@ -65,14 +65,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The session is over, whatever ended it."""
+    """Stop the servers when the session ends, for whatever reason."""
     pool = config.stash.get(SERVERS, None)
     if isinstance(pool, OwnedServers):
         pool.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """One loud line when tests were skipped for want of servers."""
+    """One red line when tests were skipped because this machine cannot run servers."""
     pool = config.stash[SERVERS]
     if isinstance(pool, OwnedServers) and pool.missing:
         text = f"LIVE TESTS DID NOT RUN: {pool.missing}. See docs/contributing/servers.md."
@@ -80,7 +80,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def reporter_of(config: pytest.Config) -> Say:
-    """Says on the terminal what takes long; fetching the jars, above all."""
+    """Writes to the terminal what takes long, mainly fetching the jars."""
 
     def say(line: str) -> None:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -91,19 +91,19 @@ def reporter_of(config: pytest.Config) -> Say:
 
 
 def kinds_of(item: pytest.Item) -> set[str]:
-    """Which servers a live test uses: all, unless its marker or its fixtures say which."""
+    """The servers that a live test uses: all, unless its marker or fixtures name them."""
     markers = list(item.iter_markers("live"))
     named = {name for marker in markers for name in marker.args}
     return named & set(KINDS) if named or not markers else set(KINDS)
 
 
 def name_for(kind: str) -> str:
-    """Kafka is everybody's, Neo4j each worker's own."""
+    """Kafka is shared, each worker has its own Neo4j."""
     return kind if kind == "kafka" else f"{kind}/{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 
 
 def address_or_skip(answer: ServerReply) -> str:
-    """The address; without one the test is skipped, or fails where servers must be."""
+    """The address; without one the test is skipped, or fails in CI."""
     if answer.state is Availability.MISSING and not in_ci():
         pytest.skip(answer.text)
     if answer.state is not Availability.READY:
@@ -115,7 +115,7 @@ def address_or_skip(answer: ServerReply) -> str:
 def launch(pytestconfig: pytest.Config) -> Launch:
     """For tests that start, kill and pause servers of their own: `KafkaServer(tmp_path, launch=launch)`."""
     address_or_skip(pytestconfig.stash[SERVERS].ask(LAUNCH))
-    return cast("Launch", chosen_launch())  # the pool just said that there is one
+    return cast("Launch", chosen_launch())  # READY means that there is one
 
 
 @pytest.fixture(scope="session")
@@ -126,24 +126,24 @@ def kafka(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def kafka_admin(kafka: str) -> AdminClient:
-    """A client for making and removing topics."""
+    """A client for creating and deleting topics."""
     return AdminClient({"bootstrap.servers": kafka, "log_level": 0})
 
 
 @pytest.fixture
 def topic_prefix(kafka_admin: AdminClient) -> Iterator[str]:
-    """What the names of this test's topics begin with; they are removed after it."""
+    """The prefix of this test's topics, which are deleted after it."""
     prefix = f"t{uuid.uuid4().hex[:10]}."
     yield prefix
-    made = [name for name in kafka_admin.list_topics(timeout=30).topics if name.startswith(prefix)]
-    if made:
-        for done in kafka_admin.delete_topics(made).values():
+    topics = [name for name in kafka_admin.list_topics(timeout=30).topics if name.startswith(prefix)]
+    if topics:
+        for done in kafka_admin.delete_topics(topics).values():
             done.result(30)
 
 
 @pytest.fixture(scope="session")
 def neo4j(pytestconfig: pytest.Config) -> str:
-    """The bolt address of this worker's own database, without authentication, with what earlier tests left."""
+    """The bolt address of this worker's Neo4j, without authentication, with the data of earlier tests."""
     return address_or_skip(pytestconfig.stash[SERVERS].ask(name_for("neo4j")))
 
 

@@ -1,4 +1,4 @@
-"""Folders for servers' data that go with whoever made them, at the latest when the next one is made."""
+"""Data folders that are removed with their owner, or at the latest when the next one is created."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ OWNED = "owned"
 
 
 class OwnedFolder:
-    """A fresh folder below the system's temporary one; its owner holds a lock, which ends with the process."""
+    """A new folder in the system's temporary folder. Its owner holds a file lock, which ends with the process."""
 
     def __init__(self) -> None:
         sweep()
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        # Locked before it gets its name: a sweep looks at nothing but that name.
+        # Locked before the rename: `sweep` looks for that name only.
         unnamed = self.path / "unnamed"
         self._lock = unnamed.open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -37,11 +37,11 @@ class OwnedFolder:
 
 
 def sweep() -> None:
-    """Remove what owners left who had no time to."""
+    """Remove the folders of owners that were killed."""
     for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNED}"):
         try:
             with lock.open("r+") as held:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(lock.parent, ignore_errors=True)
         except OSError:
-            continue  # its owner lives, or somebody else was quicker, or it is another user's
+            continue  # its owner is alive, another process was faster, or it is another user's

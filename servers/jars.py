@@ -1,7 +1,7 @@
-"""The servers' jars: fetched once by Maven, and the small mains compiled beside them.
+"""The servers' jars: fetched once by Maven, with the small Java mains compiled beside them.
 
-A kind of server has one folder, named by a digest of what went into it, so that a changed version is a new folder.
-No address is named: the machine's Maven settings decide where jars come from.
+Each kind of server has a folder named by a digest of its sources, so that another version is another folder. No repository
+is named here: the machine's Maven settings decide where jars come from.
 """
 
 from __future__ import annotations
@@ -22,70 +22,70 @@ JAVA = Path(__file__).parent / "java"
 JARS = Path(__file__).parent.parent / "build" / "servers"
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 MAINS = {"kafka": "KafkaMain", "neo4j": "Neo4jMain"}
-SECONDS_BETWEEN_WORDS = 3
+PROGRESS_SECONDS = 3
 
 Say = Callable[[str], None]
 
 
 class FetchError(Exception):
-    """Maven or the compiler failed; the message holds the end of what it said."""
+    """Maven or the compiler failed; the message has the end of its output."""
 
 
 def tool(name: str) -> str | None:
-    """Where a Java tool lies: in JAVA_HOME, else on the path."""
+    """The path of a Java tool: in JAVA_HOME, else on PATH."""
     home = os.environ.get("JAVA_HOME")
     return (home and shutil.which(name, path=f"{home}/bin")) or shutil.which(name)
 
 
 def missing_tools() -> list[str]:
-    """What must be installed before jars can be fetched and run; no version is looked at."""
+    """The tools that are not installed; versions are not checked."""
     return [name for name in ("java", "javac", "mvn") if tool(name) is None]
 
 
 def sources_of(kind: str) -> list[Path]:
-    """The files that decide what a kind of server is made of."""
+    """The files that determine the jars of a kind."""
     return [JAVA / f"{kind}.xml", JAVA / "ParentWatch.java", JAVA / f"{MAINS[kind]}.java"]
 
 
 def folder_of(kind: str) -> Path:
-    """Where a kind's jars are, or will be."""
+    """The folder of a kind's jars, which may not exist yet."""
     digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sources_of(kind))).hexdigest()
     return JARS / f"{kind}-{digest[:12]}"
 
 
 def archive_of(kind: str) -> Path:
-    """Where the JVM's class archive is, once `servers.archive` has made it."""
+    """The JVM's class archive, once `servers.archive` has written it."""
     return folder_of(kind) / "classes.jsa"
 
 
 def class_path(kind: str) -> str:
-    """What `java -cp` takes."""
+    """The value for `java -cp`."""
     folder = folder_of(kind)
     return f"{folder}/main.jar:{folder}/lib/*"
 
 
 def fetch(kind: str, say: Say) -> None:
-    """Have the jars, fetching them when they are not there. Idempotent, and safe in several processes at once."""
+    """Fetch the jars unless they are present. Idempotent; safe in several processes at once; may block for minutes."""
     if folder_of(kind).exists():
         return
     with one_at_a_time(kind):
         if folder_of(kind).exists():
-            return  # somebody else was quicker
+            return  # another process was faster
         started = time.monotonic()
         say(f"servers: fetching the jars of {kind} with Maven, once")
-        made = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=JARS))
+        new = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=JARS))
         try:
-            copy_jars(kind, made / "lib", say)
-            compile_main(kind, made)
-            made.rename(folder_of(kind))
+            copy_jars(kind, new / "lib", say)
+            compile_main(kind, new)
+            new.rename(folder_of(kind))
         finally:
-            shutil.rmtree(made, ignore_errors=True)
-        say(f"servers: {kind} is there after {time.monotonic() - started:.0f} s")
+            shutil.rmtree(new, ignore_errors=True)
+        say(f"servers: {kind} is ready after {time.monotonic() - started:.0f} s")
 
 
 @contextmanager
 def one_at_a_time(kind: str) -> Iterator[None]:
-    """Hold a lock that all processes of this repository share."""
+    """Hold a file lock that all processes of this repository share; waits without limit."""
     JARS.mkdir(parents=True, exist_ok=True)
     with (JARS / f".{kind}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -93,10 +93,10 @@ def one_at_a_time(kind: str) -> Iterator[None]:
 
 
 def copy_jars(kind: str, into: Path, say: Say) -> None:
-    """Let Maven resolve and copy; a line is said now and then, because it can take minutes."""
+    """Let Maven resolve and copy; reports progress every few seconds, because it can take minutes."""
     goal = [COPY, "-f", str(JAVA / f"{kind}.xml"), "-DincludeScope=runtime", f"-DoutputDirectory={into}"]
-    said: list[str] = []
-    fetched, told = 0, time.monotonic()
+    output: list[str] = []
+    fetched, reported = 0, time.monotonic()
     with subprocess.Popen(
         [str(tool("mvn")), "-B", *goal],
         stdin=subprocess.DEVNULL,
@@ -105,17 +105,17 @@ def copy_jars(kind: str, into: Path, say: Say) -> None:
         text=True,
     ) as maven:
         for line in maven.stdout or ():
-            said.append(line)
+            output.append(line)
             fetched += "Downloaded from" in line
-            if time.monotonic() - told > SECONDS_BETWEEN_WORDS:
-                told = time.monotonic()
+            if time.monotonic() - reported > PROGRESS_SECONDS:
+                reported = time.monotonic()
                 say(f"servers: {kind}: {fetched} files so far")
     if maven.returncode != 0:
-        raise FetchError(f"Maven could not fetch {kind}:\n{''.join(said[-30:])}")
+        raise FetchError(f"Maven could not fetch {kind}:\n{''.join(output[-30:])}")
 
 
 def compile_main(kind: str, folder: Path) -> None:
-    """Compile once rather than at each start, and pack it: the JVM's class archive takes jars only."""
+    """Compile the main and pack it into a jar: the JVM's class archive accepts jars only."""
     classes = folder / "classes"
     sources = [str(path) for path in sources_of(kind) if path.suffix == ".java"]
     command = [str(tool("javac")), "--release", "17", "-d", str(classes), "-cp", f"{folder}/lib/*", *sources]

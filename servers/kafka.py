@@ -1,4 +1,4 @@
-"""A broker, or a few that form a cluster."""
+"""One Kafka broker, or several that form a cluster."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ from servers.process import Server, silent
 
 HEAP_MB = 512
 MIB = 1024 * 1024
-# A submission is 8 MiB at most; a record has headers and a batch around it.
+# A submission has at most 8 MiB; headers and the batch come on top.
 MESSAGE_BYTES = 10 * MIB
 
 TUNED = {
-    "auto.create.topics.enable": "false",  # a misspelt topic must fail, as in production
+    "auto.create.topics.enable": "false",  # a misspelt topic name must fail, as in production
     "controller.quorum.append.linger.ms": "0",  # creating a topic takes 10 ms instead of 35
     "group.initial.rebalance.delay.ms": "0",  # a consumer group starts at once instead of after 3 s
     "message.max.bytes": str(MESSAGE_BYTES),
     "replica.fetch.max.bytes": str(MESSAGE_BYTES),
-    # A killed broker may come back only when its last session is over, and its partitions get new leaders only then:
-    # 4 s instead of 9.
+    # A killed broker can rejoin, and its partitions get new leaders, only when its session has ended: after 4 s instead
+    # of 9.
     "broker.session.timeout.ms": "4000",
     "broker.heartbeat.interval.ms": "500",
     "offsets.topic.num.partitions": "1",
     "transaction.state.log.num.partitions": "1",
     "share.coordinator.state.topic.num.partitions": "1",
     "log.cleaner.dedupe.buffer.size": str(4 * MIB),
-    "log.index.size.max.bytes": str(MIB),  # each partition maps two of these, 10 MiB each by default
+    "log.index.size.max.bytes": str(MIB),  # each partition maps two such files, 10 MiB each by default
     "num.network.threads": "2",
     "num.io.threads": "4",
 }
 
 
 def new_cluster() -> str:
-    """An id as Kafka's storage tool makes them."""
-    made = base64.urlsafe_b64encode(uuid.uuid4().bytes)[:22].decode()
-    return made.replace("-", "_")  # one that begins with a dash looks like an option
+    """A cluster id in the format of Kafka's storage tool."""
+    encoded = base64.urlsafe_b64encode(uuid.uuid4().bytes)[:22].decode()
+    return encoded.replace("-", "_")  # a leading dash would be parsed as an option
 
 
 @dataclass(frozen=True)
 class Quorum:
-    """Who the nodes of one cluster are; nodes and controllers are the same processes."""
+    """The nodes of one cluster; each process is a broker and a controller."""
 
     controller_ports: tuple[int, ...]
     cluster: str = field(default_factory=new_cluster)
 
     @property
     def voters(self) -> str:
-        """As Kafka writes it."""
+        """The value of `controller.quorum.voters`."""
         return ",".join(f"{i}@{HOST}:{port}" for i, port in enumerate(self.controller_ports, start=1))
 
 
 class KafkaServer(Server):
-    """One broker and controller in one process."""
+    """One process that is broker and controller."""
 
     kind = "kafka"
 
@@ -76,7 +76,7 @@ class KafkaServer(Server):
         settings: Mapping[str, str] | None = None,
         launch: Launch | None = None,
     ) -> None:
-        """Clients are told to come to `advertised_port`, where a proxy listens; `settings` win over the tuned ones."""
+        """Clients connect to `advertised_port`, for example a proxy's; `settings` override the tuned ones."""
         super().__init__(folder, port or free_port(), HEAP_MB, launch)
         self.advertised_port = advertised_port or self.port
         self.node_id, self.quorum = node or (1, Quorum((free_port(),)))
@@ -84,23 +84,23 @@ class KafkaServer(Server):
 
     @property
     def address(self) -> str:
-        """Host and port, as `bootstrap.servers` takes it."""
+        """Host and port, for `bootstrap.servers`."""
         return f"{HOST}:{self.advertised_port}"
 
     @property
     def settings_path(self) -> Path:
-        """As its own distribution calls it."""
+        """The file name of Kafka's own distribution."""
         return self.folder / "server.properties"
 
     def plan(self) -> LaunchPlan:
-        """With the cluster's id, which the storage is formatted with."""
+        """With the cluster id, which the storage is formatted with."""
         plain = super().plan()
         return LaunchPlan(
             plain.kind, plain.folder, plain.settings, plain.heap_mb, plain.name, self.quorum.cluster
         )
 
     def settings(self) -> dict[str, str]:
-        """All that `server.properties` holds."""
+        """Everything in `server.properties`."""
         copies = str(min(3, len(self.quorum.controller_ports)))
         controller_port = self.quorum.controller_ports[self.node_id - 1]
         own = {
@@ -121,10 +121,10 @@ class KafkaServer(Server):
         return own | TUNED | self.extra
 
     def answers(self) -> bool:
-        """Whether it tells a client about itself."""
+        """Whether a client gets metadata that includes this broker."""
         if not is_open(self.port) or not is_open(self.advertised_port):
             return False
-        # The client would complain on standard error about each attempt that comes too early.
+        # Without log_level the client writes to standard error about each early attempt.
         client = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
         try:
             return self.node_id in client.list_topics(timeout=5).brokers
@@ -133,7 +133,7 @@ class KafkaServer(Server):
 
 
 class KafkaCluster:
-    """Several brokers, for tests of replication and of losing one."""
+    """Several brokers, for tests of replication and of the loss of one."""
 
     def __init__(
         self,
@@ -151,11 +151,11 @@ class KafkaCluster:
 
     @property
     def address(self) -> str:
-        """Every broker, as `bootstrap.servers` takes it."""
+        """Every broker, for `bootstrap.servers`."""
         return ",".join(broker.address for broker in self.brokers)
 
     def start(self, say: Say = silent) -> Self:
-        """All at once: no one comes up alone."""
+        """Start all at once: none becomes ready alone. Blocks until all are ready."""
         for broker in self.brokers:
             broker.begin(say)
         for broker in self.brokers:
@@ -163,7 +163,7 @@ class KafkaCluster:
         return self
 
     def stop(self) -> None:
-        """One after the other; the last has nobody left to hand over to, so it is not asked politely."""
+        """Kill all: an orderly stop of the last would wait for a controller that is gone."""
         for broker in self.brokers:
             broker.kill()
 

@@ -1,4 +1,4 @@
-"""How a server becomes a process: as a JVM of our own, or in a container where there is no Java."""
+"""How a server is run: as a JVM, or in a container where there is no Java."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import ClassVar, Protocol
 from servers import docker, jars
 from servers.jars import Say
 
-# What starts fastest on two cores: the first compiler is enough for a test's few minutes.
+# For the fastest start on two cores: the first compiler tier is enough for the few minutes of a test.
 QUICK = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
-# For benchmarks and long trials, which the best compiler pays off in.
+# For benchmarks and long trials, where the second compiler tier pays off.
 SUSTAINED = ("-XX:-UsePerfData",)
-# Neo4j reaches into these; its own launcher opens them too.
+# Neo4j accesses these packages by reflection; its own launcher opens them too.
 OPENED = ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent")
 NEO4J_JVM = tuple(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED)
 KAFKA_JVM = (
@@ -29,7 +29,7 @@ KAFKA_JVM = (
 
 @dataclass(frozen=True)
 class LaunchPlan:
-    """All that a launch must know: which server, where its files are, and how it calls itself."""
+    """What a launch needs: the kind of server, its files, and a unique name."""
 
     kind: str
     folder: Path
@@ -40,7 +40,7 @@ class LaunchPlan:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What our Java mains take."""
+        """The arguments of our Java mains."""
         if self.kind == "kafka":
             return (str(self.settings), self.cluster)
         return (str(self.folder), str(self.settings))
@@ -51,18 +51,18 @@ class Launch(Protocol):
 
     @property
     def commands(self) -> Mapping[signal.Signals, tuple[str, ...]]:
-        """What gives a server, named last, a signal that its process cannot be sent."""
+        """Commands for signals that the process cannot be sent; the server's name is appended."""
 
     def fetch(self, kind: str, say: Say) -> None:
-        """Have what it needs; idempotent, may take minutes the first time."""
+        """Download what is needed. Idempotent; may block for minutes the first time."""
 
     def command(self, plan: LaunchPlan) -> list[str]:
-        """The process that is the server, or stands for it; it ends when its standard input does."""
+        """The command of the server, or of its client; it ends when its standard input is closed."""
 
 
 @dataclass(frozen=True)
 class JavaLaunch:
-    """A JVM from the jars: the process is the server, and takes every signal itself."""
+    """A JVM on the jars: the process is the server and receives every signal itself."""
 
     options: tuple[str, ...] = QUICK
     archived: bool = True
@@ -70,11 +70,11 @@ class JavaLaunch:
     commands: ClassVar[Mapping[signal.Signals, tuple[str, ...]]] = {}
 
     def fetch(self, kind: str, say: Say) -> None:
-        """Ask Maven, once."""
+        """Fetch the jars with Maven, once."""
         jars.fetch(kind, say)
 
     def command(self, plan: LaunchPlan) -> list[str]:
-        """A JVM with our main, which watches its standard input."""
+        """A JVM with our main, which ends when its standard input is closed."""
         extra = KAFKA_JVM if plan.kind == "kafka" else NEO4J_JVM
         java = [str(jars.tool("java")), f"-Xmx{plan.heap_mb}m", *self.options, *extra]
         archive = jars.archive_of(plan.kind)
@@ -96,7 +96,7 @@ class DockerLaunch:
             raise jars.FetchError(f"Docker could not pull {docker.IMAGES[kind]}:\n{pulled.stderr}")
 
     def command(self, plan: LaunchPlan) -> list[str]:
-        """The client stands for the container: it ends with it, and the container ends with the client."""
+        """The Docker client: it ends with its container, and the container with it."""
         return docker.run(plan.kind, plan.name, plan.folder, plan.settings, plan.cluster)
 
 
@@ -104,7 +104,7 @@ HOW_TO_GET = "install a JDK (17 or 21) and Maven, or a running Docker engine"
 
 
 def chosen_launch() -> Launch | None:
-    """Java where there is a JDK and Maven, else Docker, else nothing."""
+    """Java where a JDK and Maven are installed, else Docker, else None."""
     if not jars.missing_tools():
         return JavaLaunch()
     if docker.answers():
@@ -113,5 +113,5 @@ def chosen_launch() -> Launch | None:
 
 
 def in_ci() -> bool:
-    """CI must not pass by running less."""
+    """Whether this is CI, where missing servers are a failure instead of skipped tests."""
     return os.environ.get("CI", "").lower() in {"1", "true"}

@@ -1,4 +1,4 @@
-"""A database of one's own, Community Edition, with Bolt."""
+"""A private Neo4j, Community Edition, with Bolt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from servers.ports import HOST, free_port, is_open
 from servers.process import Server
 
 HEAP_MB = 512
-FIRST_PASSWORD = "neo4j"  # Community's own; it must be changed before anything else is allowed
+FIRST_PASSWORD = "neo4j"  # the initial password, which must be changed before anything else
 
 TUNED = {
     "server.memory.pagecache.size": "64m",
@@ -21,10 +21,10 @@ TUNED = {
     "db.tx_log.rotation.size": "16m",
     "db.tx_log.preallocate": "false",
     "db.logs.query.enabled": "OFF",
-    "db.lock.acquisition.timeout": "60s",  # for ever by default: a lost lock would hang a test
+    "db.lock.acquisition.timeout": "60s",  # unlimited by default: a lost lock would hang a test
     "db.transaction.timeout": "300s",
     "dbms.usage_report.enabled": "false",
-    # The graceful stop waits for these even when nobody is connected: 0.5 s instead of 10.
+    # An orderly stop waits for these even without connections: 0.5 s instead of 10.
     "internal.dbms.bolt.netty_server_shutdown_quiet_period": "0",
     "internal.dbms.bolt.netty_server_shutdown_timeout": "2s",
     "internal.server.bolt.thread_pool_shutdown_wait_time": "2s",
@@ -32,7 +32,7 @@ TUNED = {
 
 
 class Neo4jServer(Server):
-    """One database management system with its one database, `neo4j`."""
+    """One Neo4j server with its only database, `neo4j`."""
 
     kind = "neo4j"
 
@@ -45,23 +45,23 @@ class Neo4jServer(Server):
         settings: Mapping[str, str] | None = None,
         launch: Launch | None = None,
     ) -> None:
-        """With a password, clients must log in as `neo4j`; `settings` win over the tuned ones."""
+        """With a password, clients must log in as `neo4j`; `settings` override the tuned ones."""
         super().__init__(folder, port or free_port(), HEAP_MB, launch)
         self.password = password
         self.extra = dict(settings or {})
 
     @property
     def address(self) -> str:
-        """As a driver takes it."""
+        """The address for a driver."""
         return f"bolt://{HOST}:{self.port}"
 
     @property
     def settings_path(self) -> Path:
-        """As its own distribution calls it."""
+        """The file name of Neo4j's own distribution."""
         return self.folder / "conf" / "neo4j.conf"
 
     def settings(self) -> dict[str, str]:
-        """All that `neo4j.conf` holds."""
+        """Everything in `neo4j.conf`."""
         own = {
             "server.bolt.enabled": "true",
             "server.bolt.listen_address": f"{HOST}:{self.port}",
@@ -74,7 +74,7 @@ class Neo4jServer(Server):
         return own | TUNED | self.extra
 
     def answers(self) -> bool:
-        """Whether a query is answered, which is a while after the port opens."""
+        """Whether a query succeeds, which is some time after the port opens."""
         if not is_open(self.port):
             return False
         try:
@@ -88,11 +88,11 @@ class Neo4jServer(Server):
 
     @property
     def login(self) -> tuple[str, str] | None:
-        """What a driver takes as `auth`."""
+        """The driver's `auth`."""
         return None if self.password is None else ("neo4j", self.password)
 
     def _change_first_password(self, password: str) -> None:
-        """Nothing when it was changed before."""
+        """Idempotent."""
         changing = "ALTER CURRENT USER SET PASSWORD FROM $first TO $password"
         try:
             with GraphDatabase.driver(self.address, auth=("neo4j", FIRST_PASSWORD)) as driver:
@@ -102,13 +102,13 @@ class Neo4jServer(Server):
 
 
 def wipe(address: str, login: tuple[str, str] | None = None) -> None:
-    """Remove every node and relationship; constraints and indexes stay."""
+    """Delete every node and relationship; constraints and indexes stay."""
     with GraphDatabase.driver(address, auth=login) as driver, driver.session() as session:
-        # In slices, because one transaction that removes a large graph would not fit into the small heap.
+        # In batches: one transaction that deletes a large graph would not fit into the small heap.
         session.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS").consume()
 
 
 def nodes_in(address: str, login: tuple[str, str] | None = None) -> int:
-    """How many nodes there are."""
+    """The number of nodes."""
     with GraphDatabase.driver(address, auth=login) as driver:
         return int(driver.execute_query("MATCH (n) RETURN count(n) AS nodes").records[0]["nodes"])

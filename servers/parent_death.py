@@ -1,4 +1,4 @@
-"""Children that end with whoever started them, also by a kill that leaves no time to say so."""
+"""Child processes that end with their parent, even when it is killed with SIGKILL."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ PR_SET_PDEATHSIG: Final = 1
 
 
 def die_with_parent() -> Callable[[], object]:
-    """For `preexec_fn`: tells the kernel (Linux) to end a child when this process is gone; servers watch their input."""
+    """For `preexec_fn` (Linux): the kernel kills the child when this process ends."""
     prctl = ctypes.CDLL(None).prctl
     return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

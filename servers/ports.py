@@ -1,4 +1,4 @@
-"""Ports on loopback that nobody else listens on."""
+"""Free ports on loopback."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import socket
 
 HOST = "127.0.0.1"
 
-# Below the range that kernels take ports of outgoing connections from: a server that is killed finds its port
-# free again, however many clients knocked meanwhile.
+# Below the kernel's range of ephemeral ports: a killed server finds its port free again, however many clients tried to
+# connect meanwhile.
 FIRST, LAST = 12_000, 32_000
 
 
 def free_port() -> int:
-    """A port that was free a moment ago; drawn at random, so that neighbours hardly ever draw the same."""
+    """A port that was free a moment ago; random, so that parallel processes rarely choose the same."""
     while True:
         port = random.randrange(FIRST, LAST)
         with socket.socket() as taken:
@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 def is_open(port: int) -> bool:
-    """Whether somebody accepts connections there."""
+    """Whether connections are accepted there. Blocks for at most 1 s."""
     try:
         with socket.create_connection((HOST, port), timeout=1):
             return True

@@ -1,4 +1,4 @@
-"""One server: started, asked, stopped, killed, paused, and started again on the same data and port."""
+"""One server process: start, stop, kill, pause, and start again on the same data and port."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ TAIL_LINES = 40
 
 
 class ServerError(Exception):
-    """A server did not come up; the message holds the end of its log."""
+    """A server did not start; the message has the end of its log."""
 
 
 def silent(_: str) -> None:
-    """Say nothing."""
+    """Discard progress lines."""
 
 
 class Server(ABC):
-    """A process that dies with whoever started it: its standard input is a pipe that only we hold open."""
+    """A server process that ends with its parent: its standard input is a pipe that only the parent holds open."""
 
     kind: str
 
@@ -45,43 +45,43 @@ class Server(ABC):
     @property
     @abstractmethod
     def address(self) -> str:
-        """What a client is given."""
+        """The address for clients."""
 
     @property
     @abstractmethod
     def settings_path(self) -> Path:
-        """Where the settings file is written, before each start."""
+        """The settings file, written before each start."""
 
     @abstractmethod
     def settings(self) -> dict[str, str]:
-        """What it is started with."""
+        """The contents of the settings file."""
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether a real client is served."""
+        """Whether a client is served. Blocks for a few seconds at most."""
 
     def plan(self) -> LaunchPlan:
-        """What a launch must know; the name is unlike any other on the machine."""
+        """What the launch needs; the name is unique on this machine."""
         name = f"qmtl-{self.kind}-{os.getpid()}-{self.port}"
         return LaunchPlan(self.kind, self.folder, self.settings_path, self.heap_mb, name)
 
     @property
     def pid(self) -> int | None:
-        """The process, while there is one."""
+        """The process id, None while it does not run."""
         return self._process.pid if self._process is not None and self.is_running else None
 
     @property
     def is_running(self) -> bool:
-        """Whether the process exists, answering or not."""
+        """Whether the process exists, serving clients or not."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, say: Say = silent) -> Self:
-        """Come up on the data that is there, and return when a client is served."""
+        """Start on the existing data and block until a client is served; raises as `wait`."""
         self.begin(say)
         return self.wait()
 
     def begin(self, say: Say = silent) -> Self:
-        """Start without waiting: nodes of a cluster need each other to come up."""
+        """Start without waiting: the nodes of a cluster become ready only together."""
         if self.is_running:
             raise ServerError(f"{self.kind} on port {self.port} runs already")
         self.launch.fetch(self.kind, say)
@@ -90,8 +90,8 @@ class Server(ABC):
         lines = [f"{key}={value}\n" for key, value in self.settings().items()]
         self.settings_path.write_text("".join(lines))
         with self.log.open("ab") as log:
-            # A group of its own: Ctrl-C at the terminal is for us to turn into an orderly stop. And should we die
-            # while it is paused, the kernel wakes a group that nobody can wake any more.
+            # In its own process group: Ctrl-C at the terminal must reach only the parent, which stops servers in order.
+            # And if the parent dies while the server is paused, the kernel resumes an orphaned group.
             self._process = subprocess.Popen(
                 self.launch.command(self.plan()),
                 stdin=subprocess.PIPE,
@@ -103,20 +103,20 @@ class Server(ABC):
         return self
 
     def wait(self, seconds: float = START_SECONDS) -> Self:
-        """Until a client is served; a server that ends or takes too long is stopped and shown."""
+        """Block until a client is served. `ServerError` when the process ends or takes longer than `seconds`."""
         deadline = time.monotonic() + seconds
         while not self.answers():
             if not self.is_running:
                 self._reap(0)
-                raise ServerError(f"{self.kind} ended instead of coming up:\n{self.tail()}")
+                raise ServerError(f"{self.kind} ended during its start:\n{self.tail()}")
             if time.monotonic() > deadline:
                 self.kill()
-                raise ServerError(f"{self.kind} did not come up in {seconds:.0f} s:\n{self.tail()}")
+                raise ServerError(f"{self.kind} did not start in {seconds:.0f} s:\n{self.tail()}")
             time.sleep(0.02)
         return self
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """End in order, and by force after a while. Idempotent."""
+        """Stop in order, killed after `seconds`. Idempotent; blocks until it has ended."""
         if not self.is_running:
             self._reap(0)
             return
@@ -128,24 +128,24 @@ class Server(ABC):
             self.kill()
 
     def kill(self) -> None:
-        """End at once, as a power cut would for this one process. Idempotent."""
+        """Kill with SIGKILL. Idempotent; blocks until it has ended."""
         if self.is_running:
             self._send(signal.SIGKILL)
         self._reap(STOP_SECONDS)
 
     def pause(self) -> None:
-        """Go silent without closing anything: connections stay, and no answer comes once this returns."""
+        """Stop with SIGSTOP: connections stay open, and no reply is sent after this returns."""
         self._send(signal.SIGSTOP)
         if self._process is not None and signal.SIGSTOP not in self.launch.commands:
-            # Threads stop one after the other; the signal alone lets a busy machine answer a while longer.
+            # Threads stop one after the other: after the signal alone, a busy machine still replies for a while.
             os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
-        """Go on where it was paused; nothing when it was not."""
+        """Continue with SIGCONT; no effect when it was not paused."""
         self._send(signal.SIGCONT)
 
     def restart(self) -> Self:
-        """Stop in order and come up again: same data, same port."""
+        """Stop in order and start again on the same data and port."""
         self.stop()
         return self.start()
 
@@ -158,9 +158,9 @@ class Server(ABC):
         if self._process is None or self._process.poll() is not None:
             return
         if number in self.launch.commands:
-            # Not checked: a container that is not paused refuses to be woken, and that is well.
-            told = [*self.launch.commands[number], self.plan().name]
-            subprocess.run(told, capture_output=True, check=False)
+            # Not checked: unpausing a container that is not paused fails, which is fine.
+            command = [*self.launch.commands[number], self.plan().name]
+            subprocess.run(command, capture_output=True, check=False)
         else:
             self._process.send_signal(number)
 

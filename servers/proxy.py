@@ -1,6 +1,6 @@
-"""A network fault on demand: a TCP proxy in front of a server, switched by a test while it runs.
+"""A TCP proxy in front of a server that simulates network faults, switched by a test while it runs.
 
-It forwards until told otherwise. Bytes that were held back are delivered in order once the fault is over, as TCP would.
+Without a fault it forwards. Bytes held back by a fault are delivered in order once it ends, as with TCP.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from servers.ports import HOST, free_port
 
 T = TypeVar("T")
 CHUNK = 64 * 1024
-# What is under way per direction before the sender feels that nobody reads: 4 MiB.
-CHUNKS_UNDER_WAY = 64
-# Closing with a linger time of nothing sends a reset instead of a goodbye.
+# Chunks in flight per direction before backpressure reaches the sender: 4 MiB.
+CHUNKS_IN_FLIGHT = 64
+# Closing with a linger time of 0 sends RST instead of FIN.
 RESET = struct.pack("ii", 1, 0)
 CALL_SECONDS = 30
 
 
 class Direction(Enum):
-    """Which way bytes flow."""
+    """Direction of bytes through the proxy."""
 
     TO_SERVER = "to server"
     TO_CLIENT = "to client"
 
 
 class FaultProxy:
-    """Stands between clients, who come to `port`, and a server on loopback, which need not be up yet."""
+    """Forwards clients of `port` to a server on loopback, which may start later. Methods block for at most 30 s."""
 
     def __init__(self, server_port: int, *, port: int | None = None) -> None:
         self.server_port = server_port
         self.port = port or free_port()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy-{self.port}", daemon=True)
-        self._door: asyncio.Server | None = None
+        self._listener: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._links: set[asyncio.StreamWriter] = set()
         self._delay = 0.0
@@ -48,37 +48,37 @@ class FaultProxy:
 
     @property
     def address(self) -> str:
-        """Where clients go instead of to the server."""
+        """The address for clients, instead of the server's."""
         return f"{HOST}:{self.port}"
 
     def start(self) -> Self:
-        """Listen, and forward."""
+        """Listen and forward."""
         self._thread.start()
         self.forward()
         return self
 
     def stop(self) -> None:
-        """Cut every connection and listen no more."""
+        """Reset every connection and stop listening."""
         self._call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def forward(self) -> None:
-        """End every fault: let go what was held back, and listen again."""
+        """End every fault: deliver what was held back, and accept connections again."""
         self._call(self._set(0.0, ()))
         self._call(self._open())
 
     def delay(self, seconds: float) -> None:
-        """Deliver everything so much later, in both directions; throughput stays."""
+        """Deliver everything `seconds` later, in both directions; throughput stays."""
         self._call(self._set(seconds, ()))
 
     def stall(self, *directions: Direction) -> None:
-        """Hold back all bytes in these directions, both when none is named; connections stay, and new ones come."""
+        """Hold back all bytes in these directions (default: both); connections stay, new ones are accepted."""
         self._call(self._set(0.0, directions or tuple(Direction)))
 
     def cut(self) -> None:
-        """Reset every connection there is; the next one is served."""
+        """Reset every open connection; new ones are served."""
         self._call(self._cut())
 
     def refuse(self) -> None:
@@ -99,13 +99,13 @@ class FaultProxy:
                 flowing.set()
 
     async def _open(self) -> None:
-        if self._door is None:
-            self._door = await asyncio.start_server(self._link, HOST, self.port, limit=CHUNK)
+        if self._listener is None:
+            self._listener = await asyncio.start_server(self._link, HOST, self.port, limit=CHUNK)
 
     async def _shut(self) -> None:
-        if self._door is not None:
-            self._door.close()
-            self._door = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     async def _cut(self) -> None:
         for task in tuple(self._tasks):
@@ -127,13 +127,13 @@ class FaultProxy:
             server, to_server = await asyncio.open_connection(HOST, self.server_port, limit=CHUNK)
             ends.append(to_server)
             self._links.add(to_server)
-            there = self._begin(self._carry(client, to_server, Direction.TO_SERVER))
+            forth = self._begin(self._carry(client, to_server, Direction.TO_SERVER))
             back = self._begin(self._carry(server, to_client, Direction.TO_CLIENT))
-            await asyncio.wait({there, back})
+            await asyncio.wait({forth, back})
         except OSError:
-            reset(to_client)  # nobody is there
+            reset(to_client)  # the server does not listen
         except asyncio.CancelledError:
-            pass  # cut, and so at its end; asyncio would print the stack of a task of this kind
+            pass  # reset by `cut`; asyncio would print a stack trace of a cancelled connection task
         finally:
             for end in ends:
                 self._links.discard(end)
@@ -151,27 +151,27 @@ class FaultProxy:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction
     ) -> None:
         """One direction of one connection, until its end or a reset."""
-        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS_UNDER_WAY)
-        delivery = self._begin(self._deliver(under_way, writer, direction))
+        in_flight: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS_IN_FLIGHT)
+        delivery = self._begin(self._deliver(in_flight, writer, direction))
         try:
             chunk = b"-"
             while chunk:
                 chunk = await reader.read(CHUNK)
-                await under_way.put((self._loop.time() + self._delay, chunk))
+                await in_flight.put((self._loop.time() + self._delay, chunk))
             await delivery
         except OSError:
-            reset(writer)  # what one side did, the other sees
+            reset(writer)  # pass the error on to the other side
         finally:
             delivery.cancel()
 
     async def _deliver(
         self,
-        under_way: asyncio.Queue[tuple[float, bytes]],
+        in_flight: asyncio.Queue[tuple[float, bytes]],
         writer: asyncio.StreamWriter,
         direction: Direction,
     ) -> None:
         while True:
-            due, chunk = await under_way.get()
+            due, chunk = await in_flight.get()
             await asyncio.sleep(max(0.0, due - self._loop.time()))
             await self._flowing[direction].wait()
             try:
@@ -191,7 +191,7 @@ class FaultProxy:
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Close without a goodbye, so that the other side sees an error rather than an end."""
+    """Close with RST, so that the peer sees an error instead of an end of the stream."""
     found: socket.socket | None = writer.get_extra_info("socket")
     if found is not None and not writer.transport.is_closing():
         found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

@@ -1,4 +1,4 @@
-"""Reading a topic from its first record to its last, with a plain client."""
+"""Reads a topic from its first record to its last, with a plain client."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ TIMEOUT_S: Final = 60.0
 
 
 class UnreadTopicError(Exception):
-    """A broker did not tell all that a topic holds."""
+    """A topic could not be read to its end."""
 
 
 def records(servers: str, topic: str) -> list[Message]:
-    """All that is on a topic now, in order of partition, then of offset."""
+    """All records of a topic, ordered by partition and offset. Blocks for at most 60 s per request."""
     options = {"bootstrap.servers": servers, "group.id": "reading", "enable.auto.commit": False}
     consumer = Consumer({**options, "auto.offset.reset": "error", "log_level": 0})
     try:

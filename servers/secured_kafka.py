@@ -1,4 +1,4 @@
-"""A broker that asks who one is: beside its plain listener, one for passwords and one for passwords over TLS."""
+"""A broker with authentication: a plain listener, one for SCRAM passwords, and one for passwords over TLS."""
 
 from __future__ import annotations
 
@@ -21,50 +21,51 @@ from servers.ports import HOST, free_port
 MECHANISM = "SCRAM-SHA-256"
 ITERATIONS = 4096
 ANSWER_S = 30.0
-# A connection has to prove itself again after this long, so that a user who was removed is soon turned away.
+# Connections must authenticate again after this long, so that a removed user is soon rejected.
 REAUTHENTICATE_MS = 2_000
 
 
 class SecuredKafka(KafkaServer):
-    """Users are made and removed while it runs; `address` stays open to everybody.
+    """A broker whose users are added and removed while it runs; `address` needs no password.
 
-    Its certificate is its own authority: whoever trusts `certificate` trusts it, and nobody else does.
-    Needs the program `openssl`.
+    The certificate is self-signed: clients need `certificate` as their CA. Needs the program `openssl`.
     """
 
     def __init__(self, folder: Path, *, launch: Launch | None = None) -> None:
-        """Ports and a folder; the certificate is made at the start."""
+        """The certificate is created at the start."""
         super().__init__(folder, launch=launch)
         self.password_port, self.tls_port = free_port(), free_port()
 
     @property
     def password_address(self) -> str:
-        """Takes users' passwords: SASL_PLAINTEXT."""
+        """The listener with passwords: SASL_PLAINTEXT."""
         return f"{HOST}:{self.password_port}"
 
     @property
     def tls_address(self) -> str:
-        """The same behind TLS: SASL_SSL."""
+        """The listener with passwords over TLS: SASL_SSL."""
         return f"{HOST}:{self.tls_port}"
 
     @property
     def certificate(self) -> Path:
-        """What a client must trust."""
+        """The CA certificate for clients, a PEM file."""
         return self.folder / "certificate.pem"
 
     def settings(self) -> dict[str, str]:
-        """With both listeners, and the key and certificate written out: a container sees no file of ours."""
+        """With both listeners; key and certificate are inline, because a container cannot read other files."""
         plain = super().settings()
         guarded = {"SASL_PLAINTEXT": self.password_port, "SASL_SSL": self.tls_port}
         added = {
-            name: ",".join([plain[name], *(f"{door}://{HOST}:{port}" for door, port in guarded.items())])
+            name: ",".join(
+                [plain[name], *(f"{protocol}://{HOST}:{port}" for protocol, port in guarded.items())]
+            )
             for name in ("listeners", "advertised.listeners")
         }
-        protocols = ",".join(f"{door}:{door}" for door in guarded)
+        protocols = ",".join(f"{protocol}:{protocol}" for protocol in guarded)
         added["listener.security.protocol.map"] = f"{plain['listener.security.protocol.map']},{protocols}"
         login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-        for door in guarded:
-            prefix = f"listener.name.{door.lower()}.{MECHANISM.lower()}"
+        for protocol in guarded:
+            prefix = f"listener.name.{protocol.lower()}.{MECHANISM.lower()}"
             added |= {
                 f"{prefix}.sasl.jaas.config": login,
                 f"{prefix}.connections.max.reauth.ms": str(REAUTHENTICATE_MS),
@@ -84,12 +85,12 @@ class SecuredKafka(KafkaServer):
         )
 
     def add_user(self, user: str, password: str) -> None:
-        """Make the user, or change the password; it holds when this returns."""
+        """Add the user or change the password; in effect when this returns. Blocks for at most 30 s."""
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, ITERATIONS)
         self._alter(UserScramCredentialUpsertion(user, info, password.encode()))
 
     def remove_user(self, user: str) -> None:
-        """Its connections end within `REAUTHENTICATE_MS`, and it gets no new ones."""
+        """Remove the user: its connections end within `REAUTHENTICATE_MS`, new ones are rejected."""
         self._alter(UserScramCredentialDeletion(user, ScramMechanism.SCRAM_SHA_256))
 
     def _alter(self, change: UserScramCredentialAlteration) -> None:
@@ -99,8 +100,8 @@ class SecuredKafka(KafkaServer):
 
 
 def make_certificate(certificate: Path, key: Path) -> None:
-    """Good for this machine's loopback address, for a day."""
-    said = subprocess.run(
+    """Create a self-signed certificate for the loopback address, valid for a day."""
+    done = subprocess.run(
         [
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
             *("-subj", "/CN=localhost", "-addext", f"subjectAltName=IP:{HOST},DNS:localhost"),
@@ -110,10 +111,10 @@ def make_certificate(certificate: Path, key: Path) -> None:
         text=True,
         check=False,
     )
-    if said.returncode != 0:
-        raise RuntimeError(f"openssl made no certificate:\n{said.stderr}")
+    if done.returncode != 0:
+        raise RuntimeError(f"openssl created no certificate:\n{done.stderr}")
 
 
 def _on_one_line(pem: Path) -> str:
-    """As a Java properties file holds it."""
+    """As the value of a Java property."""
     return pem.read_text().strip().replace("\n", "\\n")

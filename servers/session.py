@@ -1,7 +1,7 @@
-"""Who owns the servers of one test session: each is started at the first request, once, and all end with the session.
+"""The servers of one test session: each is started at the first request, once, and all stop with the session.
 
-The process that began the session owns them. Its workers ask through a socket in a folder that is closed to others.
-Servers are children of the owner, so that even its kill -9 ends them.
+The main process of the session owns them. Its xdist workers request them through a Unix socket in a private folder.
+Servers are children of the owner and end even when it is killed with SIGKILL.
 """
 
 from __future__ import annotations
@@ -23,39 +23,40 @@ from servers.launch import HOW_TO_GET, Launch, chosen_launch
 from servers.neo4j import Neo4jServer, nodes_in
 from servers.process import Server, ServerError
 
-# What tests ask for that start servers of their own: only that it can be done.
+# Requested by tests that start servers of their own: only the jars or images must be available.
 LAUNCH = "launch"
-OWN = {"kafka": "QMTL_TEST_KAFKA", "neo4j": "QMTL_TEST_NEO4J"}
+# Addresses of servers to use instead of starting one.
+VARIABLES = {"kafka": "QMTL_TEST_KAFKA", "neo4j": "QMTL_TEST_NEO4J"}
 
 
 class Availability(Enum):
-    """What became of a request."""
+    """The result of a request."""
 
     READY = "ready"
-    MISSING = "missing"  # this machine has no way to run one
+    MISSING = "missing"  # this machine cannot run servers
     FAILED = "failed"
 
 
 @dataclass(frozen=True)
 class ServerReply:
-    """An address when READY, else the reason."""
+    """`text` is an address when READY, else the reason."""
 
     state: Availability
     text: str
 
 
 class SessionServers(Protocol):
-    """Where a test process asks for servers, named by kind and, behind a slash, whose."""
+    """Provides servers by name: a kind, or a kind and its user (`neo4j/gw1`)."""
 
     def ask(self, name: str) -> ServerReply:
-        """Blocks until the server is up; the same answer each time."""
+        """Blocks until the server is up or has failed; the same reply each time."""
 
     def warm(self, names: Iterable[str]) -> None:
-        """Start what will be asked for, without waiting."""
+        """Start these servers without waiting."""
 
 
 class OwnedServers:
-    """In the process that owns the servers."""
+    """`SessionServers` in the process that owns them. Safe between threads."""
 
     def __init__(self, say: Say, choose: Callable[[], Launch | None] = chosen_launch) -> None:
         self._say = say
@@ -67,19 +68,19 @@ class OwnedServers:
         self._folder: OwnedFolder | None = None
         self._listener: Listener | None = None
         self._closed = False
-        self.missing = ""  # the reason, once somebody asked in vain
+        self.missing = ""  # the reason, once a request found no way to run servers
 
     def ask(self, name: str) -> ServerReply:
-        """Blocks until the server is up; the same answer each time."""
+        """Blocks until the server is up or has failed; the same reply each time."""
         return self._begin(name).result()
 
     def warm(self, names: Iterable[str]) -> None:
-        """Start what will be asked for, without waiting."""
+        """Start these servers without waiting."""
         for name in names:
             self._begin(name)
 
     def open(self) -> str:
-        """The address for a `RemoteServers`."""
+        """The address of the socket for `RemoteServers`."""
         with self._lock:
             if self._listener is None:
                 self._listener = Listener(str(self._home() / "socket"), family="AF_UNIX")
@@ -87,7 +88,7 @@ class OwnedServers:
         return cast("str", self._listener.address)
 
     def close(self) -> None:
-        """Stop exactly what was started here, and remove its files. Idempotent."""
+        """Stop the servers that were started here and remove their files. Idempotent."""
         with self._lock:
             self._closed = True
             listener, self._listener = self._listener, None
@@ -95,7 +96,7 @@ class OwnedServers:
         if listener is not None:
             listener.close()
         for server in servers:
-            server.kill()  # their data is removed next: nothing is gained by an orderly stop
+            server.kill()  # an orderly stop would gain nothing: their data is removed next
         if self._pool is not None:
             self._pool.shutdown()
         if self._folder is not None:
@@ -124,7 +125,7 @@ class OwnedServers:
             return ServerReply(Availability.MISSING, self.missing)
         try:
             if name == LAUNCH:
-                for kind in OWN:
+                for kind in VARIABLES:
                     launch.fetch(kind, self._say)
                 return ServerReply(Availability.READY, "")
             return ServerReply(Availability.READY, self._start(name, launch).address)
@@ -160,17 +161,17 @@ class OwnedServers:
 
 
 class RemoteServers:
-    """In a worker process: passes requests on to the owner."""
+    """`SessionServers` in a worker process: passes requests on to the owner."""
 
     def __init__(self, address: str) -> None:
         self._address = address
 
     def ask(self, name: str) -> ServerReply:
-        """Blocks until the server is up; the same answer each time."""
+        """Blocks until the server is up or has failed; the same reply each time."""
         return self._call([name], wait=True)[0]
 
     def warm(self, names: Iterable[str]) -> None:
-        """Start what will be asked for, without waiting."""
+        """Start these servers without waiting."""
         self._call(list(names), wait=False)
 
     def _call(self, names: list[str], *, wait: bool) -> list[ServerReply]:
@@ -185,22 +186,23 @@ def kind_of(name: str) -> str:
 
 
 def configured_address(name: str) -> ServerReply | None:
-    """A server that the environment names, to use instead of starting one; None when it names none."""
-    kind, _, whose = name.partition("/")
-    variable = OWN.get(kind, "")
+    """The server that the environment names for this request, None when it names none."""
+    kind, _, user = name.partition("/")
+    variable = VARIABLES.get(kind, "")
     given = [part for part in os.environ.get(variable, "").split(",") if part]
     if not given:
         return None
     if kind == "kafka":
         return ServerReply(Availability.READY, ",".join(given))
-    number = int(whose.removeprefix("gw")) if whose.startswith("gw") else 0
+    number = int(user.removeprefix("gw")) if user.startswith("gw") else 0
     if number >= len(given):
         return ServerReply(
-            Availability.FAILED, f"{variable} names {len(given)}; each parallel worker needs one of its own"
+            Availability.FAILED,
+            f"{variable} names {len(given)} databases; each parallel worker needs its own",
         )
     found = nodes_in(given[number])
     if found:
         return ServerReply(
-            Availability.FAILED, f"{given[number]} holds {found} nodes, and these tests wipe their database"
+            Availability.FAILED, f"{given[number]} has {found} nodes, and these tests delete all data"
         )
     return ServerReply(Availability.READY, given[number])

@@ -1,4 +1,4 @@
-"""compose.yaml cannot be run where there is no Docker engine; what it says is compared with what is tried every day."""
+"""compose.yaml needs a Docker engine to run: here it is compared with the settings that the tests run with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-# Where what is right for a test's few minutes is wrong for a system that is kept.
+# Settings that fit the few minutes of a test, but not a system that is kept.
 OTHERWISE = {"num.network.threads", "num.io.threads", "log.index.size.max.bytes", "broker.session.timeout.ms"}
 OTHERWISE |= {"broker.heartbeat.interval.ms", "log.cleaner.dedupe.buffer.size"}
 

@@ -1,10 +1,9 @@
-"""The way out where there is no Java: command lines, and the shell script that watches a container's input."""
+"""Containers, for machines without Java: command lines, and the shell script that watches a container's input."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from servers import docker
 from servers.docker import WATCH, run
 from servers.launch import DockerLaunch, JavaLaunch, LaunchPlan
+from tests.waiting import TIMEOUT_S
 
 FOLDER = Path("/data/of/the/server")
 
@@ -47,7 +47,7 @@ def test_images_and_jars_are_of_one_version() -> None:
         )
 
 
-def test_what_a_client_cannot_pass_on_is_a_command_of_its_own() -> None:
+def test_signals_that_the_client_cannot_forward_have_commands() -> None:
     assert set(DockerLaunch.commands) == {signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT}
     assert not JavaLaunch.commands
 
@@ -59,20 +59,18 @@ def test_a_launch_runs_the_plan() -> None:
     )
 
 
-@pytest.mark.parametrize("way", ["end of input", "polite signal", "by itself"])
+@pytest.mark.parametrize("way", ["end of input", "SIGTERM", "by itself"])
 def test_the_watch_ends_with_its_server_and_its_input(way: str) -> None:
-    server = ["sh", "-c", "echo up; exec sleep " + ("0.2" if way == "by itself" else "60")]
+    server = ["sh", "-c", "echo up; exec sleep " + ("0.2" if way == "by itself" else str(2 * TIMEOUT_S))]
     with subprocess.Popen(
         ["sh", "-c", WATCH, "watch", *server], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as watch:
         assert watch.stdout is not None
         assert watch.stdin is not None
         assert watch.stdout.readline() == "up\n"
-        began = time.monotonic()
         if way == "end of input":
             watch.stdin.close()
-        elif way == "polite signal":
+        elif way == "SIGTERM":
             watch.send_signal(signal.SIGTERM)
-        watch.wait(30)
-        assert time.monotonic() - began < 30
+        watch.wait(TIMEOUT_S)
         watch.stdin.close()

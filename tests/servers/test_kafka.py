@@ -1,11 +1,10 @@
-"""A broker of one's own: what chaos tests may do to it. Each test leaves the broker running."""
+"""A private broker: what chaos tests may do to it. Each test leaves it running."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from servers.launch import Launch
 from servers.ports import is_open
 from servers.process import ServerError
 from servers.proxy import FaultProxy
+from tests.waiting import TIMEOUT_S, until
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -34,8 +34,8 @@ def admin(address: str) -> AdminClient:
 
 
 def create(address: str, topic: str, copies: int = 1) -> None:
-    client = admin(address)  # its requests end with it
-    client.create_topics([NewTopic(topic, 1, copies)])[topic].result(30)
+    client = admin(address)  # kept: its requests end with it
+    client.create_topics([NewTopic(topic, 1, copies)])[topic].result(TIMEOUT_S)
 
 
 def write(address: str, topic: str, value: bytes) -> None:
@@ -49,7 +49,7 @@ def write(address: str, topic: str, value: bytes) -> None:
         }
     )
     producer.produce(topic, value, on_delivery=lambda error, _: failed.append(error) if error else None)
-    assert producer.flush(30) == 0
+    assert producer.flush(TIMEOUT_S) == 0
     assert not failed
 
 
@@ -57,7 +57,7 @@ def read(address: str, topic: str) -> bytes | None:
     consumer = Consumer({"bootstrap.servers": address, "log_level": 0, "group.id": "unused"})
     consumer.assign([TopicPartition(topic, 0, 0)])
     try:
-        record = consumer.poll(30)
+        record = consumer.poll(TIMEOUT_S)
         assert record is not None
         return record.value()
     finally:
@@ -76,22 +76,22 @@ def test_a_broker_killed_and_restarted_keeps_its_address_and_records(broker: Kaf
     assert read(address, "kept") == b"before"
 
 
-def test_a_submission_of_the_largest_size_is_carried(broker: KafkaServer) -> None:
+def test_the_largest_submission_fits_into_a_record(broker: KafkaServer) -> None:
     largest = b"x" * (8 * 1024 * 1024)
     create(broker.address, "large")
     write(broker.address, "large", largest)
     assert read(broker.address, "large") == largest
 
 
-def test_a_topic_is_never_made_by_asking_for_it(broker: KafkaServer) -> None:
-    metadata = admin(broker.address).list_topics("misspelt", timeout=30)
+def test_requesting_metadata_creates_no_topic(broker: KafkaServer) -> None:
+    metadata = admin(broker.address).list_topics("misspelt", timeout=TIMEOUT_S)
     assert metadata.topics["misspelt"].error is not None
-    assert "misspelt" not in admin(broker.address).list_topics(timeout=30).topics
+    assert "misspelt" not in admin(broker.address).list_topics(timeout=TIMEOUT_S).topics
 
 
-def test_a_paused_broker_keeps_connections_and_answers_once_resumed(broker: KafkaServer) -> None:
+def test_a_paused_broker_keeps_connections_and_replies_once_resumed(broker: KafkaServer) -> None:
     client = admin(broker.address)
-    client.list_topics(timeout=30)
+    client.list_topics(timeout=TIMEOUT_S)
     broker.pause()
     try:
         assert is_open(broker.port)
@@ -99,26 +99,26 @@ def test_a_paused_broker_keeps_connections_and_answers_once_resumed(broker: Kafk
             client.list_topics(timeout=0.5)
     finally:
         broker.resume()
-    client.list_topics(timeout=30)
+    client.list_topics(timeout=TIMEOUT_S)
 
 
-def test_clients_come_to_the_proxy_that_a_broker_advertises(launch: Launch, tmp_path: Path) -> None:
+def test_clients_connect_to_the_proxy_that_a_broker_advertises(launch: Launch, tmp_path: Path) -> None:
     proxy = FaultProxy(server_port=0)
     broker = KafkaServer(tmp_path, advertised_port=proxy.port, launch=launch)
     proxy.server_port = broker.port
     with proxy, broker:
-        (seen,) = admin(f"127.0.0.1:{broker.port}").list_topics(timeout=30).brokers.values()
+        (seen,) = admin(f"127.0.0.1:{broker.port}").list_topics(timeout=TIMEOUT_S).brokers.values()
         assert f"{seen.host}:{seen.port}" == proxy.address == broker.address
         client = admin(broker.address)
-        client.list_topics(timeout=30)
+        client.list_topics(timeout=TIMEOUT_S)
         proxy.stall()
         with pytest.raises(KafkaException):
             client.list_topics(timeout=0.5)
         proxy.forward()
-        client.list_topics(timeout=30)
+        client.list_topics(timeout=TIMEOUT_S)
 
 
-def test_three_brokers_go_on_without_one(launch: Launch, tmp_path: Path) -> None:
+def test_three_brokers_continue_without_one(launch: Launch, tmp_path: Path) -> None:
     with KafkaCluster(tmp_path, 3, launch=launch) as cluster:
         create(cluster.address, "copied", copies=3)
         write(cluster.address, "copied", b"before")
@@ -130,7 +130,7 @@ def test_three_brokers_go_on_without_one(launch: Launch, tmp_path: Path) -> None
 
 def test_a_broker_that_cannot_start_shows_its_log(launch: Launch, tmp_path: Path) -> None:
     server = KafkaServer(tmp_path, settings={"process.roles": "sorcerer"}, launch=launch)
-    with pytest.raises(ServerError, match=r"(?s)ended instead of coming up.*sorcerer"):
+    with pytest.raises(ServerError, match=r"(?s)ended during its start.*sorcerer"):
         server.start()
 
 
@@ -142,14 +142,11 @@ def test_a_server_dies_with_an_owner_that_was_killed(launch: Launch, tmp_path: P
         server = int(owner.stdout.readline())
         os.kill(server, 0)
         owner.kill()
-    deadline = time.monotonic() + 30
-    while is_alive(server):
-        assert time.monotonic() < deadline, "it outlived its owner"
-        time.sleep(0.05)
+    until(lambda: not is_alive(server), "it outlived its owner")
 
 
 def is_alive(process: int) -> bool:
-    """Whether it runs; one that waits for its parent to take notice does not."""
+    """Whether it runs; a zombie does not."""
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:

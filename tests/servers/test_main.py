@@ -1,4 +1,4 @@
-"""The door of the servers for a trial: its words, and the settings that it writes."""
+"""`python -m servers`: its arguments, and the settings file that it writes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from servers.__main__ import is_writable, main, settings_of
 
 
 @pytest.mark.parametrize("words", [[], ["walk"], ["fetch", "file"], ["run", "a", "b"]])
-def test_other_words_are_a_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_arguments_are_a_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert "python -m servers run FILE" in capsys.readouterr().err
 
 
-def test_what_is_written_names_the_servers_to_a_flow(tmp_path: Path) -> None:
+def test_the_written_settings_name_the_servers(tmp_path: Path) -> None:
     file = tmp_path / "dagmanager.yml"
     assert is_writable(file)
     file.write_text(settings_of("127.0.0.1:1", "bolt://127.0.0.1:2"))
@@ -27,11 +27,9 @@ def test_what_is_written_names_the_servers_to_a_flow(tmp_path: Path) -> None:
     assert is_writable(file), "the next trial has other ports"
 
 
-def test_settings_of_somebody_else_are_not_written_over(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_settings_files_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "dagmanager.yml"
     file.write_text("profile: prod\n")
     assert main(["run", str(file)]) == 2
-    assert "was not written by us" in capsys.readouterr().err
+    assert "was not written by this command" in capsys.readouterr().err
     assert file.read_text() == "profile: prod\n"

@@ -1,4 +1,4 @@
-"""A database of one's own: what chaos tests may do to it. Each test leaves it running."""
+"""A private Neo4j: what chaos tests may do to it. Each test leaves it running."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def driver(database: Neo4jServer) -> Iterator[Driver]:
         yield opened
 
 
-def test_who_has_the_password_is_served_and_nobody_else(database: Neo4jServer, driver: Driver) -> None:
+def test_only_clients_with_the_password_are_served(database: Neo4jServer, driver: Driver) -> None:
     driver.execute_query("RETURN 1")
     for login in (("neo4j", "guessed"), None):
         with GraphDatabase.driver(database.address, auth=login) as stranger, pytest.raises(AuthError):
@@ -46,8 +46,8 @@ def test_a_database_killed_and_restarted_keeps_its_address_and_nodes(
     assert nodes_in(address, database.login) == 1000
 
 
-def test_a_paused_database_makes_calls_time_out_until_it_goes_on(database: Neo4jServer) -> None:
-    # The kernel still accepts; only the handshake is not answered, which this limit covers.
+def test_a_paused_database_makes_calls_time_out_until_it_is_resumed(database: Neo4jServer) -> None:
+    # The kernel still accepts connections; the handshake gets no reply, which this limit covers.
     with GraphDatabase.driver(
         database.address, auth=database.login, connection_acquisition_timeout=1.0
     ) as client:
@@ -58,16 +58,17 @@ def test_a_paused_database_makes_calls_time_out_until_it_goes_on(database: Neo4j
                 client.verify_connectivity()
         finally:
             database.resume()
+    with GraphDatabase.driver(database.address, auth=database.login) as client:
         client.verify_connectivity()
 
 
-def test_a_wipe_removes_more_than_one_transaction_of_it(empty_neo4j: str) -> None:
+def test_a_wipe_deletes_more_than_one_batch(empty_neo4j: str) -> None:
     with GraphDatabase.driver(empty_neo4j) as driver:
         driver.execute_query("UNWIND range(1, 6000) AS i CREATE (:Many {i: i})-[:TO]->(:Other)")
     wipe(empty_neo4j)
     assert nodes_in(empty_neo4j) == 0
 
 
-def test_a_setting_of_the_caller_wins(launch: Launch, tmp_path: Path) -> None:
+def test_a_setting_of_the_caller_overrides_the_tuned_one(launch: Launch, tmp_path: Path) -> None:
     server = Neo4jServer(tmp_path, settings={"db.transaction.timeout": "2s"}, launch=launch)
     assert server.settings()["db.transaction.timeout"] == "2s"

@@ -1,4 +1,4 @@
-"""What docs/contributing/servers.md says about settings, fixtures and variables is so."""
+"""Settings, fixtures and variables in docs/contributing/servers.md exist."""
 
 from __future__ import annotations
 
@@ -40,4 +40,4 @@ def test_every_fixture_named_exists() -> None:
 
 
 def test_every_variable_named_is_read() -> None:
-    assert set(re.findall(r"QMTL_TEST_\w+", PAGE)) == set(session.OWN.values())
+    assert set(re.findall(r"QMTL_TEST_\w+", PAGE)) == set(session.VARIABLES.values())

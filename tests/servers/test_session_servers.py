@@ -1,4 +1,4 @@
-"""Who owns a session's servers, and what becomes of tests where there are none."""
+"""The servers of a test session, and tests on machines that cannot run any."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from servers.session import Availability, OwnedServers, RemoteServers, ServerRep
 ROOT = Path(__file__).parent.parent.parent
 
 
-def unsaid(line: str) -> None:
+def no_output(line: str) -> None:
     raise AssertionError(line)
 
 
 @pytest.fixture
 def pool() -> Iterator[OwnedServers]:
-    opened = OwnedServers(unsaid, choose=lambda: None)
+    opened = OwnedServers(no_output, choose=lambda: None)
     yield opened
     opened.close()
 
 
-def test_a_worker_gets_what_the_owner_has(pool: OwnedServers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_gets_the_servers_of_the_owner(pool: OwnedServers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QMTL_TEST_KAFKA", "127.0.0.1:1,127.0.0.1:2")
     worker = RemoteServers(pool.open())
     worker.warm(["kafka"])
@@ -37,14 +37,14 @@ def test_a_worker_gets_what_the_owner_has(pool: OwnedServers, monkeypatch: pytes
     )
 
 
-def test_each_worker_needs_a_database_of_its_own(pool: OwnedServers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_worker_needs_its_own_database(pool: OwnedServers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QMTL_TEST_NEO4J", "bolt://127.0.0.1:1")
     answer = pool.ask("neo4j/gw1")
     assert answer.state is Availability.FAILED
-    assert "each parallel worker needs one of its own" in answer.text
+    assert "each parallel worker needs its own" in answer.text
 
 
-def test_a_database_that_holds_something_is_not_taken(
+def test_a_database_with_data_is_not_used(
     pool: OwnedServers, empty_neo4j: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with GraphDatabase.driver(empty_neo4j) as driver:
@@ -52,18 +52,18 @@ def test_a_database_that_holds_something_is_not_taken(
     monkeypatch.setenv("QMTL_TEST_NEO4J", empty_neo4j)
     answer = pool.ask("neo4j/main")
     assert answer.state is Availability.FAILED
-    assert "holds 1 nodes" in answer.text
+    assert "has 1 nodes" in answer.text
 
 
 def test_a_closed_session_leaves_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    pool = OwnedServers(unsaid, choose=lambda: None)
+    pool = OwnedServers(no_output, choose=lambda: None)
     assert Path(pool.open()).exists()
     pool.close()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_owner_left_goes_with_the_next_one(
+def test_the_next_owner_removes_the_folders_of_a_killed_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -84,7 +84,7 @@ def test_what_a_killed_owner_left_goes_with_the_next_one(
 def pytest_without_servers(
     tmp_path: Path, workers: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """The session of somebody who has neither Java nor Docker."""
+    """A session on a machine with neither Java nor Docker."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", workers]
     return subprocess.run(
         [*command, "tests/servers/test_fixtures.py"],
@@ -96,14 +96,14 @@ def pytest_without_servers(
     )
 
 
-def test_without_java_and_docker_live_tests_are_skipped_with_one_loud_line(tmp_path: Path) -> None:
+def test_without_java_and_docker_live_tests_are_skipped_with_one_red_line(tmp_path: Path) -> None:
     done = pytest_without_servers(tmp_path, "2")
     assert done.returncode == 0, done.stdout
     assert "3 skipped" in done.stdout
-    loud = re.findall(r"^LIVE TESTS DID NOT RUN: .*$", done.stdout, re.MULTILINE)
-    assert len(loud) == 1
-    assert "Maven" in loud[0]
-    assert "docs/contributing/servers.md" in loud[0]
+    red = re.findall(r"^LIVE TESTS DID NOT RUN: .*$", done.stdout, re.MULTILINE)
+    assert len(red) == 1
+    assert "Maven" in red[0]
+    assert "docs/contributing/servers.md" in red[0]
 
 
 def test_in_ci_live_tests_fail_without_servers(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_in_ci_live_tests_fail_without_servers(tmp_path: Path) -> None:
     assert "3 errors" in done.stdout
 
 
-def test_who_fetches_without_java_and_docker_is_told_and_fails_in_ci_only(tmp_path: Path) -> None:
+def test_fetching_without_java_and_docker_fails_in_ci_only(tmp_path: Path) -> None:
     for ci, code in (("", 0), ("true", 1)):
         command = [sys.executable, "-m", "servers", "fetch"]
         environment = {"PATH": str(tmp_path), "CI": ci}
