@@ -7,6 +7,7 @@ prints its answer.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import uuid
@@ -41,7 +42,7 @@ class Context:
 
 
 class Submitter:
-    """Writes submissions, each acknowledged by the broker before `submit` returns."""
+    """Writes submissions; the broker has acknowledged each before `submit` returns."""
 
     def __init__(self, servers: str, topic: str = "dagmanager.submissions") -> None:
         self._topic = topic
@@ -57,18 +58,18 @@ class Submitter:
         )
 
     def submit(self, strategy_id: str, dag: Json, context: Context) -> None:
-        """Raises `KafkaException` when the broker does not take it; then send it again, under the same id."""
+        """Blocks for 10 s at most. Raises `KafkaException` when the broker did not take it: send it again, same id."""
         sent_ms = time.time_ns() // 1_000_000
         body = {"world_ids": [context.world_id], "compute_context": context.fields(), "dag": dag}
         value = json.dumps(["gateway.ingest", sent_ms, strategy_id, body]).encode()
         failed: list[KafkaError] = []
 
-        def told(error: KafkaError | None, _: Message) -> None:
+        def delivered(error: KafkaError | None, _: Message) -> None:
             if error is not None:
                 failed.append(error)
 
         # The key keeps the order of what one strategy id sends.
-        self._producer.produce(self._topic, value, f"ingest:{strategy_id}", on_delivery=told)
+        self._producer.produce(self._topic, value, f"ingest:{strategy_id}", on_delivery=delivered)
         if self._producer.flush(DELIVERED_SECONDS) or failed:
             raise KafkaException(failed[0] if failed else KafkaError(KafkaError._TIMED_OUT))
 
@@ -95,8 +96,8 @@ class Chunks:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One thing that was told: an `answer`, a `dead letter` or an `event`."""
+class Received:
+    """One thing that was read: an `answer`, a `dead letter` or an `event`."""
 
     kind: str
     content: Json
@@ -107,58 +108,58 @@ class Listener:
 
     def __init__(self, servers: str, topics: tuple[str, ...] = (DIFFS, DEAD_LETTERS, *EVENTS)) -> None:
         self._chunks = Chunks()
-        self._heard: dict[str, None] = {}
+        self._seen: dict[str, None] = {}
         self._consumer = Consumer(
             {
                 "bootstrap.servers": servers,
                 "group.id": f"example-{uuid.uuid4()}",  # a group of its own sees everything
                 "auto.offset.reset": "earliest",
-                "enable.auto.commit": False,  # nobody goes on where this one stops
+                "enable.auto.commit": False,  # no other process continues from here
                 "fetch.wait.max.ms": 50,
-                # A topic that is made after this began would be found after five minutes.
+                # By default a topic that is created later is found after five minutes.
                 "topic.metadata.refresh.interval.ms": 2_000,
                 "log_level": 2,
             }
         )
         self._consumer.subscribe(list(topics))
 
-    def poll(self, seconds: float) -> Heard | None:
-        """The next whole thing; None when nothing came in time, or a part of something."""
+    def poll(self, seconds: float) -> Received | None:
+        """The next answer, dead letter or event; None when nothing came in time, or only a part of an answer."""
         message = self._consumer.poll(seconds)
         if message is None:
             return None
         if (error := message.error()) is not None:
-            # A broker that is away, a topic that it does not know yet: the library tries again by itself.
+            # An unreachable broker, or a topic that does not exist yet: the library tries again by itself.
             if error.fatal():
                 raise KafkaException(error)
             return None
         if message.topic() == DEAD_LETTERS:
-            return Heard("dead letter", dead_letter(message))
+            return Received("dead letter", dead_letter(message))
         read: Json = json.loads(message.value() or b"{}")
         if message.topic() == DIFFS:
             answer = self._chunks.add(read)
-            return None if answer is None else Heard("answer", answer)
-        return Heard("event", read["data"]) if self._is_news(read["data"]) else None
+            return None if answer is None else Received("answer", answer)
+        return Received("event", read["data"]) if self._is_news(read["data"]) else None
 
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close()
 
     def _is_news(self, event: Json) -> bool:
-        """An event may be published again after a crash, under the same idempotency key."""
+        """An event may be published again after a crash, with the same idempotency key."""
         key = event["idempotency_key"]
-        if key in self._heard:
+        if key in self._seen:
             return False
-        self._heard[key] = None
-        if len(self._heard) > REMEMBERED:
-            del self._heard[next(iter(self._heard))]
+        self._seen[key] = None
+        if len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
         return True
 
-    def __iter__(self) -> Iterator[Heard]:
+    def __iter__(self) -> Iterator[Received]:
         """For ever."""
         while True:
-            if heard := self.poll(1.0):
-                yield heard
+            if received := self.poll(1.0):
+                yield received
 
 
 def dead_letter(message: Message) -> Json:
@@ -171,24 +172,31 @@ def dead_letter(message: Message) -> Json:
 def main(arguments: list[str]) -> int:
     """Submit one DAG and wait for its answer."""
     if len(arguments) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
+        is_help = arguments in (["-h"], ["--help"])
+        print(__doc__, file=sys.stdout if is_help else sys.stderr)
+        return 0 if is_help else 2
     servers, file = arguments
     strategy_id = f"example-{uuid.uuid4()}"
     try:
         Submitter(servers).submit(strategy_id, json.loads(Path(file).read_bytes()), Context())
     except (OSError, ValueError) as wrong:
-        print(f"{file} holds no DAG: {wrong}", file=sys.stderr)
+        print(f"error: cannot read a DAG from {file}: {wrong}", file=sys.stderr)
         return 2
     except KafkaException as wrong:
-        print(f"{servers} took no submission: {wrong.args[0].str()}", file=sys.stderr)
+        print(f"error: Kafka at {servers} is unreachable: {wrong.args[0].str()}", file=sys.stderr)
         return 4
-    for heard in Listener(servers):
-        if heard.kind == "answer" and heard.content["strategy_id"] == strategy_id:
-            print(json.dumps(heard.content, indent=1))
-            return 0 if heard.content["status"] == "ok" else 1
+    for received in Listener(servers):
+        if received.kind == "answer" and received.content["strategy_id"] == strategy_id:
+            print(json.dumps(received.content, indent=1))
+            return 0 if received.content["status"] == "ok" else 1
     return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 141
+    sys.exit(code)

@@ -5,86 +5,81 @@ No servers: the graph and the topics are kept in memory, the answers land as JSO
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 from bytewax.testing import run_main
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from dagmanager.assembly import Assembled, assemble
 from dagmanager.settings.table import Settings
+from dagmanager.terminal.progress import progress
+from dagmanager.terminal.table import Heading, table
+from dagmanager.terminal.text import columns, counted, painted, visible, wrapped
 from examples.submissions import CHANGED, first_submissions, names_of, second_version
 from flows.stop import Stop
 from flows.submissions import from_files
 
 RESULTS = Path("results/demo")
-STYLES = {"create": "green", "reuse": "cyan", "buffer": "yellow", "isolate": "magenta"}
+HEADINGS = (Heading("action"), Heading("name", 16), Heading("topic", 16))
+# Why the files of this folder give warnings: they are what a real SDK sent.
+WARNINGS = {
+    "unresolved_dependencies": "the SDK that wrote these files left out a parent, or computed its id before "
+    "it set the defaults, so no node here has that id; each node runs all the same",
+    "same_id_different_tags": "two inputs differ in their tags only, which are no part of a node's id: they "
+    "share one queue",
+}
 
 
 def main() -> int:
     """Run both parts and show what came out; 1 when an answer is missing."""
-    piped = not sys.stdout.isatty()
-    console = Console(width=160 if piped else None, highlight=False, no_color=_plain())
     shutil.rmtree(RESULTS, ignore_errors=True)
     RESULTS.mkdir(parents=True)
     assembled = assemble(Settings(results_path=str(RESULTS)))
     first = first_submissions()
-    console.print(f"[bold]1[/] {len(first)} strategies meet an empty graph", soft_wrap=True)
-    answers = _run(assembled, first, "first", console)
+    say(f"1. {len(first)} strategies, and an empty graph", "1")
+    answers = _run(assembled, first, "first")
     for submission, answer in answers:
-        _show(console, submission, answer)
-    console.print(f"\n[bold]2[/] {CHANGED}, version 2: one period and one schema changed", soft_wrap=True)
-    again = _run(assembled, [second_version()], "second", console)
+        _show(submission, answer)
+    _explain_warnings(answers)
+    say(f"\n2. {CHANGED}, version 2: one period and one schema changed", "1")
+    again = _run(assembled, [second_version()], "second")
     for submission, answer in again:
-        _show(console, submission, answer)
-        _cost(console, answer)
-    console.print("\nthe same as JSON lines:", *_files(), sep="\n  ", soft_wrap=True)
+        _show(submission, answer)
+        say(f"  {_cost(answer)}")
+    say("\nThe same as JSON lines:")
+    for path in sorted(RESULTS.rglob("*.jsonl")):
+        say(f"  {path}")
     return 0 if len(answers) + len(again) == len(first) + 1 else 1
 
 
-def _run(
-    assembled: Assembled, submissions: list[bytes], name: str, console: Console
-) -> list[tuple[bytes, dict[str, Any]]]:
-    """Through the real flow, watched; each submission with its answer."""
+def say(text: str, style: str = "") -> None:
+    """One line, wrapped at words."""
+    print(painted(wrapped(text, columns(), "    "), style, sys.stdout), flush=True)
+
+
+def _run(assembled: Assembled, submissions: list[bytes], name: str) -> list[tuple[bytes, dict[str, Any]]]:
+    """Through the real flow; each submission with its answer."""
     results = RESULTS / name
     path = results / "submissions.jsonl"
     results.mkdir()
     path.write_bytes(b"\n".join(submissions) + b"\n")
     flow = from_files(assembled, str(path), results, Stop())
     started = time.perf_counter()
-    worker = threading.Thread(target=_quietly, args=(flow,))
-    with _progress(console) as progress:
-        task = progress.add_task("submissions", total=len(submissions))
-        worker.start()
-        while worker.is_alive():
-            worker.join(0.02)
-            progress.update(task, completed=len(_answers(results)))
-        progress.update(task, completed=len(_answers(results)))
+    with progress(lambda: f"  {len(_answers(results))} of {len(submissions)} answered"):
+        run_main(flow)
     took_ms = (time.perf_counter() - started) * 1000
     answers = _answers(results)
-    console.print(f"  {len(answers)} answered in {took_ms:.0f} ms, the flow's start and end included")
+    say(f"   {len(answers)} answered in {took_ms:.0f} ms, with the start and end of the flow")
     return [
         (submission, answers[key])
         for submission in submissions
         if (key := orjson.loads(submission)["strategy_id"]) in answers
     ]
-
-
-def _quietly(flow: Any) -> None:
-    run_main(flow)
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 def _answers(results: Path) -> dict[str, dict[str, Any]]:
@@ -95,46 +90,42 @@ def _answers(results: Path) -> dict[str, dict[str, Any]]:
     return {answer["strategy_id"]: answer for answer in map(orjson.loads, whole)}
 
 
-def _show(console: Console, submission: bytes, answer: dict[str, Any]) -> None:
-    """One table per submission: every node, what became of it, its queue."""
-    names = names_of(submission)
+def _show(submission: bytes, answer: dict[str, Any]) -> None:
+    """One table per submission: every node, its action, its topic."""
     asked = orjson.loads(submission)
     counts = ", ".join(f"{number} {action}" for action, number in answer["actions"].items() if number)
     where = f"{asked['world_id']}.{asked['execution_domain']}"
-    console.print(
-        f"\n[bold]{asked['dag']['meta']['strategy_name']}[/] in {where}, {answer['version']}: {counts}",
-        soft_wrap=True,
-    )
-    created = _created(answer)
+    name = visible(asked["dag"]["meta"]["strategy_name"])
+    say(f"\n{name} in {where}, {answer['version']}: {counts}", "1")
+    rows = list(_rows(submission, answer))
+    for line in table(HEADINGS, rows, columns() - 2).styled(rows, sys.stdout):
+        print(f"  {line}")
+    if answer["safe_mode"]:
+        say(f"  isolated (safe mode): {answer['safe_mode']}, so it shares nothing with others")
+
+
+def _rows(submission: bytes, answer: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    names, created = names_of(submission), _created(answer)
     buffered = {each["node_id"] for each in answer["buffer_nodes"]}
-    table = Table(box=None, padding=(0, 2), show_edge=False)
-    for column in ("action", "node", "queue"):
-        table.add_column(column, no_wrap=True, overflow="ignore")
     for key, topic in answer["queue_map"].items():
         node_id = key.split("#")[0].rsplit(":", 2)[0]
         action = "create" if topic in created else "buffer" if node_id in buffered else "reuse"
-        action = "isolate" if answer["safe_mode"] else action
-        table.add_row(f"[{STYLES[action]}]{action}[/]", names.get(node_id, node_id), topic)
-    # A table as wide as its names: a narrow terminal wraps lines, it must not cut names.
-    Console(width=200, highlight=False, no_color=_plain()).print(table)
-    for warning in answer.get("warnings", ()):
-        console.print(f"  [yellow]warning[/] {_warned(warning, names)}", soft_wrap=True)
-    if answer["safe_mode"]:
-        console.print(f"  [magenta]isolated[/]: {answer['safe_mode']}", soft_wrap=True)
+        yield "isolate" if answer["safe_mode"] else action, names.get(node_id, node_id), topic
 
 
-def _warned(warning: dict[str, Any], names: dict[str, str]) -> str:
-    who = names.get(warning["node_id"] or "", "")
-    about = ", ".join(
-        f"{detail[:19]}…" if detail.startswith("blake3:") else detail for detail in warning["details"]
-    )
-    return (
-        f"{warning['code']}: {who + ': ' if who else ''}{warning['message']}{': ' + about if about else ''}"
-    )
+def _explain_warnings(answers: list[tuple[bytes, dict[str, Any]]]) -> None:
+    """One sentence for each kind of warning."""
+    found = [each["code"] for _, answer in answers for each in answer.get("warnings", ())]
+    if not found:
+        return
+    say(f"\n{counted(len(found), 'warning')}; `dagmanager explain-error CODE` explains each code:")
+    for code in dict.fromkeys(found):
+        why = f": {WARNINGS[code]}" if code in WARNINGS else ""
+        say(f"  {code} ({found.count(code)}){why}")
 
 
 def _created(answer: dict[str, Any]) -> set[str]:
-    """Topics that this very submission brought, by the admin log."""
+    """Topics that this submission created, by the admin log."""
     path = RESULTS / "admin-log.jsonl"
     if not path.exists():
         return set()
@@ -143,22 +134,14 @@ def _created(answer: dict[str, Any]) -> set[str]:
     return {entry["topic"] for entry in entries if entry["claim_id"] == claim}
 
 
-def _cost(console: Console, answer: dict[str, Any]) -> None:
+def _cost(answer: dict[str, Any]) -> str:
     actions = answer["actions"]
     lag = sum(each["lag"] for each in answer["buffer_nodes"])
-    console.print(
-        f"  it costs {actions['create']} new queue; {actions['reuse']} nodes go on unchanged; "
-        f"{actions['buffer']} keeps its queue and buffers {lag} periods of history",
-        soft_wrap=True,
+    return (
+        f"the change costs {counted(actions['create'], 'new topic')}; "
+        f"{counted(actions['reuse'], 'node')} unchanged; "
+        f"{actions['buffer']} with its old topic, and {lag} periods of history to buffer"
     )
-
-
-def _files() -> list[str]:
-    return [str(path) for path in sorted(RESULTS.rglob("*.jsonl"))]
-
-
-def _plain() -> bool:
-    return bool(os.environ.get("NO_COLOR")) or not sys.stdout.isatty()
 
 
 if __name__ == "__main__":

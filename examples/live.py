@@ -1,7 +1,7 @@
-"""`make live`: the flow on a real Kafka and a real Neo4j, strategies that keep coming, and what they are told.
+"""`make live`: the flow on a real Kafka and a real Neo4j, fed without end, with its answers and control events.
 
-Ctrl-C ends all of it. `--once` ends by itself after a first version, a resend and a second version, `--seconds N`
-after a while. The two clients are those of examples/client.py.
+Ctrl-C stops everything. `--once` stops by itself after a first version, a resend and a second version, `--seconds N`
+after that time. The two clients are those of examples/client.py.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ ANSWER_SECONDS = 180.0
 DRAIN_SECONDS = 30.0
 # How soon Ctrl-C is noticed.
 LISTEN_SECONDS = 0.2
-# Of what keeps coming, every third is a new version.
+# Every third submission is a new version.
 NEW_VERSION_EVERY = 3
 
 
 class LiveError(Exception):
-    """Something that this program started did not do its part."""
+    """A process that this program started failed."""
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Flow:
             str(self._alive),
         ]
         with self.log.open("wb") as log:
-            # A group of its own: Ctrl-C is for us to turn into an orderly end.
+            # A process group of its own: this program turns Ctrl-C into an orderly shutdown.
             self._process = subprocess.Popen(
                 [*command, "--recovery", str(folder / "recovery")],
                 cwd=ROOT,
@@ -90,7 +90,7 @@ class Flow:
             )
 
     def wait(self) -> None:
-        """Until its topics and its schema are there."""
+        """Block until its topics and its schema exist; `LiveError` after 120 s."""
         until = time.monotonic() + START_SECONDS
         while not self._alive.exists():
             self.check()
@@ -99,18 +99,18 @@ class Flow:
             time.sleep(0.05)
 
     def check(self) -> None:
-        """Raises when it ended."""
+        """Raise `LiveError` if it ended."""
         if self._process.poll() is not None:
             last = "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
             raise LiveError(f"the flow ended with {self._process.returncode}:\n{last}")
 
     def drain(self) -> int:
-        """Let it answer what it read; its exit code."""
+        """Shut it down cleanly: it answers what it read. Its exit code, within 30 s."""
         self._process.terminate()
         return self._process.wait(DRAIN_SECONDS)
 
     def kill(self) -> None:
-        """Whatever state it is in. Idempotent."""
+        """Kill it in any state. Idempotent."""
         self._process.kill()
         self._process.wait()
 
@@ -124,7 +124,7 @@ class Clients:
         self._view = view
         self._strategies = strategies()
         self._waiting: dict[str, Sent] = {}
-        self._coming = self._endless()
+        self._next_submissions = self._endless()
         self.answered = self.events = 0
 
     @property
@@ -139,34 +139,34 @@ class Clients:
 
     def send_next(self) -> None:
         """A resend as the Gateway sends it, or a changed version."""
-        self._send(*next(self._coming))
+        self._send(*next(self._next_submissions))
 
     def send_second_version(self) -> None:
         """For `--once`."""
         self._send(CHANGED, version(2), "a new version")
 
     def listen(self, seconds: float) -> None:
-        """Show what comes within this time."""
+        """Show what is received within this time."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            heard = self._listener.poll(left)
-            if heard is None:
+            received = self._listener.poll(left)
+            if received is None:
                 continue
-            if heard.kind == "event":
+            if received.kind == "event":
                 self.events += 1
-                self._view.event(heard.content)
-            elif heard.kind == "answer":
-                self._show(heard.content)
+                self._view.event(received.content)
+            elif received.kind == "answer":
+                self._show(received.content)
                 if not self._waiting:
                     return
 
     def finish(self, flow: Flow) -> None:
-        """Until every answer is there, and for a moment what they announce."""
+        """Block until every answer is received, and half a second for their events; `LiveError` after 180 s."""
         until = time.monotonic() + ANSWER_SECONDS
         while self._waiting:
             flow.check()
             if time.monotonic() > until:
-                raise LiveError(f"{self.waiting} answers did not come in {ANSWER_SECONDS:.0f} s")
+                raise LiveError(f"{self.waiting} answers were not received in {ANSWER_SECONDS:.0f} s")
             self.listen(0.2)
         self.listen(0.5)
 
@@ -184,7 +184,7 @@ class Clients:
     def _show(self, answer: Json) -> None:
         sent = self._waiting.pop(answer["strategy_id"], None)
         if sent is None:
-            return  # told again after a crash of the flow
+            return  # repeated after a crash of the flow
         self.answered += 1
         took_ms = (time.perf_counter() - sent.at_s) * 1000
         place = f"{sent.context.world_id}.{sent.context.execution_domain}"
@@ -201,28 +201,28 @@ class Clients:
                 yield CHANGED, version(label), "a new version"
 
 
-class Stop:
-    """Ctrl-C: the first one ends in order once all is up; before that, and the second one, at once."""
+class StopSignal:
+    """Ctrl-C: the first one shuts down cleanly once all is up; before that, and the second one, at once."""
 
     def __init__(self) -> None:
         self.is_asked = False
         self.in_order = False
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(each, self._hear)
+            signal.signal(each, self._receive)
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+    def _receive(self, _number: int, _frame: FrameType | None) -> None:
         if self.is_asked or not self.in_order:
             raise KeyboardInterrupt
         self.is_asked = True
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 when all that was sent was answered, or when it was ended before that began."""
+    """0 when everything sent was answered, or when it was stopped before that began."""
     given = _parser().parse_args(arguments)
-    view, stop = View(), Stop()
+    view, stop = View(), StopSignal()
     launch = chosen_launch()
     if launch is None:
-        view.say(f"no way to run real servers: {HOW_TO_GET}", "red")
+        view.fail("unavailable", f"no way to run real servers: {HOW_TO_GET}")
         return 1
     folder = given.folder.absolute()
     shutil.rmtree(folder, ignore_errors=True)
@@ -238,14 +238,14 @@ def main(arguments: list[str] | None = None) -> int:
             if code := flow.drain():
                 raise LiveError(f"the flow ended with {code}; its log is {flow.log}")
         view.say(
-            f"ended: {clients.answered} submissions, all answered, {clients.events} control events; the flow is "
-            f"drained, the servers are stopped; logs are in {given.folder}",
-            "bold",
+            f"shut down cleanly: {clients.answered} submissions, all answered, {clients.events} control events; "
+            f"flow and servers are stopped; logs are in {given.folder}",
+            "1",
         )
     except KeyboardInterrupt:
-        view.say(f"ended at once, flow and servers with it; logs are in {given.folder}")
+        view.say(f"interrupted: flow and servers are killed; logs are in {given.folder}")
     except (LiveError, ServerError, KafkaException, subprocess.TimeoutExpired) as failed:
-        view.say(f"error: {failed}\nlogs are in {given.folder}", "red")
+        view.fail("unavailable", str(failed), f"logs are in {given.folder}")
         return 1
     return 0
 
@@ -253,28 +253,28 @@ def main(arguments: list[str] | None = None) -> int:
 def _start(view: View, kafka: KafkaServer, neo4j: Neo4jServer) -> Flow:
     """Servers side by side, then the flow."""
     began = time.monotonic()
-    view.say("starting Kafka and Neo4j (they are fetched first where that was never done)")
-    with view.console.status("Kafka and Neo4j"):
+    view.say("starting Kafka and Neo4j (the first time, they are downloaded)")
+    with view.waiting("Kafka and Neo4j"):
         begun: tuple[Server, ...] = (kafka.begin(view.say), neo4j.begin(view.say))
         for server in begun:
             server.wait()
             view.say(f"  {server.kind:6} {server.address}  after {time.monotonic() - began:.1f} s")
     flow = Flow(kafka.folder.parent, kafka.address, neo4j.address)
-    with view.console.status("the flow"):
+    with view.waiting("the flow"):
         try:
             flow.wait()
         except BaseException:
             flow.kill()
             raise
     view.say(
-        f"  flow   reads dagmanager.submissions  after {time.monotonic() - began:.1f} s; Ctrl-C ends all of it"
+        f"  flow   reads dagmanager.submissions  after {time.monotonic() - began:.1f} s; Ctrl-C stops all"
     )
-    view.say("  the first answers take seconds: a database that has just started plans each statement once")
+    view.say("  the first answers take seconds: the database plans each statement once")
     return flow
 
 
-def _converse(given: argparse.Namespace, view: View, stop: Stop, flow: Flow, servers: str) -> Clients:
-    """Send and listen until told to stop, then wait for what is still to come."""
+def _converse(given: argparse.Namespace, view: View, stop: StopSignal, flow: Flow, servers: str) -> Clients:
+    """Send and listen until stopped, then wait for the answers that are due."""
     clients = Clients(servers, view)
     stop.in_order = True
     until = time.monotonic() + given.seconds if given.seconds else float("inf")
@@ -289,11 +289,11 @@ def _converse(given: argparse.Namespace, view: View, stop: Stop, flow: Flow, ser
         while not (given.once or stop.is_asked) and time.monotonic() < until:
             flow.check()
             clients.listen(LISTEN_SECONDS)
-            # One after the other: of two versions that wait on two partitions, either may be answered first.
+            # One after the other: of two versions on two partitions, either may be answered first.
             if time.monotonic() >= due and not clients.waiting:
                 clients.send_next()
                 due = time.monotonic() + given.every
-        view.say(f"ending: {clients.waiting} answers are still to come")
+        view.say(f"shutting down: {clients.waiting} answers are due")
         clients.finish(flow)
     finally:
         clients.close()
@@ -302,11 +302,11 @@ def _converse(given: argparse.Namespace, view: View, stop: Stop, flow: Flow, ser
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m examples.live", description=__doc__)
-    parser.add_argument("--once", action="store_true", help="end after a resend and a second version")
-    parser.add_argument("--seconds", type=float, help="end after so many seconds")
-    parser.add_argument("--every", type=float, default=3.0, help="seconds between what keeps coming (3)")
+    parser.add_argument("--once", action="store_true", help="stop after a resend and a second version")
+    parser.add_argument("--seconds", type=float, help="stop after so many seconds")
+    parser.add_argument("--every", type=float, default=3.0, help="seconds between submissions (default 3)")
     parser.add_argument(
-        "--folder", type=Path, default=FOLDER, help=f"for data and logs, emptied first ({FOLDER})"
+        "--folder", type=Path, default=FOLDER, help=f"for data and logs, emptied first (default {FOLDER})"
     )
     return parser
 

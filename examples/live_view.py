@@ -2,72 +2,81 @@
 
 from __future__ import annotations
 
-import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
+from dagmanager.terminal.progress import StatusLine, progress
+from dagmanager.terminal.report import Report, show
+from dagmanager.terminal.table import STYLES
+from dagmanager.terminal.text import columns, painted, shortened, visible, wrapped
 
-STYLES = {"create": "green", "reuse": "cyan", "buffer": "yellow", "isolate": "magenta"}
-NAME_WIDTH = 24
-PLACE_WIDTH = 19
-PIPE_WIDTH = 160
+ACTIONS = ("create", "reuse", "buffer", "isolate")
+NAME_WIDTH = 22
+PLACE_WIDTH = 17
+DIM = "2"
 
 
 class View:
-    """A console with the few sentences of this program."""
+    """Writes rows that come one after the other: their columns have a fixed width, 79 in all."""
 
     def __init__(self) -> None:
-        piped = not sys.stdout.isatty()
-        plain = piped or bool(os.environ.get("NO_COLOR"))
-        self.console = Console(width=PIPE_WIDTH if piped else None, highlight=False, no_color=plain)
+        self._status = StatusLine(sys.stdout)
 
     def say(self, text: str, style: str = "") -> None:
-        """One line, at once, also into a pipe."""
-        self.console.print(escape(text.rstrip()), style=style or None, soft_wrap=True)
-        self.console.file.flush()
+        """One line at once, wrapped at words."""
+        self._print(painted(wrapped(text.rstrip(), columns(), "    "), style, sys.stdout))
+
+    def fail(self, code: str, message: str, *notes: str) -> None:
+        """An error, as the commands show theirs."""
+        show(Report(code, message, notes=notes), stream=sys.stdout)
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """On a terminal, what is waited for and for how long."""
+        began = time.monotonic()
+        with progress(lambda: f"  waiting for {what}: {time.monotonic() - began:.0f} s", self._status):
+            yield
+
+    def _print(self, text: str) -> None:
+        with self._status.cleared():
+            print(text, flush=True)
 
     def head(self) -> None:
-        """Over the rows."""
-        actions = "  ".join(f"{action:>7}" for action in STYLES)
-        self.say(
-            f"{'strategy':{NAME_WIDTH}}{'world.domain':{PLACE_WIDTH}}{'':4}{actions}       ms",
-            "bold underline",
-        )
+        """Above the rows."""
+        actions = " ".join(ACTIONS)
+        self.say(f"\n{'strategy':{NAME_WIDTH}} {'world.domain':{PLACE_WIDTH}}    {actions} {'ms':>6}", "1")
 
     def answer(self, name: str, place: str, answer: dict[str, Any], took_ms: float, note: str) -> None:
-        """One row: what was sent, what became of its nodes, how long that took."""
+        """One row: what was sent, the actions of its nodes, how long that took; notes below it."""
+        row = f"{shortened(visible(name), NAME_WIDTH):{NAME_WIDTH}} {shortened(place, PLACE_WIDTH):{PLACE_WIDTH}} "
         if answer["status"] != "ok":
             error = answer["error"]
-            self.say(f"{name:{NAME_WIDTH}}{place:{PLACE_WIDTH}}{error['code']}: {error['message']}", "red")
+            self.say(f"{row}error[{error['code']}]: {visible(error['message'])}", "31")
             return
-        counts = "  ".join(
-            f"[{STYLES[action] if count else 'dim'}]{count or '·':>7}[/]"
+        counts = " ".join(
+            painted(f"{count or '·':>{len(action)}}", STYLES[action] if count else DIM, sys.stdout)
             for action, count in answer["actions"].items()
         )
-        notes = ", ".join(
-            filter(None, (note, f"isolated: {answer['safe_mode']}" if answer["safe_mode"] else ""))
-        )
-        self.console.print(
-            f"{name:{NAME_WIDTH}}{place:{PLACE_WIDTH}}{answer['version']:4}{counts}  {took_ms:7.1f}  [dim]{notes}[/]",
-            soft_wrap=True,
-        )
-        self.console.file.flush()
+        self._print(f"{row}{answer['version']:2} {counts} {took_ms:6.0f}")
+        isolated = f"isolated: {answer['safe_mode']}" if answer["safe_mode"] else ""
+        if notes := ", ".join(filter(None, (note, isolated))):
+            self.say(f"  {notes}", DIM)
 
     def event(self, event: dict[str, Any]) -> None:
         """One line about a control event."""
-        self.say(f"  {told(event)}", "dim")
+        self.say(f"  {event_line(event)}", DIM)
 
 
-def told(event: dict[str, Any]) -> str:
+def event_line(event: dict[str, Any]) -> str:
     """An event in words."""
     place = ".".join(filter(None, (event.get("world_id"), event.get("execution_domain"))))
     if event["type"] == "QueueUpdated":
         tags = ", ".join(event["tags"]) or "no tags"
-        count = len(event["queues"])
-        queues = f"{count} queue{'s' * (count != 1)}"
-        return f"queues of ({tags}) every {event['interval']} s in {place}: {queues}, revision {event['revision']}"
+        found = f"{len(event['queues'])}, revision {event['revision']}"
+        return f"topics of ({tags}), {event['interval']} s, {place}: {found}"
     if event["type"] == "SentinelWeightUpdated":
         return f"weight of {event['sentinel_id']} {event['sentinel_version']} is {event['weight']:g}"
     return f"{event['type']} {event.get('queue', '')}"

@@ -1,8 +1,9 @@
-"""Our own runner: sub-second epochs, drain on SIGTERM, exit codes a supervisor can use.
+"""The runner: sub-second epochs, clean shutdown on SIGTERM, exit codes that a supervisor can use.
 
 `qmtl service dagmanager run` becomes this process. SIGTERM or SIGINT: nothing more is read, what was read is
 answered, exit 0. A second signal ends the process at once; the recovery folder knows where to resume. Exit 2
-for invalid settings, files and folders, 4 when a store is unreachable or a disk is full, 1 when the flow failed.
+for invalid settings, files and folders, 4 when a store is unreachable or a disk is full, 1 when the flow failed
+(or, with --fail-on-refused, when a submission was refused).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import sys
 from dagmanager.settings.run_options import RUN_OPTIONS
 from flows.stop import Stop
 
+PROGRAM = "dagmanager"
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the submissions flow until its input ends or a signal stops it; the exit code."""
@@ -27,18 +30,24 @@ def main(argv: list[str] | None = None) -> int:
         os.environ["RUST_BACKTRACE"] = "0"
     # Imported here: it takes half a second, in which a signal would kill instead of drain.
     from dagmanager.errors import DagManagerError, SettingsError
+    from dagmanager.terminal.progress import StatusHandler, StatusLine
+    from dagmanager.terminal.report import CommandError, report_of, show
     from flows.runner import run
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    status = StatusLine(sys.stderr)
+    logging.basicConfig(
+        handlers=[StatusHandler(status)], level=logging.INFO, format="%(levelname)s %(name)s: %(message)s"
+    )
     try:
-        run(given, stopping)
-    except SettingsError as wrong:
-        sys.stderr.write(f"error: {wrong}\n")
-        return 2
+        refused = run(given, stopping, status)
+    except CommandError as wrong:
+        for each in wrong.findings:
+            show(each, PROGRAM)
+        return wrong.report.exit
     except DagManagerError as wrong:
-        sys.stderr.write(f"error: {wrong}\n")
-        return 4 if wrong.is_retryable() else 1
-    return 0
+        show(report_of(wrong), PROGRAM)
+        return 2 if isinstance(wrong, SettingsError) else 4 if wrong.is_retryable() else 1
+    return 1 if refused and given.fail_on_refused else 0
 
 
 def _drain_on_signals(stopping: Stop) -> None:
@@ -63,9 +72,16 @@ def run_parser() -> argparse.ArgumentParser:
         epilog="example: dagmanager run --submissions submissions.jsonl --results results",
     )
     for option in RUN_OPTIONS:
-        parser.add_argument(
-            option.flag, metavar=option.metavar, type=option.kind, default=option.default, help=option.help
-        )
+        if option.kind is bool:
+            parser.add_argument(option.flag, action="store_true", help=option.help)
+        else:
+            parser.add_argument(
+                option.flag,
+                metavar=option.metavar,
+                type=option.kind,
+                default=option.default,
+                help=option.help,
+            )
     return parser
 
 

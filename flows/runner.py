@@ -20,12 +20,14 @@ from dagmanager.engine.reader import ContextDefaults, Reader
 from dagmanager.errors import SettingsError
 from dagmanager.metrics import ProgressCollector, PrometheusObserver
 from dagmanager.settings.run_options import RUN_OPTIONS, RunOption
-from dagmanager.settings.source import load
 from dagmanager.settings.table import Settings
+from dagmanager.terminal.progress import StatusLine, progress
+from dagmanager.terminal.settings_report import load_settings
 from flows.attempt_files import counted
 from flows.failures import explained
 from flows.polling import Heartbeat, poll
 from flows.recovery import Reading, StartFile, check_store, prepared
+from flows.refusals import RefusalLog
 from flows.stop import Stop
 from flows.submissions import Kept, from_files, from_topics
 from flows.tally import Tally
@@ -34,16 +36,25 @@ from operators.sources.submission_files import absolute
 WORKERS_MAX = 64
 EPOCH_SECONDS_MAX = 3_600
 IDLE_SECONDS = 3_600.0
+# What happens without the address of a server.
+_WITHOUT = {
+    "neo4j_dsn": "the graph is embedded",
+    "kafka_dsn": "topics are embedded; submissions and answers are files",
+    "controlbus_dsn": "no control events are sent",
+}
 logger = logging.getLogger("dagmanager.flow")
 
 
-def run(given: argparse.Namespace, stopping: Stop) -> None:
-    """Until the input ends or `stopping` is set; then everything that was read is answered.
+def run(given: argparse.Namespace, stopping: Stop, status: StatusLine) -> int:
+    """How many submissions were refused, once the input has ended or `stopping` is set.
 
-    Blocks until then. What an operator or a supervisor can fix is raised as a `DagManagerError`.
+    Blocks until then; everything that was read is answered. What an operator or a supervisor can fix is raised as a
+    `DagManagerError`, invalid settings as a `CommandError`.
     """
+    refusals = RefusalLog(status)
     try:
-        _run(given, _settings(given), stopping)
+        _run(given, _settings(given), stopping, refusals)
+        return refusals.count
     except BaseException as failed:  # a panic of Bytewax is not an Exception
         known = explained(failed, Path(given.recovery) if given.recovery else None)
         if known is None or known is failed:
@@ -52,13 +63,10 @@ def run(given: argparse.Namespace, stopping: Stop) -> None:
 
 
 def _settings(given: argparse.Namespace) -> Settings:
-    settings, findings = load(given.config, os.environ)
-    empty = [finding.field or "" for finding in findings if finding.code == "empty_field"]
-    if empty:
-        logger.info("no server is named by %s: what needs one is embedded here, or off", ", ".join(empty))
-    for finding in findings:
-        if finding.code != "empty_field":
-            logger.warning("%s", finding.message)
+    settings = load_settings(given.config, os.environ)
+    for name, instead in _WITHOUT.items():
+        if not getattr(settings, name):
+            logger.info("%s is empty: %s", name, instead)
     changed = {
         each.setting: value for each, value in options_given(given) if each.setting and value is not None
     }
@@ -66,14 +74,14 @@ def _settings(given: argparse.Namespace) -> Settings:
         changed["submissions_partitions"] = share
     nameless = [each.flag for each, value in options_given(given) if value == ""]
     if nameless:
-        msg = f"{nameless[0]} is given, but empty"
+        msg = f"{nameless[0]} has an empty value"
         raise SettingsError(msg)
     if given.workers < 1 or given.workers > WORKERS_MAX or not 0 <= given.epoch_seconds <= EPOCH_SECONDS_MAX:
         msg = f"--workers takes 1 to {WORKERS_MAX}, --epoch-seconds 0 to {EPOCH_SECONDS_MAX}"
         raise SettingsError(msg)
     chosen: Settings = msgspec.structs.replace(settings, **changed)
     if chosen.kafka_dsn and (given.submissions or given.results):
-        msg = "--submissions and --results are for runs without Kafka, and kafka_dsn is set"
+        msg = "--submissions and --results are for runs without Kafka, but kafka_dsn is set"
         raise SettingsError(msg)
     return chosen
 
@@ -89,7 +97,7 @@ def _share(given: argparse.Namespace) -> str:
         msg = f"--index {given.index} --of {given.of}: an index goes from 0 to one below --of"
         raise SettingsError(msg)
     if given.partitions is not None:
-        msg = "--partitions and --index both say what to read: give one"
+        msg = "--partitions and --index are two ways to choose partitions: give one"
         raise SettingsError(msg)
     return f"{given.index}/{given.of}"
 
@@ -99,7 +107,7 @@ def options_given(given: argparse.Namespace) -> list[tuple[RunOption, object]]:
     return [(each, getattr(given, each.flag.removeprefix("--").replace("-", "_"))) for each in RUN_OPTIONS]
 
 
-def _run(given: argparse.Namespace, settings: Settings, stopping: Stop) -> None:
+def _run(given: argparse.Namespace, settings: Settings, stopping: Stop, refusals: RefusalLog) -> None:
     if given.recovery and not settings.kafka_dsn and settings.submissions_path == "-":
         msg = "--recovery needs a file or folder: standard input cannot be read again after a crash"
         raise SettingsError(msg)
@@ -111,7 +119,7 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop) -> None:
     defaults = ContextDefaults(given.world or "", given.domain or "")
     options = msgspec.structs.replace(assembled.read_options, context_defaults=defaults)
     reader = Reader(options, assembled.observer)
-    kept = Kept(StartFile(folder) if folder else None)
+    kept = Kept(StartFile(folder) if folder else None, answered=refusals.note)
     flow, reading = _flow(assembled, settings, stopping, reader, kept)
     tally = Tally()
     reader.observer = assembled.engine.observer = Observers(tally, assembled.observer)
@@ -121,6 +129,7 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop) -> None:
     with (
         prepared(folder, flow, reading) if folder else nullcontext() as recovery,
         counted(kept.quarantine, folder) if folder else nullcontext(),
+        progress(tally.summary, refusals.status),
         poll(
             assembled.engine,
             settings.claim_poll_seconds,
@@ -137,7 +146,8 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop) -> None:
                 epoch_interval=timedelta(seconds=given.epoch_seconds),
                 recovery_config=recovery,
             )
-    _tell(given, settings, reader, tally, stopping)
+    refusals.finish()
+    _summarize(given, settings, reader, tally, stopping)
 
 
 def _heartbeat(given: str | None) -> Path | None:
@@ -195,23 +205,21 @@ def _idle(settings: Settings, stopping: Stop) -> None:
         pass
 
 
-def _tell(
+def _summarize(
     given: argparse.Namespace, settings: Settings, reader: Reader, tally: Tally, stopping: Stop
 ) -> None:
+    """What a person wants to know at the end, the totals last."""
     for kind, count in sorted(reader.foreign.items()):
         logger.info("skipped %d records of another kind: %s", count, kind)
+    if reader.isolated:
+        logger.warning(
+            "%d ran isolated (safe mode): without an execution domain, as a backtest without as_of, or because the "
+            "Gateway asked for it; --domain sets the default domain",
+            reader.isolated,
+        )
+    if stopping.is_set():
+        how = f"--recovery {given.recovery} continues here" if given.recovery else "no --recovery"
+        logger.info("shut down cleanly: everything that was read is answered; %s", how)
     files = Path(settings.results_path) / "diffs.jsonl"
     where = f"topic {settings.diffs_topic}" if settings.kafka_dsn else files
     logger.info("%s; answers in %s", tally.summary(), where)
-    if reader.isolated:
-        logger.warning(
-            "%d of them ran isolated (safe mode): they named no execution domain, or a backtest without as_of, or "
-            "their Gateway said so; --domain speaks for those that name none",
-            reader.isolated,
-        )
-    how = (
-        f"the same command goes on where it stopped ({given.recovery})" if given.recovery else "no --recovery"
-    )
-    logger.info("drained: all that was read is answered; %s", how) if stopping.is_set() else logger.info(
-        "done"
-    )

@@ -7,6 +7,7 @@ engine to any source and sinks. Step ids are frozen: Bytewax drops the state of 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from dagmanager.disk.line_file import check_appendable
 from dagmanager.disk.os_errors import translated_os_errors
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.reader import Reader
+from dagmanager.engine.stages import Answer, Refused
 from dagmanager.engine.wire.message import Message
 from dagmanager.settings.source import load
 from flows.marked_sinks import MarkedSink
@@ -53,12 +55,17 @@ FLOW_ID = "dagmanager_submissions"
 DIFFS, DEAD_LETTERS = "diffs", "dead_letters"
 
 
+def ignore(_: Answer | Refused) -> None:
+    """For runs whose answers nobody watches."""
+
+
 @dataclass(frozen=True)
 class Kept:
     """What a run learns from its recovery folder after a kill; without a folder, nothing."""
 
     start: RunStart | None = None
     quarantine: PoisonQuarantine = field(default_factory=PoisonQuarantine)
+    answered: Callable[[Answer | Refused], None] = ignore
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ class Sinks:
     diffs: FixedPartitionedSink[Message, Any]
     dead_letters: FixedPartitionedSink[Message, Any]
     queue_events: Sink[tuple[str, None]]
+    answered: Callable[[Answer | Refused], None] = ignore
 
     def marked(self, quarantine: PoisonQuarantine) -> Sinks:
         """The same sinks, with what they write marked as in flight. Not the events: they come from the outbox, not from
@@ -76,6 +84,7 @@ class Sinks:
             MarkedSink(self.diffs, DIFFS, quarantine),
             MarkedSink(self.dead_letters, DEAD_LETTERS, quarantine),
             self.queue_events,
+            self.answered,
         )
 
 
@@ -108,7 +117,12 @@ def build(
     answered = upsert("upsert", planned, engine, guard)
     op.output(DIFFS, diff_messages("diff_messages", answered, guard), sinks.diffs)
     op.output(DEAD_LETTERS, dead_letters("dead_letter_messages", answered, guard), sinks.dead_letters)
-    gone = op.map_value("answered", answered, lambda item: guard.quarantine.answered(origin_of(item)))
+
+    def settle(item: Answer | Refused) -> None:
+        sinks.answered(item)
+        guard.quarantine.answered(origin_of(item))
+
+    gone = op.map_value("answered", answered, settle)
     op.output("queue_events", gone, sinks.queue_events)
     return flow
 
@@ -135,6 +149,7 @@ def from_files(
             diff_chunk_file(results, retry.in_step(DIFFS)),
             dead_letter_file(results, retry.in_step(DEAD_LETTERS)),
             _events(engine, retry, kept),
+            kept.answered,
         ),
         retry,
         reader,
@@ -163,6 +178,7 @@ def topic_ends(engine: Engine, broker: Broker, stopping: Stop, kept: Kept) -> To
         diff_chunk_topic(names["diffs_topic"], broker.answers, retry.in_step(DIFFS)),
         dead_letter_topic(names["dead_letters_topic"], broker.producer, retry.in_step(DEAD_LETTERS)),
         _events(engine, retry, kept),
+        kept.answered,
     )
     source = SubmissionTopic(at, stopping.is_set, lambda reason: engine.observer.waiting("input", reason))
     return TopicEnds(source, sinks, retry)

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 
 class RunOption(NamedTuple):
-    """One option. `kind` converts its text; `setting` is the settings field that it overrides, or empty."""
+    """One option. `kind` converts its text (bool: a flag); `setting` is the settings field that it overrides, or empty."""
 
     flag: str
     metavar: str
@@ -51,5 +51,6 @@ RUN_OPTIONS: Final = (
     ),
     RunOption("--index", "I", "share of the partitions to read, from 0; with --of", int),
     RunOption("--of", "N", "number of shares that the partitions are divided into; with --index", int),
+    RunOption("--fail-on-refused", "", "exit 1 if a submission was refused", bool, default=False),
     RunOption("--epoch-seconds", "S", "time between snapshots", float, default=0.5),
 )

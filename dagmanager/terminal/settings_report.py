@@ -20,9 +20,10 @@ def load_settings(config: str | None, environ: Mapping[str, str], *, offline: bo
     them is an error.
     """
     source = find_source(config, environ)
-    settings, findings = resolve(source)
-    if offline:
-        findings = tuple(each for each in findings if each.code != "empty_field")
+    settings, found = resolve(source)
+    findings = tuple(
+        each for each in found if each.code != "empty_field" or (each.level == "error" and not offline)
+    )
     lines = (source.text or "").splitlines()
     errors = [each for each in findings if each.level == "error"]
     if errors:
@@ -30,8 +31,7 @@ def load_settings(config: str | None, environ: Mapping[str, str], *, offline: bo
         shown = tuple(finding_report(each, lines) for each in worth_showing(findings))
         raise CommandError(Report("settings", "\n".join(words), Exit.USAGE), shown)
     for each in findings:
-        if each.code != "empty_field":
-            show(finding_report(each, lines))
+        show(finding_report(each, lines))
     return settings
 
 

@@ -51,7 +51,7 @@ class LiveSite:
         return [sys.executable, "-m", *entry, "--config", str(self.config()), *kept, *options]
 
     def refused(self, *options: str) -> tuple[int, str]:
-        """A run that ends by itself: its exit code and its last line."""
+        """A run that ends by itself: its exit code and its error."""
         done = subprocess.run(
             self.command(*options),
             cwd=ROOT,
@@ -62,7 +62,7 @@ class LiveSite:
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode, done.stderr.splitlines()[-1]
+        return done.returncode, [each for each in done.stderr.splitlines() if each.startswith("error[")][-1]
 
     def begin(self, *options: str) -> subprocess.Popen[str]:
         if not self.begun:  # one partition is read to its end much faster than eight

@@ -101,7 +101,7 @@ def test_a_signal_drains(folder: Path, number: signal.Signals) -> None:
         until(lambda: (folder / "out" / "diffs.jsonl").exists() and len(answers(folder)) >= 3)
         process.send_signal(number)
         assert process.wait(TIMEOUT_S) == 0
-        assert b"drained" in process.stderr.read()
+        assert b"shut down cleanly" in process.stderr.read()
     assert all(each["submission_id"] for each in lines(folder)), "half a line is no submission"
 
 

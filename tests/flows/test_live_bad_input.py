@@ -94,7 +94,7 @@ def test_a_topic_that_would_lose_records_is_refused_at_the_start(
     make(kafka_admin, site.topic(setting), 1, **config)
     code, said = site.refused()
     assert code == 2
-    assert said.startswith(f"error: {setting}: topic {site.topic(setting)} ")
+    assert said.startswith(f"error[settings]: {setting}: topic {site.topic(setting)} ")
     assert words in said
 
 
@@ -102,11 +102,11 @@ def test_a_broker_or_database_that_nobody_answers_for_is_an_outage(site: LiveSit
     nowhere = "127.0.0.1:1"
     site.settings |= {"neo4j_dsn": f"bolt://{nowhere}"}
     code, said = site.refused()
-    assert (code, said.split(" is unreachable")[0]) == (4, f"error: neo4j at bolt://{nowhere}")
+    assert (code, said.split(" is unreachable")[0]) == (4, f"error[unavailable]: neo4j at bolt://{nowhere}")
     site.settings = {"kafka_dsn": nowhere, "kafka_request_seconds": 1}
     code, said = site.refused()
     assert code == 4
-    assert said.startswith(f"error: Kafka at {nowhere}")
+    assert said.startswith(f"error[unavailable]: Kafka at {nowhere}")
 
 
 def test_a_wrong_password_is_refused_in_one_line_that_does_not_repeat_it(
@@ -116,7 +116,9 @@ def test_a_wrong_password_is_refused_in_one_line_that_does_not_repeat_it(
         site.settings |= {"neo4j_dsn": server.address, "neo4j_password": "wrong-password"}
         code, said = site.refused()
     assert code == 2
-    assert said.startswith(f"error: neo4j_user, neo4j_password: {server.address} refuses user 'neo4j'")
+    assert said.startswith(
+        f"error[settings]: neo4j_user, neo4j_password: {server.address} refuses user 'neo4j'"
+    )
     assert "password" not in said.replace("credentials", "").partition(server.address)[2].split(":")[0]
     assert "wrong-password" not in said
 

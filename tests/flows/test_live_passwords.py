@@ -94,7 +94,7 @@ def test_who_is_turned_away_at_the_start_is_told_why_and_which_setting_to_look_a
     site.settings = {"kafka_dsn": at(broker, listener), "kafka_options": given, "kafka_request_seconds": 2}
     ended, said = site.refused()
     assert ended == 2, said
-    assert said.startswith("error: kafka_options: Kafka at ")
+    assert said.startswith("error[settings]: kafka_options: Kafka at ")
     assert words in said
     assert said.endswith(TURNED_AWAY)
     assert PASSWORD not in said
@@ -120,7 +120,7 @@ def test_a_listener_that_just_hangs_up_may_be_one_that_is_starting_an_outage_wit
     }
     ended, said = site.refused()
     assert ended == 4, said
-    assert said.startswith("error: Kafka at ")
+    assert said.startswith("error[unavailable]: Kafka at ")
     assert said.endswith(OTHER_LISTENER)
     assert PASSWORD not in said
 
@@ -133,10 +133,10 @@ def test_the_controlbus_is_another_cluster_with_credentials_of_its_own(
     site.settings["kafka_request_seconds"] = 2
     code, said = site.refused()
     assert code == 2
-    assert said.startswith(f"error: controlbus_options: Kafka at {broker.tls_address} ")
+    assert said.startswith(f"error[settings]: controlbus_options: Kafka at {broker.tls_address} ")
     site.settings["controlbus_options"] = {"sasl.pasword": "x"}
     code, said = site.refused()
-    assert (code, said.split(": ")[:2]) == (2, ["error", "controlbus_options"])
+    assert (code, said.split(": ")[:2]) == (2, ["error[settings]", "controlbus_options"])
     assert '"sasl.pasword"' in said
 
 

@@ -65,7 +65,7 @@ def interrupted(folder: Path, number: signal.Signals, *options: str) -> int:
 
 
 def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
-    return [each for each in done.stderr.splitlines() if not each.startswith(("INFO ", "WARNING "))]
+    return [each for each in done.stderr.splitlines() if each.startswith("error[")]
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_no_room_for_the_recovery_folder_is_said_and_may_pass(
         check=False,
     )
     assert done.returncode == 4, done.stderr
-    assert f"error: recovery folder {tmp_path / 'r'} cannot be " in done.stderr
+    assert f"error[unavailable]: recovery folder {tmp_path / 'r'} cannot be " in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,0 +1,64 @@
+"""`run` names each refused submission with its place and its cause."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from dagmanager.dag.model import Origin, Record
+from dagmanager.engine.stages import Refused
+from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.terminal.progress import StatusLine
+from examples.submissions import first_submissions
+from flows.refusals import SHOWN_MAX, WINDOW_SECONDS, RefusalLog, refusal_report
+from tests.cli.running import call
+
+UNKNOWN = b'{"strategy_id": "reversal", "dag": {"nodes": [{"node_type": "N", "code_hash": "c"}]}}'
+WHY = Rejection(ErrorCode.MISSING_FIELDS, "/nodes/0: a field is missing", field="/nodes/0")
+
+
+def refused(number: int = 1) -> Refused:
+    return Refused(Record(b"", Origin("/in.jsonl", position=number), b"k"), "reversal", WHY)
+
+
+def test_each_refused_line_is_named_as_it_happens_and_the_totals_last(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join([first_submissions()[0], b"nonsense", UNKNOWN]))
+    done = call("run", "--submissions", "in.jsonl", "--results", "out", cwd=tmp_path)
+    assert done.code == 0
+    assert re.search(r"error\[invalid_json\]: .*\n  --> in.jsonl:2\n", done.err)
+    missing = r"error\[missing_fields\]: .*\n  --> in.jsonl:3  /nodes/0/node_id\n  strategy: reversal\n"
+    assert re.search(missing, done.err)
+    assert "3 submissions answered: 1 ok, 2 refused" in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("lines", "code"), [([b"nonsense"], 1), ([first_submissions()[0]], 0)])
+def test_fail_on_refused_is_an_exit_code(lines: list[bytes], code: int, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(lines))
+    words = ("run", "--submissions", "in.jsonl", "--results", "out", "--fail-on-refused")
+    assert call(*words, cwd=tmp_path).code == code
+
+
+def test_a_topic_s_place_is_partition_and_offset() -> None:
+    report = refusal_report(WHY, Origin("dagmanager.submissions", "id", 3, 42), "reversal")
+    assert report.as_text() == (
+        "error[missing_fields]: a field is missing\n"
+        "  --> topic dagmanager.submissions, partition 3, offset 42  /nodes/0\n"
+        "  strategy: reversal"
+    )
+
+
+def test_many_refusals_are_counted_and_shown_again_after_a_while() -> None:
+    out, now = io.StringIO(), [0.0]
+    log = RefusalLog(StatusLine(out), lambda: now[0])
+    for number in range(SHOWN_MAX + 5):
+        log.note(refused(number))
+    assert out.getvalue().count("error[") == SHOWN_MAX
+    now[0] += WINDOW_SECONDS
+    log.note(refused(99))
+    assert out.getvalue().count("error[") == SHOWN_MAX + 1
+    assert out.getvalue().index("and 5 more refusals") < out.getvalue().index("in.jsonl:99")
+    log.finish()
+    assert (out.getvalue().count("more refusals"), log.count) == (1, SHOWN_MAX + 6)
