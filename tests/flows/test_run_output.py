@@ -1,4 +1,4 @@
-"""`run` names each refused submission with its place and its cause."""
+"""What `run` prints: each refused submission with its place and cause, the totals last."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.terminal.progress import StatusLine
 from examples.submissions import first_submissions
 from flows.refusals import SHOWN_MAX, WINDOW_SECONDS, RefusalLog, refusal_report
+from flows.tally import Tally
 from tests.cli.running import call
 
 UNKNOWN = b'{"strategy_id": "reversal", "dag": {"nodes": [{"node_type": "N", "code_hash": "c"}]}}'
@@ -62,3 +63,28 @@ def test_many_refusals_are_counted_and_shown_again_after_a_while() -> None:
     assert out.getvalue().index("and 5 more refusals") < out.getvalue().index("in.jsonl:99")
     log.finish()
     assert (out.getvalue().count("more refusals"), log.count) == (1, SHOWN_MAX + 6)
+
+
+def test_the_summary_names_each_kind_of_refusal() -> None:
+    tally = Tally()
+    for status in ("ok", "late", "missing_fields", "missing_fields"):
+        tally.answered(status)
+    assert tally.summary() == "4 submissions answered: 1 ok, 3 refused (1 late, 2 missing_fields)"
+
+
+def test_a_run_without_submissions_has_a_summary_too() -> None:
+    assert Tally().summary() == "0 submissions answered: 0 ok, 0 refused"
+
+
+def test_each_wait_is_named_with_its_reason_until_it_ends() -> None:
+    tally = Tally()
+    assert tally.standing() == "ok"
+    tally.waiting("lookup", "neo4j is unreachable:\nrefused")
+    tally.waiting("diffs", "Kafka is unreachable")
+    assert (
+        tally.standing()
+        == "waiting: lookup: neo4j is unreachable: refused\nwaiting: diffs: Kafka is unreachable"
+    )
+    tally.waiting("lookup", "")
+    tally.waiting("diffs", "")
+    assert tally.standing() == "ok"
