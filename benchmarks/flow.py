@@ -158,9 +158,9 @@ class LastChunk(StatefulSinkPartition[Any, None]):
         """Count answers whose last chunk came."""
         for value in values if self._watch else ():
             if isinstance(value, Message) and self._watch:
-                told = orjson.loads(value.value)
-                assert told["status"] == "ok", told
-                if told["chunk"] == told["chunks"] - 1:
+                chunk = orjson.loads(value.value)
+                assert chunk["status"] == "ok", chunk
+                if chunk["chunk"] == chunk["chunks"] - 1:
                     self._watch.take_back()
 
     def snapshot(self) -> None:

@@ -25,7 +25,7 @@ from servers.neo4j import Neo4jServer, wipe
 from servers.proxy import FaultProxy
 
 SHOWN = 20
-# After each restart the database plans every statement anew, which takes it most of its time then: once is enough.
+# After each restart the database plans every statement again, which takes it most of its time then: once is enough.
 PLANS = {"dbms.cypher.min_replan_interval": "1h", "dbms.cypher.statistics_divergence_threshold": "1.0"}
 
 

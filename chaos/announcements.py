@@ -55,21 +55,21 @@ def announcement_faults(
             yield Finding(Fault.BACKWARDS, f"{stream} ends with {data['revision']}, not {newest[stream]}")
         about = tag_set_of(data)
         if about is not None and about in tagged:
-            told = {each["queue"] for each in data["queues"]}
-            if told != set(tagged[about]):
-                yield Finding(Fault.CONTRADICTED, f"{about}: {sorted(told ^ set(tagged[about]))}")
+            announced = {each["queue"] for each in data["queues"]}
+            if announced != set(tagged[about]):
+                yield Finding(Fault.CONTRADICTED, f"{about}: {sorted(announced ^ set(tagged[about]))}")
 
 
 def _weight_faults(
     last: Iterable[Mapping[str, Any]], weighed: Mapping[Version, float], weights: Mapping[Version, float]
 ) -> Iterable[Finding]:
-    """Each version ends with its weight; and whoever keeps an id's last word alone is left with one in force."""
+    """Each version ends with its weight; a client that keeps only the newest event of an id is left with a version in force."""
     judged = {(each.sentinel_id, each.scope) for each in weights}
     heard = {each for each in weighed if (each.sentinel_id, each.scope) in judged}
     for version in sorted(weights.keys() | heard):
-        told, true = weighed.get(version, 0.0), weights.get(version, 0.0)
-        if abs(told - true) > WEIGHT_SLACK:
-            yield Finding(Fault.OTHER_WEIGHT, f"{version}: told {told}, it is {true}")
+        announced, true = weighed.get(version, 0.0), weights.get(version, 0.0)
+        if abs(announced - true) > WEIGHT_SLACK:
+            yield Finding(Fault.OTHER_WEIGHT, f"{version}: announced {announced}, it is {true}")
     in_force = {(each.sentinel_id, each.scope) for each, weight in weights.items() if weight}
     for data in last:
         is_end = data["type"] == "SentinelWeightUpdated" and not data["weight"]

@@ -52,7 +52,7 @@ class Input:
 
 
 @dataclass
-class Told:
+class GivenAnswers:
     """Every complete answer that one submission got; topics, code and dry run are those of the last."""
 
     queue_maps: set[str] = field(default_factory=set)
@@ -74,17 +74,17 @@ class Report:
 
 def audited(evidence: Evidence, reader: Reader) -> Report:
     """`reader` is set up as the flow's was: submission ids are computed again, not believed."""
-    given, told = read_input(evidence, reader), answers(evidence.diffs)
+    given, answered = read_input(evidence, reader), answers(evidence.diffs)
     findings = (
-        *_missing_answers(evidence, given, told),
-        *_wrong_answers(evidence, given, told),
+        *_missing_answers(evidence, given, answered),
+        *_wrong_answers(evidence, given, answered),
         *_wrong_topics(evidence),
         *_wrong_rows(evidence),
         *announcement_faults(evidence.events, evidence.tagged or {}, weights_of(evidence.rows)),
         *_wrong_relations(evidence),
         *_set_aside(evidence),
     )
-    return Report(_counts(evidence, given, told), findings)
+    return Report(_counts(evidence, given, answered), findings)
 
 
 def read_input(evidence: Evidence, reader: Reader) -> Input:
@@ -100,41 +100,43 @@ def read_input(evidence: Evidence, reader: Reader) -> Input:
     return given
 
 
-def answers(diffs: Iterable[bytes]) -> dict[Asked, Told]:
-    """Complete sets of chunks by submission; sets are told apart by outcome digest, and may repeat."""
-    told: dict[Asked, Told] = defaultdict(Told)
+def answers(diffs: Iterable[bytes]) -> dict[Asked, GivenAnswers]:
+    """Complete sets of chunks by submission; sets are distinguished by outcome digest, and may repeat."""
+    answered: dict[Asked, GivenAnswers] = defaultdict(GivenAnswers)
     open_sets: dict[tuple[Asked, str], dict[int, dict[str, Any]]] = {}
     for record in diffs:
         chunk = orjson.loads(record)
         if not chunk["submission_id"]:
-            continue  # nobody could be told of a record that cannot be read: its dead letter counts
+            continue  # a record that cannot be read has no answer: its dead letter counts
         one = Asked(chunk["submission_id"], chunk["world_id"])
         parts = open_sets.setdefault((one, chunk["outcome_digest"]), {})
         parts[chunk["chunk"]] = chunk
         if len(parts) == chunk["chunks"]:
             del open_sets[one, chunk["outcome_digest"]]
-            _add(told[one], [parts[index] for index in range(len(parts))])
-    return dict(told)
+            _add(answered[one], [parts[index] for index in range(len(parts))])
+    return dict(answered)
 
 
-def _add(told: Told, parts: list[dict[str, Any]]) -> None:
+def _add(answered: GivenAnswers, parts: list[dict[str, Any]]) -> None:
     queues: dict[str, str] = {}
     for part in parts:
         queues.update(part["queue_map"])
     first = parts[0]
-    told.sets += 1
-    told.statuses.add(first["status"])
-    told.digests.add(first["outcome_digest"])
+    answered.sets += 1
+    answered.statuses.add(first["status"])
+    answered.digests.add(first["outcome_digest"])
     if first["status"] == "ok":
-        told.queue_maps.add(orjson.dumps(queues, option=orjson.OPT_SORT_KEYS).decode())
-    told.topics, told.dry_run = queues, first["dry_run"]
-    told.code = first["error"]["code"] if first["status"] == "rejected" else ""
+        answered.queue_maps.add(orjson.dumps(queues, option=orjson.OPT_SORT_KEYS).decode())
+    answered.topics, answered.dry_run = queues, first["dry_run"]
+    answered.code = first["error"]["code"] if first["status"] == "rejected" else ""
 
 
-def _missing_answers(evidence: Evidence, given: Input, told: Mapping[Asked, Told]) -> Iterable[Finding]:
+def _missing_answers(
+    evidence: Evidence, given: Input, answered: Mapping[Asked, GivenAnswers]
+) -> Iterable[Finding]:
     buried = {Place(each.partition, each.offset) for each in evidence.letters}
     for one, place in sorted(given.submissions.items()):
-        answer = told.get(one)
+        answer = answered.get(one)
         if answer is None and place not in buried:
             yield Finding(Fault.UNANSWERED, f"{one.submission_id} of world {one.world_id} at {place}")
         elif answer is not None and answer.code and place not in buried:
@@ -143,11 +145,13 @@ def _missing_answers(evidence: Evidence, given: Input, told: Mapping[Asked, Told
         yield Finding(Fault.NO_LETTER, str(place))
 
 
-def _wrong_answers(evidence: Evidence, given: Input, told: Mapping[Asked, Told]) -> Iterable[Finding]:
+def _wrong_answers(
+    evidence: Evidence, given: Input, answered: Mapping[Asked, GivenAnswers]
+) -> Iterable[Finding]:
     active = {
         row.topic for row in evidence.rows if isinstance(row, QueueRow) and row.state is QueueState.ACTIVE
     }
-    for one, answer in sorted(told.items(), key=lambda item: item[0]):
+    for one, answer in sorted(answered.items(), key=lambda item: item[0]):
         if one not in given.submissions:
             yield Finding(Fault.UNASKED, str(one))
         if len(answer.queue_maps) > 1:
@@ -206,28 +210,30 @@ def _wrong_relations(evidence: Evidence) -> Iterable[Finding]:
 
 
 def _set_aside(evidence: Evidence) -> Iterable[Finding]:
-    """Whoever kills spares a record that is one death away from quarantine (`chaos.victim.may_die`)."""
+    """The campaign does not kill at a record that is one death away from quarantine (`chaos.victim.may_die`)."""
     for each in evidence.letters:
         if each.code == ErrorCode.QUARANTINED.value:
             yield Finding(Fault.QUARANTINED, str(Place(each.partition, each.offset)))
 
 
-def _counts(evidence: Evidence, given: Input, told: Mapping[Asked, Told]) -> dict[str, int]:
+def _counts(evidence: Evidence, given: Input, answered: Mapping[Asked, GivenAnswers]) -> dict[str, int]:
     queues = [row for row in evidence.rows if isinstance(row, QueueRow)]
     again, shown = repeats(evidence.events)
     buried = {Place(each.partition, each.offset) for each in evidence.letters}
-    codes = Counter(f"  refused: {each.code}" for each in told.values() if each.code)
+    codes = Counter(f"  refused: {each.code}" for each in answered.values() if each.code)
     return {
         "records on the submissions topic": len(evidence.inputs),
         "submissions in them": len(given.submissions),
         "records refused by themselves": len(given.refused),
-        "submissions answered": len(told),
+        "submissions answered": len(answered),
         **dict(sorted(codes.items())),
         "  with a dead letter and no answer": sum(
-            place in buried for one, place in given.submissions.items() if one not in told
+            place in buried for one, place in given.submissions.items() if one not in answered
         ),
-        "  told more than once": sum(each.sets > 1 for each in told.values()),
-        "  told again with other counts or buffers": sum(len(each.digests) > 1 for each in told.values()),
+        "  answered more than once": sum(each.sets > 1 for each in answered.values()),
+        "  answered again with other counts or buffers": sum(
+            len(each.digests) > 1 for each in answered.values()
+        ),
         "queues in the graph": len(queues),
         "  of them not active": sum(row.state is not QueueState.ACTIVE for row in queues),
         "topics at the broker": len(evidence.broker or {}),

@@ -19,7 +19,7 @@ from chaos.site import TIMEOUT_S, Site
 from chaos.strategies import Market, Sent
 
 # A life that does not come to its point in so long dies where it is, as one of the random instants, and its
-# point is due again: while a server is away, waiting for the point would be waiting for the server.
+# point is due again: while a server is unreachable, waiting for the point would be waiting for the server.
 WAIT_S: Final = 25.0
 # When no random instant is left to exchange: a point that takes this long is never reached.
 LIFE_S: Final = 240.0

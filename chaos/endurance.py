@@ -65,9 +65,9 @@ class Answered:
         """How many by now."""
         while messages := self._consumer.consume(1_000, 0.05):
             for message in messages:
-                told = orjson.loads(message.value() or b"{}")
-                if told.get("submission_id"):
-                    self._seen.add((told["submission_id"], told["world_id"]))
+                answer = orjson.loads(message.value() or b"{}")
+                if answer.get("submission_id"):
+                    self._seen.add((answer["submission_id"], answer["world_id"]))
         return len(self._seen)
 
     def close(self) -> None:
@@ -129,9 +129,9 @@ class Endurance:
         self.kills += by_force
         if self.samples:
             at_s, memory, lag = self.samples[-1]
-            told = ", ".join(f"{each / MIB:.1f}" for each in memory)
+            shown = ", ".join(f"{each / MIB:.1f}" for each in memory)
             say(
-                f"{at_s / 60:4.1f} min: {self.fed} fed, lag {lag}, memory {told} MiB, {self.restarts} restarts"
+                f"{at_s / 60:4.1f} min: {self.fed} fed, lag {lag}, memory {shown} MiB, {self.restarts} restarts"
             )
 
     def findings(self) -> list[str]:

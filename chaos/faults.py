@@ -117,7 +117,7 @@ class Weather:
             name = due.pop()
             try:
                 kinds[name](dice.uniform(*LASTS_S))
-            except Exception as failed:  # noqa: BLE001 - told by whoever ends the weather
+            except Exception as failed:  # noqa: BLE001 - raised again where the faults are ended
                 self.failed.append(failed)
                 return
             self.met[name] += 1

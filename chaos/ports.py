@@ -1,4 +1,4 @@
-"""The flow's ports, watched: whoever listens hears the name of a point before each call and after it.
+"""The flow's ports, watched: a listener is called with the name of a point before and after each call.
 
 The product knows nothing of this: its ports are wrapped, and what is wrapped is what production uses.
 """
@@ -19,7 +19,7 @@ from dagmanager.kafka.records import Delivery, OutgoingRecord
 from operators.sources.submission_topic import Keyed, State, SubmissionTopic
 
 T = TypeVar("T")
-# Hears a point, and may raise, or end the process.
+# Called with the name of a point; may raise, or end the process.
 Passing = Callable[[str], object]
 
 # The transactions that are effects, by the function that they run; all others are called `transact`.

@@ -116,7 +116,7 @@ def shown(session: neo4j.Session) -> Shown:
     """Everything, read from a world that stands still."""
     paths: int = session.run(COUNT).single(strict=True)["count"]
     strays = tuple(f"{row['label']} {row['key']}" for row in session.run(STRAYS))
-    return Shown(told(session), paths, strays, queues_of_another_interval(session))
+    return Shown(stored_facts(session), paths, strays, queues_of_another_interval(session))
 
 
 def contradictions(found: Shown, rows: Iterable[Row]) -> list[str]:
@@ -136,7 +136,7 @@ def queues_of_another_interval(session: neo4j.Session) -> tuple[str, ...]:
     return tuple(row["topic"] for row in session.run(INTERVALS))
 
 
-def told(session: neo4j.Session) -> Facts:
+def stored_facts(session: neo4j.Session) -> Facts:
     """By plain Cypher; what was only named as yet, without a row, has relationships and no properties."""
     facts: Facts = Counter()
     for label, (key, names) in LABELS.items():
@@ -272,7 +272,7 @@ def sentinel_facts(row: SentinelRow) -> Iterable[tuple[Any, ...]]:
 
 
 def holder_facts(row: HolderRow) -> Iterable[tuple[Any, ...]]:
-    """Who was told, and what."""
+    """Which strategy id was answered with which version."""
     said = {
         "strategy_id": row.key.strategy_id,
         "namespace": row.key.namespace,

@@ -1,4 +1,4 @@
-"""What rounds came to: kept one by one as they end, added up, and told as text or as JSON."""
+"""What rounds came to: kept one by one as they end, added up, and shown as text or as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Round(msgspec.Struct, frozen=True):
 
 
 class Kept:
-    """Rounds of one seed, a file each; whoever is stopped goes on after the last."""
+    """Rounds of one seed, a file each; a campaign that was stopped resumes after the last."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         """Nothing is read or made yet."""

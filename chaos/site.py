@@ -127,7 +127,7 @@ class Site:
         return tuple(range(share, PARTITIONS, self.shares))
 
     def feed(self, sent: Sequence[Sent]) -> None:
-        """Puts records on the topic; while the broker is away they wait here."""
+        """Puts records on the topic; while the broker is unreachable they wait here."""
         for each in sent:
             self._producer.produce(
                 self.settings.submissions_topic, each.value, each.key, partition=each.partition
@@ -247,7 +247,7 @@ class Site:
 
 
 def nursery() -> ForkServerContext:
-    """Processes come to life with everything imported: a start takes a tenth of the time."""
+    """Processes start with everything imported: that takes a tenth of the time."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["chaos.victim", "dagmanager.connect", "dagmanager.metrics"])
     return context

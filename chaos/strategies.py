@@ -171,7 +171,7 @@ class Market:
 
 
 def watcher(world: str) -> Sent:
-    """Tag queries that are in force from the first to the last record: what they are told must stay true.
+    """Tag queries that are in force from the first to the last record: their announced lists must stay correct.
 
     Nobody else asks in match mode `all`.
     """

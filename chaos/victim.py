@@ -1,4 +1,4 @@
-"""A flow process that is going to die: the flow of `flows.runner` over watched ports, told by one JSON value.
+"""A flow process that is going to die: the flow of `flows.runner` over watched ports, described by one JSON value.
 
 `python -m chaos.victim '{"config": …, "recovery": …}'` lives such a life by hand. Its recovery folder is
 that of the real runner, which goes on from it, attempts included.
@@ -35,7 +35,7 @@ AWAY: Final = 4
 
 
 class Life(msgspec.Struct, frozen=True):
-    """What one process is told. `share` as in `submissions_partitions`; the log is appended to."""
+    """What one process is started with. `share` as in `submissions_partitions`; the log is appended to."""
 
     config: str
     recovery: str
@@ -45,9 +45,9 @@ class Life(msgspec.Struct, frozen=True):
     epoch_seconds: float = 0.1
 
 
-def live(told: bytes) -> None:
+def live(given: bytes) -> None:
     """Until killed, or stopped by SIGTERM; leaves with the exit codes of `flows.run`."""
-    life = msgspec.json.decode(told, type=Life)
+    life = msgspec.json.decode(given, type=Life)
     log = os.open(life.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
@@ -60,7 +60,7 @@ def live(told: bytes) -> None:
     try:
         _run(life, stopping)
     except BaseException as failed:  # a panic of Bytewax's is no Exception
-        # What Bytewax wraps is told as flows.runner tells it.
+        # What Bytewax wraps is reported as flows.runner does.
         known = explained(failed, Path(life.recovery))
         if known is None:
             raise

@@ -41,7 +41,7 @@ class KafkaRecordsPartition(StatefulSinkPartition[Message, None]):
         self._to = destination
 
     def write_batch(self, values: list[Message]) -> None:
-        """Acknowledged before it returns; waits while the broker is away, `UnavailableError` only when the
+        """Acknowledged before it returns; waits while the broker is unreachable, `UnavailableError` only when the
         run is stopped then: the epoch stays open, and its records come again."""
         left = list(values)
         self._to.patiently(lambda: self._deliver(left))

@@ -1,7 +1,7 @@
 """Where control events leave: the outbox is emptied after every batch of answers (docs/semantics.md 8).
 
-The rows were written with the change they tell of; this sink only publishes what waits, whoever
-wrote it. What it cannot publish stays in the outbox.
+The rows were written in the transaction of the change; this sink publishes all rows of the outbox, also those of
+other processes. Rows that cannot be published stay in the outbox.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 
 class QueueEventsPartition(StatefulSinkPartition[None, None]):
-    """Publishes whatever waits."""
+    """Publishes the whole outbox after each batch."""
 
     def __init__(self, publish: Callable[[], object], epoch_over: Callable[[], None]) -> None:
         """Start with what an earlier run left behind."""
@@ -33,7 +33,7 @@ class QueueEventsSink(FixedPartitionedSink[None, None]):
     """One partition: events leave in order of revision."""
 
     def __init__(self, publish: Callable[[], object], epoch_over: Callable[[], None] = lambda: None) -> None:
-        """`publish` empties the outbox and may raise `UnavailableError`; `epoch_over` hears of each snapshot."""
+        """`publish` empties the outbox and may raise `UnavailableError`; `epoch_over` is called at each snapshot."""
         self._publish = publish
         self._epoch_over = epoch_over
 

@@ -43,8 +43,8 @@ def table(found: dict[str, Any]) -> str:
     lines: list[str] = []
     for size, each in found.get("steady", {}).items():
         lines += steady.lines(size, each, found["kinds"])
-    for part, told in (("new", new_nodes.line), ("saturation", saturation.line)):
-        lines += [told(size, each) for size, each in found.get(part, {}).items()]
+    for part, line in (("new", new_nodes.line), ("saturation", saturation.line)):
+        lines += [line(size, each) for size, each in found.get(part, {}).items()]
     if "crowded" in found:
         lines += ["among a million nodes and 10,000 topics:", table(found["crowded"])]
     return "\n".join(lines)

@@ -20,7 +20,7 @@ from confluent_kafka import KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-# Labels of their own: rows that are none of ours would stop whoever looks through the graph.
+# Labels of their own: rows that are none of ours would stop a process that reads through the graph.
 _CONSTRAINTS: Final[tuple[LiteralString, ...]] = (
     "CREATE CONSTRAINT bare_node IF NOT EXISTS FOR (n:BareNode) REQUIRE n.node_id IS UNIQUE",
     "CREATE CONSTRAINT bare_queue IF NOT EXISTS FOR (q:BareQueue) REQUIRE q.topic IS UNIQUE",

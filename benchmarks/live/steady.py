@@ -71,7 +71,7 @@ class Steady:
         self._routes = {HOP: Route(servers, HOP_TOPIC, HOP_TOPIC)}
         self._through = Route(servers, topics["submissions_topic"], topics["diffs_topic"])
         self._strategies = Strategies(size, chosen.strategies, seed)
-        # Of their own: whoever changes holds another version afterwards, and is unchanged no more.
+        # Strategies of their own: a changed one holds another version afterwards, and is no longer unchanged.
         self._changing = Strategies(size, chosen.strategies, seed + CHANGING)
         unchanged = self._strategies.unchanged()
         self._streams: dict[str, Iterator[Keyed]] = {
