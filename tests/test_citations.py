@@ -30,7 +30,7 @@ SECTIONS = re.compile(
     r"docs/semantics\.md (\d+(?:-\d+)?(?:, \d+(?:-\d+)?)*)(?:, ([A-Z][a-z][\w ]*\w|epoch))?"
 )
 # `docs/contract.md, NodeID`
-HEADING = re.compile(r"docs/([\w/-]+\.md), ([A-Z][\w ]*\w)")
+HEADING = re.compile(r"((?:docs/[\w/-]+|ARCHITECTURE|CONTRIBUTING)\.md), ([A-Z][\w ]*\w)")
 # `docs/requirements.md T1`, or an id alone: `F3`, `T-1`
 REQUIREMENT = re.compile(r"(?<![\w./#-])([DPRMFIGXQC]\d{1,2}|T-?\d)(?![\w-])")
 PAGE = re.compile(r"docs/[\w/-]+\.md")
@@ -85,10 +85,10 @@ def wrong_sections(text: str) -> Iterator[str]:
 
 def wrong_headings(text: str) -> Iterator[str]:
     for page, heading in HEADING.findall(joined(text)):
-        if page != "semantics.md" and (ROOT / "docs" / page).exists():
-            known = sections_of(f"docs/{page}")
+        if page != "docs/semantics.md" and (ROOT / page).exists():
+            known = sections_of(page)
             if not any(heading.startswith(each.split(" (")[0]) or each.startswith(heading) for each in known):
-                yield f"docs/{page} has no heading {heading}"
+                yield f"{page} has no heading {heading}"
 
 
 def wrong_ids(text: str) -> Iterator[str]:
@@ -138,6 +138,7 @@ def test_every_citation_leads_somewhere() -> None:
         "see docs/semantics.md 2,\n    99",
         "see docs/semantics.md 4, Lineage",
         "(docs/contract.md, Nowhere)",
+        "ARCHITECTURE.md, Nowhere",
     ],
 )
 def test_a_wrong_citation_would_be_noticed(text: str) -> None:
