@@ -65,9 +65,10 @@ def with_diagrams(text: str) -> str:
 
 
 def with_error_pages(text: str) -> str:
-    """The page of errors, followed by every error page with its headings one level deeper."""
-    pages = (path.read_text(encoding="utf-8") for path in sorted(ERROR_PAGES.glob("*.md")))
-    return "\n".join([text, *(re.sub(r"^#", "##", page, flags=re.MULTILINE) for page in pages)])
+    """The page of errors, followed by every error page: its title is a heading, its sections are not."""
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ERROR_PAGES.glob("*.md")))
+    pages = re.sub(r"^## (.+)$", r"**\1**", pages, flags=re.MULTILINE)
+    return f"{text}\n{re.sub(r'^# ', '## ', pages, flags=re.MULTILINE)}"
 
 
 def on_files(files: Any, config: Any) -> Any:
