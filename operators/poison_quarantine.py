@@ -41,7 +41,10 @@ class PoisonCandidate(msgspec.Struct, frozen=True):
 
 
 class InFlightMarker(Protocol):
-    """The records that one thread works on, readable by the next process after a kill."""
+    """The records that one thread works on, readable by the next process after a kill.
+
+    On the hot path: a call takes microseconds and waits for no disk. Raises `OSError` only when a file cannot grow.
+    """
 
     def mark(self, step: str, origins: Sequence[Origin]) -> None:
         """Name these, in place of what was there."""

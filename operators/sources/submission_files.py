@@ -46,11 +46,12 @@ class RunStart(Protocol):
     """The start of the run under way, kept outside the snapshots: a kill may come before the first one."""
 
     def kept_ms(self) -> int | None:
-        """The start that was kept last."""
+        """The start that was kept last, in ms since the epoch; None when there is none. Raises `DagManagerError` for a
+        damaged file."""
         ...
 
     def keep(self, start_ms: int) -> None:
-        """Durable before it returns."""
+        """Keep this start, in ms since the epoch: durable before it returns. Raises `DagManagerError`."""
         ...
 
 

@@ -14,10 +14,10 @@ class CommandModule(Protocol):
     """What a command's file offers."""
 
     def add_arguments(self, parser: Parser) -> None:
-        """Describe options and examples."""
+        """Declare options and examples. Raises nothing."""
 
     def run(self, args: argparse.Namespace) -> int:
-        """Do it; the exit code."""
+        """Run the command, for as long as it takes; the exit code. An error that it raises is reported by `main`."""
 
 
 class Command(NamedTuple):
