@@ -76,7 +76,7 @@ def test_people_read_every_fact_and_the_summary_last(capsys: pytest.CaptureFixtu
     assert "\x1b" not in out
     assert "new_node: no such computation" in out
     assert "warning[lineage_unknown]: random id" in out
-    assert "help: Put the name of the strategy" in out
+    assert "help: Set `meta.strategy_name`" in out
 
 
 def test_no_digest_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
