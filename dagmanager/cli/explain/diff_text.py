@@ -37,14 +37,14 @@ ID_HEAD: Final = Heading("node")
 UNCHANGED_MAX: Final = 10  # more unchanged rows than these are folded into one line
 WARNINGS_MAX: Final = 5  # of one code
 REASONS: Final = {
-    "new_node": "no such computation exists: a node and a queue are created",
-    "new_binding": "the computation exists, but has no queue in this namespace yet: one is created",
-    "resurrected": "its queue was deleted or lost: a new one is created, with `_v{n}` at the end of its name",
-    "joined": "another submission is creating the queue at the same time: it is shared",
-    "same_spec": "the computation and its schema exist: the queue is shared",
-    "still_buffering": "the queue is shared; its consumers still buffer after a change of schema",
-    "schema_changed": "the queue is shared; the schema changed, so consumers buffer for 7 days",
-    "schema_older": "the queue is shared; this schema was current less than 7 days ago, so consumers buffer",
+    "new_node": "no such computation exists: a node and a topic are created",
+    "new_binding": "the computation exists, but has no topic in this namespace yet: one is created",
+    "resurrected": "its topic was deleted or lost: a new one is created, with `_v{n}` at the end of its name",
+    "joined": "another submission is creating the topic at the same time: it is shared",
+    "same_spec": "the computation and its schema exist: the topic is shared",
+    "still_buffering": "the topic is shared; its consumers still buffer after a change of schema",
+    "schema_changed": "the topic is shared; the schema changed, so consumers buffer for 7 days",
+    "schema_older": "the topic is shared; this schema was current less than 7 days ago, so consumers buffer",
     "removed": "the previous version has this node, the new one does not",
     "safe_mode:missing_as_of": "a backtest or dry run without as_of runs isolated from all others",
     "safe_mode:gateway": "the Gateway asked for safe mode: it runs isolated from all others",
