@@ -11,13 +11,15 @@ heading = @printf '\n== %s\n'
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-install: ## make .venv from the lock (quick when nothing changed)
+install: ## create .venv from the lock (quick when nothing changed)
 	@scripts/install.sh
 
-demo: install ## run nine strategies through the flow, then a changed one
+demo: ## run nine strategies through the flow, then a changed one (installs the runtime only)
+	@scripts/install.sh --runtime
 	@$(BIN)/python -m examples.demo
 
-live: install ## the flow on a real Kafka and Neo4j, fed without end; Ctrl-C ends all of it
+live: ## the flow on a real Kafka and Neo4j, fed without end; Ctrl-C stops all of it
+	@scripts/install.sh --runtime
 	@$(BIN)/python -m examples.live
 
 test: install ## every check: format, lint, types, import layers, tests
