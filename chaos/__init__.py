@@ -1,1 +1,1 @@
-"""Proof by breaking: processes, broker and database are killed while the flow works, then all is audited. Never imported by the product."""
+"""Kills processes, broker and database while the flow works, then audits what is left. The product imports nothing from here."""

@@ -1,7 +1,7 @@
-"""`python -m chaos --seed S --kills N`: kill, break, audit; exit 1 when anything is found. `make chaos` runs it.
+"""`python -m chaos --seed S --kills N`: kill, inject faults, audit; exit 1 when anything is found. `make chaos` runs it.
 
-Rounds have a site of their own each, and each leaves its report in build/chaos as it ends: `--resume` goes on
-after them. `--round R` runs round R of a seed alone.
+Each round has its own site and writes its report to build/chaos when it ends: `--resume` continues after the finished
+rounds. `--round R` runs only round R of a seed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 import orjson
 
 from chaos.campaign import Campaign
-from chaos.faults import Faulty, Weather
-from chaos.report import KEPT_IN, Kept, Round, Summary
+from chaos.faults import FaultInjector, FaultTarget
+from chaos.report import REPORTS, Round, RoundStore, Summary
 from chaos.schedule import rounds
 from chaos.site import Site
 from servers.folders import OwnedFolder
@@ -25,12 +25,12 @@ from servers.neo4j import Neo4jServer, wipe
 from servers.proxy import FaultProxy
 
 SHOWN = 20
-# After each restart the database plans every statement again, which takes it most of its time then: once is enough.
+# After each restart Neo4j would plan every statement repeatedly, most of its time: once is enough.
 PLANS = {"dbms.cypher.min_replan_interval": "1h", "dbms.cypher.statistics_divergence_threshold": "1.0"}
 
 
 def say(line: str) -> None:
-    """At once, also into a pipe; beside the report, which may be for a machine."""
+    """Print to standard error without buffering; standard output is for the report, which may be JSON."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -38,7 +38,7 @@ class Servers:
     """A broker and a database, each behind a proxy."""
 
     def __init__(self, folder: Path) -> None:
-        """Starts nothing."""
+        """Nothing is started yet."""
         self.folder = folder
         self.kafka_proxy, self.neo4j_proxy = FaultProxy(0), FaultProxy(0)
         self.kafka = KafkaServer(folder / "kafka", advertised_port=self.kafka_proxy.port)
@@ -46,42 +46,44 @@ class Servers:
         self.kafka_proxy.server_port, self.neo4j_proxy.server_port = self.kafka.port, self.neo4j.port
 
     def site(self, name: str, shares: int) -> Site:
-        """An empty database, and a folder and topics of its own."""
+        """A site with an empty database, a new folder and its own topics."""
         wipe(self.neo4j.address)
         address = f"bolt://{self.neo4j_proxy.address}"
         return Site(name, self.folder / name, self.kafka.address, address, shares)
 
-    def places(self) -> tuple[Faulty, Faulty]:
-        """Where faults happen."""
-        return Faulty(self.kafka, self.kafka_proxy), Faulty(self.neo4j, self.neo4j_proxy)
+    def fault_targets(self) -> tuple[FaultTarget, FaultTarget]:
+        """The servers with their proxies."""
+        return FaultTarget(self.kafka, self.kafka_proxy), FaultTarget(self.neo4j, self.neo4j_proxy)
 
 
 def run_round(servers: Servers, given: argparse.Namespace, number: int, plan: str) -> Round:
-    """One site from its first record to its audit; blocks for minutes."""
+    """Run one site from its first record to its audit; blocks for minutes."""
     seed = f"{given.seed}/{number}"
     site = servers.site(f"k{given.seed}r{number}w", given.shares)
-    log = KEPT_IN / str(given.seed) / f"{number}.log"
+    log = REPORTS / str(given.seed) / f"{number}.log"
     campaign = Campaign(site, seed, kills_of(given)[number])
     began = time.monotonic()
     try:
         site.open()
-        with Weather(() if given.calm else servers.places(), seed, campaign.tally.total) as weather:
-            campaign.rage()
-        raged = time.monotonic()
-        report = campaign.judged()
+        with FaultInjector(
+            () if given.calm else servers.fault_targets(), seed, campaign.counts.total
+        ) as injector:
+            campaign.run_kills()
+        killed_at = time.monotonic()
+        report = campaign.audit_site()
     except Exception:
         keep_log(site, log)
         raise
     done = Round(
         number=number,
         plan=plan,
-        kills=dict(campaign.tally.kills),
-        met=dict(weather.met),
-        endings=dict(campaign.tally.endings),
+        kills=dict(campaign.counts.kills),
+        injected=dict(injector.injected),
+        endings=dict(campaign.counts.endings),
         counts=dict(report.counts),
         findings=report.findings,
-        raged_s=round(raged - began, 1),
-        judged_s=round(time.monotonic() - raged, 1),
+        killing_s=round(killed_at - began, 1),
+        audit_s=round(time.monotonic() - killed_at, 1),
     )
     site.close()
     tell(done, site, log)
@@ -91,18 +93,18 @@ def run_round(servers: Servers, given: argparse.Namespace, number: int, plan: st
 def tell(done: Round, site: Site, log: Path) -> None:
     """A line, and what was found, with what the processes said."""
     say(
-        f"round {done.number}: {sum(done.kills.values())} kills in {done.raged_s:.0f} s, judged in "
-        f"{done.judged_s:.0f} s, {done.counts['submissions answered']} answers, {len(done.findings)} findings"
+        f"round {done.number}: {sum(done.kills.values())} kills in {done.killing_s:.0f} s, audited in "
+        f"{done.audit_s:.0f} s, {done.counts['submissions answered']} answers, {len(done.findings)} findings"
     )
     for finding in done.findings[:SHOWN]:
-        say(f"  {finding.fault.value}: {finding.where[:300]}")
+        say(f"  {finding.violation.value}: {finding.where[:300]}")
     if done.findings:
         keep_log(site, log)
-        say(f"  again with --round {done.number}")
+        say(f"  to repeat: --round {done.number}")
 
 
 def keep_log(site: Site, log: Path) -> None:
-    """The site's folder goes when the campaign ends."""
+    """Keep the log: the site's folder is removed when the campaign ends."""
     if site.log.exists():
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_bytes(site.log.read_bytes())
@@ -110,36 +112,36 @@ def keep_log(site: Site, log: Path) -> None:
 
 
 def kills_of(given: argparse.Namespace) -> dict[int, int]:
-    """Of each round that is asked for."""
+    """The number of kills of each requested round."""
     planned = dict(enumerate(rounds(given.kills)))
     return planned if given.round is None else {given.round: planned.get(given.round, rounds(given.kills)[0])}
 
 
-def run_all(given: argparse.Namespace, kept: Kept) -> list[Round]:
-    """Those that were kept and those that are run now; as many as there was time for."""
+def run_all(given: argparse.Namespace, store: RoundStore) -> list[Round]:
+    """The finished rounds: stored ones and those run now, as many as there was time for."""
     plans = {
         number: f"{kills} kills, {given.shares} shares, {'calm' if given.calm else 'faults'}"
         for number, kills in kills_of(given).items()
     }
     if not given.resume and given.round is None:
-        kept.forget()
-    done = kept.rounds(plans) if given.resume else []
+        store.delete()
+    done = store.rounds(plans) if given.resume else []
     for each in done:
         say(f"round {each.number}: done before, {len(each.findings)} findings")
     due = sorted(plans.keys() - {each.number for each in done})
     try:
         for each in run_due(given, {number: plans[number] for number in due}):
-            kept.keep(each)
+            store.save(each)
             done.append(each)
     except KeyboardInterrupt:
-        say("stopped in the middle of a round")
+        say("interrupted within a round")
     if len(done) < len(plans):
-        say(f"{len(done)} of {len(plans)} rounds are done: --seed {given.seed} --resume goes on")
+        say(f"{len(done)} of {len(plans)} rounds are done; to continue: --seed {given.seed} --resume")
     return done
 
 
 def run_due(given: argparse.Namespace, plans: Mapping[int, str]) -> Iterator[Round]:
-    """One after the other on the same servers, while there is time."""
+    """Run rounds one after the other on the same servers, while there is time."""
     until = time.monotonic() + given.minutes * 60
     if not plans:
         return
@@ -152,19 +154,26 @@ def run_due(given: argparse.Namespace, plans: Mapping[int, str]) -> Iterator[Rou
 
 
 def main() -> int:
-    """Exit status 1 when the auditor found anything, or not all rounds were run."""
+    """Exit code 1 when the auditor found anything, or not all rounds were run."""
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
-    parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000, help="printed, and replays")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=int(time.time()) % 100_000,
+        help="repeats the same plan (default: random, printed)",
+    )
     parser.add_argument("--kills", type=int, default=1_000)
-    parser.add_argument("--minutes", type=float, default=600.0, help="begin no round after so long")
-    parser.add_argument("--round", type=int, help="this round of the seed alone")
-    parser.add_argument("--resume", action="store_true", help="go on after the rounds in build/chaos")
-    parser.add_argument("--shares", type=int, default=4, help="flow processes beside each other")
-    parser.add_argument("--calm", action="store_true", help="kill processes, leave servers and network alone")
+    parser.add_argument("--minutes", type=float, default=600.0, help="start no round after this time")
+    parser.add_argument("--round", type=int, help="only this round of the seed")
+    parser.add_argument("--resume", action="store_true", help="continue after the rounds in build/chaos")
+    parser.add_argument("--shares", type=int, default=4, help="number of flow processes")
+    parser.add_argument(
+        "--calm", action="store_true", help="kill processes only, no faults of servers and network"
+    )
     parser.add_argument("--json", action="store_true", help="the report as JSON")
     given = parser.parse_args()
     say(f"seed {given.seed}")
-    done = run_all(given, Kept(KEPT_IN, given.seed))
+    done = run_all(given, RoundStore(REPORTS, given.seed))
     summary = Summary(given.seed, done)
     if given.json:
         print(orjson.dumps(summary.as_json(), option=orjson.OPT_INDENT_2).decode())

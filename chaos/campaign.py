@@ -1,4 +1,4 @@
-"""One round: processes are killed as a seed says, faults come beside it, then the real runner ends it all."""
+"""One round: processes are killed as planned from a seed, then the real runner finishes and the auditor compares."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from typing import Final
 
-from chaos.auditor import Report, audited
-from chaos.findings import Fault, Finding
-from chaos.points import POINTS, RANDOM, Charge
-from chaos.schedule import Deal, charges
+from chaos.auditor import AuditReport, audit
+from chaos.findings import AuditFinding, Violation
+from chaos.points import POINTS, RANDOM, PlannedKill
+from chaos.schedule import KillQueue, planned_kills
 from chaos.site import TIMEOUT_S, Site
-from chaos.strategies import Market, Sent
+from chaos.strategies import InputRecord, SubmissionGenerator
 
-# A life that does not come to its point in so long dies where it is, as one of the random instants, and its
-# point is due again: while a server is unreachable, waiting for the point would be waiting for the server.
+# A victim that does not reach its point in this time is killed where it is, in place of one of the planned random
+# instants, and its point is planned again: while a server is down, no victim reaches its point.
 WAIT_S: Final = 25.0
-# When no random instant is left to exchange: a point that takes this long is never reached.
+# The limit when no random instant is left to swap: a point that takes longer is not reachable.
 LIFE_S: Final = 240.0
-# It is fed again after so long, and then less and less often: a busy machine must not drown in what it has
-# still to answer.
+# A victim gets another record after this time, and then more and more rarely: on a busy machine the backlog must not
+# grow.
 FEED_AFTER_S: Final = 2.0
 FEED_FACTOR: Final = 1.5
 FEED_PAUSE_MAX_S: Final = 8.0
-# Before the next one after one that left because a server was away.
-AWAY_PAUSE_S: Final = 0.3
-AWAY_PAUSE_MAX_S: Final = 2.0
+# The pause before the next victim, after one that exited because a server was unreachable.
+UNAVAILABLE_PAUSE_S: Final = 0.3
+UNAVAILABLE_PAUSE_MAX_S: Final = 2.0
 RANDOM_INSTANT_S: Final = (0.1, 2.5)
-# A process comes to these only with something that is new to the graph.
-NEWS: Final = frozenset(
+# A process reaches these points only with a node that is new to the graph.
+NEEDS_NEW_NODE: Final = frozenset(
     place
     for name in ("claim", "begin", "create", "verify", "log", "activate", "publish")
     for place in POINTS[name]
 )
 LOOK_S: Final = 0.05
 KILLED: Final = -signal.SIGKILL
-AWAY: Final = 4
+EXIT_UNAVAILABLE: Final = 4
 
 
 @dataclass
-class Tally:
-    """Kills by place, what the processes that were not killed left with, and points that were not reached."""
+class KillCounts:
+    """Kills by point, exit codes of processes that were not killed, and points that were not reached. Thread-safe."""
 
     kills: Counter[str] = field(default_factory=Counter)
     endings: Counter[int] = field(default_factory=Counter)
@@ -53,131 +53,133 @@ class Tally:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def killed(self, point: str) -> None:
-        """Count it."""
+        """Count a kill at `point`."""
         with self.lock:
             self.kills[point] += 1
 
     def ended(self, code: int) -> None:
-        """By itself."""
+        """Count a process that exited by itself."""
         with self.lock:
             self.endings[code] += 1
 
     def total(self) -> int:
-        """Kills by now."""
+        """The kills so far."""
         with self.lock:
             return self.kills.total()
 
 
 @dataclass
 class Campaign:
-    """One site, one seed, so many kills."""
+    """One site, one seed, and a number of kills."""
 
     site: Site
     seed: str
     kills: int
-    tally: Tally = field(default_factory=Tally)
+    counts: KillCounts = field(default_factory=KillCounts)
 
-    def rage(self) -> None:
-        """All kills, shared by the shares, which live beside each other."""
-        deal = Deal(charges(self.seed, self.kills))
+    def run_kills(self) -> None:
+        """Do all planned kills; the shares run side by side. Blocks for minutes; raises the first error of a share."""
+        queue = KillQueue(planned_kills(self.seed, self.kills))
         failed: list[BaseException] = []
 
-        def reign(share: int) -> None:
+        def run_share(share: int) -> None:
             try:
-                self._reign(share, deal)
+                self._run_share(share, queue)
             except Exception as wrong:  # noqa: BLE001 - raised again by the thread that waits
                 failed.append(wrong)
 
         shares = range(self.site.shares)
-        threads = [threading.Thread(target=reign, args=(share,), daemon=True) for share in shares]
+        threads = [threading.Thread(target=run_share, args=(share,), daemon=True) for share in shares]
         for thread in threads:
             thread.start()
         try:
             for thread in threads:
                 thread.join()
         finally:
-            deal.end()
+            queue.clear()
         if failed:
             raise failed[0]
 
-    def judged(self) -> Report:
-        """The real runner ends what was begun; then all is compared."""
+    def audit_site(self) -> AuditReport:
+        """Let the real runner finish everything, then audit."""
         ended = self.site.drain()
-        report = audited(self.site.evidence(), self.site.reader())
-        strange = {code: count for code, count in self.tally.endings.items() if code != AWAY}
-        own = [Finding(Fault.PROCESS, f"the runner left with {code}") for code in ended if code]
-        own += [Finding(Fault.PROCESS, f"{count} left with {code}") for code, count in strange.items()]
-        own += [Finding(Fault.UNREACHED, point) for point in self.tally.unreached]
-        return Report(report.counts, (*report.findings, *own))
+        report = audit(self.site.evidence(), self.site.reader())
+        strange = {code: count for code, count in self.counts.endings.items() if code != EXIT_UNAVAILABLE}
+        own = [AuditFinding(Violation.PROCESS, f"the runner exited with {code}") for code in ended if code]
+        own += [
+            AuditFinding(Violation.PROCESS, f"{count} exited with {code}") for code, count in strange.items()
+        ]
+        own += [AuditFinding(Violation.UNREACHED, point) for point in self.counts.unreached]
+        return AuditReport(report.counts, (*report.findings, *own))
 
-    def _reign(self, share: int, deal: Deal) -> None:
-        dice = random.Random(f"{self.seed}/{share}")
-        market = Market(self.seed, self.site.worlds, self.site.partitions_of(share))
-        while (charge := deal.next()) is not None:
-            self.tally.killed(self._kill(Life(self, share, charge, market), deal, dice))
+    def _run_share(self, share: int, queue: KillQueue) -> None:
+        rng = random.Random(f"{self.seed}/{share}")
+        generator = SubmissionGenerator(self.seed, self.site.worlds, self.site.partitions_of(share))
+        while (kill_plan := queue.next()) is not None:
+            self.counts.killed(self._kill(VictimProcess(self, share, kill_plan, generator), queue, rng))
 
-    def _kill(self, life: Life, deal: Deal, dice: random.Random) -> str:
-        """Where one was killed in the end: a process that finds a server away leaves by itself."""
-        pause_s = AWAY_PAUSE_S
-        life.feed(dice.randint(1, 2))
+    def _kill(self, victim: VictimProcess, queue: KillQueue, rng: random.Random) -> str:
+        """Start processes until one is killed, and return where: one that finds a server unreachable exits by itself."""
+        pause_s = UNAVAILABLE_PAUSE_S
+        victim.feed(rng.randint(1, 2))
         while True:
-            life.begin()
-            code = life.ended_within(WAIT_S if life.charge.point else dice.uniform(*RANDOM_INSTANT_S))
-            if code is None and life.charge.point:
-                if deal.exchange(life.charge):
-                    life.charge = Charge()
+            victim.begin()
+            code = victim.ended_within(WAIT_S if victim.kill_plan.point else rng.uniform(*RANDOM_INSTANT_S))
+            if code is None and victim.kill_plan.point:
+                if queue.swap_for_random(victim.kill_plan):
+                    victim.kill_plan = PlannedKill()
                 else:
-                    code = life.ended_within(LIFE_S)
-                    self.tally.unreached += [life.charge.point] if code is None else []
+                    code = victim.ended_within(LIFE_S)
+                    self.counts.unreached += [victim.kill_plan.point] if code is None else []
             if code == KILLED:
-                return life.charge.name
+                return victim.kill_plan.name
             if code is None:
-                code = life.killed()
+                code = victim.killed()
                 if code == KILLED:
                     return RANDOM
-            self.tally.ended(code)
-            time.sleep(dice.uniform(0.5, 1.0) * pause_s)
-            pause_s = min(pause_s * 2, AWAY_PAUSE_MAX_S)
+            self.counts.ended(code)
+            time.sleep(rng.uniform(0.5, 1.0) * pause_s)
+            pause_s = min(pause_s * 2, UNAVAILABLE_PAUSE_MAX_S)
 
 
 @dataclass
-class Life:
-    """One process of a share, and what it is given to do; begun again when a server was away."""
+class VictimProcess:
+    """One process of a share and its input; started again when a server was unreachable."""
 
     campaign: Campaign
     share: int
-    charge: Charge
-    market: Market
+    kill_plan: PlannedKill
+    generator: SubmissionGenerator
 
     def feed(self, count: int) -> None:
-        """So many records to read, beside what the last one left."""
+        """Write this many records for it, beside what the previous process left unread."""
         self._site.feed(self._work(count))
 
     def begin(self) -> None:
-        """A new process."""
-        self._process: ForkServerProcess = self._site.live(self.share, self.charge)
+        """Start a new process."""
+        self._process: ForkServerProcess = self._site.start_victim(self.share, self.kill_plan)
         self._pause_s = FEED_AFTER_S
-        self._hungry_at = time.monotonic() + self._pause_s
+        self._feed_at = time.monotonic() + self._pause_s
 
     def ended_within(self, seconds: float) -> int | None:
-        """How it ended, if it did in this time; it gets more to do every now and then."""
+        """The exit code if it ended in this time; meanwhile it gets more records from time to time."""
         deadline = time.monotonic() + seconds
         while True:
             code = self._site.await_end(
-                self._process, max(min(deadline, self._hungry_at) - time.monotonic(), 0)
+                self._process, max(min(deadline, self._feed_at) - time.monotonic(), 0)
             )
             if code is not None or time.monotonic() >= deadline:
                 return code
             if self._site.may_die(self.share):
                 self._pause_s = min(self._pause_s * FEED_FACTOR, FEED_PAUSE_MAX_S)
                 self.feed(1)
-            else:  # a suspect is forgotten when something later is answered, which a refusal is at once
+            else:  # a poison candidate is cleared when a later record is answered: an invalid one is, at once
                 self._pause_s = FEED_AFTER_S
-                self._site.feed([self.market.bad()])
-            self._hungry_at = time.monotonic() + self._pause_s
+                self._site.feed([self.generator.invalid()])
+            self._feed_at = time.monotonic() + self._pause_s
 
     def killed(self) -> int:
-        """Its exit code; killed as soon as that is no record's third death, if it did not end before."""
+        """Kill it as soon as that is not the third death over one record, unless it ends before; its exit code."""
         deadline = time.monotonic() + LIFE_S
         while not self._site.may_die(self.share) and time.monotonic() < deadline:
             code = self.ended_within(LOOK_S)
@@ -191,11 +193,11 @@ class Life:
     def _site(self) -> Site:
         return self.campaign.site
 
-    def _work(self, count: int) -> list[Sent]:
-        """Something to do, and whatever brings it to its point."""
-        point, market = self.charge.point, self.market
-        if point in NEWS:
-            return [*market.records(count - 1), market.news()]
+    def _work(self, count: int) -> list[InputRecord]:
+        """Records to read, one of which makes it reach its point."""
+        point, generator = self.kill_plan.point, self.generator
+        if point in NEEDS_NEW_NODE:
+            return [*generator.records(count - 1), generator.new_node()]
         if point in POINTS["bury"]:
-            return [*market.records(count - 1), market.bad()]
-        return market.records(count)
+            return [*generator.records(count - 1), generator.invalid()]
+        return generator.records(count)

@@ -1,6 +1,6 @@
-"""`python -m chaos.endurance --minutes 30 --rate 2`: a steady rate with restarts; memory flat, lag bounded.
+"""`python -m chaos.endurance --minutes 30 --rate 2`: a steady rate with restarts; memory must stay flat, lag bounded.
 
-All processes but the last live through it all and are measured; the last is stopped in order, and killed, in turn.
+All processes but the last run to the end and are measured; the last is stopped in order and killed, alternately.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Final, NamedTuple
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from chaos.auditor import audited
+from chaos.auditor import audit
 from chaos.report import audit_text
 from chaos.site import PARTITIONS, TIMEOUT_S, Site, wait
-from chaos.strategies import Market
+from chaos.strategies import SubmissionGenerator
 from dagmanager.dag.model import Origin, Record, Submission
 from servers.folders import OwnedFolder
 from servers.kafka import KafkaServer
@@ -29,7 +29,7 @@ from servers.neo4j import Neo4jServer
 SHARES: Final = 3
 SAMPLE_S: Final = 5.0
 RESTART_S: Final = 60.0
-# Caches fill in the beginning; from then on memory may grow by so much, and lag last so long.
+# Caches fill during the first part of the time; after it, memory may grow by this share, and lag last this long.
 WARM: Final = 0.4
 GROWTH_MAX: Final = 0.15
 LAG_SECONDS_MAX: Final = 60.0
@@ -38,7 +38,7 @@ PAGE: Final = 4096
 
 
 class Sample(NamedTuple):
-    """What one moment showed; memory of each process that is not restarted."""
+    """One sample; `memory_bytes` of each process that is not restarted, `lag` in submissions."""
 
     at_s: float
     memory_bytes: tuple[int, ...]
@@ -46,15 +46,15 @@ class Sample(NamedTuple):
 
 
 def say(line: str) -> None:
-    """At once, also into a pipe."""
+    """Print without buffering, also into a pipe."""
     print(line, flush=True)
 
 
 class Answered:
-    """Counts submissions on the diffs topic, each once, as they come."""
+    """Counts distinct submissions on the diffs topic."""
 
     def __init__(self, site: Site) -> None:
-        """From the first record on; the topic is there."""
+        """Reads from the first record on; the topic must exist."""
         self._seen: set[tuple[str, str]] = set()
         self._consumer = Consumer({"bootstrap.servers": site.kafka, "group.id": "endurance", "log_level": 0})
         topic = site.settings.diffs_topic
@@ -62,7 +62,7 @@ class Answered:
         self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in found])
 
     def count(self) -> int:
-        """How many by now."""
+        """The number so far; blocks for a moment."""
         while messages := self._consumer.consume(1_000, 0.05):
             for message in messages:
                 answer = orjson.loads(message.value() or b"{}")
@@ -71,7 +71,7 @@ class Answered:
         return len(self._seen)
 
     def close(self) -> None:
-        """Let go."""
+        """Close the client."""
         self._consumer.close()
 
 
@@ -89,9 +89,9 @@ class Endurance:
     samples: list[Sample] = field(default_factory=list)
 
     def run(self, seed: str) -> None:
-        """Blocks until the time is over; nothing runs afterwards."""
+        """Run for `seconds`; all processes have ended when this returns."""
         site = self.site
-        market = Market(seed, site.worlds, tuple(range(PARTITIONS)))
+        generator = SubmissionGenerator(seed, site.worlds, tuple(range(PARTITIONS)))
         reader = site.reader()
         running = [site.run(share) for share in range(SHARES)]
         wait(lambda: site.has(site.settings.diffs_topic), "the flow did not start")
@@ -100,7 +100,7 @@ class Endurance:
         position = 0
         while (now := time.monotonic()) < began + self.seconds:
             while position < (now - began) * self.rate:
-                (sent,) = market.records(1)
+                (sent,) = generator.records(1)
                 site.feed([sent])
                 record = Record(sent.value or b"", Origin("count", position=position), sent.key, 1)
                 self.fed += sum(isinstance(each, Submission) for each in reader.read(record))
@@ -135,7 +135,7 @@ class Endurance:
             )
 
     def findings(self) -> list[str]:
-        """What was not flat or not bounded."""
+        """What grew or took too long, as sentences."""
         warm = [each for each in self.samples if each.at_s > WARM * self.seconds]
         third = max(len(warm) // 3, 1)
         wrong = []
@@ -153,17 +153,17 @@ class Endurance:
         say(f"{self.fed} submissions fed; {self.restarts} restarts, {self.kills} of them by SIGKILL")
         if lags[-1] > self.rate * LAG_SECONDS_MAX:
             wrong.append(f"lag of {lags[-1]} submissions at {self.rate} records a second")
-        wrong += [f"a process left with exit {code}" for code in self.endings if code]
+        wrong += [f"a process exited with {code}" for code in self.endings if code]
         return wrong
 
 
 def memory_of(process: subprocess.Popen[bytes]) -> int:
-    """Resident, as the system counts."""
+    """Resident memory in bytes."""
     return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * PAGE
 
 
 def main() -> int:
-    """Exit status 1 when memory or lag grew, or the audit found anything."""
+    """Exit code 1 when memory or lag grew, or the audit found anything."""
     parser = argparse.ArgumentParser(prog="python -m chaos.endurance", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=30.0)
@@ -180,7 +180,7 @@ def main() -> int:
         endurance.run(str(given.seed))
         wrong = endurance.findings()
         site.drain()
-        report = audited(site.evidence(), site.reader())
+        report = audit(site.evidence(), site.reader())
         say(audit_text(report.counts, report.findings))
         site.graph.close()
     for each in wrong:

@@ -1,4 +1,4 @@
-"""What is left after a run, as plain data: input, answers, dead letters, admin log, events, graph, broker."""
+"""What a run left behind, as plain data: input, answers, dead letters, admin log, events, graph, broker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 from neo4j import Driver
 
-from chaos.relations import Shown, shown
+from chaos.relations import CypherView, cypher_view
 from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.model.event_ports import AdminEntry
 from dagmanager.engine.model.rows import Row
@@ -22,15 +22,15 @@ from dagmanager.kafka.options import KafkaAddress
 from servers.records import TIMEOUT_S, records
 
 
-class Letter(NamedTuple):
-    """A dead letter: which record of the input it buries, and why."""
+class DeadLetter(NamedTuple):
+    """A dead letter: the position of its record on the submissions topic, and the error code."""
 
     partition: int
     offset: int
     code: str
 
 
-class Announced(NamedTuple):
+class AnnouncedEvent(NamedTuple):
     """A record on an event topic."""
 
     topic: str
@@ -39,7 +39,7 @@ class Announced(NamedTuple):
 
 
 class TagSet(NamedTuple):
-    """What an announcement is about."""
+    """The tag query that an event answers."""
 
     tags: tuple[str, ...]
     interval: int
@@ -49,49 +49,51 @@ class TagSet(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """Records of one partition are in their order. `broker` maps each topic of ours to the broker's id for it,
-    `tagged` each announced tag set to the topics that the graph has behind it now; `shown` is the graph as plain
-    Cypher sees it."""
+    """Everything that is audited. Records of one partition are in order.
+
+    `broker` maps the run's topics to their ids, `tagged` each announced tag set to the topics that the graph now has for
+    it; `cypher` is the graph as read by plain Cypher.
+    """
 
     inputs: Sequence[Record] = ()
     diffs: Sequence[bytes] = ()
-    letters: Sequence[Letter] = ()
+    dead_letters: Sequence[DeadLetter] = ()
     admin_log: Sequence[AdminEntry] = ()
-    events: Sequence[Announced] = ()
+    events: Sequence[AnnouncedEvent] = ()
     rows: Sequence[Row] = ()
     broker: Mapping[str, str] | None = None
     tagged: Mapping[TagSet, tuple[str, ...]] | None = None
-    shown: Shown | None = None
+    cypher: CypherView | None = None
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where to look. `names` maps settings to topics; `prefix` is what queues' topics begin with."""
+class EvidenceSources:
+    """Where evidence is read. `names` maps settings to topics; `prefix` begins the names of queue topics."""
 
     servers: str
     names: Mapping[str, str]
     prefix: str
 
 
-def gathered(places: Places, graph: Neo4jGraph, driver: Driver) -> Evidence:
-    """Everything, from a world that stands still."""
-    servers, names = places.servers, places.names
+def gather(sources: EvidenceSources, graph: Neo4jGraph, driver: Driver) -> Evidence:
+    """Read everything; all flow processes must have ended. Blocks for seconds."""
+    servers, names = sources.servers, sources.names
     source = names["submissions_topic"]
     admin = KafkaAdmin(KafkaAddress(servers))
     topic_id = admin.describe([source])[source].topic_id
     events = [
-        Announced(names[setting], each.key() or b"", each.value() or b"")
+        AnnouncedEvent(names[setting], each.key() or b"", each.value() or b"")
         for setting in ("controlbus_queue_topic", "controlbus_sentinel_topic")
         for each in records(servers, names[setting])
     ]
     listed = AdminClient({"bootstrap.servers": servers, "log_level": 0}).list_topics(timeout=TIMEOUT_S)
     with driver.session() as session:
-        seen = shown(session)
-    ours = [name for name in listed.topics if name.startswith(places.prefix)]
+        seen = cypher_view(session)
+    ours = [name for name in listed.topics if name.startswith(sources.prefix)]
     return Evidence(
         inputs=[_record(each, source, topic_id) for each in records(servers, source)],
         diffs=[each.value() or b"" for each in records(servers, names["diffs_topic"])],
-        letters=[_letter(each) for each in records(servers, names["dead_letters_topic"])],
+        dead_letters=[_dead_letter(each) for each in records(servers, names["dead_letters_topic"])],
         admin_log=[
             msgspec.json.decode(each.value() or b"", type=AdminEntry)
             for each in records(servers, names["admin_log_topic"])
@@ -100,12 +102,12 @@ def gathered(places: Places, graph: Neo4jGraph, driver: Driver) -> Evidence:
         rows=graph.rows(),
         broker={name: info.topic_id for name, info in admin.describe(ours).items()},
         tagged={each: _behind(graph, each) for each in _tag_sets(events)},
-        shown=seen,
+        cypher=seen,
     )
 
 
 def tag_set_of(data: Mapping[str, object]) -> TagSet | None:
-    """What a queue event is about; None for a partial list, which nobody can ask for."""
+    """The tag query of a queue event; None for a partial list, which answers no query."""
     tags, interval = data.get("tags"), data.get("interval")
     if data.get("type") != "QueueUpdated" or not isinstance(tags, list) or not isinstance(interval, int):
         return None
@@ -114,10 +116,10 @@ def tag_set_of(data: Mapping[str, object]) -> TagSet | None:
     return TagSet(tuple(tags), interval, str(data["match_mode"]), namespace) if tags else None
 
 
-def _tag_sets(events: Sequence[Announced]) -> set[TagSet]:
+def _tag_sets(events: Sequence[AnnouncedEvent]) -> set[TagSet]:
     found = (tag_set_of(orjson.loads(each.value)["data"]) for each in events)
-    # Only `all` is asked from the first record to the last (chaos.strategies.watcher): of others the last
-    # announcement may be from before they were asked, or from when they were still.
+    # Only queries in match mode `all` are in force from the first record to the last (chaos.strategies.tag_query_record).
+    # The last event of another may date from before its query, or from while the query was still in force.
     return {each for each in found if each is not None and each.match_mode == "all"}
 
 
@@ -132,8 +134,8 @@ def _record(message: Message, topic: str, topic_id: str) -> Record:
     return Record(message.value() or b"", origin, message.key(), max(timestamp_ms, 0))
 
 
-def _letter(message: Message) -> Letter:
+def _dead_letter(message: Message) -> DeadLetter:
     given = message.headers() or []
     headers = {name: value or b"" for name, value in (given.items() if isinstance(given, dict) else given)}
     code = orjson.loads(headers["error"])["code"]
-    return Letter(int(headers["source-partition"]), int(headers["source-offset"]), code)
+    return DeadLetter(int(headers["source-partition"]), int(headers["source-offset"]), code)

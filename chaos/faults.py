@@ -1,4 +1,4 @@
-"""What happens to broker, database and network while the flow works; each fault ends by itself."""
+"""Faults of broker, database and network while the flow works; each ends by itself."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Final
 from servers.process import Server
 from servers.proxy import Direction, FaultProxy
 
-# Between two faults there are so many kills and at least so many seconds: what is slow to come back (a
-# database just started needs ten seconds for its first answers) gets as many faults as any, not more.
+# Between two faults there are this many kills and at least this many seconds: a server that is slow to recover (a Neo4j
+# just started needs ten seconds for its first queries) must not be down all the time.
 KILLS_BETWEEN: Final = 7
 PAUSE_S: Final = (1.0, 4.0)
 LASTS_S: Final = (1.0, 6.0)
@@ -24,14 +24,14 @@ CUTS: Final = 5
 
 
 @dataclass(frozen=True)
-class Faulty:
+class FaultTarget:
     """A server and the proxy in front of it."""
 
     server: Server
     proxy: FaultProxy
 
     def faults(self) -> Mapping[str, Callable[[float], None]]:
-        """By name; each takes its seconds and leaves all well."""
+        """The faults by name; each lasts for the given seconds and then is undone."""
         kind = self.server.kind
         return {
             f"{kind} killed": self._killed,
@@ -80,51 +80,51 @@ class Faulty:
 
 
 @dataclass
-class Weather:
-    """One fault after the other, in the background, from a seed, every kind once before one comes again.
+class FaultInjector:
+    """Injects one fault after the other in the background, in an order from a seed; no kind twice before all had a turn.
 
-    `kills` counts how many there were by now.
+    `kills` returns the number of kills so far.
     """
 
-    places: tuple[Faulty, ...]
+    targets: tuple[FaultTarget, ...]
     seed: str
     kills: Callable[[], int]
-    met: Counter[str] = field(default_factory=Counter)
+    injected: Counter[str] = field(default_factory=Counter)
     failed: list[BaseException] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
-    def __enter__(self) -> Weather:
-        """Begin."""
-        self._thread = threading.Thread(target=self._blow, name="weather", daemon=True)
+    def __enter__(self) -> FaultInjector:
+        """Start injecting."""
+        self._thread = threading.Thread(target=self._inject_faults, name="injector", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """After the fault under way; all is well then."""
+        """Wait for the current fault to end; no fault remains."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()
         if self.failed:
             raise self.failed[0]
 
-    def _blow(self) -> None:
-        dice = random.Random(f"{self.seed}/weather")
-        kinds = {name: fault for place in self.places for name, fault in place.faults().items()}
+    def _inject_faults(self) -> None:
+        rng = random.Random(f"{self.seed}/weather")
+        kinds = {name: fault for place in self.targets for name, fault in place.faults().items()}
         due: list[str] = []
-        while kinds and not self._over.wait(dice.uniform(*PAUSE_S)) and self._calm_is_over():
-            due = due or dice.sample(sorted(kinds), len(kinds))
+        while kinds and not self._over.wait(rng.uniform(*PAUSE_S)) and self._enough_kills():
+            due = due or rng.sample(sorted(kinds), len(kinds))
             name = due.pop()
             try:
-                kinds[name](dice.uniform(*LASTS_S))
-            except Exception as failed:  # noqa: BLE001 - raised again where the faults are ended
+                kinds[name](rng.uniform(*LASTS_S))
+            except Exception as failed:  # noqa: BLE001 - raised again by __exit__
                 self.failed.append(failed)
                 return
-            self.met[name] += 1
+            self.injected[name] += 1
 
-    def _calm_is_over(self) -> bool:
-        """After enough kills; False when all is over before."""
-        while self.kills() < KILLS_BETWEEN * self.met.total():
+    def _enough_kills(self) -> bool:
+        """Wait for enough kills; False when the injector ends before."""
+        while self.kills() < KILLS_BETWEEN * self.injected.total():
             if self._over.wait(LOOK_S):
                 return False
         return True

@@ -1,4 +1,4 @@
-"""Named points between two effects, and a fuse that kills its own process at one of them."""
+"""Named points between two effects, and a switch that kills its own process at one of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-# What the issue calls a point, and every place of ours that belongs to it (chaos/ports.py names them).
+# Groups of points, with the points of chaos/ports.py that belong to each.
 # `inside`: the transaction is written and not committed.
 POINTS: Final[Mapping[str, tuple[str, ...]]] = {
     "source read": ("source read",),
@@ -26,34 +26,34 @@ POINTS: Final[Mapping[str, tuple[str, ...]]] = {
     "bury": ("bury", "bury after"),
     "snapshot": ("snapshot", "snapshot after"),
 }
-NAMED_IN_ISSUE: Final = ("source read", "claim", "create", "verify", "activate", "emit", "snapshot")
+REQUIRED_POINTS: Final = ("source read", "claim", "create", "verify", "activate", "emit", "snapshot")
 RANDOM: Final = "random instant"
 
 
-class Charge(msgspec.Struct, frozen=True):
-    """Kill at the `nth` passing of `point`; at a random instant, from outside, when it names none."""
+class PlannedKill(msgspec.Struct, frozen=True):
+    """Kill at the `nth` passing of `point`; without a point, from outside at a random instant."""
 
     point: str = ""
     nth: int = 1
 
     @property
     def name(self) -> str:
-        """As the table calls it."""
+        """The name in the report."""
         return self.point or RANDOM
 
 
-class Fuse:
-    """Passed by every thread of the process that it ends."""
+class KillSwitch:
+    """Called by every thread of the process that it kills. Safe between threads."""
 
-    def __init__(self, charge: Charge, armed: Callable[[], bool]) -> None:
-        """Passings count only while it is armed; never burns when the charge names no point."""
-        self._charge = charge
+    def __init__(self, kill_plan: PlannedKill, armed: Callable[[], bool]) -> None:
+        """Passings count only while `armed` returns True; without a point it never kills."""
+        self._charge = kill_plan
         self._armed = armed
-        self._left = charge.nth
+        self._left = kill_plan.nth
         self._lock = threading.Lock()
 
     def __call__(self, point: str) -> None:
-        """Pass a point; nobody comes back from the last one."""
+        """Pass a point; does not return from the last one."""
         if point != self._charge.point:
             return
         with self._lock:

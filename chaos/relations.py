@@ -1,7 +1,7 @@
-"""What a Neo4j server shows to people beside our rows, and whether it says the same as the rows do.
+"""Whether the documented properties and relationships in Neo4j say the same as the rows.
 
-`shown` reads documented properties and relationships by plain Cypher; `meant` derives them from the rows.
-They know nothing of how the product writes either, so that equal sets are a proof and no echo.
+`cypher_view` reads them by plain Cypher; `expected_facts` derives them from the rows. Neither uses the product's code for
+writing to Neo4j, so that equal sets prove that code.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ PATHS: Sequence[LiteralString] = (
     "MATCH (a:Artifact)-[:USED_BY]->(n:ComputeNode) RETURN 'USED_BY', a.path, a.checksum, n.node_id",
 )
 COUNT: LiteralString = "MATCH ()-[r]->() RETURN count(r) AS count"
-# What lost its owner: nobody would ever remove it.
-STRAYS: LiteralString = (
+# Tag nodes without their owner: nothing would ever remove them.
+ORPHANS: LiteralString = (
     "MATCH (t:TagOf|QueryOf) WHERE COUNT { (t)--() } <> 1 RETURN labels(t)[0] AS label, t.key AS key"
 )
 INTERVALS: LiteralString = (
@@ -102,48 +102,48 @@ INTERVALS: LiteralString = (
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What plain Cypher finds. `paths` counts every relationship there is, ours or not; `strays` are tag nodes
-    that lost their owner, `other_intervals` queues whose interval is not their node's."""
+class CypherView:
+    """What plain Cypher finds. `paths` is the number of all relationships in the database, `orphans` are tag nodes without
+    their owner, `other_intervals` topics whose interval differs from their node's."""
 
     facts: Facts
     paths: int
-    strays: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
     other_intervals: tuple[str, ...] = ()
 
 
-def shown(session: neo4j.Session) -> Shown:
-    """Everything, read from a world that stands still."""
+def cypher_view(session: neo4j.Session) -> CypherView:
+    """Read everything; nothing may write meanwhile."""
     paths: int = session.run(COUNT).single(strict=True)["count"]
-    strays = tuple(f"{row['label']} {row['key']}" for row in session.run(STRAYS))
-    return Shown(stored_facts(session), paths, strays, queues_of_another_interval(session))
+    orphans = tuple(f"{row['label']} {row['key']}" for row in session.run(ORPHANS))
+    return CypherView(stored_facts(session), paths, orphans, queues_of_another_interval(session))
 
 
-def contradictions(found: Shown, rows: Iterable[Row]) -> list[str]:
-    """Where the server's properties and relationships are not what the rows say, nothing more and nothing less."""
-    expected = meant(rows)
+def contradictions(found: CypherView, rows: Iterable[Row]) -> list[str]:
+    """Every difference between the properties and relationships in the database and those implied by the rows."""
+    expected = expected_facts(rows)
     paths = sum(count for each, count in found.facts.items() if each[0].isupper())
     return [
         *(f"shown, and in no row: {each}" for each in found.facts - expected),
         *(f"in a row, and not shown: {each}" for each in expected - found.facts),
         *([f"{found.paths} relationships, of which {paths} are ours"] if found.paths != paths else []),
-        *(f"without an owner: {each}" for each in found.strays),
+        *(f"without an owner: {each}" for each in found.orphans),
     ]
 
 
 def queues_of_another_interval(session: neo4j.Session) -> tuple[str, ...]:
-    """A queue has its node's interval from its creation on; the engine writes no queue before its node."""
+    """Topics whose interval differs from their node's; the engine writes no queue before its node, so there are none."""
     return tuple(row["topic"] for row in session.run(INTERVALS))
 
 
 def stored_facts(session: neo4j.Session) -> Facts:
-    """By plain Cypher; what was only named as yet, without a row, has relationships and no properties."""
+    """The facts in the database, by plain Cypher. A node without a row is only referenced: it has no properties."""
     facts: Facts = Counter()
     for label, (key, names) in LABELS.items():
         statement = neo4j.Query(f"MATCH (x:{label}) WHERE x.row IS NOT NULL RETURN x")  # a label of ours
         for row in session.run(statement):
             if (label, row["x"][key]) == ("Counter", "epoch"):
-                continue  # raised without its row being written: its value alone counts
+                continue  # incremented without writing its row: only its value counts
             facts[fact(label, row["x"][key], {name: row["x"].get(name) for name in names})] += 1
     for path in PATHS:
         for found in session.run(path):
@@ -155,17 +155,17 @@ def stored_facts(session: neo4j.Session) -> Facts:
 
 
 def fact(label: str, key: str, properties: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Properties of one node."""
+    """The properties of one node, as a hashable fact."""
     return label, key, tuple((name, frozen(value)) for name, value in sorted(properties.items()))
 
 
 def frozen(value: Any) -> Any:
-    """Comparable."""
+    """Hashable."""
     return tuple(value) if isinstance(value, list) else value
 
 
-def meant(rows: Iterable[Row]) -> Facts:
-    """From the rows alone."""
+def expected_facts(rows: Iterable[Row]) -> Facts:
+    """The facts that the rows imply."""
     facts: Facts = Counter()
     artifacts: set[tuple[Any, ...]] = set()
     for row in rows:
@@ -184,17 +184,17 @@ def meant(rows: Iterable[Row]) -> Facts:
             case SentinelRow():
                 facts.update(sentinel_facts(row))
             case LineageRow(key, at_ms):
-                said: dict[str, Any] = {
+                properties: dict[str, Any] = {
                     "lineage": key.lineage,
                     "namespace": key.namespace,
                     "last_at": at_ms,
                 }
-                facts[fact("Lineage", lineage_key(key), said)] += 1
+                facts[fact("Lineage", lineage_key(key), properties)] += 1
             case HolderRow():
                 facts.update(holder_facts(row))
             case TagSetRow(key, revision):
-                said = {"tags": key.tags, "interval": key.interval, "revision": revision}
-                facts[fact("TagSet", tag_set_key(key), said)] += 1
+                properties = {"tags": key.tags, "interval": key.interval, "revision": revision}
+                facts[fact("TagSet", tag_set_key(key), properties)] += 1
             case CounterRow(name, value) if name != "epoch":
                 facts[fact("Counter", clipped(name), {"value": value})] += 1
             case _:
@@ -204,9 +204,9 @@ def meant(rows: Iterable[Row]) -> Facts:
 
 
 def node_facts(row: NodeRow) -> Iterable[tuple[Any, ...]]:
-    """A node, what it depends on, and its tags."""
+    """A node, its dependencies and its tags."""
     key = clipped(row.node_id)
-    said = {
+    properties = {
         "node_type": row.node_type,
         "interval": row.interval,
         "period": row.period,
@@ -222,7 +222,7 @@ def node_facts(row: NodeRow) -> Iterable[tuple[Any, ...]]:
         "base_folded": fold(row.base_name),
         "buffering_since": row.buffering_since_ms,
     }
-    yield fact("ComputeNode", key, said)
+    yield fact("ComputeNode", key, properties)
     for each in dict.fromkeys(row.dependencies):
         yield "DEPENDS_ON", key, clipped(each)
     if row.tag_query is not None:
@@ -234,8 +234,8 @@ def node_facts(row: NodeRow) -> Iterable[tuple[Any, ...]]:
 
 
 def queue_facts(row: QueueRow) -> Iterable[tuple[Any, ...]]:
-    """A queue, and whose it is."""
-    said = {
+    """A queue and the node that emits it."""
+    properties = {
         "created_at": row.created_ms,
         "ttl": row.ttl_ms,
         "retention_ms": row.spec.retention_ms,
@@ -247,14 +247,14 @@ def queue_facts(row: QueueRow) -> Iterable[tuple[Any, ...]]:
         "unreferenced_at": row.unreferenced_ms,
         "topic_folded": fold(row.topic),
     }
-    yield fact("Queue", row.topic, said)
+    yield fact("Queue", row.topic, properties)
     yield "EMITS", clipped(row.binding.node_id), row.topic
 
 
 def sentinel_facts(row: SentinelRow) -> Iterable[tuple[Any, ...]]:
-    """A version, its content, and what it introduced."""
+    """A version, its content, and the nodes that it introduced."""
     key = sentinel_key(row.key)
-    said = {
+    properties = {
         "version": row.key.version,
         "revision": row.key.revision,
         "lineage": row.key.lineage,
@@ -265,7 +265,7 @@ def sentinel_facts(row: SentinelRow) -> Iterable[tuple[Any, ...]]:
         "state": row.state.value,
         "sentinel_id": row.sentinel_id,
     }
-    yield fact("VersionSentinel", key, said)
+    yield fact("VersionSentinel", key, properties)
     yield "OF", key, clipped(row.content)
     for each in dict.fromkeys(row.introduced):
         yield "HAS", key, clipped(each)
@@ -273,10 +273,10 @@ def sentinel_facts(row: SentinelRow) -> Iterable[tuple[Any, ...]]:
 
 def holder_facts(row: HolderRow) -> Iterable[tuple[Any, ...]]:
     """Which strategy id was answered with which version."""
-    said = {
+    properties = {
         "strategy_id": row.key.strategy_id,
         "namespace": row.key.namespace,
         "last_seen": row.last_seen_ms,
     }
-    yield fact("Holder", holder_key(row.key), said)
+    yield fact("Holder", holder_key(row.key), properties)
     yield "HOLDS", holder_key(row.key), sentinel_key(row.sentinel)

@@ -1,4 +1,4 @@
-"""What the lives of a round die of, planned from a seed. Pure but for the lock of who deals it out."""
+"""The kills of a round, planned from a seed. Pure, except for the lock of the queue."""
 
 from __future__ import annotations
 
@@ -8,52 +8,52 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from chaos.points import POINTS, Charge
+from chaos.points import POINTS, PlannedKill
 
 KILLS_A_ROUND: Final = 100
-# Beside one kill at each named point, in each turn.
+# Kills at random instants in each turn, beside one kill in each group of points.
 RANDOM_IN_TURN: Final = 4
 
 
 def rounds(kills: int) -> list[int]:
-    """How many kills each round has."""
+    """The number of kills of each round."""
     return [min(KILLS_A_ROUND, kills - start) for start in range(0, kills, KILLS_A_ROUND)]
 
 
-def charges(seed: str, kills: int) -> list[Charge]:
-    """Turn by turn each group of points once, and some random instants."""
-    dice = random.Random(f"{seed}/charges")
-    planned: list[Charge] = []
+def planned_kills(seed: str, kills: int) -> list[PlannedKill]:
+    """In each turn one kill in each group of points, in random order, and some at random instants."""
+    rng = random.Random(f"{seed}/charges")
+    planned: list[PlannedKill] = []
     while len(planned) < kills:
-        turn = dice.sample(sorted(POINTS.values()), len(POINTS))
-        planned += [Charge(dice.choice(places), dice.choice((1, 1, 1, 2))) for places in turn]
-        planned += [Charge() for _ in range(RANDOM_IN_TURN)]
+        turn = rng.sample(sorted(POINTS.values()), len(POINTS))
+        planned += [PlannedKill(rng.choice(places), rng.choice((1, 1, 1, 2))) for places in turn]
+        planned += [PlannedKill() for _ in range(RANDOM_IN_TURN)]
     return planned[:kills]
 
 
-class Deal:
-    """Deals each charge once; safe between threads."""
+class KillQueue:
+    """Gives out each planned kill once. Safe between threads."""
 
-    def __init__(self, planned: Iterable[Charge]) -> None:
-        """In this order."""
-        self._due = deque(planned)
+    def __init__(self, planned: Iterable[PlannedKill]) -> None:
+        """The kills are given out in this order."""
+        self._planned = deque(planned)
         self._lock = threading.Lock()
 
-    def next(self) -> Charge | None:
-        """The next one; None when all are dealt."""
+    def next(self) -> PlannedKill | None:
+        """The next kill, None when there is none."""
         with self._lock:
-            return self._due.popleft() if self._due else None
+            return self._planned.popleft() if self._planned else None
 
-    def exchange(self, charge: Charge) -> bool:
-        """Take a random instant that is due, and give `charge` back for later; False when none is due."""
+    def swap_for_random(self, kill_plan: PlannedKill) -> bool:
+        """Take a kill at a random instant and put `kill_plan` back at the end; False when there is none to take."""
         with self._lock:
-            if Charge() not in self._due:
+            if PlannedKill() not in self._planned:
                 return False
-            self._due.remove(Charge())
-            self._due.append(charge)
+            self._planned.remove(PlannedKill())
+            self._planned.append(kill_plan)
             return True
 
-    def end(self) -> None:
-        """No more."""
+    def clear(self) -> None:
+        """Drop the rest."""
         with self._lock:
-            self._due.clear()
+            self._planned.clear()

@@ -1,4 +1,4 @@
-"""One deployment: its addresses, its own topics, its settings, and the flow processes that live and die in it."""
+"""One deployment: its addresses, its own topics, its settings, and its flow processes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, b
 )
 from neo4j import Driver
 
-from chaos.evidence import Evidence, Places, gathered
-from chaos.points import Charge
-from chaos.strategies import Sent, last_word, watcher
-from chaos.victim import Life, live, may_die
+from chaos.evidence import Evidence, EvidenceSources, gather
+from chaos.points import PlannedKill
+from chaos.strategies import InputRecord, end_marker, tag_query_record
+from chaos.victim import VictimSpec, may_die, run_victim
 from dagmanager.assembly import read_options_of
 from dagmanager.connect import EVENT_TOPICS, FLOW_TOPICS
 from dagmanager.engine.model.rows import QueueRow, QueueState, SentinelRow, SentinelState
@@ -41,18 +41,18 @@ PARTITIONS: Final = 8
 TIMEOUT_S: Final = 180.0
 DAY_S: Final = 86_400
 OWN_TOPICS: Final = (*FLOW_TOPICS, *EVENT_TOPICS)
-# Each start looks after all children; two threads that do so at once lose an exit code.
-_BIRTHS: Final = threading.Lock()
+# Starting a process polls all children; two threads doing so at once can lose an exit code.
+_CHILDREN_LOCK: Final = threading.Lock()
 
 
 class SiteError(Exception):
-    """The site cannot be judged: something that must come did not."""
+    """The site cannot be audited: something did not happen in time."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """`name` is unlike any other's: worlds begin with it, and so do queue topics. `shares` flow processes divide
-    the partitions."""
+    """A deployment. Its unique `name` begins the names of its worlds and queue topics; `shares` flow processes divide the
+    partitions."""
 
     name: str
     folder: Path
@@ -62,12 +62,12 @@ class Site:
 
     @property
     def worlds(self) -> tuple[str, str]:
-        """Two, both beginning with the name."""
+        """Two world ids, both beginning with the name."""
         return f"{self.name}a", f"{self.name}b"
 
     @cached_property
     def settings(self) -> Settings:
-        """Short leases, since their owners die every second; one partition for each topic, since they are many."""
+        """Short leases, because their owners are killed every second; one partition per topic, because there are many."""
         names = {setting: f"own.{self.name}.{setting}" for setting in OWN_TOPICS}
         shape = TopicShape(1, 1, DAY_S)
         return msgspec.structs.replace(
@@ -89,19 +89,19 @@ class Site:
 
     @property
     def log(self) -> Path:
-        """What every process says, one after the other."""
+        """The log of all processes."""
         return self.folder / "flow.log"
 
     def recovery(self, share: int) -> Path:
-        """Where one share's processes leave what the next one goes on from."""
+        """The recovery folder of one share, which each of its processes continues from."""
         return self.folder / f"recovery-{share}"
 
     def may_die(self, share: int) -> bool:
-        """Whether a death now is nobody's third."""
+        """Whether a kill now is not the third death over one record."""
         return may_die(self.recovery(share))
 
     def open(self) -> None:
-        """Write the settings; make the submissions topic, and send the first record."""
+        """Write the settings, create the submissions topic and the schema, and write the first record."""
         self.folder.mkdir(parents=True, exist_ok=True)
         said = {name: getattr(self.settings, name) for name in self.settings.__struct_fields__}
         default = Settings()
@@ -116,17 +116,17 @@ class Site:
         )
         self._admin.create_topics([topic])[topic.topic].result(TIMEOUT_S)
         self.graph.prepare(create=True)
-        self.feed([watcher(self.worlds[0])])
+        self.feed([tag_query_record(self.worlds[0])])
 
     def has(self, topic: str) -> bool:
         """Whether the broker knows this topic."""
         return topic in self._admin.list_topics(timeout=TIMEOUT_S).topics
 
     def partitions_of(self, share: int) -> tuple[int, ...]:
-        """As `--index` and `--of` deal them."""
+        """The partitions of a share, as `--index` and `--of` divide them."""
         return tuple(range(share, PARTITIONS, self.shares))
 
-    def feed(self, sent: Sequence[Sent]) -> None:
+    def feed(self, sent: Sequence[InputRecord]) -> None:
         """Puts records on the topic; while the broker is unreachable they wait here."""
         for each in sent:
             self._producer.produce(
@@ -135,36 +135,36 @@ class Site:
         self._producer.poll(0)
 
     def flush(self) -> None:
-        """All that was fed is on the topic."""
+        """Wait until all fed records are on the topic; `SiteError` after `TIMEOUT_S`."""
         if self._producer.flush(TIMEOUT_S):
-            raise SiteError("the broker does not take the records that were fed")
+            raise SiteError("the broker does not accept the fed records")
 
-    def live(self, share: int, charge: Charge) -> ForkServerProcess:
-        """Start one share's process with a fuse."""
-        life = Life(
+    def start_victim(self, share: int, kill_plan: PlannedKill) -> ForkServerProcess:
+        """Start one share's process with a kill switch."""
+        spec = VictimSpec(
             config=str(self.config),
             recovery=str(self.recovery(share)),
             share=f"{share}/{self.shares}",
             log=str(self.log),
-            charge=charge,
+            kill_plan=kill_plan,
         )
-        process = nursery().Process(target=live, args=(msgspec.json.encode(life),), daemon=True)
-        with _BIRTHS:
+        process = forkserver().Process(target=run_victim, args=(msgspec.json.encode(spec),), daemon=True)
+        with _CHILDREN_LOCK:
             process.start()
         return process
 
     def await_end(self, process: ForkServerProcess, seconds: float) -> int | None:
-        """The exit code, if it ended in this time."""
+        """The exit code, None if it did not end in this time."""
         deadline = time.monotonic() + seconds
         while True:
-            with _BIRTHS:
+            with _CHILDREN_LOCK:
                 code = process.exitcode
             if code is not None or time.monotonic() > deadline:
                 return code
             time.sleep(0.02)
 
     def run(self, share: int) -> subprocess.Popen[bytes]:
-        """Start one share's process as production does, on the same recovery folder."""
+        """Start one share's process as in production, on the same recovery folder."""
         command = [sys.executable, "-m", "flows.run", "--config", str(self.config)]
         command += ["--recovery", str(self.recovery(share)), "--epoch-seconds", "0.1"]
         command += ["--index", str(share), "--of", str(self.shares)]
@@ -172,38 +172,38 @@ class Site:
             return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment())
 
     def drain(self) -> list[int]:
-        """The real runner goes on from every recovery folder until all is answered; its exit codes.
+        """Run the real runner on every recovery folder until all records are answered; its exit codes.
 
-        The last record of each partition asks for nothing and is written nowhere: its answer says that
-        all before it were handled, again where that was needed.
+        The last record of each partition is a dry run, which changes nothing: its answer shows that all records before it
+        were handled, again where that was needed.
         """
         self.flush()
-        self.feed([last_word(self.worlds[0], partition) for partition in range(PARTITIONS)])
+        self.feed([end_marker(self.worlds[0], partition) for partition in range(PARTITIONS)])
         self.flush()
         running = [self.run(share) for share in range(self.shares)]
         try:
             wait(
-                lambda: self._last_words() == PARTITIONS,
+                lambda: self._end_markers_answered() == PARTITIONS,
                 "the last records of all partitions are not answered",
             )
             wait_at_most(20.0, lambda: not self._claimed())
         finally:
             for process in running:
                 process.terminate()
-            ended = [_ended(process) for process in running]
+            ended = [_exit_code(process) for process in running]
         return ended
 
     def evidence(self) -> Evidence:
-        """What all stores hold."""
+        """Read all stores; all flow processes must have ended."""
         names = {setting: getattr(self.settings, setting) for setting in OWN_TOPICS}
-        return gathered(Places(self.kafka, names, self.name), self.graph, self._driver)
+        return gather(EvidenceSources(self.kafka, names, self.name), self.graph, self._driver)
 
     def reader(self) -> Reader:
-        """Reads as the flow does."""
+        """A reader with the flow's options."""
         return Reader(read_options_of(self.settings))
 
     def close(self) -> None:
-        """Remove every topic of this site, and let go of the database."""
+        """Delete every topic of this site and close the database."""
         listed = self._admin.list_topics(timeout=TIMEOUT_S).topics
         made = [name for name in listed if name.startswith((self.name, f"own.{self.name}."))]
         for start in range(0, len(made), 200):
@@ -213,7 +213,7 @@ class Site:
 
     @cached_property
     def graph(self) -> Neo4jGraph:
-        """The database, by the direct way."""
+        """The graph on the database."""
         return Neo4jGraph(self._driver, self._server)
 
     @property
@@ -233,7 +233,7 @@ class Site:
         options = {"enable.idempotence": True, "message.timeout.ms": 300_000, "log_level": 0}
         return Producer({**options, "bootstrap.servers": self.kafka})
 
-    def _last_words(self) -> int:
+    def _end_markers_answered(self) -> int:
         values = (each.value() or b"" for each in records(self.kafka, self.settings.diffs_topic))
         found = (orjson.loads(value) for value in values if b'"dryrun"' in value)
         return len({each["submission_id"] for each in found})
@@ -246,7 +246,7 @@ class Site:
         )
 
 
-def nursery() -> ForkServerContext:
+def forkserver() -> ForkServerContext:
     """Processes start with everything imported: that takes a tenth of the time."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["chaos.victim", "dagmanager.connect", "dagmanager.metrics"])
@@ -254,18 +254,18 @@ def nursery() -> ForkServerContext:
 
 
 def environment() -> dict[str, str]:
-    """Without settings that would win over the file's."""
+    """The environment without variables that would override the settings file."""
     return {name: value for name, value in os.environ.items() if not name.startswith("DAGMANAGER_")}
 
 
 def wait(holds: Callable[[], bool], missing: str) -> None:
-    """Until it holds; `SiteError` when it takes too long."""
+    """Wait until it holds; `SiteError` after `TIMEOUT_S`."""
     if not wait_at_most(TIMEOUT_S, holds):
         raise SiteError(missing)
 
 
 def wait_at_most(seconds: float, holds: Callable[[], bool]) -> bool:
-    """Whether it came to hold."""
+    """Wait until it holds, at most this long; whether it does."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -274,7 +274,7 @@ def wait_at_most(seconds: float, holds: Callable[[], bool]) -> bool:
     return True
 
 
-def _ended(process: subprocess.Popen[bytes]) -> int:
+def _exit_code(process: subprocess.Popen[bytes]) -> int:
     try:
         return process.wait(60)
     except subprocess.TimeoutExpired:

@@ -1,7 +1,7 @@
-"""A flow process that is going to die: the flow of `flows.runner` over watched ports, described by one JSON value.
+"""A flow process that will be killed: the flow of `flows.runner` over watched ports, described by one JSON value.
 
-`python -m chaos.victim '{"config": …, "recovery": …}'` lives such a life by hand. Its recovery folder is
-that of the real runner, which goes on from it, attempts included.
+`python -m chaos.victim '{"config": …, "recovery": …}'` runs one by hand. Its recovery folder has the format of the real
+runner, which continues from it, attempts included.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 from bytewax.run import cli_main
 
-from chaos.points import Charge, Fuse
+from chaos.points import KillSwitch, PlannedKill
 from chaos.ports import WatchedDelivery, WatchedSource, watched
 from dagmanager.assembly import assemble
 from dagmanager.settings.source import load
@@ -31,24 +31,24 @@ from flows.stop import Stop
 from flows.submissions import Kept, build, topic_ends
 from operators.poison_quarantine import ATTEMPTS_MAX, PoisonCandidate
 
-AWAY: Final = 4
+EXIT_UNAVAILABLE: Final = 4
 
 
-class Life(msgspec.Struct, frozen=True):
-    """What one process is started with. `share` as in `submissions_partitions`; the log is appended to."""
+class VictimSpec(msgspec.Struct, frozen=True):
+    """How one process is started. `share` as in `submissions_partitions`; the log is appended to."""
 
     config: str
     recovery: str
     share: str
     log: str
-    charge: Charge = Charge()
+    kill_plan: PlannedKill = PlannedKill()
     epoch_seconds: float = 0.1
 
 
-def live(given: bytes) -> None:
-    """Until killed, or stopped by SIGTERM; leaves with the exit codes of `flows.run`."""
-    life = msgspec.json.decode(given, type=Life)
-    log = os.open(life.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+def run_victim(given: bytes) -> None:
+    """Run until killed, or stopped by SIGTERM; exits with the codes of `flows.run`."""
+    spec = msgspec.json.decode(given, type=VictimSpec)
+    log = os.open(spec.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
     logging.basicConfig(
@@ -56,35 +56,35 @@ def live(given: bytes) -> None:
     )
     stopping = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    logging.info("a life begins: %s", life.charge)
+    logging.info("victim started: %s", spec.kill_plan)
     try:
-        _run(life, stopping)
-    except BaseException as failed:  # a panic of Bytewax's is no Exception
+        _run(spec, stopping)
+    except BaseException as failed:  # a panic of Bytewax is a BaseException
         # What Bytewax wraps is reported as flows.runner does.
-        known = explained(failed, Path(life.recovery))
+        known = explained(failed, Path(spec.recovery))
         if known is None:
             raise
         logging.warning("%s: %s", type(known).__name__, known)
-        sys.exit(AWAY if known.is_retryable() else 1)
+        sys.exit(EXIT_UNAVAILABLE if known.is_retryable() else 1)
 
 
 def may_die(recovery: Path) -> bool:
-    """Whether no record was in hand at so many deaths that one more would have it set aside.
+    """Whether no record has so many counted deaths that one more would put it into quarantine.
 
-    The records that a process died over are counted at its successor's start, and forgotten once answered.
+    The records in flight at a death are counted at the start of the next process, and cleared once answered.
     """
     path = recovery / ATTEMPTS
     if not path.exists():
         return True
-    suspects = msgspec.json.decode(path.read_bytes(), type=list[PoisonCandidate])
-    return all(each.attempts < ATTEMPTS_MAX - 1 for each in suspects)
+    candidates = msgspec.json.decode(path.read_bytes(), type=list[PoisonCandidate])
+    return all(each.attempts < ATTEMPTS_MAX - 1 for each in candidates)
 
 
-def _run(life: Life, stopping: Stop) -> None:
-    settings, _ = load(life.config, {})
-    settings = msgspec.structs.replace(settings, submissions_partitions=life.share)
-    folder = Path(life.recovery)
-    fuse = Fuse(life.charge, lambda: may_die(folder))
+def _run(spec: VictimSpec, stopping: Stop) -> None:
+    settings, _ = load(spec.config, {})
+    settings = msgspec.structs.replace(settings, submissions_partitions=spec.share)
+    folder = Path(spec.recovery)
+    kill_switch = KillSwitch(spec.kill_plan, lambda: may_die(folder))
     assembled = assemble(settings)
     broker = assembled.broker
     if broker is None:
@@ -93,23 +93,23 @@ def _run(life: Life, stopping: Stop) -> None:
     points = {settings.diffs_topic: "emit", settings.dead_letters_topic: "bury"}
     broker = replace(
         broker,
-        answers=WatchedDelivery(broker.answers, fuse, points),
-        producer=WatchedDelivery(broker.producer, fuse, points),
+        answers=WatchedDelivery(broker.answers, kill_switch, points),
+        producer=WatchedDelivery(broker.producer, kill_switch, points),
     )
-    assembled = replace(assembled, engine=watched(assembled.engine, fuse), broker=broker)
+    assembled = replace(assembled, engine=watched(assembled.engine, kill_switch), broker=broker)
     kept = Kept(StartFile(folder))
     ends = topic_ends(assembled.engine, broker, stopping, kept)
-    source = WatchedSource(ends.source, fuse)
+    source = WatchedSource(ends.source, kill_switch)
     flow = build(assembled, source, ends.sinks, ends.retry, quarantine=kept.quarantine)
-    # In the words of flows.runner, so that it goes on from this folder.
+    # The same text as in flows.runner, which would refuse the folder otherwise.
     read_from = f"topic {settings.submissions_topic}"
     with (
         prepared(folder, flow, Reading(read_from)) as recovery,
         counted(kept.quarantine, folder),
         poll(assembled.engine, settings.claim_poll_seconds, stopping),
     ):
-        cli_main(flow, epoch_interval=timedelta(seconds=life.epoch_seconds), recovery_config=recovery)
+        cli_main(flow, epoch_interval=timedelta(seconds=spec.epoch_seconds), recovery_config=recovery)
 
 
 if __name__ == "__main__":
-    live(sys.argv[1].encode())
+    run_victim(sys.argv[1].encode())

@@ -10,7 +10,7 @@ import msgspec
 import neo4j
 import pytest
 
-from chaos.relations import contradictions, queues_of_another_interval, shown
+from chaos.relations import contradictions, cypher_view, queues_of_another_interval
 from dagmanager.engine.model.outcome import encode
 from dagmanager.engine.model.rows import CounterRow, NodeRow, Row
 from dagmanager.graph.embedded.memory import MemoryGraph
@@ -91,7 +91,7 @@ def test_a_random_history_ends_as_on_the_embedded_graph(
     assert len(real.rows(NodeRow)) > 5
     assert any(isinstance(row, CounterRow) and row.name == "epoch" for row in real.all_rows())
     with driver.session() as session:
-        assert contradictions(shown(session), real.all_rows()) == []
+        assert contradictions(cypher_view(session), real.all_rows()) == []
         assert queues_of_another_interval(session) == ()
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chaos.relations import contradictions, shown
+from chaos.relations import contradictions, cypher_view
 from dagmanager.dag.model import Artifact, TagQuery
 from dagmanager.engine.model.graph_port import Graph, Transaction
 from dagmanager.engine.model.rows import (
@@ -58,7 +58,7 @@ def real(neo4j_server: Server, driver: neo4j.Driver) -> Neo4jGraph:
 
 def check(graph: Neo4jGraph, driver: neo4j.Driver) -> None:
     with driver.session() as session:
-        assert contradictions(shown(session), graph.rows()) == []
+        assert contradictions(cypher_view(session), graph.rows()) == []
 
 
 BEFORE: list[Row] = [

@@ -16,7 +16,7 @@ import msgspec
 import neo4j
 import pytest
 
-from chaos.relations import contradictions, queues_of_another_interval, shown
+from chaos.relations import contradictions, cypher_view, queues_of_another_interval
 from dagmanager.disk.sqlite_file import SqliteFile
 from dagmanager.engine.model.rows import ContentRow, NodeRow
 from dagmanager.engine.model.topics_port import Topics
@@ -94,7 +94,7 @@ def check(graph: Neo4jGraph, driver: neo4j.Driver, topics: Sequence[str], played
     assert_sound(rows, topics)
     assert_published_once(rows, played)
     with driver.session() as session:
-        assert contradictions(shown(session), rows) == []
+        assert contradictions(cypher_view(session), rows) == []
         assert queues_of_another_interval(session) == ()
     print([(one.transactions, one.reruns) for one in played])
 

@@ -7,7 +7,7 @@ from typing import Any
 import neo4j
 import pytest
 
-from chaos.relations import contradictions, shown
+from chaos.relations import contradictions, cypher_view
 from dagmanager.dag.limits import TEXT_BYTES_MAX
 from dagmanager.dag.model import TagQuery
 from dagmanager.engine.model.graph_port import LookupKeys
@@ -73,7 +73,7 @@ def test_every_kind_of_row_is_found_again(graph: Neo4jGraph, driver: neo4j.Drive
     assert set(graph.rows()) == set(rows)
     if len(value) <= LONGEST_TAG:  # the index of tags takes only what fits; `TagOf` has them all
         with driver.session() as session:
-            assert contradictions(shown(session), rows) == []
+            assert contradictions(cypher_view(session), rows) == []
     bound = next(row for row in rows if isinstance(row, QueueRow)).binding
     line = LineageKey(value, "w.live")
     known = graph.known(
