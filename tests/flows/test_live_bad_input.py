@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -234,7 +233,8 @@ def test_a_share_without_partitions_waits_and_says_so(site: LiveSite, kafka_admi
     make(kafka_admin, site.topic("submissions_topic"), 1)
     idle = site.begin("--index", "1", "--of", "2")
     until(lambda: site.is_up() and "is a share without partitions of topic" in site.log())
-    time.sleep(1)
+    written = (site.folder / "alive").stat().st_mtime_ns
+    until(lambda: (site.folder / "alive").stat().st_mtime_ns > written)  # a whole round of the poll later
     assert idle.poll() is None, "an end would look like work that is done"
     idle.send_signal(signal.SIGTERM)
     assert idle.wait(TIMEOUT_S) == 0
@@ -250,7 +250,7 @@ def test_a_recovery_folder_goes_with_its_share_and_its_topic(
     assert code == 2
     assert f"knows how far {topic}/1 was read, which this run would leave out" in said
     kafka_admin.delete_topics([topic])[topic].result()
-    until(lambda: topic not in kafka_admin.list_topics(timeout=10).topics)
+    until(lambda: topic not in kafka_admin.list_topics(timeout=TIMEOUT_S).topics)
     make(kafka_admin, topic, 1, max_message_bytes=str(10 * 1024 * 1024))
     code, said = site.refused()
     assert code == 1

@@ -15,6 +15,7 @@ from dagmanager.engine.model.rows import OutcomeRow
 from servers.ports import HOST, free_port
 from tests.flows.deployment import Answer, Deployment, Submissions, by_submission, check_stores
 from tests.flows.strategies import Market, pool
+from tests.waiting import TIMEOUT_S
 
 COUNT = 48
 Open = Callable[[str], Deployment]
@@ -123,14 +124,14 @@ def test_processes_with_shares_and_a_cluster_answer_as_one_worker(
     recovery = tmp_path / "snapshots"
     recovery.mkdir()
     made = clustered.begin("made", "bytewax.recovery", str(recovery), "2")
-    assert made.wait(60) == 0
+    assert made.wait(TIMEOUT_S) == 0
     clustered.kill()
     processes = cluster(clustered, recovery)
     found = clustered.wait(due)
     assert told(found) == told(expected)
     check_stores(clustered, found, kafka_admin)
     processes[0].kill()
-    assert processes[1].wait(60) != 0, "nobody takes over: the supervisor starts all of them again"
+    assert processes[1].wait(TIMEOUT_S) != 0, "nobody takes over: the supervisor starts all of them again"
     clustered.kill()
     again = strategies()[-1]
     submissions.send(again)

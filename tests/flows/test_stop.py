@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from flows.stop import Stop
+from tests.waiting import TIMEOUT_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,7 +36,7 @@ def test_a_signal_in_the_middle_of_a_wait_is_heard() -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=TIMEOUT_S,
         check=True,
     )
     assert done.stdout == "heard all\n"
@@ -43,12 +44,12 @@ def test_a_signal_in_the_middle_of_a_wait_is_heard() -> None:
 
 def test_every_thread_that_waits_hears_it() -> None:
     stop, heard = Stop(), list[bool]()
-    threads = [threading.Thread(target=lambda: heard.append(stop.wait(60))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: heard.append(stop.wait(TIMEOUT_S))) for _ in range(3)]
     for thread in threads:
         thread.start()
     stop.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(TIMEOUT_S)
     assert heard == [True] * 3
 
 
@@ -65,5 +66,5 @@ def test_telling_it_twice_is_telling_it() -> None:
     stop.set()
     stop.set()
     assert stop.is_set()
-    assert stop.wait(60)
-    assert stop.wait(60)
+    assert stop.wait(TIMEOUT_S)
+    assert stop.wait(TIMEOUT_S)

@@ -42,6 +42,7 @@ from tests.graph.builders import (
     sentinel,
     store,
 )
+from tests.waiting import TIMEOUT_S
 
 
 class WorldEndedError(Exception):
@@ -228,7 +229,7 @@ class IsolationContract:
             put(tx, [queue("b", "n2")])
 
         graph.transact(work)
-        reader.join(10)
+        reader.join(TIMEOUT_S)
         assert seen in ([frozenset()], [frozenset({first, second})])
 
     def test_an_answer_does_not_change_later(self, graph: Graph) -> None:

@@ -40,6 +40,7 @@ from dagmanager.errors import ErrorCode
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from tests.engine.builders import START_MS, Json, node, options, submission, tag_query
+from tests.waiting import TIMEOUT_S
 
 T = TypeVar("T")
 
@@ -184,7 +185,7 @@ def together(works: Sequence[Callable[[], T]]) -> list[T]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(TIMEOUT_S)
     if broken:
         raise broken[0]
     return [results[mine] for mine in range(len(works))]

@@ -20,7 +20,7 @@ from operators.sources.submission_topic import SubmissionsAt, SubmissionTopic
 from operators.store_retry import RetryPolicy
 from servers.kafka import KafkaCluster
 from tests.kafka.topics import SOON_BACK
-from tests.waiting import until
+from tests.waiting import TIMEOUT_S, until
 
 BEFORE, AFTER = 50, 50
 
@@ -32,7 +32,7 @@ def cluster(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ka
 
 
 def leader_of(admin: KafkaAdmin, topic: str) -> int:
-    return int(admin.describe_async(topic).result(30).partitions[0].leader.id)
+    return int(admin.describe_async(topic).result(TIMEOUT_S).partitions[0].leader.id)
 
 
 def test_the_death_of_a_broker_loses_nothing(cluster: KafkaCluster) -> None:

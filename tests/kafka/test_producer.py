@@ -21,7 +21,7 @@ from servers.ports import free_port
 from servers.proxy import Direction, FaultProxy
 from servers.records import records
 from tests.kafka.topics import NOWHERE, make, values
-from tests.waiting import until
+from tests.waiting import TIMEOUT_S, until
 
 retry = RetryPolicy(time.sleep, lambda: False)
 
@@ -124,7 +124,7 @@ def test_a_missing_topic_is_unavailable_and_never_created(
     absent = f"{topic_prefix}absent"
     with pytest.raises(UnavailableError, match=f"writing to topic {absent}.*topic"):
         KafkaProducer(KafkaAddress(kafka)).deliver(numbered(absent, 2))
-    assert absent not in kafka_admin.list_topics(timeout=30).topics
+    assert absent not in kafka_admin.list_topics(timeout=TIMEOUT_S).topics
 
 
 def test_no_broker_is_unavailable_in_time_and_says_why() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from confluent_kafka.admin import AdminClient
 
 from tests.kafka.topics import fill, make, values
-from tests.waiting import until
+from tests.waiting import TIMEOUT_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = 400
@@ -35,7 +35,7 @@ def lost(servers: str, admin: AdminClient, prefix: str, folder: Path, kind: str)
     process = subprocess.Popen(command, cwd=ROOT)
     until(lambda: sent[-1] in values(servers, target))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(TIMEOUT_S) == 0
     return set(sent) - {value for value in values(servers, target) if value is not None}
 
 

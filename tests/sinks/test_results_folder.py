@@ -14,6 +14,7 @@ import pytest
 from flows.run import main
 from servers.launch import in_ci
 from tests.flows.strategies import Market, pool
+from tests.waiting import TIMEOUT_S
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("diffs.jsonl", "dead-letters.jsonl", "queue-events.jsonl", "admin-log.jsonl")
@@ -50,7 +51,7 @@ def test_a_run_on_a_full_disk_waits_and_ends_with_4_when_it_is_stopped(folder: P
                 break
         process.send_signal(signal.SIGTERM)
         rest = process.stderr.read()
-        assert process.wait(30) == 4
+        assert process.wait(TIMEOUT_S) == 4
     last = rest.splitlines()[-1]
     assert last.startswith("error: ")
     assert last.endswith(": No space left on device")

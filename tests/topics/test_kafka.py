@@ -91,7 +91,7 @@ def test_describing_creates_no_topic(
 ) -> None:
     absent = f"{topic_prefix}absent"
     assert (dict(topics.describe([absent])), dict(topics.configs([absent]))) == ({}, {})
-    assert absent not in kafka_admin.list_topics(timeout=30).topics
+    assert absent not in kafka_admin.list_topics(timeout=TIMEOUT_S).topics
 
 
 def test_the_command_line_and_the_assembly_load_no_kafka_client() -> None:

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from dagmanager.cli.main import dagmanager
-from tests.waiting import until
+from tests.waiting import TIMEOUT_S, until
 
 NAMES = ("submissions", "diffs", "dead-letters", "admin-log", "queue", "weights")
 
@@ -47,9 +47,9 @@ def test_topics_are_made_once_and_a_dry_run_makes_none(
 ) -> None:
     wanted = {topic_prefix + name for name in NAMES}
     assert set(init(config, capsys, "--dry-run")["made"]) == wanted
-    assert not wanted & set(kafka_admin.list_topics(timeout=30).topics)
+    assert not wanted & set(kafka_admin.list_topics(timeout=TIMEOUT_S).topics)
     assert init(config, capsys) == {"made": [*init_order(topic_prefix)], "there": []}
-    until(lambda: wanted <= set(kafka_admin.list_topics(timeout=30).topics))
+    until(lambda: wanted <= set(kafka_admin.list_topics(timeout=TIMEOUT_S).topics))
     assert init(config, capsys) == {"made": [], "there": [*init_order(topic_prefix)]}
 
 

@@ -15,6 +15,7 @@ from dagmanager.topics.kafka_admin_log import KafkaAdminLog
 from tests.cli.commands.test_topics_history import NOON, NOON_MS, entry
 from tests.cli.neo4j_words import say
 from tests.kafka.topics import NOWHERE, cut_before, fill, make
+from tests.waiting import TIMEOUT_S
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 
@@ -77,7 +78,7 @@ def test_a_topic_that_is_missing_is_told_with_what_makes_it(
     done = say("topics", "history", "--at", NOON)
     assert (done.code, done.out) == (2, "")
     assert f"admin_log_topic: topic {missing} is missing" in done.err
-    assert missing not in kafka_admin.list_topics(timeout=30).topics
+    assert missing not in kafka_admin.list_topics(timeout=TIMEOUT_S).topics
 
 
 def test_a_broker_that_is_away_ends_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:

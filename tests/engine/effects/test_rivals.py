@@ -12,6 +12,7 @@ from dagmanager.dag.model import Submission
 from dagmanager.engine.model.rows import NodeRow, OutboxRow, QueueRow, QueueState, SentinelRow, SentinelState
 from dagmanager.engine.stages import Answer
 from tests.engine.builders import START_MS, Json, Stores, WallClock, engine, node, submission, told
+from tests.waiting import TIMEOUT_S
 
 NODES: list[Json] = []
 for number in range(12):
@@ -38,7 +39,7 @@ def race(stores: Stores, works: Sequence[Sequence[Submission]]) -> list[list[Ans
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(TIMEOUT_S)
     assert broken == []
     return answers
 
@@ -105,7 +106,7 @@ def test_one_process_may_be_asked_by_several_threads() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(TIMEOUT_S)
     assert len({told(each).items for each in answers}) == 1
     assert sum(told(each).actions.create for each in answers) == len(NODES)
     assert_once(stores)

@@ -26,6 +26,7 @@ from flows.run import main
 from tests.graph.answers import EVERYTHING, answers, known_as_json
 from tests.graph.builders import event, node, put, remove, store
 from tests.graph.contract import one_of_each, other_versions
+from tests.waiting import TIMEOUT_S
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -324,7 +325,7 @@ def test_many_processes_may_open_a_new_file_at_once(path: Path) -> None:
     started = [
         subprocess.Popen([sys.executable, "-c", textwrap.dedent(script), path], cwd=ROOT) for _ in range(4)
     ]
-    assert [each.wait(30) for each in started] == [0] * 4
+    assert [each.wait(TIMEOUT_S) for each in started] == [0] * 4
     graph = opened(path)
     assert graph.epoch() == 20
     graph.close()

@@ -30,6 +30,7 @@ from tests.engine.builders import START_MS, Stores, WallClock, engine, submissio
 from tests.engine.crash_scenarios import MEAN, PRICE
 from tests.graph.builders import node, outcome, store
 from tests.graph.rivalry import assert_sound, together
+from tests.waiting import TIMEOUT_S, until
 
 T = TypeVar("T")
 PASSWORD = "correct-horse-battery"  # of a server on loopback that lives for these tests
@@ -118,9 +119,7 @@ def lose_the_answer(graph: Neo4jGraph, proxy: FaultProxy, landed: Callable[[], b
     """From now on answers are held back; once the server has committed the connection is cut."""
 
     def cut_when_landed() -> None:
-        deadline = time.monotonic() + 10
-        while not landed() and time.monotonic() < deadline:
-            time.sleep(0.005)
+        until(landed)
         proxy.cut()
         proxy.forward()
 
@@ -297,7 +296,7 @@ def test_a_deadlock_is_run_again(own: Neo4jServer, graph: Neo4jGraph) -> None:
             tx.put([outcome(first)])
             tx.counters(["c"])  # a question sends what waits to be written
             if mine == 1:
-                both_hold_one.wait(30)
+                both_hold_one.wait(TIMEOUT_S)
             tx.put([outcome(second)])
 
         with connect(at(own.port)) as driver:

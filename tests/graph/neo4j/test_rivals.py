@@ -34,6 +34,7 @@ from tests.graph.rivalry import (
     play,
     together,
 )
+from tests.waiting import TIMEOUT_S
 
 ROOT = Path(__file__).resolve().parents[3]
 THREADS = 5
@@ -70,7 +71,9 @@ def in_processes(server: Server, file: Path, history: str, rounds: int) -> list[
         assert [hear(process) for process in begun] == ["ready\n"] * PROCESSES
         for process in begun:
             tell(process, "go")
-        return [msgspec.json.decode(process.communicate(timeout=120)[0], type=Played) for process in begun]
+        return [
+            msgspec.json.decode(process.communicate(timeout=TIMEOUT_S)[0], type=Played) for process in begun
+        ]
     finally:
         for process in begun:
             with process:
