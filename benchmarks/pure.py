@@ -34,9 +34,8 @@ from dagmanager.engine.decide.classify import bindings
 from dagmanager.engine.decide.submission_keys import lookup_keys
 from dagmanager.engine.engine import Engine, plan
 from dagmanager.engine.model.graph_port import Known
-from dagmanager.engine.model.policy import Policy
+from dagmanager.engine.model.policy import ClaimOptions, Policy
 from dagmanager.engine.stages import LookedUp, Planned
-from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
 from dagmanager.errors import Rejection
 from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.topics.admin_log import MemoryAdminLog

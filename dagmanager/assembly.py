@@ -19,11 +19,10 @@ from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.event_ports import AdminLog, EventSink
 from dagmanager.engine.model.graph_port import Graph
 from dagmanager.engine.model.observer import Observer
-from dagmanager.engine.model.policy import MIN_GRACE_MS, TOPICS, Collection, Policy
+from dagmanager.engine.model.policy import MIN_GRACE_MS, TOPICS, ClaimOptions, Collection, Policy
 from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.engine.model.topics_port import Topics
 from dagmanager.engine.reader import Reader, ReadOptions
-from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
 from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.graph.embedded.sqlite import SqliteGraph
 from dagmanager.settings.table import Settings

@@ -28,12 +28,13 @@ from dagmanager.engine.model.graph_port import EpochReading, Graph, GraphReader,
 from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.plan import Plan
+from dagmanager.engine.model.policy import ClaimOptions
 from dagmanager.engine.model.rows import Binding
 from dagmanager.engine.model.topics_port import Topics
 from dagmanager.engine.model.version_change import Resend
 from dagmanager.engine.stages import Answer, CacheHit, LookedUp, Planned
-from dagmanager.engine.transactions.claim import Claimed, claim_in
-from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
+from dagmanager.engine.transactions.claim import claim_in
+from dagmanager.engine.transactions.decision import Claimed
 from dagmanager.errors import Rejection
 
 # Claiming may take a third of a lease; the rest is for the broker.

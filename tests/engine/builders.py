@@ -16,12 +16,11 @@ from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.event_ports import AdminLog, EventSink
 from dagmanager.engine.model.graph_port import Graph
 from dagmanager.engine.model.outcome import Outcome
-from dagmanager.engine.model.policy import Policy
+from dagmanager.engine.model.policy import ClaimOptions, Policy
 from dagmanager.engine.model.rows import OutcomeRow, QueueRow, Row
 from dagmanager.engine.model.topics_port import Topics
 from dagmanager.engine.reader import Reader, ReadOptions
 from dagmanager.engine.stages import Answer
-from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
 from dagmanager.errors import Rejection
 from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.topics.admin_log import MemoryAdminLog

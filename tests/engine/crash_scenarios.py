@@ -36,7 +36,8 @@ from dagmanager.engine.model.rows import (
 )
 from dagmanager.engine.model.topics_port import Topics
 from dagmanager.engine.stages import Answer
-from dagmanager.engine.transactions.claim import Claimed, claim_in
+from dagmanager.engine.transactions.claim import claim_in
+from dagmanager.engine.transactions.decision import Claimed
 from dagmanager.topics.memory import MemoryTopics
 from tests.engine.builders import (
     POLICY,

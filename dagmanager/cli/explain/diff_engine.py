@@ -20,10 +20,10 @@ from dagmanager.engine.decide.dry_run import provisional_topics
 from dagmanager.engine.decide.explain import explain, plan_digest
 from dagmanager.engine.decide.predecessor import predecessor
 from dagmanager.engine.engine import Engine, lookup, plan
+from dagmanager.engine.model.policy import ClaimOptions
 from dagmanager.engine.model.rows import Member
 from dagmanager.engine.reader import ContextDefaults, Reader, ReadOptions, says_domain
 from dagmanager.engine.stages import Planned, Refused
-from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.graph.embedded.sqlite_snapshot import StoredGraph

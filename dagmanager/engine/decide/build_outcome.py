@@ -1,7 +1,8 @@
-"""Plan and topics -> Outcome: what the client is told."""
+"""Builds the answer to a submission from its plan and the topics, and merges one that was decided again."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
@@ -9,9 +10,16 @@ import msgspec
 from dagmanager.dag.model import Notice, Submission
 from dagmanager.dag.record.compute_key import compute_key, partition_key
 from dagmanager.engine.model.graph_port import Known
-from dagmanager.engine.model.outcome import Outcome, buffer_instruction, count_actions, sentinel_id
+from dagmanager.engine.model.outcome import (
+    ActionCounts,
+    Outcome,
+    buffer_instruction,
+    count_actions,
+    decode,
+    sentinel_id,
+)
 from dagmanager.engine.model.plan import BufferNode, Plan
-from dagmanager.engine.model.rows import Binding
+from dagmanager.engine.model.rows import Binding, OutcomeRow
 from dagmanager.errors import NoticeCode
 
 
@@ -22,7 +30,11 @@ def build_outcome(
     known: Known,
     warnings: tuple[Notice, ...] = (),
 ) -> Outcome:
-    """One item per node, in the DAG's order; `topics` overrides the plan's own (created ones)."""
+    """The outcome of a plan: one item per node, in the DAG's order.
+
+    `topics` are the topics of created queues; other nodes have theirs in the plan. `warnings` come after those of the
+    submission and of the plan.
+    """
     context = submission.context
     items = tuple(
         [
@@ -56,8 +68,41 @@ def build_outcome(
     )
 
 
+def merge_redecided(stored: OutcomeRow, decided: Outcome, plan: Plan, failed: frozenset[str]) -> Outcome:
+    """The stored answer with only the nodes of `failed` topics taken from the new decision.
+
+    `plan` and `decided` are the whole submission, decided again. The new decision cannot replace the stored answer as a
+    whole: it counts what this claim created before as reused.
+    """
+    before = decode(stored.body)
+    if not isinstance(before, Outcome):
+        return decided
+    topics, buffered = dict(before.items), {each.node_id for each in before.buffers}
+    counts = Counter(msgspec.structs.asdict(before.actions))
+    replaced: set[str] = set()
+    for action, (key, _) in zip(plan.actions, decided.items, strict=True):
+        if topics[key] in failed:
+            node_id = action.node.node_id
+            # Only queues that it had joined fail under a stored answer: they counted as one of these three.
+            counts["isolate" if before.safe_mode else "buffer" if node_id in buffered else "reuse"] -= 1
+            counts.update(msgspec.structs.asdict(count_actions((action,))))
+            replaced.add(node_id)
+    buffers = [each for each in before.buffers if each.node_id not in replaced]
+    buffers += [each for each in decided.buffers if each.node_id in replaced]
+    position = {action.node.node_id: number for number, action in enumerate(plan.actions)}
+    return msgspec.structs.replace(
+        before,
+        items=decided.items,
+        buffers=tuple(sorted(buffers, key=lambda each: position[each.node_id])),
+        actions=ActionCounts(**counts),
+    )
+
+
 def _still_unresolved(submission: Submission, known: Known) -> tuple[Notice, ...]:
-    """The submission's warnings, without dependencies that the graph turned out to know (docs/semantics.md 2)."""
+    """The submission's warnings, without dependencies that the graph knows (docs/semantics.md 2).
+
+    Reading the bytes cannot know them: a dependency outside the DAG may belong to another strategy.
+    """
     found: list[Notice] = []
     for notice in submission.warnings:
         if notice.code is NoticeCode.UNRESOLVED_DEPENDENCIES:

@@ -1,6 +1,6 @@
-"""Submission x Known -> Plan: node by node, reuse, buffer, create or isolate (docs/semantics.md 3, F4).
+"""Classifies each node of a submission: reuse, buffer, create or isolate (docs/semantics.md 3, F4).
 
-Pure. The two tables of docs/semantics.md 3 are the two functions `_by_queue` and `_by_schema`.
+The two tables of docs/semantics.md 3 are the two functions `_by_queue` and `_by_schema`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from dagmanager.engine.model.policy import Policy
 from dagmanager.engine.model.rows import GONE, Binding, NodeRow, QueueRow, QueueState
 from dagmanager.errors import ErrorCode, Rejection
 
+# `.value` of a StrEnum member is a property: looked up once, not for each of a thousand nodes.
 _SAME_SPEC = Reason.SAME_SPEC.value
 _NEW_NODE = Reason.NEW_NODE.value
 _JOINED = Reason.JOINED.value
 
 
-class _Moment(msgspec.Struct, frozen=True, gc=False):
-    """Whose claim is ours, and what counts as now and as long ago."""
+class _Terms(msgspec.Struct, frozen=True, gc=False):
+    """Which claim is this submission's own, the time to decide at, and how long a schema change makes buffer."""
 
     claim_id: str
     now_ms: int
@@ -40,7 +41,7 @@ class _Moment(msgspec.Struct, frozen=True, gc=False):
 def bindings(submission: Submission) -> tuple[Binding, ...]:
     """The binding of every node of this submission, in the DAG's order."""
     context = submission.context
-    safe = _safe_of(submission) if context.safe_mode else ""
+    safe = _safe_suffix_of(submission) if context.safe_mode else ""
     namespace = context.namespace
     return tuple([Binding(node.node_id, namespace, safe) for node in submission.dag.nodes])
 
@@ -54,9 +55,9 @@ def classify(
 ) -> Plan | Rejection:
     """One action per node, in the DAG's order.
 
-    `claim_id` tells this submission's own unfinished claims from rivals'; `wanted` are the bindings
-    when the caller has them already. Refuses for want of room in safe mode (`rate_limited`), and
-    dependencies that neither the DAG nor the graph has where the policy is strict.
+    Queues that `claim_id` is provisioning are this submission's own, of an earlier attempt; others belong to rivals.
+    `wanted` are the submission's `bindings`, if the caller has them. Refused with `rate_limited` when safe mode has no
+    topics left, and with `unresolved_dependencies` when the policy is strict and neither DAG nor graph has one.
     """
     wanted = wanted if wanted is not None else bindings(submission)
     if policy.strict_dependencies and submission.dag.external:
@@ -65,8 +66,8 @@ def classify(
             return refusal
     if submission.context.safe_mode:
         return _isolate(submission, known, policy, claim_id, wanted)
-    # Deadlines replay from the record's time; a record from the future must not end them early.
-    moment = _Moment(claim_id, min(submission.at_ms, known.now_ms), policy.schema_window_ms)
+    # By the record's time, so that a replay decides the same; a record from the future must not end a window early.
+    terms = _Terms(claim_id, min(submission.at_ms, known.now_ms), policy.schema_window_ms)
     rows, queues = known.nodes, known.queues
     actions: list[Action] = []
     plain = True
@@ -77,6 +78,7 @@ def classify(
             actions.append(CreateNode(node, binding, _NEW_NODE))
             continue
         queue = queues.get(binding)
+        # The common case of both tables, without two calls: it is most nodes of most submissions.
         if (
             queue is not None
             and queue.state is QueueState.ACTIVE
@@ -86,13 +88,13 @@ def classify(
         ):
             actions.append(ReuseNode(node, binding, _SAME_SPEC, queue.topic))
             continue
-        action = _by_queue(node, binding, row, queue, moment)
+        action = _by_queue(node, binding, row, queue, terms)
         plain = plain and _is_plain(action)
         actions.append(action)
     return Plan(tuple(actions), plain)
 
 
-def _by_queue(node: Node, binding: Binding, row: NodeRow, queue: QueueRow | None, moment: _Moment) -> Action:
+def _by_queue(node: Node, binding: Binding, row: NodeRow, queue: QueueRow | None, terms: _Terms) -> Action:
     """First table: the first row that matches the queue's state."""
     if row.safe_only:
         return CreateNode(node, binding, _NEW_NODE, known=True)
@@ -103,31 +105,31 @@ def _by_queue(node: Node, binding: Binding, row: NodeRow, queue: QueueRow | None
             node, binding, Reason.RESURRECTED.value, queue.incarnation + 1, known=True, predecessor=queue
         )
     if queue.state is QueueState.PROVISIONING:
-        if queue.claim_id == moment.claim_id:
+        if queue.claim_id == terms.claim_id:
             return CreateNode(
                 node, binding, Reason.NEW_BINDING.value, queue.incarnation, known=True, topic=queue.topic
             )
-        return _by_schema(node, row, queue, _JOINED, moment)
-    return _by_schema(node, row, queue, _SAME_SPEC, moment)
+        return _by_schema(node, row, queue, _JOINED, terms)
+    return _by_schema(node, row, queue, _SAME_SPEC, terms)
 
 
 def _by_schema(
-    node: Node, row: NodeRow, queue: QueueRow, plain: str, moment: _Moment
+    node: Node, row: NodeRow, queue: QueueRow, reuse: str, terms: _Terms
 ) -> ReuseNode | BufferNode:
-    """Second table: the schema, on every reuse. `plain` is the reason when nothing is to buffer."""
+    """Second table: the schema, on every reuse. `reuse` is the reason when there is nothing to buffer for."""
     sent = node.schema_hash
     binding, topic = queue.binding, queue.topic
     if sent and not row.schema_hash:
-        return ReuseNode(node, binding, plain, topic, SchemaEffect.ADOPT)
+        return ReuseNode(node, binding, reuse, topic, SchemaEffect.ADOPT)
     if not sent:
-        return ReuseNode(node, binding, plain, topic)
+        return ReuseNode(node, binding, reuse, topic)
     if sent == row.schema_hash:
         since = row.buffering_since_ms
-        if since is not None and moment.now_ms < since + moment.window_ms:
+        if since is not None and terms.now_ms < since + terms.window_ms:
             return BufferNode(node, binding, Reason.STILL_BUFFERING.value, topic, node.period)
-        return ReuseNode(node, binding, plain, topic)
+        return ReuseNode(node, binding, reuse, topic)
     seen = dict(row.schemas).get(sent)
-    if seen is not None and moment.now_ms < seen + moment.window_ms:
+    if seen is not None and terms.now_ms < seen + terms.window_ms:
         return BufferNode(node, binding, Reason.SCHEMA_OLDER.value, topic, node.period)
     return BufferNode(
         node, binding, Reason.SCHEMA_CHANGED.value, topic, node.period, SchemaEffect.BECOMES_CURRENT
@@ -137,7 +139,8 @@ def _by_schema(
 def _isolate(
     submission: Submission, known: Known, policy: Policy, claim_id: str, wanted: tuple[Binding, ...]
 ) -> Plan | Rejection:
-    """Safe mode: every node a topic of its own, the same one on a repeat while it lives (docs/semantics.md 5)."""
+    """Safe mode: every node has a queue of its own, and a repeat of the submission the same ones until they expire
+    (docs/semantics.md 5)."""
     reason = f"safe_mode:{submission.context.safe_mode}"
     actions: list[Action] = []
     new = 0
@@ -146,7 +149,7 @@ def _isolate(
         if queue is None:
             actions.append(IsolateNode(node, binding, reason, ""))
             new += 1
-        elif queue.state in GONE or _over(queue, known.now_ms):
+        elif queue.state in GONE or _is_expired(queue, known.now_ms):
             actions.append(IsolateNode(node, binding, reason, "", queue.incarnation + 1))
             new += 1
         else:
@@ -192,9 +195,9 @@ def _is_plain(action: Action) -> bool:
             return False
 
 
-def _over(queue: QueueRow, now_ms: int) -> bool:
+def _is_expired(queue: QueueRow, now_ms: int) -> bool:
     return queue.expires_ms is not None and now_ms >= queue.expires_ms
 
 
-def _safe_of(submission: Submission) -> str:
+def _safe_suffix_of(submission: Submission) -> str:
     return safe_suffix(submission.dag.lineage, submission.dag.content_digest, submission.context)

@@ -1,4 +1,4 @@
-"""The same steps with a reader only: a dry run cannot write, by type."""
+"""The answer to a dry run: what the submission would be answered, with provisional topic names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dagmanager.engine.model.rows import Binding
 
 
 def provisional_topics(submission: Submission, plan: Plan, known: Known) -> dict[Binding, str]:
-    """The names that created queues would get if nobody else took them first."""
+    """The topic of each queue that the plan would create; another submission may take the name first."""
     created = [action for action in plan.actions if isinstance(action, CreateNode | IsolateNode)]
     unknown = [action.node for action in created if action.node.node_id not in known.nodes]
     names = choose_base_names(unknown, submission.dag.version, frozenset())
@@ -27,5 +27,5 @@ def provisional_topics(submission: Submission, plan: Plan, known: Known) -> dict
 
 
 def provisional_outcome(submission: Submission, plan: Plan, known: Known) -> Outcome:
-    """What the submission would be answered (docs/semantics.md 2, Dry run)."""
+    """What the submission would be answered now (docs/semantics.md 2, Dry run)."""
     return build_outcome(submission, plan, provisional_topics(submission, plan, known), known)

@@ -1,4 +1,4 @@
-"""A plan for readers: the same list of actions that `upsert` executes, as rows."""
+"""A plan as rows for people and tools: the same list of actions that `upsert` executes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORDS: Final[dict[type, str]] = {
 
 
 def action_name(action: Action) -> str:
-    """The action in one word, as the answer counts it."""
+    """`create`, `reuse`, `buffer` or `isolate`, as in the answer's counts."""
     return _WORDS[type(action)]
 
 
@@ -39,6 +39,6 @@ def explain(plan: Plan, topics: Mapping[Binding, str]) -> list[dict[str, Any]]:
 
 
 def plan_digest(rows: list[dict[str, Any]]) -> str:
-    """BLAKE3 over the rows: two plans with one digest would do the same under the same names."""
-    told = [(row["node_id"], row["action"], row["reason"], row["topic"]) for row in rows]
-    return "blake3:" + blake3(msgpack.encode(told)).hexdigest()
+    """`blake3:` and 64 digits: plans with the same digest do the same to the same topics."""
+    actions = [(row["node_id"], row["action"], row["reason"], row["topic"]) for row in rows]
+    return "blake3:" + blake3(msgpack.encode(actions)).hexdigest()

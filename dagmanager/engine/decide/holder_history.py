@@ -1,7 +1,9 @@
-"""What a strategy id held before: so that a replayed resend stays a question after the holder moved on.
+"""The last 16 submissions of a strategy id, each with the record that replaced it.
 
-An identical resend writes nothing (docs/semantics.md 2), so nothing but record order tells its replay from a
-new command: it came before the record by which the strategy id sent something else.
+They tell a replayed resend from a new command. An identical resend changes nothing and leaves no row
+(docs/semantics.md 2). When it is read again after a crash, its strategy id may hold another submission by then, and the
+resend would look like a command to go back. Only record order tells the two apart: a replayed resend is older than
+the record that replaced what it repeats.
 """
 
 from __future__ import annotations
@@ -10,29 +12,34 @@ from typing import Final
 
 from dagmanager.engine.model.rows import HolderRow, PastSubmission
 
+# A replay covers what was read since the last snapshot, seconds as a rule: 16 changes of one strategy id are plenty.
 HISTORY_MAX: Final = 16
 
 
 def was_replaced(holder: HolderRow, submission_digest: str, at_ms: int, position: int) -> bool:
-    """Sent before this strategy id sent something else: its command was carried out then.
+    """Whether the strategy id sent this before, and the record at (`at_ms`, `position`) is older than its replacement.
 
-    `at_ms` is the record's time, `position` its place in its partition, which decides among equal times.
+    Then it is a replayed resend, and its command was carried out long ago. `at_ms` is the record's time, `position`
+    its offset in the partition, which orders records of the same millisecond.
     """
     return any(
-        held.submission_digest == submission_digest
-        and (at_ms, position) < (held.until_ms, held.until_position)
-        for held in holder.previous
+        past.submission_digest == submission_digest
+        and (at_ms, position) < (past.until_ms, past.until_position)
+        for past in holder.previous
     )
 
 
 def next_history(
     holder: HolderRow | None, submission_digest: str, at_ms: int, position: int
 ) -> tuple[PastSubmission, ...]:
-    """What the next holder row remembers of this one; the newest 16 digests, each once."""
+    """`HolderRow.previous` of the row that replaces `holder`; each digest once, newest last, at most `HISTORY_MAX`.
+
+    The arguments describe the submission that replaces the holder's: its digest, record time and offset.
+    """
     if holder is None:
         return ()
     if holder.submission_digest == submission_digest:
         return holder.previous
-    gone = PastSubmission(holder.submission_digest, at_ms, position)
-    kept = [each for each in holder.previous if each.submission_digest != gone.submission_digest]
-    return (*kept, gone)[-HISTORY_MAX:]
+    replaced = PastSubmission(holder.submission_digest, at_ms, position)
+    kept = [each for each in holder.previous if each.submission_digest != replaced.submission_digest]
+    return (*kept, replaced)[-HISTORY_MAX:]

@@ -1,7 +1,7 @@
-"""Which node of the previous version a node replaces (docs/semantics.md 3, last paragraph).
+"""Pairs the nodes of a version with those of the version before it (docs/semantics.md 3, last paragraph).
 
-By id; then by `name` and `node_type`; then by position among the unpaired of equal `code_hash`. A new
-queue inherits the TTL of its predecessor's queue by this; the reasons why a node is new will too.
+By id; else by `name` and `node_type`; else by position among the unpaired nodes of equal `code_hash`. A new node's
+queue inherits the TTL of the queue of the node that it is paired with.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 import msgspec
 
 
-class Paired(msgspec.Struct, frozen=True):
-    """What pairing looks at, for either side; sequences are in DAG order."""
+class PairingNode(msgspec.Struct, frozen=True):
+    """The fields of a node that pairing compares."""
 
     node_id: str
     name: str
@@ -21,29 +21,31 @@ class Paired(msgspec.Struct, frozen=True):
     code_hash: str
 
 
-def pair(new: Sequence[Paired], old: Sequence[Paired]) -> dict[str, str]:
-    """The old node's id by the new node's id; nodes that were added are left out."""
+def pair(new: Sequence[PairingNode], old: Sequence[PairingNode]) -> dict[str, str]:
+    """The old node's id by the new node's id; nodes without a partner are left out. Both sides in DAG order."""
     kept = {node.node_id for node in new} & {node.node_id for node in old}
     left_new = [node for node in new if node.node_id not in kept]
     left_old = [node for node in old if node.node_id not in kept]
-    named = _in_turn(
+    named = _pair_in_order(
         [(_name(node), node.node_id) for node in left_new if node.name],
         [(_name(node), node.node_id) for node in left_old if node.name],
     )
     taken = frozenset(named.values())
-    placed = _in_turn(
+    placed = _pair_in_order(
         [(node.code_hash, node.node_id) for node in left_new if node.node_id not in named],
         [(node.code_hash, node.node_id) for node in left_old if node.node_id not in taken],
     )
     return {node_id: node_id for node_id in kept} | dict(named) | dict(placed)
 
 
-def _name(node: Paired) -> tuple[str, str]:
+def _name(node: PairingNode) -> tuple[str, str]:
     return node.name, node.node_type
 
 
-def _in_turn(new: Iterable[tuple[Hashable, str]], old: Iterable[tuple[Hashable, str]]) -> Mapping[str, str]:
-    """First with first, second with second, among equals."""
+def _pair_in_order(
+    new: Iterable[tuple[Hashable, str]], old: Iterable[tuple[Hashable, str]]
+) -> Mapping[str, str]:
+    """Pairs entries of equal keys in order: the first with the first, the second with the second."""
     waiting: defaultdict[Hashable, deque[str]] = defaultdict(deque)
     for key, node_id in old:
         waiting[key].append(node_id)

@@ -1,4 +1,4 @@
-"""The version that a submission follows in its lineage."""
+"""The version of a lineage that a submission would replace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ IN_FORCE = (SentinelState.ACTIVE, SentinelState.PENDING)
 
 
 def predecessor(submission: Submission, known: Known) -> SentinelRow | None:
-    """The version that this one follows: of those in force, the one with the larger share."""
+    """The active or pending sentinel with the largest weight, of those the newest; None in safe mode or without one.
+
+    Pending ones count: a submission right after another follows that one, although its topics are not ready yet.
+    """
     if submission.context.safe_mode:
         return None
     lineage = LineageKey(submission.dag.lineage, submission.context.namespace)

@@ -1,4 +1,4 @@
-"""Keys and requests of one submission: its claim id, lineage, holder, lookup keys and version request."""
+"""The keys of one submission: its claim, lineage and holder, what a look-up reads, what it asks of its lineage."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from dagmanager.errors import Rejection
 
 
 def claim_id(submission: Submission) -> str:
-    """Submission id and world: one outcome per world (docs/semantics.md 2)."""
+    """Submission id and world, joined by `|`: one claim and one outcome per world (docs/semantics.md 2)."""
     return f"{submission.submission_id}|{submission.context.world_id}"
 
 
 def lineage_key(submission: Submission) -> LineageKey:
-    """Whose versions this submission is about."""
+    """The lineage that this submission adds a version to."""
     return LineageKey(submission.dag.lineage, submission.context.namespace)
 
 
 def holder_key(submission: Submission) -> HolderKey:
-    """Who asks, in which namespace."""
+    """The strategy id that submits, in its namespace."""
     return HolderKey(submission.strategy_id, submission.context.namespace)
 
 
 def lookup_keys(submission: Submission, wanted: tuple[Binding, ...]) -> LookupKeys:
-    """Everything that deciding this submission reads; `wanted` are its `bindings`."""
+    """The keys of all rows that deciding this submission needs; `wanted` are its `bindings`.
+
+    In safe mode neither lineage nor holder: such a submission is no version.
+    """
     context = submission.context
     outside = [Binding(node_id, context.namespace) for node_id in submission.dag.external]
     return LookupKeys(
@@ -56,7 +59,7 @@ def version_request(submission: Submission) -> VersionRequest:
 
 
 def version_change(submission: Submission, known: Known) -> VersionChange | Rejection | None:
-    """What this submission does to its lineage; None in safe mode (no sentinel there)."""
+    """What this submission changes about its lineage, or why it is refused; None in safe mode, which has no versions."""
     if submission.context.safe_mode:
         return None
     key = lineage_key(submission)

@@ -1,8 +1,8 @@
 """Topic names: `{asset}_{node_type}_{short_hash}_{version}` (T-1, docs/semantics.md 4).
 
-A node's base name is chosen once, in the claim transaction that creates it; a binding's topic is
-namespace + base name (+ safe-mode suffix, + `_v{n}`). After that the graph's word counts, not these
-rules. Uniqueness is always on the folded name (`rows.fold`).
+A node's base name is chosen once, in the claim that creates the node. A binding's topic is the namespace, the base
+name, a safe-mode suffix and `_v{incarnation}`. Both are stored: these rules may change without renaming anything.
+Names must differ when folded (`rows.fold`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_TOPIC: Final = 249
 """Kafka's limit on a topic name."""
 
 SUFFIX_ROOM: Final = 24
-"""Kept free behind every base name for `_safe_xxxxxxxx` and `_v{n}`."""
+"""Characters that every base name leaves free for `_safe_xxxxxxxx` and `_v{n}`."""
 
 _NOT_ASSET = re.compile(r"[^a-z0-9_-]")
 _NOT_TOPIC = re.compile(r"[^A-Za-z0-9._-]")
@@ -31,9 +31,9 @@ _SHORT, _STEP, _LONG = 8, 2, 64
 
 
 def base_name_candidates(node: Node, version: str) -> Iterator[str]:
-    """Names to try for a node, best first, without end.
+    """Names to try for a node, shortest hash first, without end.
 
-    The short hash grows 8, 10, 12 … 64 (T-1: +2 on collision); then `_v2`, `_v3` … follow the longest.
+    The short hash grows from 8 by 2 to 64 digits (T-1); then `_v2`, `_v3`, … are appended to the longest.
     A name that is too long has its asset, type and version shortened; the hash is kept.
     """
     asset = _asset(node.tags)
@@ -52,8 +52,8 @@ def base_name_candidates(node: Node, version: str) -> Iterator[str]:
 def choose_base_names(nodes: Sequence[Node], version: str, taken: AbstractSet[str]) -> dict[str, str]:
     """One base name per node id, unique (folded) among themselves and against `taken` (folded).
 
-    Deterministic: the order of `nodes` does not matter. The caller asks the graph which of the chosen
-    names are taken, adds those to `taken` and calls again until none is.
+    The order of `nodes` does not matter. The caller asks the graph which of the chosen names are taken, adds these to
+    `taken` and calls again, until none is.
     """
     used: set[str] = set()
     chosen: dict[str, str] = {}
@@ -74,7 +74,8 @@ def choose_topics(
 ) -> dict[Binding, tuple[str, int]]:
     """A topic and its incarnation per binding, unique (folded) among themselves and against `taken` (folded).
 
-    `wanted` is each binding's base name and the first incarnation to try; it grows until the name is free.
+    `wanted` has each binding's base name and the first incarnation to try. The incarnation grows until the name is
+    free; so one may be skipped, and none is used twice.
     """
     used = set(taken)
     chosen: dict[Binding, tuple[str, int]] = {}
@@ -89,10 +90,11 @@ def choose_topics(
 
 
 def topic_name(base: str, namespace: str = "", incarnation: int = 1, safe: str = "") -> str:
-    """A binding's topic: `{namespace}.{base}_safe_{safe}_v{incarnation}`, each part only when there is one.
+    """A binding's topic: `{namespace}.{base}_safe_{safe}_v{incarnation}`, without the parts that are empty or 1.
 
-    A base name chosen under a shorter namespace may not fit behind a longer one: then its end gives
-    way to 16 digits of its own digest.
+    A node has one base name in all namespaces. Where the topic would pass 249 characters, the end of the base name is
+    replaced by 16 digits of its digest. `ValueError` for a namespace that leaves no room; contexts with such a one are
+    refused before.
     """
     prefix = f"{namespace}." if namespace else ""
     suffix = f"_safe_{safe}" if safe else ""
@@ -110,7 +112,7 @@ def topic_name(base: str, namespace: str = "", incarnation: int = 1, safe: str =
 
 
 def safe_suffix(lineage: str, content_digest: str, context: ComputeContext) -> str:
-    """First 8 digits of BLAKE3(lineage, content digest, whole context): tells safe-mode copies apart."""
+    """8 digits of BLAKE3 over lineage, content digest and the whole context: these share a safe-mode copy."""
     parts = (
         lineage,
         content_digest,
@@ -126,12 +128,12 @@ def safe_suffix(lineage: str, content_digest: str, context: ComputeContext) -> s
 
 
 def _asset(tags: tuple[str, ...]) -> str:
-    """The first tag, lower case, only ASCII letters, digits, `_` and `-`; else `asset` (docs/semantics.md 4)."""
+    """The first tag in lower case, reduced to ASCII letters, digits, `_` and `-`; `asset` when nothing is left."""
     return (_NOT_ASSET.sub("", tags[0].lower()) if tags else "") or "asset"
 
 
 def _fitted(asset: str, kind: str, short_hash: str, label: str, limit: int) -> str:
-    """The name, its three free parts cut to an equal share when they do not fit."""
+    """The name. When it is too long, asset, type and version are cut to equal shares; the hash stays."""
     room = limit - len(short_hash) - 3
     parts = (asset, kind, label)
     if sum(map(len, parts)) > room:

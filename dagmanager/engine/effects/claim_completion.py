@@ -1,6 +1,10 @@
-"""Finishing claims: provision, log, activate; then wait for what rivals are still provisioning.
+"""Finishes claims: provision, log, activate; then wait for the queues that rivals are still provisioning.
 
-A process finishes its own claims first and then waits for others', never for its own (docs/semantics.md 6).
+A process finishes all of its own claims before it waits for any rival's (docs/semantics.md 6). Two processes that each
+joined a queue of the other would otherwise wait for each other until a lease ends.
+
+Any step may find that another process has taken the claim over (`ClaimLostError`). Then the claim is dropped here, and
+its answer is read from the graph once the new owner has activated it.
 """
 
 from __future__ import annotations
@@ -20,13 +24,15 @@ from dagmanager.engine.effects.provision import Provisioned, foreign_before, pro
 from dagmanager.engine.model.event_ports import AdminAction, AdminEntry, AdminLog
 from dagmanager.engine.model.graph_port import Graph, Locks, LookupKeys, Transaction
 from dagmanager.engine.model.outcome import Outcome, decode
+from dagmanager.engine.model.policy import ClaimOptions
 from dagmanager.engine.model.rows import GONE, QueueRow, QueueState
 from dagmanager.engine.model.topics_port import Topics
 from dagmanager.engine.stages import Answer
-from dagmanager.engine.transactions.activate import NOTHING, activate_in
-from dagmanager.engine.transactions.claim import Claimed, claim_in
-from dagmanager.engine.transactions.claim_node_rows import ClaimOptions
-from dagmanager.engine.transactions.claim_repair import begin, give_up, refuse, rename
+from dagmanager.engine.transactions.activate import activate_in
+from dagmanager.engine.transactions.begin import begin
+from dagmanager.engine.transactions.claim import claim_in
+from dagmanager.engine.transactions.claim_repair import give_up, refuse, rename
+from dagmanager.engine.transactions.decision import NOTHING, Claimed
 from dagmanager.engine.transactions.lease import renew, take_over
 from dagmanager.errors import ClaimLostError, Rejection
 
@@ -35,8 +41,8 @@ WAIT: Final = Backoff(first_s=0.020, factor=1.5, longest_s=0.100, jitter=0)
 ClaimRows = tuple[QueueRow, ...]
 
 
-class Open(msgspec.Struct, frozen=True):
-    """What a claim still has to provision, and what its activation will lock, as far as is known."""
+class Unfinished(msgspec.Struct, frozen=True):
+    """The queues that a claim still has to provision, and the locks that its activation will need, as far as known."""
 
     queues: ClaimRows
     locks: Locks = NOTHING
@@ -44,7 +50,7 @@ class Open(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Completion:
-    """The shell around one batch of claims."""
+    """Finishes claims over the ports of one engine; `sleep` takes seconds."""
 
     graph: Graph
     topics: Topics
@@ -53,21 +59,26 @@ class Completion:
     sleep: Callable[[float], None]
 
     def finish(self, items: Sequence[tuple[Submission, Claimed | Answer]]) -> list[Answer]:
-        """Bring every claim to its end; the answers in the order given."""
+        """Finish every claim of a micro-batch; the answers in the order given.
+
+        Blocks until every queue of every answer is active: as long as provisioning takes (`provision`), and for rivals'
+        queues until they are active or their leases have ended. Raises `UnavailableError` when a store is unreachable;
+        the claims stay, and a repeat of the micro-batch replays them.
+        """
         done = self.bring_up(
             {
-                claim_id(submission): Open(one.provision, one.locks)
+                claim_id(submission): Unfinished(one.provision, one.locks)
                 for submission, one in items
                 if isinstance(one, Claimed) and one.provision
             }
         )
         return [self._answer(each, one, done.get(claim_id(each))) for each, one in items]
 
-    def bring_up(self, claims: Mapping[str, Open]) -> Mapping[str, frozenset[str]]:
-        """Provision all topics of these claims in one request, log them, activate claim by claim.
+    def bring_up(self, claims: Mapping[str, Unfinished]) -> Mapping[str, frozenset[str]]:
+        """Provision the topics of all these claims in one request, log them, activate claim by claim.
 
-        Answers what of each claim came to life by this. A claim that is not among them was refused, or somebody
-        else took it over meanwhile: whoever did finishes it.
+        The topics that this activated, by claim. A claim that is missing was refused, or another process took it over and
+        finishes it. Blocks as `provision`.
         """
         open_ = {each: claim.queues for each, claim in claims.items()}
         locks = {each: claim.locks for each, claim in claims.items()}
@@ -82,7 +93,7 @@ class Completion:
                 work = partial(begin, claims=open_, checked=checked, owner=owner, lease_ms=lease_ms)
                 open_ = self.graph.transact(work)
                 if not all(row.begun for row in _all(open_)):
-                    continue
+                    continue  # another process has renamed a queue since: look the new name up, too
             report = self._provision(open_)
             self._refuse(open_, report)
             if report.foreign:
@@ -92,17 +103,20 @@ class Completion:
         return {}
 
     def finish_overdue(self, limit: int = 100) -> int:
-        """Take over claims whose lease is over and finish them; how many (the 5 s poll)."""
+        """Take over at most `limit` claims whose lease has ended and finish them; how many.
+
+        Blocks as `finish`; raises `UnavailableError`.
+        """
         done = 0
         overdue = self.graph.overdue_claims(limit)
         for each in overdue:
             done += self._take_over(each)
-        for each in overdue:  # what one of them had joined may be up by now
-            self._put_in_force(each)
+        for each in overdue:  # one of them may have joined a queue of another one
+            self._activate_version(each)
         return done
 
     def _provision(self, open_: Mapping[str, ClaimRows]) -> Provisioned:
-        """At work, leases are renewed (docs/semantics.md 6): at a third of their time."""
+        """Provision, and renew the leases after each third of their length (docs/semantics.md 6)."""
         worked_s = 0.0
 
         def pause(seconds: float) -> None:
@@ -133,7 +147,9 @@ class Completion:
         for each, rows in list(open_.items()):
             refused = {row.topic: report.refused[row.topic] for row in rows if row.topic in report.refused}
             if refused:
-                refused |= {row.topic: "somebody else's topic" for row in rows if row.topic in report.foreign}
+                refused |= {
+                    row.topic: "another program's topic" for row in rows if row.topic in report.foreign
+                }
                 work = partial(refuse, claim_id=each, refused=refused, owner=self.options.owner)
                 try:
                     self.graph.transact(work)
@@ -145,7 +161,10 @@ class Completion:
     def _activate(
         self, open_: Mapping[str, ClaimRows], report: Provisioned, locks: Mapping[str, Locks]
     ) -> dict[str, frozenset[str]]:
-        """Answers what came to life of the claims that were ours to the end."""
+        """The activated topics of the claims that still belonged to this process.
+
+        The log comes first: invariant 2 of ARCHITECTURE.md. A crash in between leaves a line that is repeated later.
+        """
         self._log(open_, report)
         ids = {topic: info.topic_id for topic, info in report.ready.items()}
         done: dict[str, frozenset[str]] = {}
@@ -155,7 +174,7 @@ class Completion:
         return done
 
     def _log(self, open_: Mapping[str, ClaimRows], report: Provisioned) -> None:
-        """Every creation is in the admin log before it counts (R3)."""
+        """Append a `create` entry for each topic that is ready (R3)."""
         now_ms = self.graph.epoch_reading(()).now_ms
         self.admin_log.append(
             [
@@ -176,9 +195,10 @@ class Completion:
         )
 
     def _answer(self, submission: Submission, one: Claimed | Answer, done: frozenset[str] | None) -> Answer:
-        """What is told once every queue named is there; `done` is what came to life of its claim.
+        """The answer, once every queue that it names is active; `done` are the topics activated for its claim, None when
+        the claim was lost.
 
-        Of a claim that was lost the new owner may still change the names: read again after the wait.
+        The new owner of a lost claim may still choose other names, so its outcome is read again after the wait.
         """
         if isinstance(one, Answer):
             return one
@@ -186,37 +206,40 @@ class Completion:
         while True:
             lost = bool(one.provision) and done is None
             decided = frozenset(row.topic for row in one.provision)
-            # All that was decided came to life under its name, by our hands: nothing was decided again meanwhile.
+            # Everything that was decided was activated under its name by this process: the outcome is still the one here.
             result = one.outcome if decided == (done or frozenset()) else self._stored(submission, one)
             if isinstance(result, Rejection):
                 return Answer(submission, result, replayed)
-            up = self._await(result.topics if lost else one.joined)
+            active = self._await(result.topics if lost else one.joined)
             if lost and self._stored(submission, one) != result:
                 continue
-            if up:
+            if active:
                 if one.joined:
-                    self._put_in_force(claim_id(submission))
+                    self._activate_version(claim_id(submission))
                 return Answer(submission, result, replayed)
-            # A queue that we had joined failed: decide again, nobody was told yet.
+            # A queue that this submission joined has failed. The answer was not published yet: decide again.
             again = claim_in(self.graph, submission, self.options)
             if isinstance(again, Rejection):
                 return Answer(submission, again, replayed)
             one, each = again, claim_id(submission)
-            done = self.bring_up({each: Open(one.provision, one.locks)}).get(each)
+            done = self.bring_up({each: Unfinished(one.provision, one.locks)}).get(each)
 
-    def _put_in_force(self, each: str) -> None:
-        """The version that waited for queues which others were provisioning."""
-        with suppress(ClaimLostError):  # whoever took it over puts it in force
+    def _activate_version(self, each: str) -> None:
+        """Activate a version that waited for queues of rivals."""
+        with suppress(ClaimLostError):  # the new owner activates it
             activate_in(self.graph, each, {}, self.options.owner)
 
     def _stored(self, submission: Submission, one: Claimed) -> Outcome | Rejection:
-        """The outcome as it stands now: names may have been chosen again."""
+        """The outcome as it is stored now: another process may have chosen other names."""
         each = claim_id(submission)
         row = self.graph.known(LookupKeys(outcomes=frozenset({each}))).outcomes.get(each)
         return decode(row.body) if row is not None and row.body else one.outcome
 
     def _await(self, topics: tuple[str, ...]) -> bool:
-        """Wait until these are active; False when one of them is gone. Overdue ones are finished here."""
+        """Block until these topics are active; False as soon as one of them is gone.
+
+        Claims whose lease has ended are taken over and finished here, so the wait ends even when the rival died.
+        """
         pauses = WAIT.pauses()
         while topics:
             found = self.graph.transact(partial(_queues_now, topics=topics))
@@ -226,7 +249,7 @@ class Completion:
             waiting = [row for row in rows.values() if row.state is QueueState.PROVISIONING]
             if not waiting:
                 return True
-            # Never wait for our own: what of it still stands was left behind by an earlier failure.
+            # Own claims are finished before the wait: one that is still open was left by an earlier failure.
             mine = self.options.owner
             overdue = sorted(
                 {row.claim_id for row in waiting if row.lease_until_ms <= now_ms or row.owner == mine}
@@ -243,12 +266,12 @@ class Completion:
         )
         if not queues and not sentinels:
             return 0
-        self.bring_up({each: Open(queues)})
-        self._give_up(each)
+        self.bring_up({each: Unfinished(queues)})
+        self._refuse_abandoned(each)
         return 1
 
-    def _give_up(self, each: str) -> None:
-        """An abandoned claim that joined a queue which then failed: its version will never be in force."""
+    def _refuse_abandoned(self, each: str) -> None:
+        """Refuse a claim that was abandoned and had joined a queue that failed since."""
         work = partial(give_up, claim_id=each, owner=self.options.owner)
         with suppress(ClaimLostError):
             self.graph.transact(work)

@@ -1,8 +1,11 @@
-"""Topics that the graph calls active and the broker lost: noticed, named, and answered with no more.
+"""Finds active queues whose topic the broker no longer has, and declares them lost.
 
-A submission never asks the broker for topics that it reuses; this watch does, a page at a time, beside
-the flow. A topic is lost when it is gone, or when somebody made another one of its name: that one has
-another id and is not ours.
+Submissions never ask the broker for topics that they reuse. This watch does, one page of queues at a time, beside the
+flow. A topic is lost when there is none of its name, or when one has another id: then another program deleted ours and
+created a new one.
+
+A broker that has just started may not know its topics yet. So an absence counts only after `SIGHTINGS` rounds in a row
+and `SETTLED_S` seconds, and an outage clears all suspicion.
 """
 
 from __future__ import annotations
@@ -22,18 +25,16 @@ from dagmanager.engine.transactions.tag_events import TagSetChange, tag_event_ro
 from dagmanager.engine.wire.events import EventStamp, QueueChange, Scope, queue_lifecycle
 from dagmanager.errors import UnavailableError
 
-# What the broker describes in one request.
+# Topics in one request to the broker.
 PAGE: Final = 500
-# A broker that has just come back may not know a topic that is there: an absence is believed only when
-# it was confirmed twice, and for longer than that lasts.
 SIGHTINGS: Final = 3
 SETTLED_S: Final = 10.0
-# Each of them may change sets of queues, which are announced within the transaction.
+# In one transaction: each may change several tag sets, and their events are part of it.
 LOST_AT_ONCE: Final = 100
 
 
 class MissingTopic(msgspec.Struct, frozen=True):
-    """Evidence against one topic: the id that ours has, and the one that the broker told ('' = none)."""
+    """A topic that is not as it should be: the id of ours, and the id that the broker has for the name, '' for none."""
 
     topic: str
     topic_id: str
@@ -41,7 +42,7 @@ class MissingTopic(msgspec.Struct, frozen=True):
 
     @property
     def why(self) -> LostReason:
-        """`replaced` when the name is somebody else's now."""
+        """Gone, or replaced by a topic with another id."""
         return LostReason.REPLACED if self.found_id else LostReason.GONE
 
 
@@ -60,10 +61,10 @@ class _Suspect(msgspec.Struct, frozen=True):
 
 @dataclass
 class LostTopicWatch:
-    """What one process remembers between its rounds; for one thread.
+    """The state of the watch between its rounds; not safe between threads.
 
-    `clock` counts seconds and never goes backwards. A topic counts as missing after `sightings` rounds
-    in a row that are `settled_s` apart at least, from the first to the last.
+    `clock` counts seconds, monotonic. A topic counts as missing after `sightings` rounds in a row, if there are at least
+    `settled_s` seconds from the first to the last.
     """
 
     clock: Callable[[], float]
@@ -74,9 +75,9 @@ class LostTopicWatch:
     _suspects: dict[str, _Suspect] = field(default_factory=dict)
 
     def look(self, graph: Graph, topics: Topics) -> tuple[MissingTopic, ...]:
-        """One round: the next page of queues and everything under suspicion; what is missing for certain.
+        """One round: describe the next page of queues and all suspected topics; those that are missing for certain.
 
-        `UnavailableError` when a store is away. An outage of the broker proves nothing, and all suspicion ends.
+        Blocks for one request. Raises `UnavailableError`; an outage of the broker also clears all suspicion.
         """
         rows = graph.queues_after(self._after, self.page)
         asked = {row.topic: row.topic_id for row in rows if row.state is QueueState.ACTIVE}
@@ -88,35 +89,35 @@ class LostTopicWatch:
             raise
         self._after = rows[-1].topic if len(rows) == self.page else ""
         ids = {topic: info.topic_id for topic, info in found.items()}
-        self._suspects = self._judged(find_missing(asked, ids))
+        self._suspects = self._suspects_after(find_missing(asked, ids))
         return tuple(each.missing for each in self._suspects.values() if self._is_certain(each))
 
     def forget(self, missing: Iterable[MissingTopic]) -> None:
-        """These were acted on."""
+        """Drop these from the suspected topics: they were declared lost."""
         for each in missing:
             self._suspects.pop(each.topic, None)
 
-    def _judged(self, missing: Iterable[MissingTopic]) -> dict[str, _Suspect]:
-        """Suspects of this round: those of the last one once more, and new ones."""
+    def _suspects_after(self, missing: Iterable[MissingTopic]) -> dict[str, _Suspect]:
+        """The suspected topics after this round."""
         now_s = self.clock()
-        judged: dict[str, _Suspect] = {}
+        suspects: dict[str, _Suspect] = {}
         for each in missing:
             before = self._suspects.get(each.topic)
-            judged[each.topic] = (
+            suspects[each.topic] = (
                 msgspec.structs.replace(before, missing=each, sightings=before.sightings + 1)
                 if before is not None
                 else _Suspect(each, now_s)
             )
-        return judged
+        return suspects
 
     def _is_certain(self, suspect: _Suspect) -> bool:
         return suspect.sightings >= self.sightings and self.clock() - suspect.since_s >= self.settled_s
 
 
 def find_missing(asked: Mapping[str, str], found: Mapping[str, str]) -> tuple[MissingTopic, ...]:
-    """Of the topics asked for (name to our id) those that the broker (name to its id) has not, or not as ours.
+    """The topics of `asked` that `found` lacks or has with another id; both map a name to an id.
 
-    One of which we never knew an id is missing only when there is none of its name.
+    A topic whose id was never known ('') is missing only when there is none of its name.
     """
     return tuple(
         MissingTopic(topic, topic_id, found.get(topic, ""))
@@ -126,9 +127,10 @@ def find_missing(asked: Mapping[str, str], found: Mapping[str, str]) -> tuple[Mi
 
 
 def declare_lost(graph: Graph, admin_log: AdminLog, missing: Iterable[MissingTopic]) -> tuple[LostTopic, ...]:
-    """Log and record them; what this process was the first to record. Idempotent, also among rivals.
+    """Append the loss to the admin log, then record it in the graph; the topics that this process recorded first.
 
-    The log comes first, as with creations: a crash between the two leaves a line that is said again.
+    Idempotent, also among rivals. The log comes first, as with creations: a crash in between repeats a line. Raises
+    `UnavailableError`.
     """
     by_topic = {each.topic: each for each in missing}
     ids = {topic: each.topic_id for topic, each in by_topic.items()}
@@ -155,10 +157,10 @@ def _entries(tx: Transaction, ids: Mapping[str, str]) -> list[AdminEntry]:
 
 
 def mark_lost(tx: Transaction, ids: Mapping[str, str]) -> tuple[QueueRow, ...]:
-    """Queues of these topics (name to the id that was missed) that are active become lost; those rows.
+    """Set the active queues of these topics (name to the id that is missing) to lost; the changed rows.
 
-    Whoever was told of them would now be told something else, so the epoch is raised; the sets of queues that
-    they leave are announced, and their end is.
+    Answers that named them would be other ones now, so the epoch is raised. Events announce the end of each queue and
+    the tag sets that it leaves.
     """
     nodes = {row.binding.node_id for row in tx.queues_by_topic(ids).values()}
     tx.lock(Locks(nodes=tuple(sorted(nodes))))
@@ -169,14 +171,18 @@ def mark_lost(tx: Transaction, ids: Mapping[str, str]) -> tuple[QueueRow, ...]:
     tx.put(lost)
     known = tx.nodes(nodes)
     shared = [(row, known[row.binding.node_id]) for row in lost if not row.binding.safe]
-    tx.put(_ends(tx, shared, now_ms))
-    tx.put(tag_event_rows(tx, [_left(row, node) for row, node in shared if _is_listed(node)], (), now_ms))
+    tx.put(_lifecycle_rows(tx, shared, now_ms))
+    tx.put(
+        tag_event_rows(
+            tx, [_tag_set_change(row, node) for row, node in shared if _is_listed(node)], (), now_ms
+        )
+    )
     tx.raise_epoch()
     return tuple(lost)
 
 
 def _still_active(tx: Transaction, ids: Mapping[str, str]) -> list[QueueRow]:
-    """A rival may have been faster, and what was missed is a topic of this id alone."""
+    """The queues that are still active with exactly this topic id: a rival may have recorded the loss before."""
     rows = tx.queues_by_topic(ids)
     return [
         row
@@ -186,11 +192,11 @@ def _still_active(tx: Transaction, ids: Mapping[str, str]) -> list[QueueRow]:
 
 
 def _is_listed(node: NodeRow) -> bool:
-    """Whether its queue was in a set that anybody can ask for."""
+    """Whether the queue was in a tag set: it has tags and is no tag query itself."""
     return bool(node.tags) and node.tag_query is None
 
 
-def _left(row: QueueRow, node: NodeRow) -> TagSetChange:
+def _tag_set_change(row: QueueRow, node: NodeRow) -> TagSetChange:
     scope = _scope(row)
     return TagSetChange(
         node_id=node.node_id,
@@ -205,8 +211,8 @@ def _left(row: QueueRow, node: NodeRow) -> TagSetChange:
     )
 
 
-def _ends(tx: Transaction, lost: list[tuple[QueueRow, NodeRow]], now_ms: int) -> list[Row]:
-    """One `queue_lifecycle` event for each queue, and the counters that order them."""
+def _lifecycle_rows(tx: Transaction, lost: list[tuple[QueueRow, NodeRow]], now_ms: int) -> list[Row]:
+    """One `queue_lifecycle` event for each queue, and the counter of its revisions."""
     counters = {row.topic: f"lifecycle:{row.topic}" for row, _ in lost}
     tx.lock(Locks(counters=tuple(sorted(counters.values()))))
     revisions = tx.counters(counters.values()) if counters else {}

@@ -1,26 +1,32 @@
-"""Step 4 of the effects: outbox rows leave in order of revision; nothing lost, nothing backwards.
+"""Step 4 of the effects: publishes the outbox, each stream in order of revision (docs/semantics.md 8).
 
-Publishing happens under one lock of the graph, so that two processes cannot pass each other; a row
-older than a published one of its stream is dropped, not sent (docs/semantics.md 8). A crash between sending
-and marking sends the batch again: the same bytes, the same idempotency keys. So a batch holds one
-row of a stream at most: whoever takes the repeat for news sees nothing older than what it knows.
+One process publishes at a time, under a lock of the graph, so that no event overtakes an older one. An event that is
+older than a published one of its stream is deleted, not sent. Events are sent before the transaction that deletes them is
+committed, so a crash in between sends the batch again: the same bytes with the same idempotency keys. That is why a
+batch has at most one event of a stream: with two, the repeat of the first would arrive after the second, and a client
+that does not know the key any more would go back to the older one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from dagmanager.engine.model.event_ports import EventSink
 from dagmanager.engine.model.graph_port import Graph, Locks, Transaction
 from dagmanager.engine.model.rows import CounterRow, OutboxRow, Row
 from dagmanager.engine.wire.events import is_full_list
 
-BATCH = 500
+BATCH: Final = 500
 
 
 def publish_outbox(graph: Graph, events: EventSink) -> int:
-    """Publish everything that waits; how many events were sent."""
+    """Publish all events of the outbox, of every process; how many were sent.
+
+    Blocks until the last one is acknowledged, and while another process publishes. Raises `UnavailableError`; a repeat
+    sends what was not committed again.
+    """
     sent = 0
     while True:
         count, left = graph.transact(lambda tx: _publish(tx, events))
@@ -51,8 +57,8 @@ def _publish(tx: Transaction, events: EventSink) -> tuple[int, bool]:
 
 @dataclass(frozen=True)
 class Batch:
-    """What is sent now, by revision, one of a stream at most; the newest revision of each stream
-    afterwards; and what must wait for the next batch."""
+    """`due` is sent now, by revision, at most one event of a stream; `newest` is the newest revision of each stream
+    afterwards; `later` is for the next batch. Everything else is outdated."""
 
     due: list[OutboxRow]
     newest: dict[str, int]
@@ -60,10 +66,10 @@ class Batch:
 
 
 def next_batch(waiting: Sequence[OutboxRow], last: Mapping[str, int]) -> Batch:
-    """The batch after revisions `last`. Rows in neither of its lists are outdated: nobody needs a list whose
-    successor leaves with the same batch, while each weight and each step in a queue's life is told.
+    """The next batch, after the published revisions `last` of the streams.
 
-    A row without a stream is outdated by nothing.
+    A full list is outdated by a newer one in the same batch. Weights and lifecycle events are all sent, one after the
+    other, and so is every event without a stream.
     """
     newest = dict(last)
     due: dict[str, OutboxRow] = {}

@@ -131,3 +131,14 @@ class Policy(msgspec.Struct, frozen=True):
         """How long collection waits after the TTL: at least `MIN_GRACE_MS`, or `KEEP_MS` for ever."""
         row = self.collection(tag)
         return KEEP_MS if row is None else max(row.grace_ms, MIN_GRACE_MS)
+
+
+class ClaimOptions(msgspec.Struct, frozen=True):
+    """Which process claims, and by which rules.
+
+    `owner` is unique among running processes: leases belong to it. `brokers` is how many the broker's cluster has.
+    """
+
+    owner: str
+    policy: Policy
+    brokers: int = 1

@@ -1,7 +1,11 @@
-"""Step 3 of the effects: what was provisioned becomes true, in one transaction.
+"""Step 3 of the effects: one transaction activates the queues and the version of a claim.
 
-Queues and sentinel become active, the previous version leaves, references are counted, tags and
-events are brought up to date. It checks that the claim is still ours.
+The previous version is superseded, queues that nothing references any more are marked, the tags of nodes are updated,
+and events go to the outbox. All of it happens only if the claim still belongs to this process.
+
+The order is fixed by what each part reads: queues first (a version waits for them), then the lineage's sentinels with
+their references, then the tags, which follow from the active contents, then the events, which list what is active now.
+Like a claim, the transaction may find that it must lock more, and then runs again.
 """
 
 from __future__ import annotations
@@ -9,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Final
 
 import msgspec
 
@@ -26,6 +29,7 @@ from dagmanager.engine.model.rows import (
     SentinelRow,
     SentinelState,
 )
+from dagmanager.engine.transactions.decision import NOTHING
 from dagmanager.engine.transactions.lease import locks_of, must_own
 from dagmanager.engine.transactions.references import (
     TagDelta,
@@ -38,16 +42,15 @@ from dagmanager.engine.transactions.references import (
 from dagmanager.engine.transactions.tag_events import TagSetChange, tag_event_rows
 from dagmanager.engine.wire.events import EventStamp, Scope, sentinel_weight_updated
 
-NOTHING: Final = Locks()
-
 
 def activate_in(
     graph: Graph, claim_id: str, topic_ids: Mapping[str, str], owner: str, expected: Locks = NOTHING
 ) -> frozenset[str]:
-    """Activate a claim whose topics were verified; the topics that came to life by this.
+    """Activate a claim whose topics were verified; the topics that this activated.
 
-    `topic_ids` maps each topic to the broker's id; `expected` saves a look at what must be locked. Raises
-    `ClaimLostError` when another process took the claim over.
+    `topic_ids` maps each verified topic to the broker's id. `expected` are the locks that activation will need, as far as
+    known: each one missing costs another transaction. Idempotent: a finished claim gives an empty set. Raises
+    `ClaimLostError` when another process owns the claim, and as `Graph.transact`.
     """
     while True:
         work = partial(activate, claim_id=claim_id, topic_ids=topic_ids, owner=owner, locks=expected)
@@ -60,8 +63,8 @@ def activate_in(
 def activate(
     tx: Transaction, claim_id: str, topic_ids: Mapping[str, str], owner: str, locks: Locks
 ) -> frozenset[str] | Locks:
-    """Once under these locks. Answers what to lock instead when the claim changes more than they cover: the
-    caller runs the transaction again with those.
+    """Activate under these locks; answers larger ones, and has written nothing, when the claim changes more than they
+    cover: the caller runs the transaction again with these.
     """
     tx.lock(locks)
     claim = tx.open_claim(claim_id)
@@ -85,15 +88,15 @@ def activate_claimed(
     queues: Iterable[QueueRow],
     sentinels: Iterable[SentinelRow],
     topic_ids: Mapping[str, str],
-    moved: Mapping[str, TagDelta],
+    deltas: Mapping[str, TagDelta],
     versions: Mapping[LineageKey, tuple[SentinelRow, ...]] = MappingProxyType({}),
 ) -> None:
-    """The same inside a transaction that holds the locks already (nothing had to be provisioned).
+    """Activate these queues and pending sentinels in a transaction that has all locks.
 
-    `moved` are nodes whose place in an active content has changed before, in this transaction; `versions`
-    what is known of the lineages already.
+    `deltas` are changes of tags that this transaction made before; `versions` are the sentinels of lineages that the
+    caller has read, to save a read.
     """
-    known, shifts = dict(versions), [moved]
+    known, changes = dict(versions), [deltas]
     now_ms = tx.now_ms()
     fresh = [
         msgspec.structs.replace(
@@ -103,21 +106,21 @@ def activate_claimed(
     ]
     tx.put(fresh)
     for pending in sentinels:
-        if not _is_up(tx, pending):
+        if not _has_its_queues(tx, pending):
             continue
         lineage = LineageKey(pending.key.lineage, pending.key.namespace)
         before = known.pop(lineage, None) or sentinels_of(tx, lineage)
-        shifts.append(
+        changes.append(
             put_changed_versions(tx, lineage, before, finish_change(pending, before, now_ms), now_ms)
         )
-    every = merge_deltas([*shifts, {row.binding.node_id: TagDelta() for row in fresh}])
+    every = merge_deltas([*changes, {row.binding.node_id: TagDelta() for row in fresh}])
     if every:
-        changes, asked = _changes(tx, every, {row.topic for row in fresh})
-        tx.put(tag_event_rows(tx, changes, asked, now_ms))
+        changed, asked = _put_tags(tx, every, {row.topic for row in fresh})
+        tx.put(tag_event_rows(tx, changed, asked, now_ms))
 
 
-def _is_up(tx: Transaction, pending: SentinelRow) -> bool:
-    """Whether the queues that it joined are there: before that, its lineage keeps the version it has."""
+def _has_its_queues(tx: Transaction, pending: SentinelRow) -> bool:
+    """Whether the queues that it joined are active. Until then its lineage keeps the version it has."""
     found = tx.queues_by_topic(pending.waits)
     return all(topic in found and found[topic].state is QueueState.ACTIVE for topic in pending.waits)
 
@@ -129,20 +132,21 @@ def put_changed_versions(
     after: tuple[SentinelRow, ...],
     now_ms: int,
 ) -> dict[str, TagDelta]:
-    """Put the lineage's changed sentinels with their weight events, and free what nobody references.
+    """Put the changed sentinels of a lineage with their weight events, and mark the queues that nothing references now.
 
-    Answers the nodes whose place in an active content changed.
+    `before` are all of its sentinels, `after` those that change. The tag deltas of its active contents.
     """
     old = {row.key: row for row in before}
     counters = {weight_counter(row) for row in after if row.weight != old[row.key].weight}
     tx.lock(Locks(counters=tuple(sorted(counters))))
     revisions = dict(tx.counters(counters)) if counters else {}
     rows: list[Row] = []
-    # Who gains is told last: versions may share the id that clients see, and who has the last word on it is in force.
+    # The version that gains most comes last: versions may share the id that clients see, and a client keeps the last
+    # weight of an id, which must be that of the version in force.
     for row in sorted(after, key=lambda row: row.weight - old[row.key].weight):
         was = old[row.key]
         changed = row
-        if row.state is not SentinelState.PENDING:  # it may have been superseded before its time
+        if row.state is not SentinelState.PENDING:  # activated, or superseded while it was pending
             changed = msgspec.structs.replace(row, claim_id="", owner="", lease_until_ms=0, waits=())
         if row.weight != was.weight:
             revisions[weight_counter(row)] += 1
@@ -154,6 +158,7 @@ def put_changed_versions(
     now = tuple({**old, **{row.key: row for row in after}}.values())
     staying = {row.content for row in now if row.state in REFERENCING}
     left = sorted({row.content for row in after}.difference(staying))
+    # Another lineage of the namespace may have a version with the same content.
     lost = [content for content in left if not tx.content_referenced(content, lineage.namespace)]
     if lost:
         gone = content_nodes(tx, lost).difference(content_nodes(tx, staying))
@@ -162,8 +167,8 @@ def put_changed_versions(
 
 
 def weight_counter(row: SentinelRow) -> str:
-    """One counter per id that clients see: versions and worlds share that id, and a client tells the events of one id
-    apart by their etag, which names no world."""
+    """The revision counter of a sentinel's weights. One per id that clients see: versions and worlds share such an id, and
+    a client tells the events of one id apart by their etag, which names no world."""
     return f"weights:{row.sentinel_id}"
 
 
@@ -181,20 +186,21 @@ def sentinels_of(tx: Transaction, lineage: LineageKey) -> tuple[SentinelRow, ...
     return tx.known(LookupKeys(lineages=frozenset({lineage}))).sentinels.get(lineage, ())
 
 
-def _changes(
-    tx: Transaction, shifts: Mapping[str, TagDelta], fresh: set[str]
+def _put_tags(
+    tx: Transaction, deltas: Mapping[str, TagDelta], fresh: set[str]
 ) -> tuple[list[TagSetChange], frozenset[tuple[str, int]]]:
-    """Bring the nodes' tags up to date; what changed for whom, one entry per queue.
+    """Put the new tags of these nodes; the changes of tag sets, one per active queue, and the (tag, interval in seconds)
+    pairs of the tag queries among the nodes.
 
-    Beside it what the tag queries among the nodes ask for: (tag, interval).
+    `fresh` are topics that became active in this transaction.
     """
     changes: list[TagSetChange] = []
     rows: list[NodeRow] = []
     asked: set[tuple[str, int]] = set()
-    # What is gained is in force; only for what is lost the graph is asked, since it looks at every content.
-    found = tx.node_usage({node_id: sorted(shift.lost) for node_id, shift in sorted(shifts.items())})
-    for node_id, place in sorted(found.items()):
-        row, after = place.node, shifts[node_id].after(place.node.tags, place.still_assigned)
+    # Gained tags are in force by this change. Only lost ones may be assigned by others; asking is expensive.
+    found = tx.node_usage({node_id: sorted(delta.lost) for node_id, delta in sorted(deltas.items())})
+    for node_id, usage in sorted(found.items()):
+        row, after = usage.node, deltas[node_id].after(usage.node.tags, usage.still_assigned)
         if after != row.tags:
             rows.append(msgspec.structs.replace(row, tags=after))
         if row.tag_query is not None:
@@ -213,7 +219,7 @@ def _changes(
                 world_id=queue.world_id if queue.binding.namespace else "",
                 execution_domain=queue.execution_domain if queue.binding.namespace else "",
             )
-            for queue in place.queues
+            for queue in usage.queues
             if queue.state is QueueState.ACTIVE and (queue.topic in fresh or after != row.tags)
         )
     tx.put(rows)

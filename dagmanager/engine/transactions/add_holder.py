@@ -1,6 +1,6 @@
-"""A version in force gets one more holder: the one write of a DAG that the Gateway sends again.
+"""`Graph.add_holder` in terms of a transaction, for the embedded stores; Neo4j does the same in one statement.
 
-`Graph.add_holder` in terms of a transaction; a server does the same in one statement.
+It is the only write for a DAG that the Gateway sends again under a new strategy id, the most frequent submission.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dagmanager.engine.model.rows import LineageRow
 
 
 def insert_holder(tx: Transaction, insert: HolderInsert) -> bool:
-    """Write the holder, its outcome and the lineage's clock; False when the graph is not as `insert` says."""
+    """Insert the holder, its outcome and the lineage's clock; False when the graph has changed since it was decided."""
     tx.lock(Locks(lineages=(insert.lineage,)))
     known = tx.known(
         LookupKeys(

@@ -1,4 +1,4 @@
-"""What a plan writes for nodes and queues inside the claim: rows, names, topics."""
+"""The rows of nodes and queues that a claim writes, and the names of new topics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from dagmanager.dag.model import Node, Submission
+from dagmanager.dag.model import Node
 from dagmanager.engine.decide.topic_names import choose_base_names, choose_topics
 from dagmanager.engine.model.graph_port import Known, Locks, TakenName, Transaction
 from dagmanager.engine.model.plan import (
@@ -14,35 +14,22 @@ from dagmanager.engine.model.plan import (
     BufferNode,
     CreateNode,
     IsolateNode,
-    Plan,
     Reason,
     SchemaEffect,
 )
 from dagmanager.engine.model.policy import Policy
 from dagmanager.engine.model.rows import GONE, Binding, NodeRow, QueueRow, QueueState, Row, SchemaSeen, fold
+from dagmanager.engine.transactions.decision import Decision
 from dagmanager.engine.transactions.inherited_ttl import inherited_ttls
 
 
-class ClaimOptions(msgspec.Struct, frozen=True):
-    """Who claims and under which rules. `brokers` caps replication factors."""
-
-    owner: str
-    policy: Policy
-    brokers: int = 1
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """One submission inside its claim: what was known under the locks, and what was decided from it."""
-
-    submission: Submission
-    known: Known
-    plan: Plan
-    claim_id: str
-    options: ClaimOptions
-
-
 class NodeWrites(msgspec.Struct, frozen=True):
-    """Rows to put, the topic of every binding, and what must be provisioned or waited for."""
+    """What a plan comes down to.
+
+    `rows` are to be put; `topics` has the topic of every binding. `provision` are the queues that this claim must create,
+    `joined` topics that rivals are provisioning. `introduced` are the ids of new nodes. `raises_epoch`: an answer that
+    was given before would be another one now.
+    """
 
     rows: tuple[Row, ...]
     topics: Mapping[Binding, str]
@@ -53,7 +40,7 @@ class NodeWrites(msgspec.Struct, frozen=True):
 
 
 def node_writes(tx: Transaction, decision: Decision) -> NodeWrites:
-    """Turn each action into rows; names are locked and chosen here, once and for all."""
+    """The rows for the actions of a plan; chooses and locks the names of new topics. The nodes are locked."""
     plan, known = decision.plan, decision.known
     if plan.plain:
         topics = {a.binding: a.topic for a in plan.actions}
@@ -79,7 +66,7 @@ def node_writes(tx: Transaction, decision: Decision) -> NodeWrites:
 def _inheriting(
     tx: Transaction, decision: Decision, queues: Mapping[Binding, QueueRow]
 ) -> dict[Binding, QueueRow]:
-    """Queues of new nodes that replace an older one keep its TTL (F4)."""
+    """The queues of new nodes that replace an older node, with the TTL of its queue (F4)."""
     new = [a.node.node_id for a in decision.plan.actions if a.reason == Reason.NEW_NODE.value]
     ttls = inherited_ttls(tx, decision.submission, decision.known, new)
     return {
@@ -97,7 +84,7 @@ def _waits_for_rival(action: Action, known: Known) -> bool:
 
 
 def _changes_answers(action: Action, known: Known) -> bool:
-    """Whether an answer already given would now be another (docs/semantics.md 7, epoch)."""
+    """Whether an answer that was given before would be another one now (docs/semantics.md 7, epoch)."""
     row = known.nodes.get(action.node.node_id)
     if row is None or not row.schema_hash:
         return False
@@ -111,14 +98,17 @@ def _changes_answers(action: Action, known: Known) -> bool:
 
 
 class _Names(msgspec.Struct, frozen=True):
+    """Base names by new node id; topic and incarnation by binding."""
+
     base_names: Mapping[str, str]
     topics: Mapping[Binding, tuple[str, int]]
 
 
 def _names(tx: Transaction, decision: Decision, new: Sequence[Action]) -> _Names:
-    """Base names of unknown nodes and topics of `new` queues, chosen until the graph says that all are free.
+    """Names for new nodes and topics for `new` queues, chosen again until the graph says that all are free.
 
-    What it says is taken is never tried again.
+    The graph answers without a lock; the lock of the chosen names comes last. Two claims that choose the same name at
+    once meet at the unique constraint, and the later one runs again.
     """
     known = decision.known
     unknown = [a.node for a in decision.plan.actions if a.node.node_id not in known.nodes]
@@ -139,7 +129,10 @@ def _names(tx: Transaction, decision: Decision, new: Sequence[Action]) -> _Names
 
 
 def _running_elsewhere(tx: Transaction, decision: Decision) -> frozenset[str]:
-    """Nodes whose new queue brings another schema than the one that their queues in other namespaces carry."""
+    """The nodes whose new queue has another schema than their existing queues in other namespaces.
+
+    The new queue itself has no old data to read again, but consumers in the other namespaces must buffer.
+    """
     known = decision.known.nodes
     changing = {
         action.node.node_id: action.binding
@@ -151,8 +144,8 @@ def _running_elsewhere(tx: Transaction, decision: Decision) -> frozenset[str]:
     found = tx.node_usage(dict.fromkeys(sorted(changing), ()))
     return frozenset(
         node_id
-        for node_id, place in found.items()
-        if any(queue.state not in GONE and queue.binding != changing[node_id] for queue in place.queues)
+        for node_id, usage in found.items()
+        if any(queue.state not in GONE and queue.binding != changing[node_id] for queue in usage.queues)
     )
 
 
@@ -202,7 +195,7 @@ def _new_node(node: Node, base_name: str, now_ms: int, policy: Policy) -> NodeRo
 
 
 def _with_schema(row: NodeRow, action: Action, at_ms: int) -> NodeRow:
-    """The node's schema after this action: a created queue adopts, a changed one becomes current."""
+    """The node's row after this action: a created queue sets the schema, a changed schema becomes current."""
     sent = action.node.schema_hash
     match action:
         case IsolateNode():
@@ -239,7 +232,7 @@ def _needs_queue(action: Action) -> bool:
 
 
 def _is_ours_already(action: Action) -> bool:
-    """Claimed by this submission before: an earlier decision of the same claim."""
+    """Whether an earlier attempt of this claim has created the row of this queue."""
     match action:
         case CreateNode(topic=topic) | IsolateNode(topic=topic, exists=False):
             return bool(topic)

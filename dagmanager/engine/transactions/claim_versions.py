@@ -1,4 +1,4 @@
-"""What a version change writes inside the claim: lineage, content, sentinels, holder."""
+"""The rows of a lineage that a claim writes: its clock, a content, sentinels, and the holder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dagmanager.engine.caches.holder_counters import count_holder_change, counte
 from dagmanager.engine.decide.holder_history import next_history
 from dagmanager.engine.decide.rollout import start_change
 from dagmanager.engine.model.graph_port import Locks, Transaction
+from dagmanager.engine.model.outcome import sentinel_id
 from dagmanager.engine.model.policy import Policy
 from dagmanager.engine.model.rows import (
     ContentRow,
@@ -34,12 +35,13 @@ from dagmanager.engine.model.version_change import (
     VersionRequest,
 )
 from dagmanager.engine.transactions.activate import put_changed_versions, weight_counter
-from dagmanager.engine.transactions.claim_node_rows import Decision
+from dagmanager.engine.transactions.decision import Decision
 from dagmanager.engine.transactions.references import TagDelta
 
 
 class VersionStep(msgspec.Struct, frozen=True):
-    """A lineage's next step: what was asked, what it changes, which nodes are new with it."""
+    """A change of a lineage: what was asked, what it changes, the nodes that are new to the graph, and the topics of
+    rivals that a new version has to wait for (`waits`)."""
 
     request: VersionRequest
     change: VersionChange
@@ -47,17 +49,16 @@ class VersionStep(msgspec.Struct, frozen=True):
     waits: tuple[str, ...] = ()
 
 
-class Versioned(msgspec.Struct, frozen=True):
-    """What a step did: nodes `moved` into or out of an active content at once (weights, promotions), and the
-    lineage's sentinels as they are now.
-    """
+class VersionWrites(msgspec.Struct, frozen=True):
+    """What was written: the tag deltas of active contents that changed at once (by a weight), and the lineage's
+    sentinels as they are now; these are empty when `put_changed_versions` wrote them."""
 
-    moved: Mapping[str, TagDelta] = {}
+    deltas: Mapping[str, TagDelta] = {}
     sentinels: tuple[SentinelRow, ...] = ()
 
 
-def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -> Versioned:
-    """Put the rows."""
+def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -> VersionWrites:
+    """Write a change of a lineage, which is locked, and the submission's holder."""
     submission, options = decision.submission, decision.options
     request, change = step.request, step.change
     sentinels = decision.known.sentinels.get(request.key, ())
@@ -68,18 +69,18 @@ def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -
     tx.put([LineageRow(request.key, newest)])
     if isinstance(change, NewSentinel):
         tx.put([content_row(submission)])
-    told = _told(change)
+    sentinel = _sentinel_of(change)
     key = HolderKey(submission.strategy_id, submission.context.namespace)
     holder = decision.known.holders.get(key)
     before = {row.key: row for row in sentinels}
     rows = [
-        _identified(row, before.get(row.key), submission, step)
+        _with_identity(row, before.get(row.key), submission, step)
         for row in start_change(change, sentinels, request, claim)
     ]
     if isinstance(change, AddHolder):
-        rows = _seen(change, rows, options.policy, now_ms)
+        rows = _with_last_seen(change, rows, options.policy, now_ms)
     if holder is not None:
-        # In one go with what `put_changed_versions` may count.
+        # With the counters that `put_changed_versions` may need: a later lock of a smaller name could deadlock.
         tx.lock(
             Locks(counters=tuple(sorted({counter_of(key), *map(weight_counter, (*before.values(), *rows))})))
         )
@@ -88,7 +89,7 @@ def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -
         [
             HolderRow(
                 key,
-                told,
+                sentinel,
                 submission.submission_digest,
                 request.weight,
                 now_ms,
@@ -97,13 +98,15 @@ def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -
         ]
     )
     if isinstance(change, ChangeWeight):
-        return Versioned(put_changed_versions(tx, request.key, tuple(before.values()), tuple(rows), now_ms))
+        return VersionWrites(
+            put_changed_versions(tx, request.key, tuple(before.values()), tuple(rows), now_ms)
+        )
     tx.put(rows)
     after = {**before, **{row.key: row for row in rows}}
-    return Versioned(sentinels=tuple(row for _, row in sorted(after.items())))
+    return VersionWrites(sentinels=tuple(row for _, row in sorted(after.items())))
 
 
-def _told(change: VersionChange) -> SentinelKey:
+def _sentinel_of(change: VersionChange) -> SentinelKey:
     match change:
         case NewSentinel(key=key) | Reinstate(key=key):
             return key
@@ -111,26 +114,28 @@ def _told(change: VersionChange) -> SentinelKey:
             return row.key
 
 
-def _identified(
+def _with_identity(
     row: SentinelRow, before: SentinelRow | None, submission: Submission, step: VersionStep
 ) -> SentinelRow:
-    """A pending row keeps what its former life had: the id that clients saw, its counted weights."""
+    """A pending row, with what an earlier time in force has left: the id that clients saw, and its weight revision."""
     if row.state is not SentinelState.PENDING:
         return row
     old_id = before.sentinel_id if before is not None else ""
     return replace(
         row,
-        sentinel_id=old_id or f"{submission.strategy_id}-sentinel",
+        sentinel_id=old_id or sentinel_id(submission.strategy_id),
         weight_revision=before.weight_revision if before is not None else 0,
         introduced=tuple(sorted({*row.introduced, *step.introduced})),
         waits=step.waits,
     )
 
 
-def _seen(change: AddHolder, rows: list[SentinelRow], policy: Policy, now_ms: int) -> list[SentinelRow]:
-    """`last_seen` is written at most once a day (docs/semantics.md 6)."""
+def _with_last_seen(
+    change: AddHolder, rows: list[SentinelRow], policy: Policy, now_ms: int
+) -> list[SentinelRow]:
+    """The rows, with a new `last_seen_ms` if the old one is old enough: written once a day (docs/semantics.md 6)."""
     current = rows[0] if rows else change.sentinel
-    # Among pending rows `last_seen` is the order of claims.
+    # In pending rows `last_seen_ms` is the order of the claims.
     pending = current.state is SentinelState.PENDING
     if pending or now_ms - current.last_seen_ms < policy.last_seen_every_ms:
         return rows
@@ -138,7 +143,8 @@ def _seen(change: AddHolder, rows: list[SentinelRow], policy: Policy, now_ms: in
 
 
 def content_row(submission: Submission) -> ContentRow:
-    """In DAG order: pairing with a later version looks at positions (docs/semantics.md 3)."""
+    """The content of a submission, in DAG order: pairing with a later version compares positions
+    (docs/semantics.md 3)."""
     nodes = submission.dag.nodes
     members = [Member(node.node_id, node.schema_hash, node.tags, node.name) for node in nodes]
     outside = tuple(sorted(submission.dag.external))

@@ -1,7 +1,8 @@
-"""Claims change hands: taken over when overdue, taken back by a replay, renewed while working.
+"""The owner of a claim: taken over when its lease has ended, by a replay at any time, renewed during work.
 
-Every change of owner is a compare-and-set inside a transaction; activation checks the owner, so a
-process that woke up too late cannot act (docs/semantics.md 6).
+A lease alone protects nothing: its owner may be paused for longer and go on afterwards. So every step that writes for a
+claim checks the owner again in its own transaction (`must_own`), under the locks of the rows that carry it
+(docs/semantics.md 6).
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from dagmanager.errors import ClaimLostError
 def take_over(
     tx: Transaction, claim_id: str, owner: str, lease_ms: int, *, only_overdue: bool
 ) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
-    """Make this claim ours and its lease new; empty when a live owner holds it (`only_overdue`).
+    """Make `owner` the owner of this claim, with a lease of `lease_ms`; its unfinished queues and sentinels.
 
-    A replay takes its own claim whatever the lease says: its former owner is a process that died, or
-    one that will be refused at activation.
+    Empty when it is finished, or, with `only_overdue`, when another owner's lease has not ended. A replay takes its own
+    claim over in any case: the former owner died, or it will fail the check of its next step.
     """
     tx.lock(locks_of(tx.open_claim(claim_id)))
     return take_over_locked(tx, tx.open_claim(claim_id), owner, lease_ms, only_overdue=only_overdue)
@@ -30,7 +31,7 @@ def take_over(
 def take_over_locked(
     tx: Transaction, claim: OpenClaim, owner: str, lease_ms: int, *, only_overdue: bool
 ) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
-    """The same for rows that are locked already."""
+    """The same when the rows of the claim are locked already."""
     now_ms = tx.now_ms()
     held_by = [(row.owner, row.lease_until_ms) for row in claim.queues]
     held_by += [(row.owner, row.lease_until_ms) for row in claim.sentinels]
@@ -38,14 +39,16 @@ def take_over_locked(
     if held and only_overdue:
         return (), ()
     until = now_ms + lease_ms
-    mine = tuple(msgspec.structs.replace(row, owner=owner, lease_until_ms=until) for row in claim.queues)
-    ours = tuple(msgspec.structs.replace(row, owner=owner, lease_until_ms=until) for row in claim.sentinels)
-    tx.put([*mine, *ours])
-    return mine, ours
+    queues = tuple(msgspec.structs.replace(row, owner=owner, lease_until_ms=until) for row in claim.queues)
+    sentinels = tuple(
+        msgspec.structs.replace(row, owner=owner, lease_until_ms=until) for row in claim.sentinels
+    )
+    tx.put([*queues, *sentinels])
+    return queues, sentinels
 
 
 def renew(tx: Transaction, claim_ids: Iterable[str], owner: str, lease_ms: int) -> None:
-    """A new lease for whatever of these claims is still ours: we are at work (docs/semantics.md 6)."""
+    """Extend the leases of those of these claims that `owner` still owns (docs/semantics.md 6)."""
     claims = {each: tx.open_claim(each) for each in claim_ids}
     tx.lock(locks_of(*claims.values()))
     for each in claims:
@@ -55,23 +58,23 @@ def renew(tx: Transaction, claim_ids: Iterable[str], owner: str, lease_ms: int) 
 
 
 def locks_of(*claims: OpenClaim) -> Locks:
-    """What must be locked to write the rows of these claims."""
+    """The locks for writing the rows of these claims."""
     lineages = {LineageKey(row.key.lineage, row.key.namespace) for each in claims for row in each.sentinels}
     nodes = {row.binding.node_id for each in claims for row in each.queues}
     return Locks(lineages=tuple(sorted(lineages)), nodes=tuple(sorted(nodes)))
 
 
 def owners_of(claim: OpenClaim) -> set[str]:
-    """Who holds the rows of this claim."""
+    """The owners of the rows of this claim: one, unless a take-over is half done; none when it is finished."""
     return {row.owner for row in claim.queues} | {row.owner for row in claim.sentinels}
 
 
 def must_own(claim_id: str, claim: OpenClaim, owner: str) -> None:
-    """`ClaimLostError` when any row of the claim has another owner by now, or none is open: another finished it."""
+    """`ClaimLostError` when the claim is finished, or any of its rows has another owner."""
     if not claim.queues and not claim.sentinels:
         msg = f"claim {claim_id} is finished"
         raise ClaimLostError(msg)
-    strangers = sorted(owners_of(claim) - {owner})
-    if strangers:
-        msg = f"claim {claim_id} belongs to {', '.join(strangers)} now"
+    others = sorted(owners_of(claim) - {owner})
+    if others:
+        msg = f"claim {claim_id} belongs to {', '.join(others)} now"
         raise ClaimLostError(msg)

@@ -1,7 +1,8 @@
-"""Which queues a version change frees or takes up again (docs/semantics.md 7).
+"""Which queues and tags a version change affects (docs/semantics.md 7).
 
-A queue is referenced while the content of a pending, active or parked sentinel of its namespace
-contains its node, or a node that depends on it. Only the first reference and the last one write.
+A queue is referenced while a pending, active or parked sentinel of its namespace has the queue's node in its content, as
+a member or as a dependency of one. References are not counted but looked up, and stored as one mark per queue,
+`unreferenced_ms`: only the first reference and the end of the last one write it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dagmanager.engine.model.rows import (
 
 
 def content_nodes(tx: Transaction, digests: Iterable[str]) -> frozenset[str]:
-    """The nodes of these contents and what they depend on."""
+    """The members of these contents and what they depend on."""
     found = tx.contents(set(digests)).values()
     members = frozenset(member.node_id for content in found for member in content.members)
     return members.union(*(content.outside for content in found))
@@ -32,88 +33,78 @@ def content_nodes(tx: Transaction, digests: Iterable[str]) -> frozenset[str]:
 def nodes_to_lock(
     tx: Transaction, sentinels: Iterable[SentinelRow], arriving: ContentRow | None = None
 ) -> frozenset[str]:
-    """What a change of this lineage must lock: the nodes whose place in it may be another afterwards.
+    """The nodes whose references or tags a change of this lineage may change.
 
-    `sentinels` are all of its versions, `arriving` the content of one that is to come. Any of them may
-    leave when another is put in force, but one stays: a node that every one of them has, with the same
-    tags, keeps its references and its tags, whatever rivals do (their locks are the lineage's).
+    `sentinels` are all of the lineage, `arriving` is the content of one that is about to be added; the lineage is locked.
+
+    Any version may leave when another is activated, but one always stays. So a node that every referencing version has,
+    with the same tags, keeps its references and tags whatever happens, and needs no lock: rivals of other lineages
+    cannot take them away. In a typical change that is all nodes but a few, and locks are the most expensive part of a
+    claim on a server.
     """
     rows = tuple(sentinels)
     contents = dict(tx.contents({row.content for row in rows if row.state in REFERENCING}))
     if arriving is not None:
         contents[arriving.digest] = arriving
-    places = [_places(content) for content in contents.values()]
-    every = frozenset().union(*places)
-    if not places or not any(row.state is SentinelState.ACTIVE for row in rows):
+    tags_of_nodes = [_tags_by_node(content) for content in contents.values()]
+    every = frozenset().union(*tags_of_nodes)
+    if not tags_of_nodes or not any(row.state is SentinelState.ACTIVE for row in rows):
         return every
-    alike = set(places[0].items()).intersection(*(each.items() for each in places[1:]))
+    alike = set(tags_of_nodes[0].items()).intersection(*(each.items() for each in tags_of_nodes[1:]))
     return every.difference(node_id for node_id, _ in alike)
 
 
 class TagDelta(msgspec.Struct, frozen=True):
-    """Tags that active versions no longer give a node, or newly do. None of both: it came or went without tags,
-    or has a new queue."""
+    """The tags of one node that a lineage's active versions newly assign, and those that they no longer assign.
+
+    Empty when only the membership of the node changed, or its queue is new.
+    """
 
     gained: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
 
-    def after(self, tags: Iterable[str], kept: Iterable[str]) -> tuple[str, ...]:
-        """Its tags in force: those before, and what came; of what was lost here only what others keep."""
-        return tuple(sorted(self.gained.union(tags).difference(self.lost.difference(kept))))
+    def after(self, tags: Iterable[str], still_assigned: Iterable[str]) -> tuple[str, ...]:
+        """The node's tags after the change, sorted: tags ∪ gained − (lost − still_assigned).
+
+        `tags` are those before; `still_assigned` are those of `lost` that another active version assigns.
+        """
+        return tuple(sorted(self.gained.union(tags).difference(self.lost.difference(still_assigned))))
 
 
 def tag_deltas(
     tx: Transaction, before: Iterable[SentinelRow], after: Iterable[SentinelRow]
 ) -> dict[str, TagDelta]:
-    """The nodes that a lineage's active versions hold otherwise after a change: come, gone, or with other tags."""
+    """The nodes of a lineage's active versions that were added, removed, or got other tags by a change.
+
+    `before` and `after` are all sentinels of the lineage.
+    """
     was, now = _active(before), _active(after)
     if was == now:
         return {}
     contents = tx.contents(was | now)
     old, new = (_tags(contents[each] for each in digests if each in contents) for digests in (was, now))
-    moved = {each: TagDelta(lost=frozenset(tags)) for each, tags in old.items() if each not in new}
+    deltas = {each: TagDelta(lost=frozenset(tags)) for each, tags in old.items() if each not in new}
     for node_id, tags in new.items():
         other = old.get(node_id)
         if other is None:
-            moved[node_id] = TagDelta(gained=frozenset(tags))
+            deltas[node_id] = TagDelta(gained=frozenset(tags))
         elif other != tags:
-            moved[node_id] = TagDelta(frozenset(tags).difference(other), frozenset(other).difference(tags))
-    return moved
+            deltas[node_id] = TagDelta(frozenset(tags).difference(other), frozenset(other).difference(tags))
+    return deltas
 
 
-def merge_deltas(shifts: Iterable[Mapping[str, TagDelta]]) -> dict[str, TagDelta]:
-    """Several changes of one transaction as one."""
-    found: dict[str, TagDelta] = {}
-    for each in shifts:
-        for node_id, shift in each.items():
-            other = found.get(node_id, TagDelta())
-            found[node_id] = TagDelta(other.gained | shift.gained, other.lost | shift.lost)
-    return found
-
-
-def _places(content: ContentRow) -> dict[str, tuple[str, ...] | None]:
-    """Each node of a content with its tags; None for one that is only depended on."""
-    return dict.fromkeys(content.outside) | {member.node_id: member.tags for member in content.members}
-
-
-def _active(sentinels: Iterable[SentinelRow]) -> frozenset[str]:
-    """The contents in force."""
-    return frozenset(row.content for row in sentinels if row.state is SentinelState.ACTIVE)
-
-
-def _tags(contents: Iterable[ContentRow]) -> dict[str, tuple[str, ...]]:
-    """Members of these contents with the sorted union of their tags."""
-    found: dict[str, tuple[str, ...]] = {}
-    for content in contents:
-        tags = {member.node_id: member.tags for member in content.members}
-        for node_id in found.keys() & tags.keys():
-            tags[node_id] = tuple(sorted({*found[node_id], *tags[node_id]}))
-        found.update(tags)
-    return found
+def merge_deltas(changes: Iterable[Mapping[str, TagDelta]]) -> dict[str, TagDelta]:
+    """The deltas of several changes of one transaction, by node."""
+    merged: dict[str, TagDelta] = {}
+    for deltas in changes:
+        for node_id, delta in deltas.items():
+            other = merged.get(node_id, TagDelta())
+            merged[node_id] = TagDelta(other.gained | delta.gained, other.lost | delta.lost)
+    return merged
 
 
 def mark_referenced(queues: Iterable[QueueRow]) -> list[QueueRow]:
-    """Those whose `unreferenced_ms` must be cleared because something references them again; tombstones stay."""
+    """Those of these queues that were marked unreferenced, without the mark; tombstones are left out."""
     return [
         msgspec.structs.replace(row, unreferenced_ms=None)
         for row in queues
@@ -124,9 +115,9 @@ def mark_referenced(queues: Iterable[QueueRow]) -> list[QueueRow]:
 def mark_unreferenced(
     tx: Transaction, node_ids: Iterable[str], namespace: str, now_ms: int
 ) -> list[QueueRow]:
-    """Queue rows of these nodes that nothing references any more, marked with the moment.
+    """The queues of these nodes that nothing references any more, marked with the time `now_ms`.
 
-    The nodes must be locked: a rival that takes one up again comes before or after, never between.
+    The nodes must be locked: a rival that references one of them again then does so before or after, never in between.
     """
     wanted = sorted(node_ids)
     known = tx.known(LookupKeys(bindings=frozenset(Binding(each, namespace) for each in wanted)))
@@ -136,3 +127,24 @@ def mark_unreferenced(
         for binding, row in sorted(known.queues.items())
         if binding.node_id not in still and row.unreferenced_ms is None and row.state not in GONE
     ]
+
+
+def _tags_by_node(content: ContentRow) -> dict[str, tuple[str, ...] | None]:
+    """The tags of each member; None for a node that is only depended on."""
+    return dict.fromkeys(content.outside) | {member.node_id: member.tags for member in content.members}
+
+
+def _active(sentinels: Iterable[SentinelRow]) -> frozenset[str]:
+    """The contents of the active sentinels."""
+    return frozenset(row.content for row in sentinels if row.state is SentinelState.ACTIVE)
+
+
+def _tags(contents: Iterable[ContentRow]) -> dict[str, tuple[str, ...]]:
+    """The members of these contents, each with the sorted union of its tags."""
+    found: dict[str, tuple[str, ...]] = {}
+    for content in contents:
+        tags = {member.node_id: member.tags for member in content.members}
+        for node_id in found.keys() & tags.keys():
+            tags[node_id] = tuple(sorted({*found[node_id], *tags[node_id]}))
+        found.update(tags)
+    return found

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dagmanager.engine.decide.node_pairing import Paired, pair
+from dagmanager.engine.decide.node_pairing import PairingNode, pair
 
 
-def node(node_id: str, name: str = "", node_type: str = "Node", code_hash: str = "c") -> Paired:
-    return Paired(node_id, name, node_type, code_hash)
+def node(node_id: str, name: str = "", node_type: str = "Node", code_hash: str = "c") -> PairingNode:
+    return PairingNode(node_id, name, node_type, code_hash)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,6 @@ def node(node_id: str, name: str = "", node_type: str = "Node", code_hash: str =
     ],
 )
 def test_a_node_is_paired_with_what_it_replaces(
-    new: list[Paired], old: list[Paired], expected: dict[str, str]
+    new: list[PairingNode], old: list[PairingNode], expected: dict[str, str]
 ) -> None:
     assert pair(new, old) == expected

@@ -13,11 +13,12 @@ import pytest
 
 from chaos.ports import WatchedGraph, WatchedTopics, watched
 from dagmanager.engine.decide.submission_keys import claim_id
-from dagmanager.engine.effects.claim_completion import Completion, Open
+from dagmanager.engine.effects.claim_completion import Completion, Unfinished
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.rows import QueueState, SentinelRow, SentinelState, TopicSpec
 from dagmanager.engine.model.topics_port import CreateResult
-from dagmanager.engine.transactions.claim import Claimed, claim_in
+from dagmanager.engine.transactions.claim import claim_in
+from dagmanager.engine.transactions.decision import Claimed
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.topics.memory import MemoryTopics
 from tests.engine.builders import (
@@ -194,7 +195,9 @@ def test_a_claim_in_foreign_hands_is_left_alone_at_every_stage(point: int) -> No
     before, topics = stores.all_rows(), stores.topics.names()
     unkind = UnkindTopics(stores.topics, refuses="_")
     late = Completion(stores.graph, unkind, stores.log, options("slow"), stores.clock.sleep)
-    assert not late.bring_up({claim_id(FIRST): Open(claimed.provision, claimed.locks)}).get(claim_id(FIRST))
+    assert not late.bring_up({claim_id(FIRST): Unfinished(claimed.provision, claimed.locks)}).get(
+        claim_id(FIRST)
+    )
     assert (stores.all_rows(), stores.topics.names()) == (before, topics)
 
 
@@ -234,7 +237,7 @@ def test_a_lease_begins_anew_with_the_request_for_topics() -> None:
     stores.clock.sleep(9)
     broker = Interrupted(stores, seconds=9)
     slow = Completion(stores.graph, broker, stores.log, options("slow"), stores.clock.sleep)
-    done = slow.bring_up({claim_id(FIRST): Open(claimed.provision, claimed.locks)})
+    done = slow.bring_up({claim_id(FIRST): Unfinished(claimed.provision, claimed.locks)})
     assert broker.taken_over == [0]
     assert done[claim_id(FIRST)] == {row.topic for row in claimed.provision}
 
