@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTHON_FILES := dagmanager flows operators sinks examples benchmarks tests scripts servers chaos
 heading = @printf '\n== %s\n'
 
-.PHONY: help install demo live test format fuzz chaos bench docs lock
+.PHONY: help install demo live test format fuzz chaos bench docs wheel lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,10 @@ bench: install ## one script per claim of speed
 
 docs: install ## build the documents as a site with search: build/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo build/site/index.html
+
+wheel: install ## build the wheel for pip and pipx: dist/
+	@rm -rf build/lib dist  # else a module that was removed since would still be in it
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && ls dist/*.whl
 
 lock: ## remake both locks from pyproject.toml (needs a package index)
 	@python3 scripts/lock.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,21 @@ def parse(words: list[str]) -> None:
 def anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", prose_of(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_lists_and_tables_begin_after_an_empty_line(page: Path) -> None:
+    """Else the site shows them as running text, though other renderers do not."""
+    lines = prose_of(page).splitlines()
+    starts = [
+        (above, line) for above, line in pairwise(lines) if re.match(r"- |\d+\. |\|", line) and above.strip()
+    ]
+    inside = re.compile(r"\s|- |\d+\. |\|")  # further lines of an item, items, rows
+    assert not [line for above, line in starts if not inside.match(above)]
 
 
 def test_every_command_shown_parses() -> None:
