@@ -91,6 +91,15 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_each_noun_of_the_glossary_has_one_entry_with_a_link() -> None:
+    text = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^## (.+)\n\n(.+)$", text, re.MULTILINE)
+    nouns = [noun for noun, _ in entries]
+    assert len(nouns) >= 40
+    assert nouns == sorted(set(nouns), key=str.lower)
+    assert not [noun for noun, meaning in entries if not re.search(r"\. → \[[^\]]+\]\([^)]+\)$", meaning)]
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
 
