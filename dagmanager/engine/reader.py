@@ -56,7 +56,7 @@ class ReadOptions(msgspec.Struct, frozen=True):
 class Digested(Canonicalized, frozen=True):
     """Canonical, with what the caches find it by: the digest of the record's bytes.
 
-    `dag_digest` is that of the DAG's own bytes, when they were read anew.
+    `dag_digest` is that of the DAG's own bytes, when they were read again.
     """
 
     digest: bytes = b""

@@ -1,6 +1,6 @@
 """A flow made to be killed: a topic → a step that blocks → thirty maps → another topic.
 
-A layout in which outputs that do not join the snapshots lose records (docs/operating/kafka.md, What is promised). `stock`
+A layout in which outputs that do not join the snapshots lose records (docs/operating/kafka.md, Guarantees). `stock`
 takes Bytewax's own sink instead of ours: the test's test.
 """
 

@@ -311,7 +311,7 @@ class Graph(GraphReader, Protocol):
     def add_holder(self, insert: HolderInsert) -> bool:
         """Apply a compare-and-set insert in one transaction; False when it does not apply, and nothing was written.
 
-        Not idempotent: a repeat answers False, because the holder exists by then. The caller then decides anew.
+        Not idempotent: a repeat answers False, because the holder exists by then. The caller then decides again.
         """
         ...
 

@@ -63,7 +63,7 @@ class LostReason(StrEnum):
     GONE = "gone"
     """No topic of that name."""
     REPLACED = "replaced"
-    """A topic of that name with another id: somebody deleted ours and created a new one."""
+    """A topic of that name with another id: ours was deleted and created again."""
 
 
 class Topics(Protocol):
