@@ -65,7 +65,7 @@ def to_submission(record: Record, memo: NodeMemo) -> Submission:
 
 
 def to_plan(record: Record, memo: NodeMemo, known: Known) -> Planned:
-    """The whole pure journey of one record; `known` is what one look-up gave before."""
+    """The whole pure path of one record; `known` is what one look-up gave before."""
     return plan(LookedUp(to_submission(record, memo), known, 0), OPTIONS)
 
 

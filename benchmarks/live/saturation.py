@@ -27,7 +27,7 @@ GOAL: Final = 1.8
 # Two of these leave broker and client alone on a machine of two cores.
 SHARE: Final = 0.2
 SHARED_RECORDS: Final = 1_500
-DEALT: Final = 16
+STRATEGIES: Final = 16
 
 
 class Backlog(NamedTuple):
@@ -77,7 +77,7 @@ def _shares(place: Site, size: int, kind: str, seed: int) -> dict[str, Any] | No
 def _backlog(place: Site, size: int, kind: str, count: int, seed: int, share: float = 0.0) -> Backlog:
     flow = f"saturated-{size}-{count}-{seed}{'-shares' if share else ''}"
     topics = place.settings(flow)
-    strategies = evenly_dealt(size, 50 + 10 * seed + count)
+    strategies = evenly_divided(size, 50 + 10 * seed + count)
     with ExitStack() as stack:
         shares = [f"{index}/{count}" if count > 1 else "" for index in range(count)]
         flows = [stack.enter_context(FlowProcess(place, flow, share)) for share in shares]
@@ -101,13 +101,13 @@ def _backlog(place: Site, size: int, kind: str, count: int, seed: int, share: fl
     return Backlog(round(records / seconds, 1), cores, not is_limited)
 
 
-def evenly_dealt(size: int, seed: int) -> Strategies:
+def evenly_divided(size: int, seed: int) -> Strategies:
     """As many for each of the processes: what one of them has too many of is no fault of the other."""
     while True:
-        made = Strategies(size, DEALT, seed)
+        made = Strategies(size, STRATEGIES, seed)
         # Where the client of the benchmark, with the library's own partitioner, puts them.
         shares = Counter(crc32(key) % PARTITIONS % max(PROCESSES) for key, _ in made.first())
-        if set(shares.values()) == {DEALT // max(PROCESSES)}:
+        if set(shares.values()) == {STRATEGIES // max(PROCESSES)}:
             return made
         seed += 1_000
 
