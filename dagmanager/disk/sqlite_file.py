@@ -13,12 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from dagmanager.backoff import Backoff
 from dagmanager.disk.exclusive_access import ExclusiveAccess
 from dagmanager.disk.os_errors import translated_os_errors
 from dagmanager.errors import SettingsError, UnavailableError
 
 _OWNER_ONLY: Final = 0o600
-_POLL_S: Final = 0.010
+# Between tries to switch to WAL. Processes that start at the same moment must not try at the same moment again.
+_PAUSE: Final = Backoff(first_s=0.010, factor=1.0, longest_s=0.010, jitter=0.5)
 # Worth a retry: another connection writes, or the disk may be freed. Everything else needs a person.
 _PASSING: Final = frozenset(
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
@@ -128,13 +130,14 @@ class SqliteFile:
         The busy timeout does not cover this statement when several processes start at once, so it is polled.
         """
         deadline = time.monotonic() + self._busy_ms / 1000
+        pauses = _PAUSE.pauses()
         while True:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
             except sqlite3.OperationalError as error:
                 if not is_passing(error) or time.monotonic() > deadline:
                     raise
-                time.sleep(_POLL_S)
+                time.sleep(next(pauses))
             else:
                 return
 

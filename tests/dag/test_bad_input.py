@@ -338,7 +338,7 @@ def test_depth_64_is_the_last_that_is_accepted() -> None:
     assert "nested too deep" in found.message
 
 
-def test_missing_fields_are_told_together_for_all_nodes() -> None:
+def test_missing_fields_of_all_nodes_are_reported_together() -> None:
     bare = {"node_type": "Node", "params": {}}
     found = made.refused(made.request(made.dag(*([bare] * 150), NODE)))
     assert found.code is ErrorCode.MISSING_FIELDS
@@ -348,7 +348,7 @@ def test_missing_fields_are_told_together_for_all_nodes() -> None:
     assert found.details[3]["field"] == "/nodes/1/node_id"
 
 
-def test_what_is_missing_is_told_with_what_is_wrong() -> None:
+def test_missing_fields_are_reported_with_invalid_values() -> None:
     wrong, bare = {"node_id": "blake3:00", "node_type": "Node"}, {"node_type": "X"}
     found = made.refused(made.request(made.dag(wrong, bare)))
     assert (found.code, found.field) == (ErrorCode.INVALID_FIELD, "/nodes/0/node_id")

@@ -21,12 +21,12 @@ from tests.waiting import TIMEOUT_S
 pytest.register_assert_rewrite(
     "tests.engine.crash_scenarios",
     "tests.graph.contract",
-    "tests.graph.contract_claims",
     "tests.graph.contract_add_holder",
+    "tests.graph.contract_claims",
     "tests.graph.contract_locks",
     "tests.graph.contract_questions",
     "tests.graph.contract_rivals",
-    "tests.graph.contract_warm_up",
+    "tests.graph.contract_tags",
     "tests.graph.rivalry",
 )
 

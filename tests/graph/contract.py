@@ -42,7 +42,7 @@ from tests.graph.builders import (
     sentinel,
     store,
 )
-from tests.waiting import TIMEOUT_S
+from tests.waiting import TIMEOUT_S, until
 
 
 class WorldEndedError(Exception):
@@ -190,7 +190,7 @@ class AtomicityContract:
         store(graph, *rows)
         remove(rival, *rows)
         assert answers(rival) == before
-        # A content never changes, so that who wrote it may remember it.
+        # A content is immutable, so that a store may cache it.
         assert {**answers(graph), "contents": before["contents"]} == before
 
     def test_queue_rows_are_never_removed(self, graph: Graph) -> None:
@@ -214,6 +214,12 @@ def fail_after(graph: Graph, steps: list[tuple[str, Row]]) -> None:
         graph.transact(work)
 
 
+def next_millisecond() -> None:
+    """Wait until the clock of this machine, by which every store counts, shows a later one."""
+    began = time.time_ns() // 1_000_000
+    until(lambda: time.time_ns() // 1_000_000 > began)
+
+
 class IsolationContract:
     def test_a_reader_sees_all_of_a_transaction_or_nothing(self, graph: Graph, rival: Graph) -> None:
         first, second = Binding("n1", ""), Binding("n2", "")
@@ -225,7 +231,7 @@ class IsolationContract:
         def work(tx: Transaction) -> None:
             put(tx, [queue("a.x", "n1")])
             reader.start()
-            time.sleep(0.05)
+            reader.join(0.05)  # a store whose reads wait for the transaction answers only after it
             put(tx, [queue("b", "n2")])
 
         graph.transact(work)
@@ -242,14 +248,14 @@ class IsolationContract:
     def test_a_transaction_has_one_clock_value(self, graph: Graph) -> None:
         def work(tx: Transaction) -> set[int]:
             first = tx.now_ms()
-            time.sleep(0.005)
+            next_millisecond()
             return {first, tx.now_ms(), tx.known(LookupKeys()).now_ms}
 
         assert len(graph.transact(work)) == 1
 
     def test_the_clock_goes_on(self, graph: Graph) -> None:
         first = now_of(graph)
-        time.sleep(0.005)
+        next_millisecond()
         assert first < graph.transact(lambda tx: tx.now_ms()) <= now_of(graph)
 
 
@@ -271,5 +277,4 @@ class SnapshotContract:
                 known = graph.known(keys)
                 found = {row.ttl_ms for row in known.queues.values()}
                 assert found == {row.last_at_ms for row in known.lineages.values()}
-                time.sleep(0.0005)
             writer.result()

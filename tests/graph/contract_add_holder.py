@@ -53,7 +53,7 @@ def known(graph: Graph, asked: HolderInsert) -> tuple[HolderRow | None, OutcomeR
     )
 
 
-def moved_on(graph: Graph, *changed: Row) -> bool:
+def refused_after(graph: Graph, *changed: Row) -> bool:
     """Whether a hold decided before this change is refused, and nothing of it written."""
     a_version_in_force(graph)
     store(graph, *changed)
@@ -108,20 +108,20 @@ class AddHolderContract:
         ],
         ids=["weight", "state", "one more"],
     )
-    def test_a_lineage_that_moved_on_refuses(self, graph: Graph, changed: SentinelRow) -> None:
-        assert moved_on(graph, content("c2", "n1"), changed)
+    def test_a_changed_lineage_refuses(self, graph: Graph, changed: SentinelRow) -> None:
+        assert refused_after(graph, content("c2", "n1"), changed)
 
     def test_another_epoch_refuses(self, graph: Graph) -> None:
         graph.transact(lambda tx: tx.raise_epoch())
-        assert moved_on(graph)
+        assert refused_after(graph)
 
     def test_a_holder_that_is_there_refuses(self, graph: Graph) -> None:
-        assert moved_on(graph, holder("s1", LEFT.key))
+        assert refused_after(graph, holder("s1", LEFT.key))
 
     def test_an_outcome_that_is_there_refuses(self, graph: Graph) -> None:
-        assert moved_on(graph, outcome("claim of s1"))
+        assert refused_after(graph, outcome("claim of s1"))
 
-    def test_a_lineage_that_nobody_knows_refuses(self, graph: Graph) -> None:
+    def test_an_unknown_lineage_refuses(self, graph: Graph) -> None:
         assert not graph.add_holder(insert())
         assert known(graph, insert()) == (None, None, None)
 

@@ -100,7 +100,7 @@ class ClaimsContract:
             assert each.queues_after("t3.", 1) == (rows[4],)
             assert (each.queues_after("t_safe", 5), each.queues_after("", 0)) == ((), ())
 
-    def test_who_holds_a_sentinel(self, graph: Graph) -> None:
+    def test_the_holders_of_a_sentinel(self, graph: Graph) -> None:
         held, other = SentinelKey("l1", "", "v1", 1), SentinelKey("l1", "", "v1", 2)
         store(graph, holder("s2", held), holder("s1", held), holder("s3", other))
         assert set(graph.transact(lambda tx: tx.holders_of(held))) == {holder("s1", held), holder("s2", held)}

@@ -115,7 +115,7 @@ class ConstraintContract:
 
         def taken(tx: Transaction) -> None:
             put(tx, [queue("B", "n2")])
-            tx.nodes(["n2"])  # at the latest then it is told
+            tx.nodes(["n2"])  # raises at the latest here
 
         def work(tx: Transaction) -> None:
             runs.append(1)
@@ -175,10 +175,10 @@ class RivalsContract:
 
             return (graph, rival)[number % 2].transact(work)
 
-        told = concurrently(RIVALS, claim)
-        winners = [claim_id for claim_id, won in told if won]
+        outcomes = concurrently(RIVALS, claim)
+        winners = [claim_id for claim_id, won in outcomes if won]
         assert len(winners) == 1
-        assert {claim_id for claim_id, _ in told} == set(winners)
+        assert {claim_id for claim_id, _ in outcomes} == set(winners)
         assert known_bindings(rival, binding).queues[binding].topic == f"topic-{winners[0]}"
 
     def test_rivals_for_a_topic_name_all_get_one_and_no_two_the_same(

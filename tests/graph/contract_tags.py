@@ -74,7 +74,7 @@ class TagsContract:
         outside = graph.tagged(tags, interval, mode, namespace)
         assert outside == graph.transact(lambda tx: tx.tagged(tags, interval, mode, namespace))
         asked = TagQuestion(tags, interval, mode, namespace)
-        other = TagQuestion(("nobody's",), interval, mode, namespace)
+        other = TagQuestion(("unused",), interval, mode, namespace)
         assert graph.transact(lambda tx: tx.tagged_sets([asked, other, asked])) == (outside, (), outside)
         return [found.topic for found in outside]
 

@@ -1,4 +1,4 @@
-"""The graph as anybody would write it: a dictionary of rows, every question a scan. The model of the others."""
+"""The naive graph: a dictionary of rows, every read a scan. The model that the stores are compared with."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`python -m tests.graph.rival_process`: one rival as a process of its own.
 
-Takes one line of JSON on standard input, says `ready`, waits for another line, plays, and prints what it was told.
+Reads one line of JSON from standard input, prints `ready`, waits for another line, plays, and prints its answers.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dagmanager.disk.sqlite_file import SqliteFile
 from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
 from dagmanager.topics.sqlite import SqliteTopics
 from tests.graph.rivalry import HISTORIES, play
+from tests.waiting import TIMEOUT_S
 
 
 class Order(msgspec.Struct):
@@ -30,8 +31,11 @@ class Order(msgspec.Struct):
 def main() -> None:
     order = msgspec.json.decode(sys.stdin.readline(), type=Order)
     todo = HISTORIES[order.history](order.mine, order.rounds)
-    server = Server(order.uri)
-    with connect(server) as driver, closing(SqliteFile(Path(order.topics), busy_ms=30_000)) as file:
+    server = Server(order.uri, transaction_within_s=TIMEOUT_S, retry_within_s=TIMEOUT_S)
+    with (
+        connect(server) as driver,
+        closing(SqliteFile(Path(order.topics), busy_ms=int(TIMEOUT_S * 1000))) as file,
+    ):
         graph, topics = Neo4jGraph(driver, server), SqliteTopics(file)
         graph.epoch()
         print("ready", flush=True)

@@ -99,9 +99,9 @@ class CountingGraph:
 
 @dataclass
 class Played:
-    """What one rival was told and what it published; plain enough for a pipe between processes."""
+    """The answers and published events of one rival; encodable, for a pipe between processes."""
 
-    told: list[tuple[str, str]] = field(default_factory=list)
+    answers: list[tuple[str, str]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     creations: int = 0
     published: list[tuple[str, str]] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Played:
 
 
 def same_dag(mine: int, rounds: int) -> list[Submission]:
-    """Everybody submits all of it, as a strategy of their own."""
+    """Every rival submits all of it, each as another strategy."""
     return [
         submission(NODES, strategy=f"s{mine}", position=mine * 1_000 + step, at_ms=START_MS + step)
         for step in range(rounds)
@@ -158,7 +158,7 @@ def play(graph: Graph, topics: Topics, mine: int, todo: Sequence[Submission]) ->
         for answer in engine.submit([each]):
             if isinstance(answer.result, Outcome):
                 namespace = answer.submission.context.namespace
-                played.told += [(f"{key} in {namespace}", topic) for key, topic in answer.result.items]
+                played.answers += [(f"{key} in {namespace}", topic) for key, topic in answer.result.items]
                 played.creations += answer.result.actions.create
             else:
                 played.refused.append(answer.result.code.value)
@@ -191,12 +191,12 @@ def together(works: Sequence[Callable[[], T]]) -> list[T]:
     return [results[mine] for mine in range(len(works))]
 
 
-def assert_told_alike(played: Iterable[Played]) -> None:
-    """Whoever asked about a node in a namespace heard the same topic, and each was created by one of them."""
+def assert_same_answers(played: Iterable[Played]) -> None:
+    """All rivals got the same topic for a node in a namespace, and one of them created it."""
     topics: dict[str, str] = {}
     all_played = list(played)
     for one in all_played:
-        for key, topic in one.told:
+        for key, topic in one.answers:
             assert topics.setdefault(key, topic) == topic, key
         # A share while two others are active, and a record that came too late: rules, not accidents.
         assert set(one.refused) <= {ErrorCode.TOO_MANY_VERSIONS.value, ErrorCode.LATE.value}

@@ -11,7 +11,6 @@ from tests.graph.contract_locks import LockOrderContract
 from tests.graph.contract_questions import KnownContract, ReferencesContract
 from tests.graph.contract_rivals import ConstraintContract, RivalsContract
 from tests.graph.contract_tags import TagsContract
-from tests.graph.contract_warm_up import WarmUpContract
 
 embedded = pytest.mark.parametrize("handles", ["memory", "sqlite"], indirect=True)
 
@@ -42,10 +41,6 @@ class TestLockOrder(LockOrderContract):
 
 
 class TestKnown(KnownContract):
-    pass
-
-
-class TestWarmUp(WarmUpContract):
     pass
 
 

@@ -387,6 +387,7 @@ class Neo4jGraph:
                 lost_connections = lost_connections + 1 if reason.connection_lost else 0
                 if lost_connections == LOST_CONNECTIONS_MAX or time.monotonic() >= deadline:
                     why = " ".join(str(reason).split())  # the driver's message may have several lines
-                    msg = f"neo4j at {self._server.uri} is unreachable or too busy: {why}"
+                    state = "unreachable" if reason.connection_lost else "too busy"
+                    msg = f"neo4j at {self._server.uri} is {state}: {why}"
                     raise UnavailableError(msg) from reason
             time.sleep(next(pauses))

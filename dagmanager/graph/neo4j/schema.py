@@ -163,7 +163,7 @@ def blocking_message(item: SchemaItem) -> str:
 def _check_version(session: neo4j.Session, oldest: int = 0) -> None:
     found = session.run(_READ_VERSION).single(strict=True)["version"]
     if found is None:
-        return  # all nodes may have been deleted; `schema_diff` finds out whether the schema is complete
+        return  # all nodes may have been deleted by hand; `schema_diff` finds out whether the schema is complete
     if found > VERSION:
         msg = f"the database has schema version {found}, this release knows {VERSION}: use the newer release"
         raise SettingsError(msg)

@@ -1,4 +1,4 @@
-"""Both submission forms, told apart by their shape; foreign records; keys (docs/contract.md, Submissions; docs/semantics.md 9)."""
+"""Both submission forms, recognised by their shape; foreign records; keys (docs/contract.md, Submissions; docs/semantics.md 9)."""
 
 from __future__ import annotations
 

@@ -31,26 +31,26 @@ def test_the_page_names_every_label() -> None:
 
 
 def test_the_page_names_what_every_label_is_unique_by() -> None:
-    told = {
+    documented = {
         (label, each) for labels, unique, _ in LABEL_ROWS for label in words(labels) for each in words(unique)
     }
     unique = [item_of(each).shape for each in STATEMENTS if "CONSTRAINT" in each]
     made = {(shape.label, *shape.properties) for shape in unique}
-    assert made <= told
-    assert told - made == {(label, "key") for label in ("TagOf", "QueryOf", "DagManagerSchema")}
+    assert made <= documented
+    assert documented - made == {(label, "key") for label in ("TagOf", "QueryOf", "DagManagerSchema")}
 
 
-def test_the_properties_that_the_page_tells_are_written() -> None:
+def test_the_properties_on_the_page_are_written() -> None:
     labels: dict[str, str] = {
         "NodeRow": "ComputeNode", "QueueRow": "Queue", "ContentRow": "DagContent",
         "SentinelRow": "VersionSentinel", "HolderRow": "Holder", "LineageRow": "Lineage", "TagSetRow": "TagSet",
     }  # fmt: skip
-    told = {label: set(words(shown)) for names, _, shown in LABEL_ROWS for label in words(names)}
+    documented = {label: set(words(shown)) for names, _, shown in LABEL_ROWS for label in words(names)}
     seen: set[str] = set()
     for row in (*FULL, TagSetRow(TagSetKey(("t",), 60), 1)):
         label = labels.get(type(row).__name__)
         if label:
-            assert told[label] <= set(parameters(row)["p"]), label
+            assert documented[label] <= set(parameters(row)["p"]), label
             seen.add(label)
     assert seen == set(labels.values())
 

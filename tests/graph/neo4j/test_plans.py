@@ -40,6 +40,7 @@ from dagmanager.graph.neo4j.keys import (
 from dagmanager.graph.neo4j.row_mapping import key_of, parameters
 from servers.neo4j import wipe
 from tests.graph.builders import content, event, holder, node, outcome, queue, sentinel, store
+from tests.waiting import TIMEOUT_S
 
 COUNT = 400
 NAMESPACE = "w.live"
@@ -187,8 +188,8 @@ def session(neo4j_server: Server) -> Iterator[neo4j.Session]:
     wipe(neo4j_server.uri)
     with connect(neo4j_server) as driver, driver.session() as opened:
         store(Neo4jGraph(driver, neo4j_server), *ROWS)
-        opened.run("CALL db.resampleOutdatedIndexes()").consume()
-        opened.run("CALL db.clearQueryCaches()").consume()
+        # Waits until the statistics of indexes are those of these rows, then forgets older plans.
+        opened.run("CALL db.prepareForReplanning($seconds)", seconds=TIMEOUT_S).consume()
         yield opened
 
 

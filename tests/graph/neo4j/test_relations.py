@@ -186,7 +186,7 @@ def ended(graph: Graph, steps: list[tuple[str, list[Row]]], fails: bool) -> str:
         if any(how == "epoch" for how, _ in steps):
             tx.raise_epoch()
         if fails:
-            tx.nodes([])  # a name that is taken is told by now
+            tx.nodes([])  # a taken name is reported by now
             raise DeliberateError
 
     try:

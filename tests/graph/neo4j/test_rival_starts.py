@@ -8,13 +8,14 @@ import neo4j as driver
 
 from dagmanager.graph.neo4j import schema
 from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from tests.waiting import TIMEOUT_S
 
 STARTS = 4
 ROUNDS = 2
 
 
 def test_all_of_them_find_the_schema_made(empty_neo4j: str) -> None:
-    server = Server(empty_neo4j)
+    server = Server(empty_neo4j, transaction_within_s=TIMEOUT_S, retry_within_s=TIMEOUT_S)
     graphs = [Neo4jGraph(connect(server), server) for _ in range(STARTS)]
     for _ in range(ROUNDS):
         with driver.GraphDatabase.driver(empty_neo4j) as own, own.session() as session:

@@ -29,8 +29,8 @@ from tests.graph.rivalry import (
     NODES,
     Played,
     assert_published_once,
+    assert_same_answers,
     assert_sound,
-    assert_told_alike,
     play,
     together,
 )
@@ -67,10 +67,10 @@ def in_processes(server: Server, file: Path, history: str, rounds: int) -> list[
     try:
         for mine, process in enumerate(begun):
             order = Order(server.uri, str(file), history, mine, rounds)
-            tell(process, msgspec.json.encode(order).decode())
-        assert [hear(process) for process in begun] == ["ready\n"] * PROCESSES
+            send_line(process, msgspec.json.encode(order).decode())
+        assert [read_line(process) for process in begun] == ["ready\n"] * PROCESSES
         for process in begun:
-            tell(process, "go")
+            send_line(process, "go")
         return [
             msgspec.json.decode(process.communicate(timeout=TIMEOUT_S)[0], type=Played) for process in begun
         ]
@@ -80,20 +80,20 @@ def in_processes(server: Server, file: Path, history: str, rounds: int) -> list[
                 process.kill()
 
 
-def tell(process: subprocess.Popen[str], line: str) -> None:
+def send_line(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdin is not None
     process.stdin.write(line + "\n")
     process.stdin.flush()
 
 
-def hear(process: subprocess.Popen[str]) -> str:
+def read_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline()
 
 
 def check(graph: Neo4jGraph, driver: neo4j.Driver, topics: Sequence[str], played: list[Played]) -> None:
     rows = graph.rows()
-    assert_told_alike(played)
+    assert_same_answers(played)
     assert_sound(rows, topics)
     assert_published_once(rows, played)
     with driver.session() as session:
@@ -137,7 +137,7 @@ def test_several_processes(
         check(graph, driver, topics.names(), played)
 
 
-def test_everybody_raises_an_epoch_of_their_own(neo4j_server: Server, graph: Neo4jGraph) -> None:
+def test_every_raise_gives_another_epoch(neo4j_server: Server, graph: Neo4jGraph) -> None:
     def raised() -> list[int]:
         with connect(neo4j_server) as driver:
             mine = Neo4jGraph(driver, neo4j_server)

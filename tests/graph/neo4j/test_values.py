@@ -99,7 +99,7 @@ def test_every_kind_of_row_is_found_again(graph: Neo4jGraph, driver: neo4j.Drive
 
 
 @pytest.mark.parametrize("value", [VALUES["quotes"], VALUES["marks"], VALUES["nul"], "x" * 2_000, "a' = 'b"])
-def test_a_taken_name_is_told_as_it_is(graph: Neo4jGraph, value: str) -> None:
+def test_a_taken_name_is_reported_unchanged(graph: Neo4jGraph, value: str) -> None:
     store(graph, node("n1", base_name=value))
     with pytest.raises(ConstraintError) as caught:
         store(graph, node("n2", base_name=value.upper().lower()))
@@ -133,10 +133,10 @@ def test_the_engine_takes_them(graph: Neo4jGraph, value: str) -> None:
 @pytest.mark.parametrize(
     "value", [bytes(400), b"\x81\xa4type\xa3new"], ids=["no row at all", "a newer release's"]
 )
-def test_a_row_that_nobody_of_ours_wrote_is_told_as_such(
+def test_a_row_of_another_program_is_reported_as_such(
     graph: Neo4jGraph, driver: neo4j.Driver, value: bytes
 ) -> None:
     store(graph, node("n1"), queue("t", "n1"))
     driver.execute_query("MATCH (q:Queue {topic: 't'}) SET q.row = $value", value=value)
-    with pytest.raises(DagManagerError, match="a `row` that cannot be read"):
+    with pytest.raises(DagManagerError, match="a `row` that cannot be decoded"):
         graph.queues_after("", 10)
