@@ -47,7 +47,6 @@ INSTEAD = {
 LEFT: dict[str, int] = {
     "dagmanager/cli": 10,
     "dagmanager/engine": 7,
-    "docs": 12,
     "flows": 12,
     "operators": 27,
 }
