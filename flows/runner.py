@@ -129,7 +129,7 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop, refusals
     with (
         prepared(folder, flow, reading) if folder else nullcontext() as recovery,
         counted(kept.quarantine, folder) if folder else nullcontext(),
-        progress(tally.summary, refusals.status),
+        progress(lambda: _standing(tally, stopping), refusals.status),
         poll(
             assembled.engine,
             settings.claim_poll_seconds,
@@ -148,6 +148,12 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop, refusals
             )
     refusals.finish()
     _summarize(given, settings, reader, tally, stopping)
+
+
+def _standing(tally: Tally, stopping: Stop) -> str:
+    """For a terminal: how many are answered, and that a first Ctrl-C was noticed."""
+    shutting_down = "shutting down, Ctrl-C again aborts; " if stopping.is_set() else ""
+    return shutting_down + tally.summary()
 
 
 def _heartbeat(given: str | None) -> Path | None:

@@ -84,7 +84,7 @@ def test_rows_come_until_ctrl_c_ends_all_of_it(launch: Launch, tmp_path: Path) -
     assert answer["status"] == "ok"
     assert answer["actions"] == {"create": 0, "reuse": 2, "buffer": 0, "isolate": 0}
     text = "\n".join(lines)
-    assert len(re.findall(r" v1 .+ 2 +· +· +· +\d+\.\d", text)) >= 3, "strategies with two new nodes"
+    assert len(re.findall(r" v1 +2 +· +· +· +\d+\n", text)) >= 3, "strategies with two new nodes"
     assert "isolated: missing_as_of" in text
     assert "sent again by another id" in text
     assert re.search(r"MultiIndicatorStrategy +demo.live +v2 +1 +2 +1 ", text)

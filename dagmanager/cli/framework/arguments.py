@@ -25,6 +25,7 @@ class Parser(argparse.ArgumentParser):
         """Every command has `--help` and `--debug`."""
         super().__init__(prog=prog, description=description, formatter_class=HelpText, allow_abbrev=False)
         self._words: tuple[str, ...] = ()
+        self._positionals.title = "arguments"
         self.add_argument("--debug", action="store_true", help="show tracebacks")
 
     def examples(self, *lines: str) -> None:
