@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     stopping = Stop()
     _drain_on_signals(stopping)
     given = run_parser().parse_args(argv)
-    # Bytewax prints a panic of its own beside our error; at least without its stack, unless all of it is asked for.
+    # Bytewax prints its panic beside the error below; without its stack, unless RUST_BACKTRACE=full asks for it.
     if os.environ.get("RUST_BACKTRACE") != "full":
         os.environ["RUST_BACKTRACE"] = "0"
     # Imported here: it takes half a second, in which a signal would kill instead of drain.

@@ -62,7 +62,7 @@ class Report(NamedTuple):
     """One error or warning. `line` and `column` count from 1; 0 is unknown.
 
     `source` is the line of the file (or a window of it) and `caret` where in it, `width` wide. `notes` are
-    facts, `helps` say what to do. `error` is the JSON form where it is not made of the other fields.
+    facts, `helps` say what to do. `error` is the JSON form, if the other fields do not give it.
     """
 
     code: str

@@ -62,7 +62,7 @@ def wrapped(text: str, width: int | None, indent: str = "") -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """The text in `width` columns: what is too long loses its middle; its end tells versions apart."""
+    """The text in `width` columns: what is too long loses its middle, because versions differ at the end."""
     if display_width(text) <= width:
         return text
     tail = min((width - 1) * 2 // 5, width - 1)
@@ -110,7 +110,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def markdown_text(text: str) -> str:
-    """The text as such, whatever it holds."""
+    """The text with every mark of Markdown escaped."""
     safe = visible(text)
     for mark in ("\\", "|", "`", "*", "_", "<", "[", "]"):
         safe = safe.replace(mark, "\\" + mark)

@@ -1,6 +1,6 @@
-"""What `diff` decides: the engine itself over a graph in memory, fed with the baselines; or over a store.
+"""The decision of `diff`: the engine over a graph in memory with the baselines, or over a store.
 
-The new file meets only readers. Nothing is written to any disk, so it works in a read-only folder.
+The new file is only looked up, never submitted. Nothing is written to disk: it works in a read-only folder.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def decide(request: DiffRequest, settings: Settings) -> dict[str, Any] | Refusal
     found = _read(request.file, request, reader)
     if not isinstance(found[0], Submission):
         return found
-    new, said = found[0], found[1] or request.domain is not None
+    new, domain_given = found[0], found[1] or request.domain is not None
     if request.store is not None:
-        return _beside_store(request, new, said, ClaimOptions("diff", policy_of(settings)))
+        return _against_store(request, new, domain_given, ClaimOptions("diff", policy_of(settings)))
     ticks = count(1)
     graph = MemoryGraph(lambda: next(ticks))
     options = ClaimOptions("diff", policy_of(settings))
@@ -57,30 +57,30 @@ def decide(request: DiffRequest, settings: Settings) -> dict[str, Any] | Refusal
         old = _read(file, request, reader)
         if not isinstance(old[0], Submission):
             return old
-        before = _earlier(old[0], new, position)
+        before = _as_earlier(old[0], new, position)
         [answer] = engine.submit([before])
         if isinstance(answer.result, Rejection):
             return file.name, answer.result
     at_ms = len(request.baselines) + 1
     [looked_up] = lookup(graph, [msgspec.structs.replace(new, at_ms=at_ms, dry_run=True)])
     nodes = before.dag.nodes if before is not None else ()
-    return _told(request, plan(looked_up, options), nodes, said)
+    return _result(request, plan(looked_up, options), nodes, domain_given)
 
 
-def _beside_store(
-    request: DiffRequest, new: Submission, said: bool, options: ClaimOptions
+def _against_store(
+    request: DiffRequest, new: Submission, domain_given: bool, options: ClaimOptions
 ) -> dict[str, Any] | Refusal:
-    """The plan against what a flow has stored; the previous version is the one in force there."""
+    """The plan against the store of a flow; the previous version is the active one there."""
     graph = StoredGraph(Path(request.store or ""), now_ms)
     [looked_up] = lookup(graph, [msgspec.structs.replace(new, at_ms=now_ms(), dry_run=True)])
     planned = plan(looked_up, options)
     sentinel = predecessor(planned.submission, planned.known)
     content = graph.content(sentinel.content) if sentinel is not None else None
-    return _told(request, planned, content.members if content is not None else (), said)
+    return _result(request, planned, content.members if content is not None else (), domain_given)
 
 
-def _told(
-    request: DiffRequest, planned: Planned, before: Sequence[Node | Member], said: bool
+def _result(
+    request: DiffRequest, planned: Planned, before: Sequence[Node | Member], domain_given: bool
 ) -> dict[str, Any] | Refusal:
     if isinstance(planned.plan, Rejection):
         return request.file.name, planned.plan
@@ -98,7 +98,7 @@ def _told(
             "partition": context.partition,
             "dataset_fingerprint": context.dataset_fingerprint,
             "namespace": context.namespace,
-            "assumed": [] if said else ["execution_domain"],
+            "assumed": [] if domain_given else ["execution_domain"],
         },
         "plan_digest": plan_digest(rows),
         "submission_digest": submission.submission_digest,
@@ -113,13 +113,13 @@ def _told(
 
 
 def _read(file: InputFile, request: DiffRequest, reader: Reader) -> tuple[Submission, bool] | Refusal:
-    """One submission of a file, of several worlds the first; and whether it names its domain."""
-    # Beside a store a bare DAG is whose it would be if the flow read the file.
+    """One submission of a file (of several worlds, the first), and whether the file has an execution domain."""
+    # With a store, a bare DAG gets the strategy id that the flow gives to this file.
     nameless = Path(file.name).stem if request.store is not None else STRATEGY
     raw = as_submission(file.raw, request.strategy or nameless)
     item = reader.canonicalize(Record(raw, Origin(file.name), strategy_key(raw).encode()))
     if item is None:
-        why = "this is a record of another kind, no submission"
+        why = "this is a record of another kind, not a submission"
         return file.name, Rejection(ErrorCode.INVALID_FIELD, why, field="")
     if isinstance(item, Refused):
         return file.name, item.rejection
@@ -128,14 +128,14 @@ def _read(file: InputFile, request: DiffRequest, reader: Reader) -> tuple[Submis
 
 
 def _options(request: DiffRequest, settings: Settings) -> ReadOptions:
-    """The context of the command line where the file says nothing, `live` where nobody does."""
+    """The context of the command line as default of the file's; the default domain is `live`."""
     defaults = ContextDefaults(
         request.world or "", request.domain or "live", request.as_of or "", request.partition or ""
     )
     return msgspec.structs.replace(read_options_of(settings), context_defaults=defaults)
 
 
-def _earlier(old: Submission, new: Submission, position: int) -> Submission:
+def _as_earlier(old: Submission, new: Submission, position: int) -> Submission:
     """A baseline as an earlier submission of the new one's lineage, in its context."""
     dag = msgspec.structs.replace(old.dag, lineage=new.dag.lineage)
     return msgspec.structs.replace(
@@ -151,6 +151,6 @@ def _earlier(old: Submission, new: Submission, position: int) -> Submission:
 
 
 def _removed(new: Submission, before: Sequence[Node | Member]) -> list[dict[str, Any]]:
-    """Nodes of the previous version that the new one has not."""
+    """Nodes of the previous version that are not in the new one."""
     kept = {node.node_id for node in new.dag.nodes}
     return [{"node_id": node.node_id, "name": node.name} for node in before if node.node_id not in kept]

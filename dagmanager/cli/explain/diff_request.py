@@ -1,4 +1,4 @@
-"""What `diff` was asked: files, context and the store to compare with."""
+"""The input of `diff`: files, context and the store to compare with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class InputFile(NamedTuple):
 
 
 class DiffRequest(NamedTuple):
-    """What was asked. `baselines` are earlier submissions of the lineage, the last the previous version.
+    """`baselines` are earlier submissions of the lineage, the last the previous version.
 
     `store` names a flow's file to compare with in their place.
     """

@@ -31,15 +31,15 @@ def codes() -> tuple[str, ...]:
 
 @cache
 def page(code: str) -> ErrorPage:
-    """The page of a code; raises KeyError when there is none."""
+    """The page of a code; raises KeyError for an unknown code."""
     path = PAGES / f"{code}.md"
     if not path.is_file():
         raise KeyError(code)
     text = path.read_text(encoding="utf-8")
-    head, cause, example, mend = text.split("\n## ", 3)
+    head, cause, example, fix = text.split("\n## ", 3)
     title = head.split("\n", 1)[1].strip()
-    why, shown, mending = (part.split("\n", 1)[1].strip() for part in (cause, example, mend))
-    return ErrorPage(code, title, why, shown, mending, text)
+    why, shown, steps = (part.split("\n", 1)[1].strip() for part in (cause, example, fix))
+    return ErrorPage(code, title, why, shown, steps, text)
 
 
 def drawn(found: ErrorPage) -> str:

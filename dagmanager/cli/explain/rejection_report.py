@@ -89,7 +89,7 @@ def _one_of_many(rejection: Rejection, text: str, file: str) -> list[str]:
 
 
 def _in_file(path: Path, text: str) -> Path:
-    """The decoder speaks of the DAG; in a submission's file it stands under `dag`."""
+    """The decoder's paths begin in the DAG; in a submission the DAG is the field `dag`."""
     if path and path[0] in _DAG_FIELDS:
         top = set(keys_at(text, ()))
         if "dag" in top and path[0] not in top:

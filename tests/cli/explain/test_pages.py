@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -64,9 +65,34 @@ def test_completion_names_every_command_and_option(shell: str) -> None:
                 assert word.removeprefix("--") in script
 
 
+FILES = ["a.json", "b.yml", "folder"]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        *(
+            (["dagmanager", *option.split(), "''"], FILES)
+            for option in (
+                "diff",
+                "diff --file",
+                "diff --baseline",
+                "diff new.json --store",
+                "run --submissions",
+                "run --heartbeat",
+                "run --store",
+                "config validate",
+                "export-schema --out",
+                "topics history --from",
+                "neo4j-init --password-file",
+                "init --config",
+            )
+        ),
+        (["dagmanager", "run", "--results", "''"], ["folder"]),
+        (["dagmanager", "run", "--recovery", "f"], ["folder"]),
+        (["dagmanager", "run", "--workers", "''"], []),
+        (["dagmanager", "config", "sample", "--profile", "p"], ["prod"]),
+        (["dagmanager", "diff", "--wi"], ["--wide"]),
         (["dagmanager", "di"], ["diff"]),
         (["qmtl", "service", "dagmanager", "node"], ["node-id"]),
         (["dagmanager", "diff", "--base"], ["--baseline"]),
@@ -74,9 +100,11 @@ def test_completion_names_every_command_and_option(shell: str) -> None:
         (["dagmanager", "diff", "--domain", "l"], ["live"]),
     ],
 )
-def test_bash_completes(words: list[str], expected: list[str]) -> None:
+def test_bash_completes(words: list[str], expected: list[str], tmp_path: Path) -> None:
+    for name in FILES:
+        (tmp_path / name).mkdir() if name == "folder" else (tmp_path / name).touch()
     script = call("completion", "bash").out
     script += f"\nCOMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}\n"
     script += '_qmtl_dagmanager; printf "%s\\n" "${COMPREPLY[@]}"'
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == expected
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert sorted(done.stdout.split()) == expected
