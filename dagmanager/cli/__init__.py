@@ -1,1 +1,1 @@
-"""The door for people. No decisions, and nothing heavy is imported before a command is chosen."""
+"""The entry point for people. No decisions, and nothing heavy is imported before a command is chosen."""

@@ -45,7 +45,9 @@ def add_arguments(parser: Parser) -> None:
     """The settings, and how far to go."""
     parser.add_argument("--config", metavar="FILE", help="settings file (default: DAGMANAGER_CONFIG)")
     parser.add_argument(
-        "--shared", action="store_true", help="go on in a database that has only data of other applications"
+        "--shared",
+        action="store_true",
+        help="continue in a database that has only data of other applications",
     )
     parser.add_argument("--dry-run", action="store_true", help="show what is missing, create nothing")
     parser.add_argument("--json", action="store_true", help="what each step did, as JSON")

@@ -12,7 +12,9 @@ def add_arguments(parser: Parser) -> None:
     """The server, and how far to go."""
     add_address(parser)
     parser.add_argument(
-        "--shared", action="store_true", help="go on in a database that has only data of other applications"
+        "--shared",
+        action="store_true",
+        help="continue in a database that has only data of other applications",
     )
     parser.add_argument(
         "--dry-run",

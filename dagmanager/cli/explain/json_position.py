@@ -1,4 +1,4 @@
-"""Where something stands in JSON text: pointer to line and column. Only ever used to explain an error."""
+"""Where something is in JSON text: pointer to line and column. Only ever used to explain an error."""
 
 from __future__ import annotations
 
