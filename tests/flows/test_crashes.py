@@ -30,6 +30,8 @@ from tests.flows.crashing import ListSource, World, impatient
 from tests.flows.stores import assert_equal, stores, submission_of
 from tests.flows.strategies import Market, pool, record, records
 
+pytestmark = pytest.mark.slow
+
 SEEDS = int(os.environ.get("QMTL_CRASH_SEEDS", "300"))
 GROUPS = 10
 POINTS = ["source", "source after", "lookup", "lookup after", "claim", "claim inside", "claim after"]

@@ -16,6 +16,8 @@ from flows.run import main
 from tests.flows.strategies import Market, pool
 from tests.waiting import TIMEOUT_S, until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -18,6 +18,8 @@ from tests.flows.crashing import ListSource, World, impatient
 from tests.flows.stores import answered, assert_equal, stores
 from tests.flows.strategies import Market, pool, records
 
+pytestmark = pytest.mark.slow
+
 COUNT = 1_200
 
 

@@ -20,6 +20,8 @@ from tests.flows.strategies import node
 from tests.flows.test_doors import environment, lines
 from tests.waiting import TIMEOUT_S, until
 
+pytestmark = pytest.mark.slow
+
 COUNT = 100
 BAD = 70
 STARTS_MAX = 12

@@ -24,6 +24,8 @@ from tests.flows.test_doors import ROOT, environment, lines, run
 from tests.flows.test_step_ids import flow
 from tests.waiting import TIMEOUT_S, until
 
+pytestmark = pytest.mark.slow
+
 MANY = 300
 LIMITED = """
 import resource, sys

@@ -16,6 +16,8 @@ from flows.failures import explained
 from tests.flows.test_doors import ROOT, environment, lines, run
 from tests.waiting import TIMEOUT_S, until
 
+pytestmark = pytest.mark.slow
+
 STOPPED_WHILE_IMPORTING = """
 import os, signal, sys
 class Stop:

@@ -14,6 +14,8 @@ from neo4j import GraphDatabase
 from servers.folders import OwnedFolder
 from servers.session import Availability, OwnedServers, RemoteServers, ServerReply
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 
 

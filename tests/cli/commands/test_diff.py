@@ -8,6 +8,8 @@ import pytest
 
 from tests.cli.running import ROOT, call, call_script
 
+pytestmark = pytest.mark.slow
+
 GOOD = json.dumps({"nodes": [{"node_id": "ID", "node_type": "A", "code_hash": "c", "schema_compat_id": "s"}]})
 GOOD = GOOD.replace("ID", "blake3:54d44c437dc22a8e7e1e46c1afa2a5f89668d77b2e4c210f2eed9866a9fb0cb9")
 OTHER = GOOD.replace('"c"', '"d"')

@@ -21,6 +21,9 @@ from tests.graph.builders import store
 FIRST, SECOND, THIRD = (node(name=name, period=at) for at, name in enumerate(("first", "second", "third")))
 
 
+pytestmark = pytest.mark.slow
+
+
 def dag(*nodes: dict[str, Any]) -> str:
     head = {"nodes": nodes, "compute_context": {"execution_domain": "live"}}
     return json.dumps(head)
