@@ -1,1 +1,1 @@
-"""One script per claim of speed made in the documents; nothing that the product imports."""
+"""One script per statement about speed in the documents. The product imports nothing from here."""

@@ -1,11 +1,11 @@
-"""How long one submission takes through the whole flow, and how much of it is ours.
+"""How long one submission takes through the whole flow, and which part is the product's own.
 
     python -m benchmarks.flow [--json] [--rounds N]
 
 16 strategies of 100 and of 1,000 nodes over the memory stores, one at a time: from the moment the source
-hands a record out to the moment the sink has its last chunk. `ours` is the time inside canonicalize,
-hash, lookup, classify and upsert; the rest is the stream. `unchanged`: the same bytes from the same
-strategy; `new_id`: the same DAG under a new strategy_id, as the Gateway in the field sends it; `changed`:
+emits a record to the moment the sink has its last chunk. `ours` is the time inside canonicalize,
+hash, lookup, classify and upsert; the rest is Bytewax. `unchanged`: the same bytes from the same
+strategy; `new_id`: the same DAG under a new strategy_id, as the Gateway sends it; `changed`:
 1 % of the nodes (at least one) under a new version. `new` is the first submission of each strategy.
 """
 
@@ -47,7 +47,7 @@ KINDS: Final = ("new", "unchanged", "new_id", "changed")
 
 
 class Watch:
-    """When the record in flight was handed out, what the steps took, and the times by kind."""
+    """When the record in flight was emitted, the time in the steps, and all times by kind."""
 
     def __init__(self, kinds: Sequence[str]) -> None:
         self.kinds = kinds
@@ -59,7 +59,7 @@ class Watch:
         self.ours_ms: dict[str, list[float]] = defaultdict(list)
 
     def hand_out(self) -> None:
-        """The next record leaves the source."""
+        """The source emits the next record."""
         self.given += 1
         self.inside = 0.0
         self.began = time.perf_counter()
@@ -72,7 +72,7 @@ class Watch:
         self.answered += 1
 
     def timed(self, act: Callable[[], T]) -> T:
-        """Count the call as ours."""
+        """Add the time of this call to the product's own part."""
         began = time.perf_counter()
         found = act()
         self.inside += time.perf_counter() - began
@@ -80,7 +80,7 @@ class Watch:
 
 
 class WatchedReader(Reader):
-    """The pure steps, timed."""
+    """A reader whose steps are timed."""
 
     watch: Watch
 
@@ -129,7 +129,7 @@ class OneByOne(StatefulSourcePartition[tuple[str, Record], None]):
         return [("all", record)]
 
     def snapshot(self) -> None:
-        """Nothing to resume."""
+        """There is no state to resume."""
         return
 
 
@@ -144,7 +144,7 @@ class Source(FixedPartitionedSource[tuple[str, Record], None]):
         return ["all"]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> OneByOne:  # noqa: ARG002 - bytewax prescribes it
-        """Not resumed."""
+        """Nothing is resumed."""
         return self._part
 
 
@@ -164,7 +164,7 @@ class LastChunk(StatefulSinkPartition[Any, None]):
                     self._watch.take_back()
 
     def snapshot(self) -> None:
-        """Nothing to resume."""
+        """There is no state to resume."""
         return
 
 
@@ -179,7 +179,7 @@ class Sink(FixedPartitionedSink[Any, None]):
         return ["all"]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> LastChunk:  # noqa: ARG002 - bytewax prescribes it
-        """Not resumed."""
+        """Nothing is resumed."""
         return LastChunk(self._watch)
 
 
@@ -196,7 +196,7 @@ def submission(
 
 
 def workload(size: int, rounds: int) -> tuple[list[Record], list[str]]:
-    """Every strategy new; then per round each once unchanged, under a new id, and changed."""
+    """First every strategy as new; then in each round each one unchanged, under a new id, and changed."""
     dice = random.Random(size)
     dags = {f"s{number}": strategy(size, seed=size + number)[0] for number in range(STRATEGIES)}
     last: dict[str, Record] = {}
@@ -251,7 +251,7 @@ def measure(size: int, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the figures, for people or as JSON."""
+    """Print the results as text or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--rounds", type=int, default=5)

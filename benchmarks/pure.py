@@ -1,10 +1,10 @@
-"""How fast bytes become a plan, beside `orjson.loads` of the same bytes in the same run.
+"""The time from bytes to a plan, as a ratio to `orjson.loads` of the same bytes in the same run.
 
     python -m benchmarks.pure [--json] [--rounds N] [--profile]
 
 cold: everything new, fully validated. warm: the same DAG with 10 changed leaves, the rest known.
 Rounds are interleaved (orjson, cold, warm, orjson, …) and a ratio is the median over the rounds, so that
-a busy machine slows all three alike. Budgets (issue 3, Speed): cold ≤ 6 ×, warm ≤ 2.5 ×.
+a busy machine slows all three alike. Budgets: cold ≤ 6 ×, warm ≤ 2.5 ×.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ def to_submission(record: Record, memo: NodeMemo) -> Submission:
 
 
 def to_plan(record: Record, memo: NodeMemo, known: Known) -> Planned:
-    """The whole pure path of one record; `known` is what one look-up gave before."""
+    """All pure steps of one record; `known` is the result of an earlier look-up."""
     return plan(LookedUp(to_submission(record, memo), known, 0), OPTIONS)
 
 
 def known_of(record: Record, earlier: Record | None) -> Known:
-    """What the graph knows of a record, after an earlier one was submitted."""
+    """The look-up of a record in a graph to which another was submitted before."""
     graph = MemoryGraph(lambda: record.timestamp_ms)
     if earlier is not None:
         engine = Engine(graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog(), OPTIONS, lambda _: None)
@@ -81,7 +81,7 @@ def known_of(record: Record, earlier: Record | None) -> Known:
 
 
 def node(position: int, dice: random.Random, dependencies: list[str], salt: int = 0) -> dict[str, Any]:
-    """One node as the SDK writes it, about 900 bytes of JSON with a dependency, its id right."""
+    """One node as the SDK writes it, about 900 bytes of JSON with a dependency and its correct id."""
     fields: dict[str, Any] = {
         "node_type": "ProcessingNode" if dependencies else "StreamInput",
         "interval": dice.choice([60, 300, 3600]),
@@ -138,7 +138,7 @@ def strategy(size: int, seed: int) -> tuple[list[dict[str, Any]], list[dict[str,
 
 
 def clocked(act: Callable[[], object]) -> float:
-    """Milliseconds of one call, without a collection inside it."""
+    """Milliseconds of one call, without garbage collection in it."""
     gc.collect()
     gc.disable()
     began = time.perf_counter()
@@ -149,7 +149,7 @@ def clocked(act: Callable[[], object]) -> float:
 
 
 def loads(value: bytes) -> None:
-    """What we are compared with; a DAG sent as text is read as well."""
+    """The reference: `orjson.loads`, also of a DAG that is sent as text."""
     tree = orjson.loads(value)
     if isinstance(tree, dict) and "dag_json" in tree:
         orjson.loads(tree["dag_json"])
@@ -183,7 +183,7 @@ def measure(size: int, rounds: int, form: str = "commit_log") -> dict[str, float
 
 
 def measure_all(rounds: int) -> dict[str, Any]:
-    """The headline for 1,000 nodes; the other forms; growth with the number of nodes."""
+    """The result for 1,000 nodes, for the other formats, and for other numbers of nodes."""
     linear = {str(size): measure(size, max(3, rounds * 1_000 // max(size, 1_000))) for size in SIZES}
     headline: dict[str, Any] = dict(measure(1_000, rounds))
     headline["forms"] = {form: measure(1_000, rounds, form) for form in ("spaced", "dag_json")}
@@ -218,7 +218,7 @@ def profile() -> None:
 
 
 def main() -> None:
-    """Print the figures, for people or as JSON."""
+    """Print the results as text or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--rounds", type=int, default=25)

@@ -17,6 +17,7 @@ from chaos.points import POINTS, RANDOM, PlannedKill
 from chaos.schedule import KillQueue, planned_kills
 from chaos.site import TIMEOUT_S, Site
 from chaos.strategies import InputRecord, SubmissionGenerator
+from dagmanager.backoff import Backoff
 
 # A victim that does not reach its point in this time is killed where it is, in place of one of the planned random
 # instants, and its point is planned again: while a server is down, no victim reaches its point.
@@ -29,8 +30,7 @@ FEED_AFTER_S: Final = 2.0
 FEED_FACTOR: Final = 1.5
 FEED_PAUSE_MAX_S: Final = 8.0
 # The pause before the next victim, after one that exited because a server was unreachable.
-UNAVAILABLE_PAUSE_S: Final = 0.3
-UNAVAILABLE_PAUSE_MAX_S: Final = 2.0
+UNAVAILABLE: Final = Backoff(first_s=0.3, factor=2, longest_s=2.0, jitter=0.5)
 RANDOM_INSTANT_S: Final = (0.1, 2.5)
 # A process reaches these points only with a node that is new to the graph.
 NEEDS_NEW_NODE: Final = frozenset(
@@ -120,7 +120,7 @@ class Campaign:
 
     def _kill(self, victim: VictimProcess, queue: KillQueue, rng: random.Random) -> str:
         """Start processes until one is killed, and return where: one that finds a server unreachable exits by itself."""
-        pause_s = UNAVAILABLE_PAUSE_S
+        pauses = UNAVAILABLE.pauses(rng.random)
         victim.feed(rng.randint(1, 2))
         while True:
             victim.begin()
@@ -138,8 +138,7 @@ class Campaign:
                 if code == KILLED:
                     return RANDOM
             self.counts.ended(code)
-            time.sleep(rng.uniform(0.5, 1.0) * pause_s)
-            pause_s = min(pause_s * 2, UNAVAILABLE_PAUSE_MAX_S)
+            time.sleep(next(pauses))
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""How fast on real servers, beside what a bare hop through the same broker costs in the same run."""
+"""Speed on real servers, beside a bare hop through the same broker in the same run."""

@@ -2,15 +2,15 @@
 
     python -m benchmarks.live [--json] [--parts steady,new,saturation,crowd] [--seconds S] [--rounds N]
 
-50 submissions a second from a producer through the flow to a consumer, counted from when each was due.
+50 submissions a second from a producer through the flow to a consumer, each measured from when it was due.
 In every round the bare hop (the same records, producer → broker → consumer), each kind of submission and
 its floor (see `steady`) take turns. `unchanged`: the same bytes from the same strategy; `new_id`: the same
-DAGs under ids never seen, as the Gateway sends them; `changed`: one node in a hundred is another one, which
-runs elsewhere.
-`own` is the flow's own part, consumed → handed to the sink, without time in the database.
+DAGs under new strategy ids, as the Gateway sends them; `changed`: one node in a hundred is replaced by another
+existing node.
+`own` is the flow's own part, from the consumer to the sink, without the time in the database.
 
 `new`: 10, 100 and 1,000 new nodes beside the bare calls that these need; `saturation`: how fast a backlog is
-answered by one process and by two; `crowd`: all of it again among a million nodes and 10,000 topics.
+answered by one process and by two; `crowd`: everything again beside a million nodes and 10,000 topics.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ KINDS: Final = ("unchanged", "new_id", "changed")
 
 
 def say(text: str) -> None:
-    """Progress, beside the result."""
+    """Print progress to standard error; the result goes to standard output."""
     print(text, file=sys.stderr, flush=True)
 
 
 def table(found: dict[str, Any]) -> str:
-    """For people."""
+    """As text."""
     lines: list[str] = []
     for size, each in found.get("steady", {}).items():
         lines += steady.lines(size, each, found["kinds"])
@@ -51,14 +51,17 @@ def table(found: dict[str, Any]) -> str:
 
 
 def parsed() -> argparse.Namespace:
-    """What was asked for."""
+    """The options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--rate", type=float, default=50.0, help="submissions a second")
     parser.add_argument(
-        "--changed-rate", type=float, default=5.0, help="of `changed`: its floor alone does not reach 50"
+        "--changed-rate",
+        type=float,
+        default=5.0,
+        help="submissions a second of `changed`: even its floor does not reach 50",
     )
-    parser.add_argument("--seconds", type=float, default=6.0, help="of each kind, in each round")
+    parser.add_argument("--seconds", type=float, default=6.0, help="seconds of each kind, in each round")
     parser.add_argument("--warm", type=float, default=20.0, help="seconds of each kind that do not count")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--strategies", type=int, default=4)
@@ -71,7 +74,7 @@ def parsed() -> argparse.Namespace:
 
 
 def measured(place: Site, chosen: argparse.Namespace, parts: set[str], seed: int = 0) -> dict[str, Any]:
-    """These parts, on these servers as they are. A `seed` stands for a crowd, which leaves room for small ones only."""
+    """Measure these parts on these servers. A `seed` means that there is a crowd, which leaves room for small DAGs only."""
     found: dict[str, Any] = {}
     with FlowProcess(place, f"steady{seed or ''}") as flow:
         if "steady" in parts:
@@ -97,18 +100,18 @@ def measured(place: Site, chosen: argparse.Namespace, parts: set[str], seed: int
 
 @contextmanager
 def servers() -> Iterator[Site]:
-    """Fresh ones, with the topic of the bare hop."""
+    """New servers, with the topic of the bare hop."""
     with tempfile.TemporaryDirectory(prefix="dagmanager-bench-") as folder, site(Path(folder)) as place:
         make_topic(place.kafka.address, HOP_TOPIC)
         yield place
 
 
 def main() -> None:
-    """Print the figures, for people or as JSON."""
+    """Print the results as text or JSON."""
     chosen = parsed()
     found: dict[str, Any] = {"rate": chosen.rate, "kinds": chosen.kinds}
     asked = set(chosen.parts)
-    # Topics stay: a broker needs files for each partition, and may be allowed 20,000. So servers of their own.
+    # With its own servers: topics stay, and a broker may be limited to files for 20,000 partitions.
     for parts in ({"steady"}, {"new"}, {"saturation"}):
         if parts & asked:
             with servers() as place:

@@ -1,4 +1,4 @@
-"""Others on the same servers: nodes in the graph and topics on the broker that no submission names."""
+"""Other data on the same servers: nodes in the graph and topics on the broker that no submission uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dagmanager.graph.neo4j.row_mapping import parameters
 
 BATCH: Final = 10_000
 TOPICS_AT_ONCE: Final = 500
-# As the flow writes them; nothing is there yet to be replaced.
+# As the flow writes them, to an empty database.
 _CROWD: Final[LiteralString] = """
 UNWIND $rows AS r
 CREATE (n:ComputeNode {node_id: r.node.key}) SET n += r.node.p
@@ -24,8 +24,8 @@ CREATE (n)-[:EMITS]->(q)
 
 
 def nodes(place: Site, count: int, live: int) -> None:
-    """So many more nodes with a queue each; the first `live` of these are active and need `topics`, the
-    others were archived."""
+    """Write `count` more nodes with a queue each; the first `live` queues are active and need `topics`, the others are
+    archived."""
     with neo4j.GraphDatabase.driver(place.neo4j.address) as driver, driver.session() as session:
         for first in range(0, count, BATCH):
             numbers = range(first, min(first + BATCH, count))
@@ -56,7 +56,7 @@ def _rows(number: int, live: bool) -> dict[str, Any]:
 
 
 def topics(place: Site, count: int) -> None:
-    """So many more topics of one partition."""
+    """Create `count` more topics with one partition."""
     client = AdminClient({"bootstrap.servers": place.kafka.address})
     for first in range(0, count, TOPICS_AT_ONCE):
         wanted = [

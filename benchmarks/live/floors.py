@@ -1,11 +1,11 @@
-"""What new nodes cost at least: the bare calls to database and broker, with nothing of ours around them.
+"""The minimum cost of new nodes: the bare calls to database and broker, without the product.
 
-`claim` writes a node and a queue for each in one transaction, `create` and `describe` ask the broker for
-the topics until each has a leader, `activate` marks the queues in another transaction.
+`claim` writes a node and a queue for each in one transaction, `create` and `describe` create the topics and wait until
+each has a leader, `activate` marks the queues in another transaction.
 
-`BESIDE` are bare calls for what else must be written of new nodes (docs/semantics.md 3, 6, 7, 8; R3): `mark` says that a
-topic is about to be asked for, `log` tells the admin log, `content` holds the nodes, `tags` puts each node under
-its tag, `events` announces each list of queues.
+`BESIDE` are bare calls for what else must be written of new nodes (docs/semantics.md 3, 6, 7, 8; R3): `mark` marks topics
+as requested, `log` writes to the admin log, `content` links the nodes, `tags` links each node to
+its tag, `events` publishes each list of queues.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from confluent_kafka import KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-# Labels of their own: rows that are none of ours would stop a process that reads through the graph.
+# Separate labels: a process that reads the graph would stop at rows that the product did not write.
 _CONSTRAINTS: Final[tuple[LiteralString, ...]] = (
     "CREATE CONSTRAINT bare_node IF NOT EXISTS FOR (n:BareNode) REQUIRE n.node_id IS UNIQUE",
     "CREATE CONSTRAINT bare_queue IF NOT EXISTS FOR (q:BareQueue) REQUIRE q.topic IS UNIQUE",
@@ -62,7 +62,7 @@ RETENTION: Final = {"retention.ms": "604800000"}
 
 
 class Floors:
-    """Clients of the two servers, connected and warm."""
+    """Connected clients of both servers, warmed up."""
 
     def __init__(self, kafka: str, bolt: str) -> None:
         self._admin = AdminClient({"bootstrap.servers": kafka, "log_level": 2})
@@ -72,7 +72,7 @@ class Floors:
             self._driver.execute_query(constraint)
 
     def measure(self, partitions: Sequence[int], lists: int, log_topic: str) -> dict[str, float]:
-        """Milliseconds of each call, for a new node with a topic of so many partitions each, behind so many tags."""
+        """Milliseconds of each call for new nodes, one per entry of `partitions` (of its topic), under `lists` tags."""
         mark = uuid.uuid4().hex[:8]
         body = {"row": ROW, "state": "provisioning", "node_type": "ProcessingNode", "interval": 60}
         rows: list[dict[str, Any]] = [
@@ -99,7 +99,7 @@ class Floors:
         return taken
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the client."""
         self._driver.close()
 
     def _run(self, statement: LiteralString, **given: Any) -> None:
@@ -124,7 +124,7 @@ class Floors:
 
 
 def has_leaders(answer: Any) -> bool:
-    """Whether a topic can be used."""
+    """Whether a topic has leaders."""
     try:
         return all(each.leader is not None and each.leader.id >= 0 for each in answer.result().partitions)
     except KafkaException:  # not known yet

@@ -1,4 +1,4 @@
-"""The product's flow as a process, with clocks at its ports; started by `benchmarks.live.site`.
+"""The product's flow as a process, with timed ports; started by `benchmarks.live.site`.
 
     python -m benchmarks.live.flow_process CONFIG RECOVERY LAPS ALIVE
 
@@ -38,7 +38,7 @@ EPOCH = timedelta(seconds=0.5)
 
 
 class Clock:
-    """When the records in flight came, and what was spent elsewhere since."""
+    """When the records in flight arrived, and the time spent in graph and topics since."""
 
     def __init__(self, laps: TextIO) -> None:
         self._laps = laps
@@ -46,14 +46,14 @@ class Clock:
         self._elsewhere = {"graph_ms": 0.0, "topics_ms": 0.0}
 
     def arrive(self, records: Sequence[tuple[str, Record]]) -> None:
-        """These left the consumer now."""
+        """The consumer has just returned these."""
         if records:
             now = time.perf_counter()
             self._elsewhere = dict.fromkeys(self._elsewhere, 0.0)
             self._came = {key: now for key, _ in records}
 
     def elsewhere(self, name: str, call: Callable[[], T]) -> T:
-        """Count the call as not our own."""
+        """Add the time of this call to `name`."""
         began = time.perf_counter()
         try:
             return call()
@@ -61,7 +61,7 @@ class Clock:
             self._elsewhere[name] += (time.perf_counter() - began) * 1_000
 
     def leave(self, records: Sequence[OutgoingRecord], deliver: Callable[[], T]) -> T:
-        """The sink has them; time until they are acknowledged."""
+        """The sink writes these; measure until they are acknowledged."""
         began = time.perf_counter()
         first = min(self._came.values(), default=began)
         found = deliver()
@@ -74,7 +74,7 @@ class Clock:
 
 
 class Clocked:
-    """A port whose calls count as elsewhere."""
+    """A port whose calls are timed."""
 
     def __init__(self, inner: Any, clock: Clock, name: str) -> None:
         self._inner, self._clock, self._name = inner, clock, name
@@ -87,18 +87,18 @@ class Clocked:
 
 
 class ClockedDelivery:
-    """The producer as the diff sink sees it."""
+    """The producer of the diff sink."""
 
     def __init__(self, inner: Delivery, clock: Clock) -> None:
         self._inner, self._clock = inner, clock
 
     def deliver(self, records: Sequence[OutgoingRecord]) -> tuple[int, ...]:
-        """A write stops the clock."""
+        """A write ends the flow's own part."""
         return self._clock.leave(records, lambda: self._inner.deliver(records))
 
 
 def clocked(config: str, clock: Clock, stopping: Stop) -> tuple[Any, Dataflow]:
-    """The engine, and the flow over the servers that the settings name."""
+    """The engine and the flow on the servers of the settings."""
     settings, _ = load(config, {})
     assembled = assemble(settings)
     broker, engine = assembled.broker, assembled.engine
@@ -115,7 +115,7 @@ def clocked(config: str, clock: Clock, stopping: Stop) -> tuple[Any, Dataflow]:
 
 
 def watch_reads(clock: Clock) -> None:
-    """Note when records leave the consumer."""
+    """Record when the consumer returns records."""
     reader = submission_topic.TopicPartitionReader
     plain = reader.next_batch
 
@@ -124,11 +124,11 @@ def watch_reads(clock: Clock) -> None:
         clock.arrive(found)
         return found
 
-    reader.next_batch = next_batch  # type: ignore[method-assign]  # a class of the library is watched, not replaced
+    reader.next_batch = next_batch  # type: ignore[method-assign]  # the method is wrapped, the class stays
 
 
 def main(config: str, recovery: str, laps: str, alive: str) -> None:
-    """Until SIGTERM."""
+    """Run until SIGTERM."""
     logging.basicConfig(level=logging.INFO)
     stopping = Stop()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())

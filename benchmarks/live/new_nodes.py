@@ -1,4 +1,4 @@
-"""Nodes that nobody runs yet: what they take through the flow, beside the bare calls they cannot do without."""
+"""New nodes through the flow, beside the bare calls that they need at least."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ POLICY: Final = Policy()
 
 
 def warm_up(place: Site, flow: str, seconds: float, seed: int) -> None:
-    """Small submissions for so long: a database plans each statement once, and compiles what it often runs.
+    """Send small submissions for this long: a database plans each statement once, and compiles frequent ones.
 
-    Not without end: their topics stay, and a broker may not have a file for each of too many.
+    Limited, because their topics stay and a broker may not open files for too many.
     """
     topics = place.settings(flow)
     until = time.monotonic() + seconds
@@ -38,7 +38,7 @@ def warm_up(place: Site, flow: str, seconds: float, seed: int) -> None:
 
 
 def measure(place: Site, flow: str, count: int, rounds: int, seed: int) -> dict[str, Any]:
-    """Submissions of `count` new nodes, one at a time, in turns with the bare calls, on servers at rest."""
+    """Submissions of `count` new nodes, one at a time, alternating with the bare calls, on idle servers."""
     topics = place.settings(flow)
     taken: dict[str, list[float]] = defaultdict(list)
     ratios: list[float] = []
@@ -52,7 +52,7 @@ def measure(place: Site, flow: str, count: int, rounds: int, seed: int) -> dict[
             [ours] = route.one_by_one(strategies.first())
             place.settle()
             bare = floors.measure(*shapes_of(strategies.nodes()), HOP_TOPIC)
-            place.settle()  # a broker deletes what the bare calls made for a while
+            place.settle()  # the broker deletes the topics of the bare calls in the background
             if number < 0:
                 continue
             taken["ours_ms"].append(ours)
@@ -72,13 +72,13 @@ def measure(place: Site, flow: str, count: int, rounds: int, seed: int) -> dict[
 
 
 def shapes_of(nodes: Sequence[Node]) -> tuple[list[int], int]:
-    """Partitions of each node's topic, and how many lists of queues the nodes are in."""
+    """The number of partitions of each node's topic, and of lists of queues that the nodes are in."""
     shapes = [POLICY.topic_spec(POLICY.topic_type(node["node_type"]), brokers=1).partitions for node in nodes]
     return shapes, len({(tag, node["interval"]) for node in nodes for tag in node["tags"]})
 
 
 def line(count: str, found: dict[str, Any]) -> str:
-    """For people."""
+    """As text."""
     ours = found["ours"]
     return (
         f"{count:>5} new nodes: p50 {ours['p50_ms']} ms, p95 {ours['p95_ms']} ms;"

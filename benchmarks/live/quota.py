@@ -1,6 +1,6 @@
-"""A share of a core for a process: what more of them would do on a machine with more cores.
+"""Limits a process to a share of a core, to show what several would do on a machine with more cores.
 
-By control groups of the kernel, as containers have it; needs the right to make them (root, as a rule).
+Uses control groups (cgroups), as containers do; needs the right to create them, usually root.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Final
 
 GROUPS: Final = (Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup"))
-# Short beside what an answer takes, so that a process is slowed down and not stopped.
+# Short compared with the time of an answer, so that a process is slowed down instead of stopped.
 PERIOD_US: Final = 10_000
 
 
 @contextmanager
 def limited(pids: Sequence[int], cores: float) -> Iterator[bool]:
-    """Each of these processes has so much of a core; False where the kernel does not let us."""
+    """Limit each of these processes to this share of a core; False where the kernel does not permit it."""
     made: list[Path] = []
     try:
         yield all(_limit(pid, cores, made) for pid in pids)

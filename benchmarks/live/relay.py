@@ -2,7 +2,7 @@
 
     python -m benchmarks.live.relay SERVERS BOLT INTO OUT BYTES WRITE MEMBERS
 
-Nothing is parsed or decided. Before each answer it writes to the database what the flow cannot do without:
+Parses and decides nothing. Before each answer it writes to the database what any flow must write:
 `nothing`; a `holder` (two nodes and a relationship, for a known DAG under a new id); or a `content` (one
 relationship for each of MEMBERS nodes, with the properties that the requirements name, for a new version). Started by
 `benchmarks.live.steady`.
@@ -33,7 +33,7 @@ WITH c UNWIND $p.rows AS r MATCH (n:FloorNode {node_id: r.id}) CREATE (c)-[m:FLO
 
 
 class Writes:
-    """What goes to the database before an answer."""
+    """What is written to the database before an answer."""
 
     def __init__(self, bolt: str, members: int) -> None:
         self._driver = neo4j.GraphDatabase.driver(bolt)
@@ -47,18 +47,18 @@ class Writes:
         ]
 
     def nothing(self) -> None:
-        """An answer that is remembered."""
+        """Nothing: the answer is cached."""
 
     def holder(self) -> None:
-        """One statement that commits by itself."""
+        """One auto-commit statement."""
         self._run(_HOLDER)
 
     def content(self) -> None:
-        """One statement that commits by itself."""
+        """One auto-commit statement."""
         self._run(_CONTENT, rows=self._rows)
 
     def prepare(self) -> None:
-        """The nodes that contents hold."""
+        """Create the nodes that contents link to."""
         self._run(_INDEX)
         self._run(_NODES, rows=self._rows)
 
@@ -68,7 +68,7 @@ class Writes:
 
 
 def relay(servers: str, into: str, out: str, answer: bytes, write: Callable[[], None]) -> None:
-    """Until killed."""
+    """Run until killed."""
     shared = {"bootstrap.servers": servers, "log_level": 2}
     consumer = Consumer(
         shared | {"group.id": "relay", "enable.auto.commit": False, "queued.max.messages.kbytes": 32 * 1024}
@@ -88,7 +88,7 @@ def relay(servers: str, into: str, out: str, answer: bytes, write: Callable[[], 
 
 
 def main(servers: str, bolt: str, into: str, out: str, *asked: str) -> None:
-    """Says `ready` when the database has what it needs."""
+    """Prints `ready` when the database is prepared."""
     size, write, members = asked
     writes = Writes(bolt, int(members))
     if write == "content":

@@ -1,7 +1,7 @@
 """The rate at which lag begins to grow: how fast a backlog is answered, by one process and by two.
 
-Broker, database and client share the machine with them. Where that leaves a second process nothing, `shares` tells
-what it would do elsewhere: each process then has a small share of a core, and two have twice as much.
+Broker, database and client share the machine with them. Where that leaves no core for a second process, `shares` shows
+what it would do on more cores: each process is then limited to a small share of a core, and two have twice as much.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RECORDS: Final = 3_000
 WARM: Final = 500
 PROCESSES: Final = (1, 2)
 GOAL: Final = 1.8
-# Two of these leave broker and client alone on a machine of two cores.
+# Two of these leave enough of two cores to broker and client.
 SHARE: Final = 0.2
 SHARED_RECORDS: Final = 1_500
 STRATEGIES: Final = 16
@@ -33,7 +33,7 @@ STRATEGIES: Final = 16
 class Backlog(NamedTuple):
     """Submissions a second, and the cores that broker, database, flow and client were busy on meanwhile.
 
-    `is_free`: no flow was limited, although that was asked for.
+    `is_free`: no flow was limited, although a limit was requested.
     """
 
     rate: float
@@ -42,10 +42,9 @@ class Backlog(NamedTuple):
 
 
 def measure(place: Site, size: int, seed: int, kind: str = "unchanged") -> dict[str, Any]:
-    """Submissions a second for each number of processes, and how much two do of what one does.
+    """Submissions a second for each number of processes, and the ratio of two to one.
 
-    `possible` is how much they could do at most: what one leaves of the machine's cores, if each submission
-    takes the same work.
+    `possible` is the upper bound of that ratio: the cores that one process leaves, if each submission takes the same work.
     """
     found = {str(count): _backlog(place, size, kind, count, seed) for count in PROCESSES}
     one, two = found.values()
@@ -61,7 +60,7 @@ def measure(place: Site, size: int, seed: int, kind: str = "unchanged") -> dict[
 
 
 def _shares(place: Site, size: int, kind: str, seed: int) -> dict[str, Any] | None:
-    """The same with a share of a core for each process; None where the kernel does not let us."""
+    """The same with each process limited to a share of a core; None where the kernel does not permit it."""
     found = {str(count): _backlog(place, size, kind, count, seed, SHARE) for count in PROCESSES}
     one, two = found.values()
     if one.is_free or two.is_free:
@@ -102,10 +101,10 @@ def _backlog(place: Site, size: int, kind: str, count: int, seed: int, share: fl
 
 
 def evenly_divided(size: int, seed: int) -> Strategies:
-    """As many for each of the processes: what one of them has too many of is no fault of the other."""
+    """Equally many for each process: an uneven split would count against the slower one."""
     while True:
         made = Strategies(size, STRATEGIES, seed)
-        # Where the client of the benchmark, with the library's own partitioner, puts them.
+        # The benchmark's client uses the library's default partitioner.
         shares = Counter(crc32(key) % PARTITIONS % max(PROCESSES) for key, _ in made.first())
         if set(shares.values()) == {STRATEGIES // max(PROCESSES)}:
             return made
@@ -119,7 +118,7 @@ def _processor(pids: Mapping[str, Iterable[int | None]]) -> dict[str, float]:
 
 
 def line(size: str, found: dict[str, Any]) -> str:
-    """For people."""
+    """As text."""
     busy = ", ".join(f"{name} {each}" for name, each in found["cores"]["1"].items())
     shares = found["shares"]
     elsewhere = (

@@ -1,4 +1,4 @@
-"""A broker, a database and flow processes of the benchmark's own, and what they cost in processor time."""
+"""The benchmark's own broker, database and flow processes, and their processor time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START_SECONDS: Final = 120.0
 SETTLE_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.5
 AT_REST: Final = 0.15  # of a core
-# A minute is the default: what is deleted would keep its files open until long after.
+# The default is a minute: deleted topics would keep their files open that long.
 KAFKA_SETTINGS: Final = {"log.segment.delete.delay.ms": "500"}
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 HOP_TOPIC: Final = "hop"
@@ -35,14 +35,14 @@ RECORD_BYTES: Final = 10 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Site:
-    """Where the servers are, and a folder for everything of this run."""
+    """The servers, and a folder for all files of this run."""
 
     folder: Path
     kafka: KafkaServer
     neo4j: Neo4jServer
 
     def settings(self, flow: str) -> dict[str, Any]:
-        """Topics of its own for each flow; one database for all."""
+        """Each flow has its own topics; all share the database."""
         names = (
             "submissions",
             "diffs",
@@ -56,7 +56,7 @@ class Site:
         return {"neo4j_dsn": self.neo4j.address, **servers, **topics}
 
     def settle(self) -> None:
-        """Wait until both servers have nothing to do, a minute at most."""
+        """Wait until both servers are idle, at most a minute."""
         pids = [each.pid for each in (self.kafka, self.neo4j) if each.pid is not None]
         until = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < until:
@@ -68,7 +68,7 @@ class Site:
 
 @contextmanager
 def site(folder: Path) -> Iterator[Site]:
-    """Both servers, tuned as in `servers/`, with the compiler that long runs pay off in."""
+    """Both servers, tuned as in `servers/`, with the second compiler tier for long runs."""
     with ExitStack() as stack:
         launch = JavaLaunch(SUSTAINED, archived=False)
         kafka = KafkaServer(folder / "kafka", settings=KAFKA_SETTINGS, launch=launch)
@@ -81,17 +81,17 @@ def site(folder: Path) -> Iterator[Site]:
 
 
 def make_topic(servers: str, name: str, partitions: int = 1) -> None:
-    """One that takes the largest submissions."""
+    """Create a topic that accepts the largest submissions."""
     config = {"max.message.bytes": str(RECORD_BYTES)}
     client = AdminClient({"bootstrap.servers": servers})  # must outlive its futures
     client.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result(30)
 
 
 class FlowProcess:
-    """`benchmarks.live.flow_process`, which is `dagmanager run` with clocks at its ports."""
+    """`benchmarks.live.flow_process` as a process: `dagmanager run` with timed ports."""
 
     def __init__(self, site: Site, flow: str, share: str = "") -> None:
-        """Starts; `share` as in `submissions_partitions`."""
+        """Starts the process; `share` as in `submissions_partitions`."""
         self.name = flow
         name = f"{flow}-{share.replace('/', 'of') or 'all'}"
         self._folder = site.folder / name
@@ -114,23 +114,23 @@ class FlowProcess:
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, and no thread of ours runs yet
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, and no thread runs yet
             )
         self._wait(alive)
 
     @property
     def pid(self) -> int:
-        """Whose processor time counts."""
+        """The process id, for its processor time."""
         return self._process.pid
 
     def laps(self) -> list[dict[str, float]]:
-        """What each submission took inside, in order; see `flow_process`."""
+        """The times inside the flow of each submission, in order; see `flow_process`."""
         if not self._laps.exists():
             return []
         return [json.loads(line) for line in self._laps.read_text().splitlines() if line.endswith("}")]
 
     def stop(self) -> None:
-        """Drain, and raise what it complained of."""
+        """Drain, and raise an error with its log if it failed."""
         self._process.terminate()
         if self._process.wait(30) != 0:
             raise RuntimeError(self.log.read_text())
@@ -154,6 +154,6 @@ class FlowProcess:
 
 
 def processor_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
+    """User and system time of a process so far, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS

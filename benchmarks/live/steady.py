@@ -1,8 +1,8 @@
-"""A steady rate of submissions, beside the bare hop and beside the least that any flow could do.
+"""A steady rate of submissions, beside the bare hop and the floor, the least that any flow could do.
 
 In every round the bare hop (the same records, producer → broker → consumer), each kind of submission and
-its floor take turns. The floor (`relay`) is a process between two topics that parses and decides nothing,
-answers as many bytes, and writes to the database what that kind cannot do without.
+its floor alternate. The floor (`relay`) is a process between two topics that parses and decides nothing,
+answers as many bytes, and writes to the database what any flow must write for that kind.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 
 class Relay:
-    """`benchmarks.live.relay` as a process, and the way through it."""
+    """`benchmarks.live.relay` as a process, and the route through it."""
 
     def __init__(self, place: Site, kind: str, answer_bytes: int, members: int) -> None:
         servers, name = place.kafka.address, f"relay.{uuid.uuid4().hex}"
@@ -46,7 +46,7 @@ class Relay:
             [sys.executable, "-m", "benchmarks.live.relay", *given],
             cwd=ROOT,
             stdout=subprocess.PIPE,
-            preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, and no thread of ours runs yet
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, and no thread runs yet
         )
         assert self._process.stdout is not None
         if self._process.stdout.readline() != b"ready\n":
@@ -55,14 +55,14 @@ class Relay:
         self.route = Route(servers, into, out)
 
     def close(self) -> None:
-        """It has nothing to lose."""
+        """Kill it: it has no state."""
         self.route.close()
         self._process.kill()
         self._process.wait()
 
 
 class Steady:
-    """Everything at its rate, for one size."""
+    """The measurements of one size, each kind at its rate."""
 
     def __init__(self, place: Site, flow: FlowProcess, size: int, chosen: Namespace, seed: int) -> None:
         self._place, self._flow, self._chosen = place, flow, chosen
@@ -71,7 +71,7 @@ class Steady:
         self._routes = {HOP: Route(servers, HOP_TOPIC, HOP_TOPIC)}
         self._through = Route(servers, topics["submissions_topic"], topics["diffs_topic"])
         self._strategies = Strategies(size, chosen.strategies, seed)
-        # Strategies of their own: a changed one holds another version afterwards, and is no longer unchanged.
+        # Separate strategies: a changed one has another version afterwards and is no longer `unchanged`.
         self._changing = Strategies(size, chosen.strategies, seed + CHANGING)
         unchanged = self._strategies.unchanged()
         self._streams: dict[str, Iterator[Keyed]] = {
@@ -85,7 +85,7 @@ class Steady:
         self._core: dict[str, list[float]] = defaultdict(list)
 
     def measure(self, say: Say) -> dict[str, Any]:
-        """All kinds, in turns."""
+        """Measure all kinds, alternating."""
         kinds = self._chosen.kinds
         with ExitStack() as stack:
             for route in (self._routes[HOP], self._through):
@@ -114,7 +114,7 @@ class Steady:
         )
 
     def _warm_up(self, turn: str) -> None:
-        """Small ones faster than they are measured: servers compile what they have done often enough."""
+        """Send small submissions faster than they are measured: servers compile what runs often."""
         times = WARM_TIMES if self._strategies.size <= SMALL else 1
         route, stream = self._routes[turn], self._streams[turn.removesuffix(_FLOOR)]
         route.steady(stream, times * self._rate(turn), self._chosen.warm)
@@ -148,17 +148,17 @@ _FLOOR: Final = " floor"
 
 
 def floor_of(kind: str) -> str:
-    """The turn that is measured beside a kind."""
+    """The name of the floor of a kind."""
     return kind + _FLOOR
 
 
 def ratios(ours: dict[str, float], others: dict[str, float]) -> dict[str, float]:
-    """How many times as long."""
+    """The ratios of two pairs of percentiles."""
     return {name.removesuffix("_ms"): round(ours[name] / others[name], 2) for name in ours}
 
 
 def lines(size: str, found: dict[str, Any], kinds: list[str]) -> Iterator[str]:
-    """For people."""
+    """As text."""
     hop = found[HOP]
     yield f"{size} nodes: bare hop p50 {hop['p50_ms']} ms, p95 {hop['p95_ms']} ms"
     yield (

@@ -1,7 +1,7 @@
-"""What is submitted: strategies of 10 to 1,000 nodes, unchanged, under new ids, changed, or new.
+"""The submissions: strategies of 10 to 1,000 nodes, unchanged, under new ids, changed, or new.
 
-Every strategy has nodes of its own; `library` submits, under another lineage, the leaves that a strategy
-will change to, so that a change makes a new version and no new topic.
+Every strategy has its own nodes; `library` submits, under another lineage, the leaves that a strategy
+will change to, so that a change creates a new version but no new topic.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Strategies:
         self._versions = dict.fromkeys(self._names, 0)
 
     def nodes(self) -> list[Node]:
-        """All of them, strategy after strategy."""
+        """All nodes, strategy after strategy."""
         return [node for name in self._names for node in self._nodes[name]]
 
     def first(self) -> list[Keyed]:
@@ -43,7 +43,7 @@ class Strategies:
         return [self._record(name, name) for name in self._names]
 
     def library(self) -> list[Keyed]:
-        """The leaves that `changed` chooses among, with all that they depend on."""
+        """The leaves that `changed` chooses from, with all their dependencies."""
         return [
             keyed(
                 f"{name}-library",
@@ -54,19 +54,19 @@ class Strategies:
         ]
 
     def unchanged(self) -> Iterator[Keyed]:
-        """The same bytes again and again, one strategy after the other."""
+        """The same bytes repeatedly, one strategy after the other, without end."""
         kept = {name: self._record(name, name) for name in self._names}
         while True:
             yield from kept.values()
 
     def new_id(self) -> Iterator[Keyed]:
-        """The same DAGs, each time under a strategy_id never seen, as the Gateway does it."""
+        """The same DAGs, each time under a new strategy_id, as the Gateway sends them."""
         while True:
             for name in self._names:
                 yield self._record(name, f"{self._dice.getrandbits(128):032x}")
 
     def changed(self) -> Iterator[Keyed]:
-        """One node in a hundred is another one of the library, under a new version."""
+        """One node in a hundred is replaced by another one of the library, under a new version."""
         while True:
             for name in self._names:
                 self._versions[name] += 1
@@ -76,7 +76,7 @@ class Strategies:
                 yield keyed(name, name, nodes, f"v{self._versions[name]}")
 
     def _leaves(self, name: str) -> list[tuple[int, Node]]:
-        """Variants of nodes that nothing depends on, and where they go."""
+        """Variants of the leaves, with their positions."""
         nodes = self._nodes[name]
         used = {each for one in nodes for each in one["dependencies"]}
         leaves = [at for at, one in enumerate(nodes) if one["node_id"] not in used and one["inputs"]]
@@ -91,12 +91,12 @@ class Strategies:
 
 
 def tagged(name: str, nodes: list[Node]) -> list[Node]:
-    """Ten nodes share a tag, so that lists of queues are as long whatever else runs."""
+    """Ten nodes share a tag, so that lists of queues always have the same length."""
     return [each | {"tags": [f"{name}-{at // 10}"]} for at, each in enumerate(nodes)]
 
 
 def keyed(name: str, strategy_id: str, nodes: list[Node], version: str = "v0") -> Keyed:
-    """One record in the commit-log form, all of it live in one world."""
+    """One record in the commit-log format, live in one world."""
     dag = {"schema_version": "v1", "nodes": nodes, "meta": {"strategy_name": name, "version": version}}
     payload = {"world_ids": [WORLD], "compute_context": {"execution_domain": "live"}, "dag": dag}
     value = orjson.dumps(["gateway.ingest", 1_700_000_000_000, strategy_id, payload])

@@ -1,4 +1,4 @@
-"""A producer at a steady rate and a consumer beside it: how long each submission took, from when it was due."""
+"""A producer at a steady rate and a consumer in parallel: how long each submission took, from when it was due."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNK: Final = re.compile(rb'"chunk":(\d+),"chunks":(\d+)')
 
 @dataclass
 class Route:
-    """Where records go in, and where what is waited for comes out: the same topic for a bare hop."""
+    """The topic to write to and the topic to read from: the same for a bare hop."""
 
     servers: str
     into: str
@@ -33,7 +33,7 @@ class Route:
     answer_bytes: int = 0
 
     def __post_init__(self) -> None:
-        """Connect, and read from now on."""
+        """Connect and read from the current end."""
         shared = {"bootstrap.servers": self.servers, "log_level": 2}
         self._producer = Producer(
             shared | {"linger.ms": 0, "acks": "all", "enable.idempotence": True, "message.max.bytes": OUT}
@@ -48,11 +48,11 @@ class Route:
                 "fetch.queue.backoff.ms": 10,
             }
         )
-        # At a place that is known: an end that is looked for meanwhile may be found behind the first answers.
+        # From known offsets: an end that is resolved later may lie behind the first answers.
         self._consumer.assign(self._ends())
 
     def _ends(self) -> list[TopicPartition]:
-        """Of a topic that was just made the brokers may know nothing yet, or no leader."""
+        """The ends of all partitions; a topic that was just created may be unknown, or without leaders, for a moment."""
         until = time.perf_counter() + MADE_S
         while True:
             try:
@@ -69,11 +69,11 @@ class Route:
         return TopicPartition(place.topic, place.partition, high)
 
     def close(self) -> None:
-        """Let go of both clients."""
+        """Close both clients."""
         self._consumer.close()
 
     def steady(self, records: Iterator[Keyed], rate: float, seconds: float) -> list[float]:
-        """Milliseconds of each, counted from when it was due."""
+        """Milliseconds of each, measured from when it was due."""
         chosen = list(islice(records, round(rate * seconds)))
         due: dict[bytes, deque[float]] = defaultdict(deque)
         start = time.perf_counter() + 0.1
@@ -95,18 +95,18 @@ class Route:
         return taken
 
     def backlog(self, records: Iterator[Keyed]) -> float:
-        """Seconds until all of these are answered, which lay there before the first was read."""
+        """Seconds until all of these are answered; they are on the topic before the first is read."""
         chosen = list(records)
         began = time.perf_counter()
         self.steady(iter(chosen), len(chosen) * 1_000.0, 1 / 1_000)
         return time.perf_counter() - began
 
     def one_by_one(self, records: list[Keyed]) -> list[float]:
-        """Each when the one before it is answered."""
+        """Send each when the one before it is answered; milliseconds of each."""
         return [self.steady(iter([record]), 1_000.0, 0.001)[0] for record in records]
 
     def _name(self, key: bytes) -> bytes:
-        """Answers are keyed by the strategy, whichever form it was sent in."""
+        """The strategy id of a record: the key of its answers."""
         return key if self.into == self.out else key.removeprefix(b"ingest:")
 
     def _send(self, key: bytes, value: bytes) -> None:
@@ -114,7 +114,7 @@ class Route:
         self._producer.poll(0)
 
     def _read(self, due: dict[bytes, deque[float]], wanted: int, taken: list[float]) -> None:
-        """Runs beside the producer: the last chunk of an answer stops its clock."""
+        """Runs in parallel with the producer; the last chunk of an answer ends its measurement."""
         until = time.perf_counter() + TIMEOUT_S
         while len(taken) < wanted and time.perf_counter() < until:
             message = self._consumer.poll(POLL_S)
@@ -131,7 +131,7 @@ class Route:
         if self.into == self.out:
             return True
         value = message.value() or b""
-        # Looked for, not parsed: what the client does with an answer is no time of the flow's.
+        # A byte search instead of parsing: the client's work on an answer must not count.
         found = _CHUNK.search(value, max(value.rfind(b'"chunk":'), 0))
         if found is None or b'"status":"ok"' not in value:
             self.refused.append(value[:1_000].decode("utf-8", "replace"))
