@@ -63,7 +63,7 @@ pure:
 mutants: install ## mutation testing of the engine's pure rooms, and its score (MINUTES=20; ONLY=PATTERN)
 	@$(BIN)/python scripts/mutants.py --minutes $(or $(MINUTES),20) $(ONLY)
 
-format: install ## put code into shape: imports, layout, fixable lint
+format: install ## format the code, sort imports, fix what the linter can fix
 	@$(BIN)/ruff check --quiet --fix-only $(PYTHON_FILES)
 	@$(BIN)/ruff format --quiet $(PYTHON_FILES)
 

@@ -48,6 +48,7 @@ LEFT: dict[str, int] = {
     "dagmanager/engine": 7,
     "flows": 12,
     "operators": 27,
+    "root": 1,
 }
 
 
@@ -59,7 +60,10 @@ def rooms() -> dict[str, list[Path]]:
             if path.suffix in {".py", ".md", ".sh"} and "__pycache__" not in path.parts:
                 parts = path.relative_to(ROOT).parts
                 found["/".join(parts[:2]) if top == "dagmanager" and len(parts) > 2 else top].append(path)
-    found["root"] = sorted(ROOT.glob("*.md"))
+    found["root"] = [
+        *sorted(ROOT.glob("*.md")),
+        *(ROOT / name for name in ("Makefile", "Dockerfile", "compose.yaml")),
+    ]
     return dict(found)
 
 
