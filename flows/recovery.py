@@ -2,7 +2,7 @@
 
 Its files hold pickles, so nobody else may write there, and one run at a time uses
 them. Bytewax silently drops the state of a step whose id it does not find: `flow.json` holds the ids
-and what is read, and a start with others is refused. `start.json` holds when the run under way began.
+and what is read, and a start with others is refused (or upgraded: `recovery_upgrade`). `start.json` holds when the run under way began.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from dagmanager.disk.replace_file import replace_file
 from dagmanager.errors import InputLostError, SettingsError
 from flows.failures import damaged, explained, of_sqlite, of_system
+from flows.recovery_upgrade import FORMER_STEPS, REMOVED_STEP, delete_removed_state
 from operators.sources.topic_identity import other_topic
 
 logger = logging.getLogger("dagmanager.flow")
@@ -164,10 +165,19 @@ def _locked(folder: Path) -> int:
 
 
 def _prepare(folder: Path, steps: Steps) -> None:
-    _check_steps(folder / STEPS_FILE, steps)
-    if (folder / READY_FILE).exists():
+    stored = _stored_steps(folder / STEPS_FILE)
+    former = stored is not None and stored.stateful_steps == FORMER_STEPS
+    if stored is not None:
+        _check_steps(folder, stored, steps, removed={REMOVED_STEP} if former else set())
+    ready = (folder / READY_FILE).exists()
+    if ready:
         _check_partitions(folder)
         StartFile(folder).kept_ms()  # damage is better found here than by a worker
+        if former:
+            _upgrade(folder)
+    if stored != steps:  # after an upgrade, so that a kill before this line repeats it
+        replace_file(folder / STEPS_FILE, msgspec.json.encode(steps) + b"\n")
+    if ready:
         return
     # A crash in the middle of making them leaves some: nothing was stored yet, so make all anew.
     for half_made in folder.glob("*.sqlite3*"):
@@ -180,6 +190,13 @@ def _prepare(folder: Path, steps: Steps) -> None:
             raise
         raise known from None
     (folder / READY_FILE).touch()
+
+
+def _upgrade(folder: Path) -> None:
+    try:
+        delete_removed_state(folder)
+    except sqlite3.Error as error:
+        raise of_sqlite(error, folder) from error
 
 
 def _check_partitions(folder: Path) -> None:
@@ -207,32 +224,34 @@ def _partitions_told_by(path: Path) -> int | None:
     return None if count is None else int(count)
 
 
-def _check_steps(path: Path, now: Steps) -> None:
-    """Refuse when a step that has state is gone, or other submissions are read; note those of this run."""
-    if path.exists():
-        try:
-            stored = msgspec.json.decode(path.read_bytes(), type=Steps)
-        except msgspec.DecodeError as error:
-            msg = f"{path} is damaged ({error}): give another recovery folder, or restore this one"
-            raise SettingsError(msg) from error
-        gone = sorted(set(stored.stateful_steps) - set(now.stateful_steps))
-        if stored.flow_id != now.flow_id or gone:
-            missing = ", ".join(gone) or stored.flow_id
-            msg = (
-                f"{path.parent} holds the state of other steps than this release has ({missing}): it would be "
-                "lost. Let the release that wrote it drain its input, then give a new recovery folder"
-            )
-            raise SettingsError(msg)
-        if stored.submissions and stored.submissions != now.submissions:
-            msg = (
-                f"recovery folder {path.parent} belongs to a run with --submissions {stored.submissions}, "
-                f"not {now.submissions}: give a folder of its own"
-            )
-            raise SettingsError(msg)
-        _check_topic(path.parent, stored, now)
-        if stored == now:
-            return
-    replace_file(path, msgspec.json.encode(now) + b"\n")
+def _stored_steps(path: Path) -> Steps | None:
+    """The steps and the input of the run that used the folder last; None for a new folder."""
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Steps)
+    except msgspec.DecodeError as error:
+        msg = f"{path} is damaged ({error}): give another recovery folder, or restore this one"
+        raise SettingsError(msg) from error
+
+
+def _check_steps(folder: Path, stored: Steps, now: Steps, removed: set[str]) -> None:
+    """Refuse when a step that has state is gone and not `removed` by an upgrade, or when other input is read."""
+    gone = sorted(set(stored.stateful_steps) - set(now.stateful_steps) - removed)
+    if stored.flow_id != now.flow_id or gone:
+        missing = ", ".join(gone) or stored.flow_id
+        msg = (
+            f"{folder} holds the state of steps that this release does not have ({missing}): it would be lost. "
+            "Let the release that wrote it drain its input, then give a new recovery folder"
+        )
+        raise SettingsError(msg)
+    if stored.submissions and stored.submissions != now.submissions:
+        msg = (
+            f"recovery folder {folder} belongs to a run with --submissions {stored.submissions}, "
+            f"not {now.submissions}: give a folder of its own"
+        )
+        raise SettingsError(msg)
+    _check_topic(folder, stored, now)
 
 
 def _check_topic(folder: Path, stored: Steps, now: Steps) -> None:

@@ -35,10 +35,10 @@ from operators.sources.submission_topic import SubmissionsAt, SubmissionTopic
 from operators.step_guard import StepGuard
 from operators.steps.canonicalize import canonicalize
 from operators.steps.classify import classify
+from operators.steps.exchange import exchange
 from operators.steps.hashing import hash_ids
 from operators.steps.lookup import lookup
 from operators.steps.messages import dead_letters, diff_messages
-from operators.steps.remember import remember
 from operators.steps.upsert import upsert
 from operators.store_retry import RetryPolicy
 from sinks.dead_letters import FILE as DEAD_LETTERS_FILE
@@ -109,7 +109,7 @@ def build(
     guard = StepGuard(quarantine or PoisonQuarantine(), retry)
     engine, reader = assembled.engine, reader or assembled.reader()
     flow, sinks = Dataflow(FLOW_ID), sinks.marked(guard.quarantine)
-    records = remember("remember", op.input("input", flow, source), guard.quarantine)
+    records = exchange("exchange", op.input("input", flow, source))
     canonical = canonicalize("canonicalize", records, reader, guard)
     hashed = hash_ids("hash", canonical, reader, guard)
     known = lookup("lookup", hashed, engine, guard)

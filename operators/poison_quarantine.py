@@ -105,11 +105,6 @@ class PoisonQuarantine:
             withheld=candidate.step in LETTER_STEPS,
         )
 
-    def is_quarantined(self, origin: Origin) -> bool:
-        """Whether a record is not tried again."""
-        candidate = self._candidates.get(origin)
-        return candidate is not None and candidate.attempts >= ATTEMPTS_MAX
-
     def clear_marker(self) -> None:
         """The calling thread waits for a store from now on: a kill counts for no record."""
         marker: InFlightMarker | None = getattr(self._thread, "marker", None)

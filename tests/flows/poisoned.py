@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import operators.steps.remember
 import sinks.dead_letters
 import sinks.diff_chunks
 from dagmanager.dag.model import Record
@@ -27,7 +26,6 @@ from sinks.json_lines import JsonLinesPartition
 
 # Where a step's work is done.
 STEPS: Final[dict[str, tuple[object, str]]] = {
-    "remember": (operators.steps.remember, "digest_of"),
     "canonicalize": (Reader, "canonicalize"),
     "hash": (Reader, "hash"),
     "lookup": (Engine, "lookup"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import msgspec
@@ -18,7 +20,8 @@ from bytewax.testing import run_main
 from dagmanager.disk.replace_file import temporary_of
 from dagmanager.errors import SettingsError
 from flows.failures import explained
-from flows.recovery import START_FILE, STEPS_FILE, Reading, Start, StartFile, prepared
+from flows.recovery import START_FILE, STEPS_FILE, Reading, Start, StartFile, Steps, prepared
+from flows.recovery_upgrade import FORMER_STEPS, REMOVED_STEP, delete_removed_state
 from tests.flows.strategies import node
 from tests.flows.test_doors import ROOT, environment, lines, run
 from tests.flows.test_step_ids import flow
@@ -113,6 +116,58 @@ def test_a_drained_run_ended_and_the_next_one_reads_on(tmp_path: Path) -> None:
     assert run(tmp_path, "flows.run", *options).returncode == 0
     assert start_ms(tmp_path) > first_ms
     assert [each["strategy_id"] for each in lines(tmp_path)] == [f"s{number}" for number in range(MANY)]
+
+
+def as_former_release(folder: Path, forgotten: int) -> None:
+    """Make a folder of this release one of the former: its steps, and what they left per strategy id in the store."""
+    steps = msgspec.json.decode((folder / STEPS_FILE).read_bytes(), type=Steps)
+    former = msgspec.structs.replace(steps, stateful_steps=FORMER_STEPS)
+    (folder / STEPS_FILE).write_bytes(msgspec.json.encode(former) + b"\n")
+    state = pickle.dumps({"v": 1, "digest": b"d" * 16, "until": 4e9})
+    rows = [(REMOVED_STEP, f"random{number}", 1, None) for number in range(forgotten)]
+    with closing(sqlite3.connect(folder / "part-0.sqlite3")) as file, file:
+        file.execute("DELETE FROM snaps WHERE step_id LIKE '%.exchange.%'")
+        file.executemany(
+            "INSERT INTO snaps (step_id, state_key, snap_epoch, ser_change) VALUES (?, ?, ?, ?)",
+            [*rows, *((REMOVED_STEP, f"s{number}", 1, state) for number in range(3))],
+        )
+
+
+def rows_of(folder: Path, step: str) -> int:
+    with closing(sqlite3.connect(folder / "part-0.sqlite3")) as file:
+        [(rows,)] = file.execute("SELECT count(*) FROM snaps WHERE step_id = ?", (step,)).fetchall()
+    return int(rows)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_folder_of_the_former_release_is_upgraded_and_the_run_resumes(tmp_path: Path, killed: bool) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b"".join(submission(number) for number in range(MANY)))
+    folder, options = tmp_path / "r", ["--recovery", str(tmp_path / "r")]
+    assert interrupted(tmp_path, signal.SIGTERM, *options) == 0
+    count = answered(tmp_path)
+    assert count < MANY
+    as_former_release(folder, forgotten=100_000)
+    if killed:  # after the deletion, before flow.json
+        delete_removed_state(folder)
+    done = run(tmp_path, "flows.run", *options)
+    assert done.returncode == 0, done.stderr
+    assert f"{0 if killed else 100_003} rows of a removed step are deleted" in done.stderr
+    assert rows_of(folder, REMOVED_STEP) == 0
+    assert [each["strategy_id"] for each in lines(tmp_path)] == [f"s{number}" for number in range(MANY)]
+    again = run(tmp_path, "flows.run", *options)
+    assert again.returncode == 0, again.stderr
+    assert "upgraded" not in again.stderr
+
+
+def test_a_former_folder_of_other_input_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(submission(0))
+    options = ["--recovery", str(tmp_path / "r")]
+    assert run(tmp_path, "flows.run", *options).returncode == 0
+    as_former_release(tmp_path / "r", forgotten=5)
+    (tmp_path / "other.jsonl").write_bytes(submission(1))
+    refused = run(tmp_path, "flows.run", *options, "--submissions", str(tmp_path / "other.jsonl"))
+    assert refused.returncode == 2
+    assert rows_of(tmp_path / "r", REMOVED_STEP) == 8
 
 
 def test_snapshots_of_a_store_that_is_gone_are_refused(folder: Path) -> None:

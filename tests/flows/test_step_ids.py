@@ -15,12 +15,11 @@ from tests.flows.crashing import ListSource, World, impatient
 
 GOLDEN = """
 input
-remember
-remember.by_strategy
-remember.by_strategy.flat_map_batch
-remember.stateful
-remember.stateful.stateful_batch
-remember.arrival
+exchange
+exchange.by_strategy
+exchange.by_strategy.flat_map_batch
+exchange.stateful_batch
+exchange.arrival
 canonicalize
 hash
 lookup
@@ -49,7 +48,7 @@ def test_ids_are_as_released() -> None:
 
 def test_what_keeps_state_is_known() -> None:
     names = [step.removeprefix("dagmanager_submissions.") for step in stateful_steps(flow()).stateful_steps]
-    assert names == ["input", "remember.stateful.stateful_batch", "diffs", "dead_letters", "queue_events"]
+    assert names == ["input", "exchange.stateful_batch", "diffs", "dead_letters", "queue_events"]
 
 
 def prepare(folder: Path, submissions: str = "/in") -> None:
@@ -63,8 +62,8 @@ def test_a_recovery_folder_of_other_steps_is_refused(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o077 == 0
     prepare(folder)
     steps = folder / STEPS_FILE
-    steps.write_text(steps.read_text().replace("remember.stateful", "remember.renamed"))
-    with pytest.raises(SettingsError, match=r"remember\.renamed"):
+    steps.write_text(steps.read_text().replace("exchange.stateful_batch", "exchange.renamed"))
+    with pytest.raises(SettingsError, match=r"exchange\.renamed"):
         prepare(folder)
     steps.write_text("{")
     with pytest.raises(SettingsError, match="damaged"):
