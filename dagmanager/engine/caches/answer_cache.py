@@ -4,8 +4,8 @@ Only answers are cached that reuse every node as it is and carry no warning: no 
 write that would change them raises the epoch or adds to a holder counter. Two kinds of entry:
 
 - **Resend**: a strategy id sent the same bytes before. Valid while the epoch and the counter of that strategy id
-  stand. Nothing is written for it.
-- **Version**: a version in force, for a strategy id that never asked for it. Valid while the epoch stands. The new
+  have not changed. Nothing is written for it.
+- **Version**: a version in force, for a strategy id that never asked for it. Valid while the epoch has not changed. The new
   holder must be written; `HolderInsert` carries what the answer was decided from, and the store compares it before
   it writes (compare-and-set). So this entry needs no counter: a stale one fails the comparison.
 """

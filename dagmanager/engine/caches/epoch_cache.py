@@ -2,7 +2,7 @@
 
 Cached answers and cached nodes are valid at one epoch (docs/semantics.md 7). Reading the epoch for every
 micro-batch would cost a round trip, so a reading is used again for `MAX_AGE_S`. Other processes' writes therefore
-take effect here up to `MAX_AGE_S` late; who deletes a topic has to wait longer than that after raising the epoch.
+take effect here up to `MAX_AGE_S` late; a process that deletes a topic has to wait longer than that after raising the epoch.
 Own writes take effect at once: each one invalidates the reading.
 """
 

@@ -1,7 +1,7 @@
 """Invalidation counters of the answer cache: 16 shards, each counting changes of the holders that hash to it.
 
 The answer to an identical resend is right only while the strategy id still holds what it sent
-(docs/semantics.md 2). Who replaces an existing holder row adds one to the counter of its shard, in the transaction
+(docs/semantics.md 2). Replacing an existing holder row adds one to the counter of its shard, in the transaction
 of the change. Processes read all counters together with the epoch; a cached resend is valid while the counter of
 its strategy id has the value that it had when the answer was cached. A shard is shared, so a change of one holder
 also invalidates the cached resends of others: a miss, never a wrong answer. One counter per strategy id would be

@@ -2,7 +2,7 @@
 
 A look-up that finds a node here does not read it from the graph again. Only rows are kept from which every
 submission reuses the node without any effect. Whatever ends that either raises the epoch (docs/semantics.md 7), or
-writes under the node's lock, and who holds that lock reads the node again instead of asking this cache.
+writes under the node's lock, and a transaction with that lock reads the node again instead of using this cache.
 """
 
 from __future__ import annotations

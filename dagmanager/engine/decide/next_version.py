@@ -71,7 +71,9 @@ def next_version(
             # A late record may still add a holder; only its weight is out of date.
             return _in_force_already(rows[key], rows, view, None if late else wanted, holder)
     if late:
-        message = f"lineage {request.key.lineage!r} has moved on: a newer record was applied before this one"
+        message = (
+            f"lineage {request.key.lineage!r} has changed since: a newer record was applied before this one"
+        )
         return Rejection(ErrorCode.LATE, message, got=str(request.at_ms))
     return _not_in_force(rows, view, wanted, holder, request)
 
@@ -160,7 +162,7 @@ def _inherited(
 
 
 def _last_asked(row: SentinelRow, holder: HolderRow | None) -> float | None:
-    """The weight that this holder last sent for this sentinel; for another holder, the last that anyone sent."""
+    """The weight that this holder last sent for this sentinel; for another holder, the last that any holder sent."""
     return holder.weight_sent if holder is not None and holder.sentinel == row.key else row.weight_asked
 
 

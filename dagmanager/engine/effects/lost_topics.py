@@ -219,9 +219,9 @@ def _lifecycle_rows(tx: Transaction, lost: list[tuple[QueueRow, NodeRow]], now_m
     rows: list[Row] = []
     for row, node in lost:
         counter = counters[row.topic]
-        moment = EventStamp(revisions[counter] + 1, now_ms)
+        stamp = EventStamp(revisions[counter] + 1, now_ms)
         change = QueueChange(row.topic, "drop", "lost", row.tag, node.interval)
-        rows += [CounterRow(counter, moment.revision), queue_lifecycle(change, moment, _scope(row))]
+        rows += [CounterRow(counter, stamp.revision), queue_lifecycle(change, stamp, _scope(row))]
     return rows
 
 

@@ -100,7 +100,7 @@ class Locks(msgspec.Struct, frozen=True):
     - `nodes`: a node's row, its queues in every namespace, and whether a content references them.
     - `names`: folded topic names that are about to be used for the first time.
     - `counters`: named counters, but for the epoch.
-    - `tags`: (tag, interval in seconds). Locked by who registers a tag query and by who changes the tags or queues of a
+    - `tags`: (tag, interval in seconds). Locked by a transaction that registers a tag query, and by one that changes the tags or queues of a
       node, so that of two such changes at once the later one sees the earlier.
     - `tag_sets`: revision counters of tag sets.
     - `epoch`: the epoch counter.

@@ -63,7 +63,7 @@ class LostReason(StrEnum):
     GONE = "gone"
     """No topic of that name."""
     REPLACED = "replaced"
-    """A topic of that name with another id: ours was deleted and created again."""
+    """A topic of that name with another id: another program deleted ours and created a new one."""
 
 
 class Topics(Protocol):

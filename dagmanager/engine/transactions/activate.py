@@ -173,8 +173,8 @@ def weight_counter(row: SentinelRow) -> str:
 
 
 def _weight_event(row: SentinelRow, now_ms: int) -> Row:
-    moment = EventStamp(row.weight_revision, now_ms)
-    return sentinel_weight_updated(row.sentinel_id, row.key.version, row.weight, moment, _scope(row))
+    stamp = EventStamp(row.weight_revision, now_ms)
+    return sentinel_weight_updated(row.sentinel_id, row.key.version, row.weight, stamp, _scope(row))
 
 
 def _scope(row: SentinelRow) -> Scope:

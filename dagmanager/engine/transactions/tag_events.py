@@ -6,7 +6,7 @@ For each changed node these are:
 - every registered tag query that matches the node before or after the change;
 - the node's own tags as an `any` query, because the Gateway may ask for them without registering.
 
-Each event has the full current list. A node without tags has no tag set that anyone could ask for: its event lists the
+Each event has the full current list. A node without tags is in no tag set: its event lists the
 changed queues alone, so that it does not grow with all untagged queues of the graph.
 
 Own tag sets must be bounded. A thousand nodes that share one tag, each with another tag of its own, are a thousand tag

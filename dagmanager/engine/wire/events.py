@@ -74,17 +74,17 @@ def queue_updated(
     key: TagSetKey,
     match_mode: str,
     queues: Iterable[TaggedQueue],
-    moment: EventStamp,
+    stamp: EventStamp,
     scope: Scope = BASE,
 ) -> OutboxRow:
     """The full current list of queues of a tag set. Message key: the sorted tags, joined by commas.
 
     Its stream is the tag set in one match mode and one namespace. The revision counter is shared by all match modes
-    and namespaces, but an event of one says nothing about the list of another and must not outdate it.
+    and namespaces, but an event of one has not the list of another and must not outdate it.
     """
     tags = sorted(key.tags)
     joined = ".".join(tags)
-    idempotency_key = f"queue_updated:{joined}:{key.interval}:{match_mode}:{moment.revision}"
+    idempotency_key = f"queue_updated:{joined}:{key.interval}:{match_mode}:{stamp.revision}"
     payload: dict[str, Any] = {
         "type": "QueueUpdated",
         "tags": tags,
@@ -94,8 +94,8 @@ def queue_updated(
         ],
         "match_mode": match_mode,
         "version": PAYLOAD_VERSION,
-        "revision": moment.revision,
-        "etag": f"q:{joined}:{key.interval}:{moment.revision}",
+        "revision": stamp.revision,
+        "etag": f"q:{joined}:{key.interval}:{stamp.revision}",
         "idempotency_key": idempotency_key,
     }
     # A tag may contain the separators: ('a.b',) and ('a', 'b') give the same text. The contract fixes the form of etag
@@ -107,21 +107,21 @@ def queue_updated(
         event_id=idempotency_key + mark,
         stream=f"{_LISTS}{joined}:{key.interval}:{match_mode}{scope.text()}{mark}",
         message_key=",".join(tags),
-        payload=payload | scope.fields() | {"ts": timestamp(moment.at_ms)},
-        at_ms=moment.at_ms,
+        payload=payload | scope.fields() | {"ts": timestamp(stamp.at_ms)},
+        at_ms=stamp.at_ms,
     )
 
 
-def queue_lifecycle(change: QueueChange, moment: EventStamp, scope: Scope = BASE) -> OutboxRow:
+def queue_lifecycle(change: QueueChange, stamp: EventStamp, scope: Scope = BASE) -> OutboxRow:
     """A queue is dropped, archived, or to be recomputed. Message key: its topic."""
-    named = f"{change.queue}:{change.action}:{change.reason}:{moment.revision}"
+    named = f"{change.queue}:{change.action}:{change.reason}:{stamp.revision}"
     payload: dict[str, Any] = {
         "type": "QueueLifecycle",
         "queue": change.queue,
         "action": change.action,
         "reason": change.reason,
         "version": PAYLOAD_VERSION,
-        "revision": moment.revision,
+        "revision": stamp.revision,
         "etag": f"ql:{named}",
         "idempotency_key": f"queue_lifecycle:{named}",
     }
@@ -136,13 +136,13 @@ def queue_lifecycle(change: QueueChange, moment: EventStamp, scope: Scope = BASE
         event_id=f"queue_lifecycle:{named}",
         stream=f"ql:{change.queue}",
         message_key=change.queue,
-        payload=payload | scope.fields() | {"ts": timestamp(moment.at_ms)},
-        at_ms=moment.at_ms,
+        payload=payload | scope.fields() | {"ts": timestamp(stamp.at_ms)},
+        at_ms=stamp.at_ms,
     )
 
 
 def sentinel_weight_updated(
-    sentinel_id: str, version_label: str, weight: float, moment: EventStamp, scope: Scope = BASE
+    sentinel_id: str, version_label: str, weight: float, stamp: EventStamp, scope: Scope = BASE
 ) -> OutboxRow:
     """The traffic weight of a sentinel, clamped to 0-1. Message key: the id that clients see.
 
@@ -150,7 +150,7 @@ def sentinel_weight_updated(
     Gateway that keeps one etag per id must not mistake the weight of one world for a repeat of another's.
     """
     ratio = min(max(float(weight), 0.0), 1.0) + 0.0  # + 0.0 turns -0.0 into 0.0, which prints without a sign
-    named = f"{sentinel_id}:{version_label}:{ratio:.6f}:{moment.revision}"
+    named = f"{sentinel_id}:{version_label}:{ratio:.6f}:{stamp.revision}"
     idempotency_key = f"sentinel_weight_updated:{named}"
     payload: dict[str, Any] = {
         "type": "SentinelWeightUpdated",
@@ -158,7 +158,7 @@ def sentinel_weight_updated(
         "weight": ratio,
         "sentinel_version": version_label,
         "version": PAYLOAD_VERSION,
-        "revision": moment.revision,
+        "revision": stamp.revision,
         "etag": f"sw:{named}",
         "idempotency_key": idempotency_key,
     }
@@ -167,8 +167,8 @@ def sentinel_weight_updated(
         event_id=idempotency_key,
         stream=f"sw:{sentinel_id}{scope.text()}",
         message_key=sentinel_id,
-        payload=payload | scope.fields() | {"ts": timestamp(moment.at_ms)},
-        at_ms=moment.at_ms,
+        payload=payload | scope.fields() | {"ts": timestamp(stamp.at_ms)},
+        at_ms=stamp.at_ms,
     )
 
 
@@ -183,8 +183,8 @@ def is_full_list(event: OutboxRow) -> bool:
 
 def timestamp(at_ms: int) -> str:
     """Milliseconds since the epoch as ISO-8601 in UTC with `Z`, to the millisecond."""
-    moment = _EPOCH + timedelta(milliseconds=at_ms)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    instant = _EPOCH + timedelta(milliseconds=at_ms)
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _row(
