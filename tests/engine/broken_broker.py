@@ -68,11 +68,11 @@ class Forgetful:
 
 
 @dataclass
-class Told(Observer):
-    names: list[tuple[str, str]] = field(default_factory=list)
+class Losses(Observer):
+    found: list[tuple[str, str]] = field(default_factory=list)
 
     def lost(self, queue: QueueRow, why: LostReason) -> None:
-        self.names.append((queue.topic, why))
+        self.found.append((queue.topic, why))
 
 
 @dataclass
@@ -80,7 +80,7 @@ class World:
     """Stores, a forgetful broker, and one process that watches it every 5 s."""
 
     stores: Stores = field(default_factory=Stores)
-    told: Told = field(default_factory=Told)
+    losses: Losses = field(default_factory=Losses)
     now_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class World:
 
     def watching(self, owner: str = "one", **watch: Any) -> Engine:
         lost_topics = LostTopicWatch(lambda: self.now_s, **watch)
-        return engine(self.stores, owner, topics=self.broker, lost_topics=lost_topics, observer=self.told)
+        return engine(self.stores, owner, topics=self.broker, lost_topics=lost_topics, observer=self.losses)
 
     def round(self) -> list[str]:
         """One poll; what it declared lost."""

@@ -184,7 +184,7 @@ def completion(stores: Stores, owner: str) -> Completion:
     return Completion(stores.graph, stores.topics, stores.log, options(owner), stores.clock.sleep)
 
 
-def told(answer: Answer) -> Outcome:
+def accepted(answer: Answer) -> Outcome:
     assert isinstance(answer.result, Outcome), answer.result
     return answer.result
 
@@ -196,4 +196,4 @@ def refused(answer: Answer) -> Rejection:
 
 def topics_of(answer: Answer) -> list[str]:
     """The topics told, in the DAG's order."""
-    return [topic for _, topic in told(answer).items]
+    return [topic for _, topic in accepted(answer).items]

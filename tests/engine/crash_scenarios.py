@@ -251,7 +251,7 @@ def assert_as_if_whole(world: World, whole: World, where: object) -> None:
         world.poll()  # what else a refused claim had created is nobody's answer: the poll brings it up
     assert_settled(world.stores, world.foreign)
     if world.scenario.name == "refused_topic_that_another_joined":
-        return  # see `test_no_version_is_in_force_before_the_queues_that_it_joined`
+        return  # see `test_no_version_is_active_before_the_queues_that_it_joined`
     if world.scenario.contested:
         assert without_counts(snapshot(world.stores)) == without_counts(snapshot(whole.stores)), where
         assert last_weights(world.stores) == last_weights(whole.stores), where

@@ -86,25 +86,30 @@ ONE = (row("v1", "a"),)
 PARKED = (row("v1", "a"), row("v2", "b", State.PARKED, 0.0, asked=0.0))
 
 
-def told(change: VersionChange | Rejection) -> tuple[object, ...]:
+def summary_of(change: VersionChange | Rejection) -> tuple[object, ...]:
     """The change in short: kind, sentinel, state, weight, supersedes, weights."""
     assert not isinstance(change, Rejection), change
     match change:
         case Resend(sentinel=found) | AddHolder(sentinel=found):
-            return (type(change).__name__, short(found.key))
+            return (type(change).__name__, short_key(found.key))
         case ChangeWeight(sentinel=found, takeover=takeover):
-            return ("ChangeWeight", short(found.key), *in_short(takeover))
+            return ("ChangeWeight", short_key(found.key), *transition_summary(takeover))
         case NewSentinel(key=found_key, takeover=takeover) | Reinstate(key=found_key, takeover=takeover):
-            return (type(change).__name__, short(found_key), *in_short(takeover))
+            return (type(change).__name__, short_key(found_key), *transition_summary(takeover))
 
 
-def short(found: SentinelKey) -> str:
+def short_key(found: SentinelKey) -> str:
     return f"{found.version}.{found.revision}"
 
 
-def in_short(takeover: VersionTransition) -> tuple[object, ...]:
-    gone = tuple(short(each) for each in takeover.supersedes)
-    return (takeover.state.value, takeover.weight, gone, tuple((short(k), w) for k, w in takeover.weights))
+def transition_summary(takeover: VersionTransition) -> tuple[object, ...]:
+    gone = tuple(short_key(each) for each in takeover.supersedes)
+    return (
+        takeover.state.value,
+        takeover.weight,
+        gone,
+        tuple((short_key(k), w) for k, w in takeover.weights),
+    )
 
 
 CLAIM = ClaimTerms("claim", "process", 99, 50)
@@ -137,14 +142,14 @@ class World:
 
     @property
     def active(self) -> dict[str, float]:
-        return {short(each.key): each.weight for each in self.sentinels if each.state is State.ACTIVE}
+        return {short_key(each.key): each.weight for each in self.sentinels if each.state is State.ACTIVE}
 
     @property
     def in_force(self) -> dict[str, float]:
-        return {short(found): weight for found, weight in effective(self.sentinels).items()}
+        return {short_key(found): weight for found, weight in effective(self.sentinels).items()}
 
     def pending(self) -> list[str]:
-        return [short(each.key) for each in self.sentinels if each.state is State.PENDING]
+        return [short_key(each.key) for each in self.sentinels if each.state is State.PENDING]
 
 
 def world(*submitted: tuple[str, str, float | None]) -> World:

@@ -164,7 +164,7 @@ def test_micro_batches_answer_as_one_by_one(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_is_stored_is_what_was_answered(seed: int) -> None:
+def test_every_stored_outcome_is_the_answer(seed: int) -> None:
     """A joined answer is stored and a plain one is not: what is stored by both runs is the same."""
     (alone, _), (together, _) = one_by_one(seed), in_batches(seed)
     one, other = alone.outcomes(), together.outcomes()

@@ -13,10 +13,10 @@ from tests.engine.builders import (
     POLICY,
     START_MS,
     Stores,
+    accepted,
     engine,
     refused,
     submission,
-    told,
     topics_of,
 )
 from tests.engine.market import (
@@ -37,9 +37,9 @@ def test_safe_mode_shares_nothing_announces_nothing_and_leaves_no_version() -> N
     works.submit([submission([PRICE])])
     before = (list(stores.events.published), stores.rows(SentinelRow), stores.rows(HolderRow))
     (answer,) = works.submit([safe([PRICE, MEAN], position=1)])
-    assert told(answer).actions.isolate == 2
-    assert told(answer).safe_mode
-    assert told(answer).sentinel_id == "s1-sentinel"
+    assert accepted(answer).actions.isolate == 2
+    assert accepted(answer).safe_mode
+    assert accepted(answer).sentinel_id == "s1-sentinel"
     assert all("_safe_" in topic for topic in topics_of(answer))
     assert (stores.events.published, stores.rows(SentinelRow), stores.rows(HolderRow)) == before
     isolated = [row for row in stores.rows(QueueRow) if row.binding.safe]
@@ -48,7 +48,7 @@ def test_safe_mode_shares_nothing_announces_nothing_and_leaves_no_version() -> N
     assert stores.graph.tagged(("BTC",), 60, "any", "")[0].topic == by_name(stores)["price"].topic
 
 
-def test_a_safe_repeat_gets_the_same_topics_while_they_live() -> None:
+def test_a_safe_mode_repeat_gets_the_same_topics_until_they_expire() -> None:
     stores = Stores()
     works = engine(stores)
     (first,) = works.submit([safe([PRICE])])
@@ -67,7 +67,7 @@ def test_a_node_known_from_safe_mode_only_is_new() -> None:
     works.submit([safe([PRICE])])
     assert stores.rows(NodeRow)[0].safe_only
     (answer,) = works.submit([submission([PRICE], position=1)])
-    assert told(answer).actions.create == 1
+    assert accepted(answer).actions.create == 1
     assert not stores.rows(NodeRow)[0].safe_only
     (sentinel,) = stores.rows(SentinelRow)
     assert sentinel.introduced == (PRICE["node_id"],)
@@ -82,4 +82,4 @@ def test_safe_mode_has_a_limit() -> None:
     assert refused(full).code is ErrorCode.RATE_LIMITED
     assert stores.effects() == rows
     (repeat,) = works.submit([safe([PRICE, MEAN], position=2)])
-    assert told(repeat).actions.isolate == 2
+    assert accepted(repeat).actions.isolate == 2

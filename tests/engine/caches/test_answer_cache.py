@@ -37,7 +37,7 @@ class Seconds:
 
 
 @dataclass
-class Asked:
+class CountingGraph:
     """The graph, and what was asked of it."""
 
     inner: Graph
@@ -48,15 +48,15 @@ class Asked:
         return getattr(self.inner, name)
 
 
-def remembering(stores: Stores, owner: str = "p1", clock: Seconds | None = None) -> Engine:
-    return engine(stores, owner, epoch_clock=clock or Seconds(), graph=Asked(stores.graph, []))
+def caching(stores: Stores, owner: str = "p1", clock: Seconds | None = None) -> Engine:
+    return engine(stores, owner, epoch_clock=clock or Seconds(), graph=CountingGraph(stores.graph, []))
 
 
-def forgetful(stores: Stores) -> Engine:
+def uncached(stores: Stores) -> Engine:
     return engine(stores, answer_cache=AnswerCache(answers_max=0))
 
 
-def told(works: Engine, *asked: Submission) -> list[Outcome]:
+def submit(works: Engine, *asked: Submission) -> list[Outcome]:
     answers = works.submit(asked)
     assert all(isinstance(each.result, Outcome) for each in answers), answers
     return [each.result for each in answers if isinstance(each.result, Outcome)]
@@ -64,141 +64,141 @@ def told(works: Engine, *asked: Submission) -> list[Outcome]:
 
 def calls_of(works: Engine, asked: Submission) -> list[str]:
     """What the graph is asked for while this submission is answered."""
-    assert isinstance(works.graph, Asked)
+    assert isinstance(works.graph, CountingGraph)
     works.graph.calls.clear()
-    told(works, asked)
+    submit(works, asked)
     return works.graph.calls
 
 
 def warm(works: Engine) -> None:
     """The first time, a resend of it, and a stranger with the same DAG."""
-    told(works, submission(NODES, position=0))
-    told(works, submission(NODES, position=1))
-    told(works, submission(NODES, strategy="stranger", position=2))
+    submit(works, submission(NODES, position=0))
+    submit(works, submission(NODES, position=1))
+    submit(works, submission(NODES, strategy="stranger", position=2))
 
 
-class TestWhatIsAskedOfTheGraph:
+class TestReadsOfTheGraph:
     def test_nothing_for_an_identical_resend(self) -> None:
         stores = Stores()
-        works = remembering(stores)
+        works = caching(stores)
         warm(works)
-        told(works, submission(NODES, position=3))
+        submit(works, submission(NODES, position=3))
         assert calls_of(works, submission(NODES, position=4)) == []
 
-    def test_a_pulse_when_the_last_one_is_old(self) -> None:
+    def test_an_epoch_reading_when_the_last_one_is_old(self) -> None:
         stores, clock = Stores(), Seconds()
-        works = remembering(stores, clock=clock)
+        works = caching(stores, clock=clock)
         warm(works)
-        told(works, submission(NODES, position=3))
+        submit(works, submission(NODES, position=3))
         clock.later()
         assert calls_of(works, submission(NODES, position=4)) == ["epoch_reading"]
 
     def test_one_write_for_a_strategy_id_never_seen(self) -> None:
         stores = Stores()
-        works = remembering(stores)
+        works = caching(stores)
         warm(works)
-        told(works, submission(NODES, strategy="another", position=3))
+        submit(works, submission(NODES, strategy="another", position=3))
         assert calls_of(works, submission(NODES, strategy="new", position=4)) == ["add_holder"]
         assert {row.key.strategy_id for row in stores.rows(HolderRow)} == {"s1", "stranger", "another", "new"}
 
-    def test_everything_for_what_is_only_planned(self) -> None:
+    def test_a_look_up_for_a_dry_run(self) -> None:
         stores = Stores()
-        works = remembering(stores)
+        works = caching(stores)
         warm(works)
         asked = msgspec.structs.replace(submission(NODES, position=4), dry_run=True)
         assert "known" in calls_of(works, asked)
 
 
-class TestWhatEndsAMemory:
+class TestInvalidation:
     def test_its_strategy_id_sent_something_else_meanwhile(self) -> None:
         """An identical resend is a question only while that is what the strategy id holds."""
         stores = Stores()
-        works = remembering(stores)
+        works = caching(stores)
         warm(works)
-        told(works, submission(NODES[:1], position=3))
-        told(works, submission(NODES, position=4))
+        submit(works, submission(NODES[:1], position=3))
+        submit(works, submission(NODES, position=4))
         [holder] = [row for row in stores.rows(HolderRow) if row.key.strategy_id == "s1"]
         assert holder.submission_digest == submission(NODES).submission_digest
 
     def test_the_same_through_another_process(self) -> None:
         stores, clock = Stores(), Seconds()
-        works, other = remembering(stores, clock=clock), remembering(stores, "p2")
+        works, other = caching(stores, clock=clock), caching(stores, "p2")
         warm(works)
-        told(other, submission(NODES[:1], position=3))
+        submit(other, submission(NODES[:1], position=3))
         clock.later()
-        told(works, submission(NODES, position=4))
+        submit(works, submission(NODES, position=4))
         [holder] = [row for row in stores.rows(HolderRow) if row.key.strategy_id == "s1"]
         assert holder.submission_digest == submission(NODES).submission_digest
 
-    def test_it_was_said_earlier_in_the_same_batch(self) -> None:
+    def test_its_strategy_id_sent_something_else_in_the_same_batch(self) -> None:
         stores = Stores()
-        works = remembering(stores)
+        works = caching(stores)
         warm(works)
-        told(works, submission(NODES[:1], position=3), submission(NODES, position=4))
+        submit(works, submission(NODES[:1], position=3), submission(NODES, position=4))
         [holder] = [row for row in stores.rows(HolderRow) if row.key.strategy_id == "s1"]
         assert holder.submission_digest == submission(NODES).submission_digest
 
     def test_a_schema_that_changed(self) -> None:
         stores, clock = Stores(), Seconds()
-        works, other = remembering(stores, clock=clock), remembering(stores, "p2")
+        works, other = caching(stores, clock=clock), caching(stores, "p2")
         warm(works)
-        told(other, submission([NODES[0], NODES[1] | {"schema_hash": "h1"}], lineage="beta", position=3))
+        submit(other, submission([NODES[0], NODES[1] | {"schema_hash": "h1"}], lineage="beta", position=3))
         clock.later()
         for asked in (submission(NODES, position=4), submission(NODES, strategy="new", position=5)):
-            [outcome] = told(works, asked)
+            [outcome] = submit(works, asked)
             assert outcome.actions.buffer == 1
 
     def test_a_queue_that_is_gone(self) -> None:
         stores, clock = Stores(), Seconds()
-        works = remembering(stores, clock=clock)
+        works = caching(stores, clock=clock)
         warm(works)
         row = next(iter(stores.queues().values()))
         store(stores.graph, msgspec.structs.replace(row, state=QueueState.LOST))
         stores.graph.transact(lambda tx: tx.raise_epoch())
         clock.later()
-        [outcome] = told(works, submission(NODES, strategy="new", position=4))
+        [outcome] = submit(works, submission(NODES, strategy="new", position=4))
         assert outcome.actions.create == 1
 
     def test_a_version_that_was_superseded(self) -> None:
         stores = Stores()
-        works, other = remembering(stores), remembering(stores, "p2")
+        works, other = caching(stores), caching(stores, "p2")
         warm(works)
-        told(works, submission(NODES, strategy="x", position=3))
-        told(other, submission(NODES[:1], strategy="y", position=4))
-        told(works, submission(NODES, strategy="z", position=5))
-        assert told(forgetful(stores), submission(NODES[:1], strategy="y", position=6))
+        submit(works, submission(NODES, strategy="x", position=3))
+        submit(other, submission(NODES[:1], strategy="y", position=4))
+        submit(works, submission(NODES, strategy="z", position=5))
+        assert submit(uncached(stores), submission(NODES[:1], strategy="y", position=6))
         held = {row.key.strategy_id: row.sentinel.revision for row in stores.rows(HolderRow)}
         assert held["z"] == held["x"] == 1
         assert held["y"] == 2
 
 
-class TestWhatIsToldIsWhatALookUpTells:
-    def test_by_its_own_strategy_id(self) -> None:
+class TestACachedAnswerEqualsALookUp:
+    def test_it_names_the_strategy_id_that_asks(self) -> None:
         stores = Stores()
-        works = remembering(stores)
+        works = caching(stores)
         warm(works)
-        told(works, submission(NODES, strategy="x", position=3))
-        [outcome] = told(works, submission(NODES, strategy="y", position=4))
+        submit(works, submission(NODES, strategy="x", position=3))
+        [outcome] = submit(works, submission(NODES, strategy="y", position=4))
         assert outcome.strategy_id == "y"
         assert outcome.sentinel_id == "y-sentinel"
         assert outcome.submission_digest == submission(NODES, strategy="y").submission_digest
 
-    def test_in_the_order_of_the_dag_that_asks(self) -> None:
+    def test_it_is_in_the_order_of_the_dag_that_asks(self) -> None:
         stores = Stores()
-        works = remembering(stores)
+        works = caching(stores)
         warm(works)
-        told(works, submission(NODES, strategy="x", position=3))
-        [outcome] = told(works, submission(NODES[::-1], strategy="y", position=4))
-        assert outcome.items == told(works, submission(NODES, strategy="z", position=5))[0].items[::-1]
+        submit(works, submission(NODES, strategy="x", position=3))
+        [outcome] = submit(works, submission(NODES[::-1], strategy="y", position=4))
+        assert outcome.items == submit(works, submission(NODES, strategy="z", position=5))[0].items[::-1]
 
     @pytest.mark.parametrize("seed", range(12))
-    def test_whatever_happened_before(self, seed: int) -> None:
+    def test_it_is_the_same_after_any_history(self, seed: int) -> None:
         """Two processes that remember, beside one that does not."""
         given = arrivals(seed)
         plain = Stores()
-        expected = [forgetful(plain).submit([each])[0].result for each in given]
+        expected = [uncached(plain).submit([each])[0].result for each in given]
         stores, clock, dice = Stores(), Seconds(), random.Random(seed)
-        processes = [remembering(stores, owner, clock) for owner in ("p1", "p2")]
+        processes = [caching(stores, owner, clock) for owner in ("p1", "p2")]
         for each, wanted in zip(given, expected, strict=True):
             [answer] = dice.choice(processes).submit([each])
             assert answer.result == wanted
@@ -207,10 +207,10 @@ class TestWhatIsToldIsWhatALookUpTells:
         assert outcomes(stores) == outcomes(plain)
 
     @pytest.mark.parametrize("seed", range(6))
-    def test_and_in_whatever_batches(self, seed: int) -> None:
+    def test_it_is_the_same_in_any_batches(self, seed: int) -> None:
         given, dice = arrivals(seed + 100), random.Random(seed)
         plain, stores = Stores(), Stores()
-        slow, works = forgetful(plain), remembering(stores)
+        slow, works = uncached(plain), caching(stores)
         while given:
             size = dice.choice([1, 2, 7])
             batch, given = given[:size], given[size:]

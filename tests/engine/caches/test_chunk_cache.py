@@ -15,7 +15,7 @@ def reused(count: int, size: int = 0) -> Outcome:
     return outcome(items=items(count, size), actions=ActionCounts(reuse=count))
 
 
-def test_an_answer_is_the_same_with_items_that_were_encoded_before() -> None:
+def test_cached_items_give_the_same_chunks() -> None:
     for count, size in ((0, 0), (1, 0), (100, 0), (250, 0), (150, 20_000)):
         known, first = ChunkCache(), reused(count, size)
         known.encode(first)
@@ -23,7 +23,7 @@ def test_an_answer_is_the_same_with_items_that_were_encoded_before() -> None:
             assert chunks(again, known.encode(again)) == chunks(again)
 
 
-def test_remembered_items_are_encoded_once() -> None:
+def test_cached_items_are_encoded_once() -> None:
     known, first = ChunkCache(), reused(3)
     made = known.encode(first)
     assert known.encode(replace(first, strategy_id="another")) is made
@@ -31,7 +31,7 @@ def test_remembered_items_are_encoded_once() -> None:
     assert known.encode(reused(3)) == made
 
 
-def test_what_is_told_once_is_not_kept() -> None:
+def test_answers_that_are_sent_once_are_not_cached() -> None:
     known = ChunkCache()
     for once in (
         outcome(items=items(3), actions=ActionCounts(create=3)),
@@ -47,7 +47,7 @@ def test_the_same_items_with_buffers_are_another_answer() -> None:
     assert known.encode(buffered) == encode_items(buffered)
 
 
-def test_what_is_kept_is_bounded() -> None:
+def test_the_chunk_cache_is_bounded() -> None:
     known, large = ChunkCache(items_max=5, answers_max=2), reused(6)
     assert known.encode(large) is not known.encode(large)
     answers = [reused(1) for _ in range(3)]
@@ -56,7 +56,7 @@ def test_what_is_kept_is_bounded() -> None:
     assert known.encode(answers[0]) is not made[0]
 
 
-def test_the_digest_of_all_holds_the_items() -> None:
+def test_the_outcome_digest_covers_the_items() -> None:
     one, other = reused(2), reused(3)
     digests = {outcome_digest(one, encode_items(each).digest) for each in (one, other)}
     assert len(digests) == 2

@@ -199,7 +199,7 @@ def test_deadlines_compare_the_earlier_of_record_and_clock(
 @pytest.mark.parametrize("state", [None, *QueueState])
 @pytest.mark.parametrize("owner", OWNERS)
 @pytest.mark.parametrize("over", [False, True])
-def test_safe_mode_isolates_whatever_is_there(state: QueueState | None, owner: str, over: bool) -> None:
+def test_safe_mode_isolates_every_node(state: QueueState | None, owner: str, over: bool) -> None:
     one = submission([PLAIN], domain="backtest")
     (binding,) = bindings(one)
     assert binding.safe
@@ -216,7 +216,7 @@ def test_safe_mode_isolates_whatever_is_there(state: QueueState | None, owner: s
 
 
 @pytest.mark.parametrize(("taken", "fits"), [(8, True), (9, False)])
-def test_safe_mode_has_room_for_so_many(taken: int, fits: bool) -> None:
+def test_safe_mode_is_refused_above_its_limit(taken: int, fits: bool) -> None:
     one = submission([PLAIN, node("other")], domain="backtest")
     policy = msgspec.structs.replace(POLICY, safe_mode_max_topics=10)
     plan = classify(one, known([], [], safe_topics=taken), policy, OURS)

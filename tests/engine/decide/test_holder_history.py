@@ -21,19 +21,21 @@ def holder(digest: str, previous: tuple[PastSubmission, ...] = ()) -> HolderRow:
         pytest.param(11, 0, False, id="a newer record is a command"),
     ],
 )
-def test_only_what_came_before_the_change_is_a_replay(at_ms: int, position: int, replayed: bool) -> None:
+def test_only_a_record_older_than_the_replacement_is_a_replay(
+    at_ms: int, position: int, replayed: bool
+) -> None:
     row = holder("b", next_history(holder("a"), "b", 10, 5))
     assert was_replaced(row, "a", at_ms, position) is replayed
     assert not was_replaced(row, "c", at_ms, position)
 
 
-def test_the_same_digest_again_changes_nothing_remembered() -> None:
+def test_the_same_digest_again_does_not_change_the_history() -> None:
     row = holder("b", (PastSubmission("a", 1, 1),))
     assert next_history(row, "b", 5, 5) == row.previous
     assert next_history(None, "b", 5, 5) == ()
 
 
-def test_what_is_remembered_is_bounded_and_each_digest_once() -> None:
+def test_the_history_is_bounded_and_has_each_digest_once() -> None:
     row = holder("d0")
     for number in range(1, 40):
         row = holder(f"d{number % 20}", next_history(row, f"d{number % 20}", number, 0))

@@ -95,7 +95,7 @@ def test_near_equal_names_get_longer_hashes_whatever_the_order() -> None:
     ]
 
 
-def test_taken_names_are_left_to_their_owners() -> None:
+def test_taken_names_are_not_chosen() -> None:
     taken = {fold(name) for name in islice(base_name_candidates(node(), "v1"), 29)}
     (name,) = choose_base_names([node(), node()], "v1", taken).values()
     assert name == f"btc_Indicator_{'0123456789abcdef' * 4}_v1_v2"
@@ -121,7 +121,7 @@ def test_names_are_legal_unique_and_deterministic(nodes: list[Node], version: st
 
 
 @given(st.permutations([node(f"{n:064x}") for n in range(6)]))
-def test_the_order_of_the_nodes_does_not_matter(nodes: Sequence[Node]) -> None:
+def test_the_order_of_the_nodes_changes_no_name(nodes: Sequence[Node]) -> None:
     expected = {
         each.node_id: name for each, name in zip(sorted(nodes, key=lambda n: n.node_id), NAMES, strict=True)
     }
@@ -188,5 +188,7 @@ def test_the_safe_suffix_is_stable_and_short() -> None:
         *(("alpha", "blake3:aa", replace(CONTEXT, **{name: "other"})) for name in CONTEXT.__struct_fields__),
     ],
 )
-def test_lineage_content_and_context_tell_safe_copies_apart(other: tuple[str, str, ComputeContext]) -> None:
+def test_every_part_of_lineage_content_and_context_changes_the_safe_suffix(
+    other: tuple[str, str, ComputeContext],
+) -> None:
     assert safe_suffix(*other) != safe_suffix("alpha", "blake3:aa", CONTEXT)

@@ -27,10 +27,10 @@ from tests.engine.broken_broker import (
 from tests.engine.builders import (
     START_MS,
     Stores,
+    accepted,
     engine,
     refused,
     submission,
-    told,
     topics_of,
 )
 from tests.engine.crashing import CrashedError, Fuse
@@ -42,7 +42,7 @@ def test_the_next_submission_gets_a_new_incarnation(world: World) -> None:
         world.round()
     (answer,) = world.process.submit([submission([PRICE, MEAN], strategy="s2", position=1)])
     assert topics_of(answer)[0] == f"{topic}_v2"
-    assert (told(answer).actions.create, told(answer).actions.reuse) == (1, 1)
+    assert (accepted(answer).actions.create, accepted(answer).actions.reuse) == (1, 1)
     assert set(world.stores.topics.names()) == set(topics_of(answer))
     assert [world.round() for _ in range(4)] == [[]] * 4
 
@@ -55,7 +55,7 @@ def test_a_replay_is_expired_and_names_the_lost_queue(world: World) -> None:
     assert (refused(again).code, refused(again).got) == (ErrorCode.EXPIRED, topic)
 
 
-def test_an_identical_resend_of_what_is_in_force_makes_the_queue_again(world: World) -> None:
+def test_an_identical_resend_of_a_version_in_force_creates_the_queue_again(world: World) -> None:
     topic = world.lose("PriceInput")
     for _ in range(3):
         world.round()
@@ -63,7 +63,7 @@ def test_an_identical_resend_of_what_is_in_force_makes_the_queue_again(world: Wo
     assert topics_of(again)[0] == f"{topic}_v2"
 
 
-def test_an_identical_resend_of_what_is_no_more_in_force_is_expired(world: World) -> None:
+def test_an_identical_resend_of_a_superseded_version_is_expired(world: World) -> None:
     """Its holder still says so, but another strategy id put another version in force."""
     topic = world.lose("PriceInput")
     other = submission([MEAN, PLAIN], strategy="s2", version="v2", position=1, at_ms=START_MS + 1)
@@ -74,7 +74,7 @@ def test_an_identical_resend_of_what_is_no_more_in_force_is_expired(world: World
     assert (refused(again).code, refused(again).got) == (ErrorCode.EXPIRED, topic)
 
 
-def test_a_plan_made_before_the_loss_is_made_again(world: World) -> None:
+def test_a_plan_from_before_the_loss_is_made_again(world: World) -> None:
     [looked_up] = world.process.lookup([submission([PRICE], strategy="s2", position=1)])
     assert isinstance(looked_up, LookedUp)
     topic = world.lose("PriceInput")
@@ -84,7 +84,7 @@ def test_a_plan_made_before_the_loss_is_made_again(world: World) -> None:
     assert topics_of(answer) == [f"{topic}_v2"]
 
 
-def test_what_another_process_remembers_is_told_no_more(world: World) -> None:
+def test_a_lost_topic_invalidates_the_caches_of_other_processes(world: World) -> None:
     """The epoch ends its memory: at once where the loss was noticed, elsewhere with the next reading of the graph."""
     other = engine(world.stores, "other", topics=world.broker, epoch_clock=lambda: world.now_s)
     ask = itertools.count(1)
@@ -102,7 +102,7 @@ def test_what_another_process_remembers_is_told_no_more(world: World) -> None:
     assert [asked(other), asked(world.process), asked(other)] == [f"{topic}_v2"] * 3
 
 
-def test_the_sets_it_leaves_and_its_end_are_announced() -> None:
+def test_a_lost_queue_is_announced_and_leaves_its_tag_sets() -> None:
     world = World()
     world.process.submit([submission([WATCH], lineage="w", strategy="w", world="w1")])
     world.process.submit([submission([PRICE, MEAN], position=1, world="w1")])
@@ -127,7 +127,7 @@ def test_the_sets_it_leaves_and_its_end_are_announced() -> None:
     assert last["revision"] == before + 1
 
 
-def test_of_a_node_without_tags_only_the_end_is_announced() -> None:
+def test_for_a_lost_queue_without_tags_only_its_end_is_announced() -> None:
     world = World()
     world.process.submit([submission([PLAIN])])
     world.stores.events.published.clear()
@@ -138,7 +138,7 @@ def test_of_a_node_without_tags_only_the_end_is_announced() -> None:
     assert [(each["type"], each["queue"]) for each in events(world.stores)] == [("QueueLifecycle", topic)]
 
 
-def test_a_safe_mode_topic_is_made_again_and_never_announced() -> None:
+def test_a_lost_safe_mode_topic_is_created_again_and_not_announced() -> None:
     world = World()
     one = {"domain": "backtest"}
     (first,) = world.process.submit([submission([PRICE], **one)])
@@ -150,7 +150,7 @@ def test_a_safe_mode_topic_is_made_again_and_never_announced() -> None:
     assert topics_of(again) == [f"{topic}_v2"]
 
 
-def test_the_admin_log_says_when_it_was_noticed(world: World) -> None:
+def test_the_admin_log_has_the_time_when_the_loss_was_noticed(world: World) -> None:
     topic = world.lose("PriceInput")
     row = world.stores.queues()[topic]
     for _ in range(3):
@@ -160,19 +160,19 @@ def test_the_admin_log_says_when_it_was_noticed(world: World) -> None:
     assert (entry.node_id, entry.at_ms) == (row.binding.node_id, world.stores.clock.now_ms)
 
 
-def test_of_several_processes_one_records_and_tells(world: World) -> None:
+def test_of_several_processes_one_records_and_reports_the_loss(world: World) -> None:
     topic = world.lose("PriceInput")
     rivals = [world.watching(f"p{number}", **HASTY) for number in range(4)]
     with ThreadPoolExecutor(len(rivals)) as pool:
         found = list(pool.map(lambda rival: rival.find_lost(), rivals))
     assert sorted(len(each) for each in found) == [0, 0, 0, 1]
-    assert world.told.names == [(topic, LostReason.GONE)]
+    assert world.losses.found == [(topic, LostReason.GONE)]
     world.process.publish()
     ends = [each["queue"] for each in events(world.stores) if each["type"] == "QueueLifecycle"]
     assert ends == [topic]
 
 
-def test_what_a_rival_made_anew_meanwhile_is_not_declared_lost(world: World) -> None:
+def test_a_topic_that_a_rival_created_again_is_not_declared_lost(world: World) -> None:
     """The evidence of a slow process is about an incarnation that is no more."""
     topic = world.lose("PriceInput")
     slow, fast = world.watching("slow", **HASTY), world.watching("fast", **HASTY)

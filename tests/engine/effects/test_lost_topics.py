@@ -27,17 +27,17 @@ from tests.engine.builders import (
 from tests.graph.builders import queue
 
 
-def test_a_topic_is_lost_when_it_was_missed_and_that_was_confirmed_twice(world: World) -> None:
+def test_a_topic_is_lost_when_it_is_absent_in_three_rounds(world: World) -> None:
     topic = world.lose("PriceInput")
     epoch = world.stores.graph.epoch()
     assert [world.round() for _ in range(4)] == [[], [], [topic], []]
     assert sorted(world.states().values()) == [QueueState.ACTIVE, QueueState.LOST]
     assert world.states()[topic] is QueueState.LOST
-    assert world.told.names == [(topic, LostReason.GONE)]
+    assert world.losses.found == [(topic, LostReason.GONE)]
     assert world.stores.graph.epoch() == epoch + 1
 
 
-def test_rounds_that_come_fast_must_still_last_as_long_as_a_broker_takes_to_come_back(world: World) -> None:
+def test_fast_rounds_must_still_span_the_time_a_broker_needs_to_start(world: World) -> None:
     topic = world.lose("PriceInput")
     assert world.process.find_lost() == ()
     for _ in range(10):
@@ -48,7 +48,7 @@ def test_rounds_that_come_fast_must_still_last_as_long_as_a_broker_takes_to_come
     assert lost.queue.topic == topic
 
 
-def test_a_topic_that_the_broker_knows_again_was_never_lost(world: World) -> None:
+def test_a_topic_that_reappears_was_never_lost(world: World) -> None:
     (price, _) = world.stores.topics.names()
     world.broker.hidden = {price}
     assert [world.round(), world.round()] == [[], []]
@@ -59,7 +59,7 @@ def test_a_topic_that_the_broker_knows_again_was_never_lost(world: World) -> Non
     assert world.round() == [price]
 
 
-def test_an_outage_proves_nothing(world: World) -> None:
+def test_an_outage_clears_all_suspicion(world: World) -> None:
     topic = world.lose("PriceInput")
     assert [world.round(), world.round()] == [[], []]
     world.broker.away = True
@@ -70,12 +70,12 @@ def test_an_outage_proves_nothing(world: World) -> None:
     assert [world.round() for _ in range(3)] == [[], [], [topic]]
 
 
-def test_a_topic_of_another_id_is_somebody_elses(world: World) -> None:
+def test_a_topic_with_another_id_was_replaced(world: World) -> None:
     topic = world.lose("PriceInput")
     world.stores.topics.create({topic: world.stores.queues()[topic].spec})
     theirs = world.stores.topics.describe([topic])[topic]
     assert [world.round() for _ in range(3)] == [[], [], [topic]]
-    assert world.told.names == [(topic, LostReason.REPLACED)]
+    assert world.losses.found == [(topic, LostReason.REPLACED)]
     (again,) = world.process.submit([submission([PRICE], strategy="s2", position=1)])
     assert topics_of(again) == [f"{topic}_v2"]
     assert world.stores.topics.describe([topic])[topic] == theirs  # and it is left alone
@@ -90,7 +90,7 @@ def test_what_counts_as_missing() -> None:
     )
 
 
-def test_each_round_asks_for_a_page_and_all_pages_come_round() -> None:
+def test_each_round_describes_one_page_and_all_pages_follow() -> None:
     world = World()
     rows = [queue(f"t{number:02}", f"n{number}") for number in range(10)]
     ended = [queue(f"t{number:02}x", f"e{number}", state=QueueState.DROPPED) for number in range(3)]
@@ -112,7 +112,7 @@ def test_without_a_watch_no_topic_is_asked_for(world: World) -> None:
     assert world.broker.asked == []
 
 
-def test_more_than_a_transaction_takes_are_recorded_in_several() -> None:
+def test_many_lost_topics_are_recorded_in_several_transactions() -> None:
     world = World()
     nodes = [node(f"n{number}", code=str(number)) for number in range(LOST_AT_ONCE + 5)]
     world.process.submit([submission(nodes)])

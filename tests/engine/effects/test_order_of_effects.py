@@ -1,7 +1,7 @@
-"""claim → provision → log → activate → emit, with a crash before and after every touch of every port.
+"""claim → provision → log → activate → emit, with a crash before and after every call of every port.
 
-Whoever comes next (the replay, another submitter, the poll) finds everything recorded: the answers
-are the same bytes, the stores as if nothing had happened, every event is out, no topic is unknown.
+Afterwards the replay, another submitter or the poll finishes the work: the answers are the same bytes, the stores as
+without the crash, every event is published, and every topic is known to the graph.
 """
 
 from __future__ import annotations
@@ -103,7 +103,11 @@ def test_without_a_replay_the_poll_finishes_what_was_claimed(scenario: Scenario)
         assert_settled(world.stores, world.foreign)
         if scenario in ONE_BY_ONE and scenario.name != "joined_queue":
             assert snapshot(world.stores) in reached, point
-        assert set(events(world.stores)) <= set(events(whole.stores)) or scenario not in ONE_BY_ONE, point
+        if scenario in ONE_BY_ONE:
+            assert set(events(world.stores)) <= set(events(whole.stores)), point
+        else:
+            # Claims of a batch are finished in another order after a crash, so revisions and lists differ.
+            assert announced(world.stores) <= active_topics(whole.stores), point
 
 
 @by_name
@@ -118,22 +122,35 @@ def test_without_a_replay_another_submitter_takes_over_and_finishes(scenario: Sc
         world = World(scenario)
         world.crash_at(point)
         (answer,) = world.engine("two").submit([stranger])
-        if scenario.refuses and point:
-            # A claim that the crash left behind is refused to the one who joined it, and tried anew.
-            assert isinstance(answer.result, Outcome | Rejection)
+        if isinstance(answer.result, Rejection):
+            assert answer.result.code is ErrorCode.TOPIC_REFUSED, point
+            assert scenario.refuses, point
+            refused = {each["topic"] for each in answer.result.details}
+            queues = world.stores.queues()
+            assert {queues[topic].state for topic in refused} == {QueueState.FAILED}, point
         else:
-            assert isinstance(answer.result, Outcome)
-            assert isinstance(expected.result, Outcome)
-            assert answer.result.items == expected.result.items, point
             assert len(answer.result.items) == len(nodes)
             queues = world.stores.queues()
-            assert {queues[topic].state for topic in answer.result.topics} == {QueueState.ACTIVE}
+            assert {queues[topic].state for topic in answer.result.topics} == {QueueState.ACTIVE}, point
+            if not scenario.refuses:
+                assert isinstance(expected.result, Outcome)
+                assert answer.result.items == expected.result.items, point
         world.poll()
         assert_settled(world.stores, world.foreign)
 
 
-def test_the_lease_is_renewed_while_we_work() -> None:
-    """A slow broker does not cost the claim: 40 s of waiting, and nobody may take over."""
+def announced(stores: Stores) -> set[str]:
+    """Every topic that any list of an event has."""
+    data = (event["data"] for event in events(stores).values())
+    return {each["queue"] for one in data if "queues" in one for each in one["queues"]}
+
+
+def active_topics(stores: Stores) -> set[str]:
+    return {topic for topic, row in stores.queues().items() if row.state is QueueState.ACTIVE}
+
+
+def test_the_lease_is_renewed_during_work() -> None:
+    """With a broker that takes 40 s, no other process may take the claim over."""
     stores = Stores(topics=MemoryTopics(ready_after=160))
     taken: list[int] = []
 
@@ -147,7 +164,7 @@ def test_the_lease_is_renewed_while_we_work() -> None:
     assert taken == []
 
 
-def test_who_lost_the_claim_answers_what_the_new_owner_made_of_it() -> None:
+def test_a_process_that_lost_its_claim_answers_with_the_new_owner_s_outcome() -> None:
     """The first process sleeps through its lease in the middle of its work; the poll of another acts."""
     stores = Stores()
     strangers(PRICE)(World(Scenario("", [])))
@@ -166,7 +183,7 @@ def test_who_lost_the_claim_answers_what_the_new_owner_made_of_it() -> None:
     assert_settled(stores)
 
 
-def test_a_claim_that_was_taken_over_before_we_asked_the_broker_is_left_alone() -> None:
+def test_a_claim_that_was_finished_by_another_process_is_not_touched() -> None:
     """Between claim and provision another process finished it: our late look must not rename it."""
     stores = Stores()
     claimed = claim_in(stores.graph, FIRST, options("slow"))
@@ -182,7 +199,7 @@ def test_a_claim_that_was_taken_over_before_we_asked_the_broker_is_left_alone() 
 
 
 @pytest.mark.parametrize("point", range(1, 14))
-def test_a_claim_in_foreign_hands_is_left_alone_at_every_stage(point: int) -> None:
+def test_a_claim_of_another_owner_is_not_touched_at_any_stage(point: int) -> None:
     """The new owner stands still somewhere: we, too late, neither rename, refuse nor create anything."""
     stores = Stores()
     claimed = claim_in(stores.graph, FIRST, options("slow"))
@@ -218,7 +235,7 @@ class Interrupted(UnkindTopics):
         return super().create(specs)
 
 
-def test_who_lost_a_claim_that_is_finished_by_now_overwrites_no_answer() -> None:
+def test_a_late_refusal_does_not_overwrite_the_answer_of_a_finished_claim() -> None:
     """It was held up before its request, which the broker then refuses."""
     stores = Stores()
     broker = Interrupted(stores, seconds=11, refuses="_")
@@ -230,7 +247,7 @@ def test_who_lost_a_claim_that_is_finished_by_now_overwrites_no_answer() -> None
     assert again.result == answer.result
 
 
-def test_a_lease_begins_anew_with_the_request_for_topics() -> None:
+def test_the_lease_is_renewed_with_the_request_for_topics() -> None:
     stores = Stores()
     claimed = claim_in(stores.graph, FIRST, options("slow"))
     assert isinstance(claimed, Claimed)
@@ -242,7 +259,7 @@ def test_a_lease_begins_anew_with_the_request_for_topics() -> None:
     assert done[claim_id(FIRST)] == {row.topic for row in claimed.provision}
 
 
-def test_what_takes_long_to_claim_is_finished_in_groups_before_its_leases_are_over() -> None:
+def test_a_batch_that_takes_long_to_claim_is_finished_in_groups_before_its_leases_end() -> None:
     stores = Stores()
     passed: list[str] = []
 
@@ -265,7 +282,7 @@ def test_what_takes_long_to_claim_is_finished_in_groups_before_its_leases_are_ov
     assert_settled(stores)
 
 
-def test_events_leave_although_the_poll_emptied_the_outbox_between_claim_and_activation() -> None:
+def test_events_are_published_even_if_the_poll_emptied_the_outbox_between_claim_and_activation() -> None:
     stores = Stores()
     one = engine(stores)
 
@@ -279,7 +296,7 @@ def test_events_leave_although_the_poll_emptied_the_outbox_between_claim_and_act
     assert events(stores)
 
 
-def test_our_own_leftovers_are_not_waited_for() -> None:
+def test_own_claims_left_by_a_failure_are_finished_at_once() -> None:
     """A batch that the broker's silence ended left claims of ours: the next one finishes them at once."""
     stores = Stores()
     assert isinstance(claim_in(stores.graph, FIRST, options("one")), Claimed)
@@ -289,24 +306,24 @@ def test_our_own_leftovers_are_not_waited_for() -> None:
     assert_settled(stores)
 
 
-def test_who_was_superseded_while_a_joined_queue_failed_hears_the_same_ever_after() -> None:
+def test_a_version_superseded_while_a_joined_queue_failed_is_expired_for_good() -> None:
     """The queue that it had joined is refused, and is made later, for somebody else."""
     stores = Stores()
     engine(stores).submit([sub([PRICE], 0, lineage="pre", strategy="s0")])
     broker = UnkindTopics(stores.topics, refuses="Risky")
     joiner = sub([PRICE, RISK], 2, strategy="s2", version="v1")
     batch = [sub([RISK], 1, lineage="other"), joiner, sub([PRICE], 3, strategy="s3", version="v2")]
-    _, told, _ = engine(stores, topics=broker).submit(batch)
-    assert isinstance(told.result, Rejection)
-    assert told.result.code is ErrorCode.EXPIRED
-    assert "never came up" in told.result.message
+    _, first, _ = engine(stores, topics=broker).submit(batch)
+    assert isinstance(first.result, Rejection)
+    assert first.result.code is ErrorCode.EXPIRED
+    assert "never came up" in first.result.message
     (again,) = engine(stores, "two", topics=broker).submit([joiner])
     engine(stores, "three").submit([sub([RISK], 4, lineage="z", strategy="s9")])
     (later,) = engine(stores, "four").submit([joiner])
-    assert told.result == again.result == later.result
+    assert first.result == again.result == later.result
 
 
-def test_no_version_is_in_force_before_the_queues_that_it_joined() -> None:
+def test_no_version_is_active_before_the_queues_that_it_joined() -> None:
     """The rival's queue is refused in the end: the lineage that joined it must keep its own version."""
     stores = Stores()
     engine(stores).submit([sub([MEAN], 0, lineage="beta", strategy="s2")])

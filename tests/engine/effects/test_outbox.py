@@ -35,7 +35,7 @@ def step(revision: int, action: str) -> OutboxRow:
     return queue_lifecycle(QueueChange("q", action, "why"), EventStamp(revision, START_MS))
 
 
-def test_events_leave_in_order_of_revision_whatever_the_clock_said() -> None:
+def test_events_are_published_in_order_of_revision_whatever_their_times() -> None:
     stores = Stores()
     stores.put(event(3, "c", START_MS), event(1, "a", START_MS + 2), event(2, "b", START_MS + 1))
     assert publish_outbox(stores.graph, stores.events) == 3
@@ -43,7 +43,7 @@ def test_events_leave_in_order_of_revision_whatever_the_clock_said() -> None:
     assert stores.rows(OutboxRow) == []
 
 
-def test_of_several_lists_that_wait_only_the_newest_leaves() -> None:
+def test_of_several_lists_in_the_outbox_only_the_newest_is_published() -> None:
     stores = Stores()
     stores.put(event(3), event(1), event(2), event(2, tag="ETH"))
     assert publish_outbox(stores.graph, stores.events) == 2
@@ -56,7 +56,7 @@ def weight(revision: int, value: float) -> OutboxRow:
 
 
 @pytest.mark.parametrize("rows", [(step(2, "drop"), step(1, "recompute")), (weight(2, 0.1), weight(1, 0.9))])
-def test_every_weight_and_every_step_in_a_queue_s_life_leaves_each_in_a_batch_of_its_own(
+def test_every_weight_and_lifecycle_event_is_published_one_of_a_stream_per_batch(
     rows: tuple[OutboxRow, ...],
 ) -> None:
     stores = Stores()
@@ -72,7 +72,7 @@ def test_every_weight_and_every_step_in_a_queue_s_life_leaves_each_in_a_batch_of
     assert stores.rows(OutboxRow) == []
 
 
-def test_what_is_older_than_a_published_one_is_dropped() -> None:
+def test_an_event_older_than_a_published_one_of_its_stream_is_dropped() -> None:
     stores = Stores()
     stores.put(event(2))
     publish_outbox(stores.graph, stores.events)
@@ -82,14 +82,14 @@ def test_what_is_older_than_a_published_one_is_dropped() -> None:
     assert stores.rows(OutboxRow) == []
 
 
-def test_nothing_waiting_writes_and_sends_nothing() -> None:
+def test_an_empty_outbox_writes_and_sends_nothing() -> None:
     stores = Stores()
     assert publish_outbox(stores.graph, stores.events) == 0
     assert stores.all_rows() == ()
     assert stores.events.published == []
 
 
-def test_more_than_one_batch_is_sent_whole() -> None:
+def test_an_outbox_of_several_batches_is_published_whole() -> None:
     stores = Stores()
     stores.put(*(event(number + 1, tag=str(number)) for number in range(BATCH + 3)))
     assert publish_outbox(stores.graph, stores.events) == BATCH + 3
@@ -113,7 +113,7 @@ def test_a_crash_between_sending_and_marking_repeats_the_same_bytes(point: int) 
 
 
 @given(st.data())
-def test_whoever_keeps_the_last_event_of_a_set_never_sees_an_older_one_whatever_crashes(
+def test_a_client_that_keeps_the_last_event_of_a_set_never_gets_an_older_one_despite_crashes(
     data: st.DataObject,
 ) -> None:
     """Changes, publishing and crashes in any order."""
@@ -137,7 +137,7 @@ def test_whoever_keeps_the_last_event_of_a_set_never_sees_an_older_one_whatever_
     st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(1, 9)), unique=True),
     st.dictionaries(st.sampled_from(["a", "b"]), st.integers(0, 9)),
 )
-def test_streams_only_grow_and_end_at_their_newest(
+def test_the_revisions_of_a_stream_only_grow_and_end_at_the_newest(
     found: Sequence[tuple[str, int]], before: dict[str, int]
 ) -> None:
     waiting = tuple(event(revision, tag) for tag, revision in found)

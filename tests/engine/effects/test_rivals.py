@@ -11,7 +11,7 @@ import pytest
 from dagmanager.dag.model import Submission
 from dagmanager.engine.model.rows import NodeRow, OutboxRow, QueueRow, QueueState, SentinelRow, SentinelState
 from dagmanager.engine.stages import Answer
-from tests.engine.builders import START_MS, Json, Stores, WallClock, engine, node, submission, told
+from tests.engine.builders import START_MS, Json, Stores, WallClock, accepted, engine, node, submission
 from tests.waiting import TIMEOUT_S
 
 NODES: list[Json] = []
@@ -56,18 +56,18 @@ def assert_once(stores: Stores) -> None:
 
 
 @pytest.mark.parametrize("attempt", range(5))
-def test_the_same_dag_from_everybody(attempt: int) -> None:
+def test_rivals_with_the_same_dag_create_each_queue_once(attempt: int) -> None:
     stores = Stores(clock=WallClock())
     works = [[submission(NODES, strategy=f"s{n}", position=n)] for n in range(6)]
     answers = [each for found in race(stores, works) for each in found]
-    assert len({told(each).items for each in answers}) == 1
-    assert sum(told(each).actions.create for each in answers) == len(NODES)
+    assert len({accepted(each).items for each in answers}) == 1
+    assert sum(accepted(each).actions.create for each in answers) == len(NODES)
     assert_once(stores)
     assert len([row for row in stores.rows(SentinelRow) if row.state is SentinelState.ACTIVE]) == 1
 
 
 @pytest.mark.parametrize("attempt", range(5))
-def test_overlapping_dags_of_different_lineages(attempt: int) -> None:
+def test_rivals_with_overlapping_dags_share_queues(attempt: int) -> None:
     stores = Stores(clock=WallClock())
     works = [
         [
@@ -85,13 +85,13 @@ def test_overlapping_dags_of_different_lineages(attempt: int) -> None:
     answers = [each for found in race(stores, works) for each in found]
     topics: dict[str, str] = {}
     for each in answers:
-        for key, topic in told(each).items:
+        for key, topic in accepted(each).items:
             assert topics.setdefault(key, topic) == topic
-    assert sum(told(each).actions.create for each in answers) == len(topics)
+    assert sum(accepted(each).actions.create for each in answers) == len(topics)
     assert_once(stores)
 
 
-def test_one_process_may_be_asked_by_several_threads() -> None:
+def test_one_engine_serves_several_threads() -> None:
     stores = Stores(clock=WallClock())
     process = engine(stores, sleep=lambda _: None)
     answers: list[Answer] = []
@@ -107,6 +107,6 @@ def test_one_process_may_be_asked_by_several_threads() -> None:
         thread.start()
     for thread in threads:
         thread.join(TIMEOUT_S)
-    assert len({told(each).items for each in answers}) == 1
-    assert sum(told(each).actions.create for each in answers) == len(NODES)
+    assert len({accepted(each).items for each in answers}) == 1
+    assert sum(accepted(each).actions.create for each in answers) == len(NODES)
     assert_once(stores)

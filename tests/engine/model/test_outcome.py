@@ -58,7 +58,7 @@ OTHER: dict[str, object] = {
 
 
 @pytest.mark.parametrize("answer", [OUTCOME, REJECTION, replace(OUTCOME, safe_mode="x", dry_run=True)])
-def test_what_is_stored_comes_back(answer: Outcome | Rejection) -> None:
+def test_a_stored_answer_is_decoded_unchanged(answer: Outcome | Rejection) -> None:
     assert decode(encode(answer)) == answer
     assert encode(decode(encode(answer))) == encode(answer)
 
@@ -92,7 +92,7 @@ def test_the_digest_covers_what_a_client_sees() -> None:
     assert outcome_digest(OUTCOME) not in digests
 
 
-def test_the_digest_is_the_same_whatever_the_door() -> None:
+def test_the_digest_does_not_depend_on_the_submission_id() -> None:
     assert outcome_digest(replace(OUTCOME, submission_id="another")) == outcome_digest(OUTCOME)
     assert outcome_digest(OUTCOME).startswith("blake3:")
     assert outcome_digest(REJECTION) != outcome_digest(replace(REJECTION, message="later"))

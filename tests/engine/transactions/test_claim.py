@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from chaos.ports import watched
+from dagmanager.engine.model.event_ports import AdminAction
 from dagmanager.engine.model.rows import (
     ContentRow,
     HolderRow,
@@ -20,12 +22,12 @@ from tests.engine.builders import (
     POLICY,
     START_MS,
     Stores,
+    accepted,
     engine,
     node,
     refused,
     submission,
     submissions,
-    told,
     topics_of,
 )
 from tests.engine.market import (
@@ -42,7 +44,7 @@ def test_a_new_dag_writes_nodes_queues_content_sentinel_holder_lineage_and_outco
     one = submission([PRICE, MEAN])
     (answer,) = engine(stores).submit([one])
 
-    assert told(answer).actions.create == 2
+    assert accepted(answer).actions.create == 2
     assert topics_of(answer) == [
         row.topic
         for row in sorted(stores.rows(QueueRow), key=lambda r: r.binding.node_id != PRICE["node_id"])
@@ -58,7 +60,7 @@ def test_a_new_dag_writes_nodes_queues_content_sentinel_holder_lineage_and_outco
     (sentinel,) = stores.rows(SentinelRow)
     assert (sentinel.state, sentinel.weight, sentinel.content) == ("active", 1.0, one.dag.content_digest)
     assert sentinel.key == ("alpha", "", "v1", 1)
-    assert sentinel.sentinel_id == told(answer).sentinel_id == "s1-sentinel"
+    assert sentinel.sentinel_id == accepted(answer).sentinel_id == "s1-sentinel"
     assert sorted(sentinel.introduced) == sorted([PRICE["node_id"], MEAN["node_id"]])
     assert sentinel.commit_hash == one.dag.content_digest
     (holder,) = stores.rows(HolderRow)
@@ -69,7 +71,7 @@ def test_a_new_dag_writes_nodes_queues_content_sentinel_holder_lineage_and_outco
     )
     assert [row.last_at_ms for row in stores.rows(LineageRow)] == [one.at_ms]
     (outcome,) = stores.rows(OutcomeRow)
-    assert outcome.topics == told(answer).topics
+    assert outcome.topics == accepted(answer).topics
     (content,) = stores.rows(ContentRow)
     assert {member.name: member.tags for member in content.members} == {
         "price": ("BTC", "spot"),
@@ -77,7 +79,7 @@ def test_a_new_dag_writes_nodes_queues_content_sentinel_holder_lineage_and_outco
     }
 
 
-def test_an_active_queue_belongs_to_nobody_and_knows_its_broker_id() -> None:
+def test_an_active_queue_has_no_owner_and_has_the_broker_s_id() -> None:
     stores = Stores()
     engine(stores).submit([submission([PRICE])])
     (queue,) = stores.rows(QueueRow)
@@ -88,11 +90,20 @@ def test_an_active_queue_belongs_to_nobody_and_knows_its_broker_id() -> None:
 
 def test_every_creation_is_logged_before_it_counts() -> None:
     stores = Stores()
-    (answer,) = engine(stores).submit([submission([PRICE, MEAN])])
-    assert sorted(entry.topic for entry in stores.log.entries) == sorted(topics_of(answer))
+    before_activation: list[tuple[list[str], list[str], set[QueueState]]] = []
+
+    def passing(point: str) -> None:
+        if point == "activate":
+            logged = sorted(entry.topic for entry in stores.log.entries if entry.action is AdminAction.CREATE)
+            states = {row.state for row in stores.rows(QueueRow)}
+            before_activation.append((logged, sorted(stores.topics.names()), states))
+
+    (answer,) = watched(engine(stores), passing).submit([submission([PRICE, MEAN])])
+    topics = sorted(topics_of(answer))
+    assert before_activation == [(topics, topics, {QueueState.PROVISIONING})]
 
 
-def test_what_later_reasons_need_is_kept() -> None:
+def test_parameters_and_dependencies_are_stored_with_the_node() -> None:
     stores = Stores()
     engine(stores).submit([submission([PRICE, node("p", params={"b": 2, "a": 1}, inputs=[PRICE])])])
     row = next(row for row in stores.rows(NodeRow) if row.name == "p")
@@ -106,7 +117,7 @@ def test_a_new_strategy_id_with_the_same_dag_costs_a_holder() -> None:
     works.submit([submission([PRICE, MEAN])])
     before = stores.all_rows()
     (answer,) = works.submit([submission([PRICE, MEAN], strategy="s2", position=1)])
-    assert told(answer).actions.reuse == 2
+    assert accepted(answer).actions.reuse == 2
     new = [row for row in stores.all_rows() if row not in before]
     assert [type(row) for row in new] == [HolderRow, OutcomeRow]
     assert isinstance(new[1], OutcomeRow)
@@ -124,14 +135,14 @@ def test_an_identical_resend_is_a_question() -> None:
     assert (stores.all_rows(), stores.events.published, stores.log.entries) == (rows, events, log)
 
 
-def test_a_resend_of_what_is_not_in_force_any_more_changes_nothing_either() -> None:
+def test_a_resend_of_a_superseded_version_changes_nothing_either() -> None:
     stores = Stores()
     works = engine(stores)
     works.submit([submission([PRICE])])
     works.submit([submission([PRICE, MEAN], strategy="s2", position=1, at_ms=START_MS + 1)])
     rows = stores.all_rows()
     (again,) = works.submit([submission([PRICE], position=2, at_ms=START_MS + 2)])
-    assert told(again).actions.reuse == 1
+    assert accepted(again).actions.reuse == 1
     assert stores.all_rows() == rows
 
 
@@ -147,7 +158,7 @@ def test_a_replay_is_answered_from_what_was_stored() -> None:
     assert stores.all_rows() == rows
 
 
-def test_a_replay_whose_queues_went_is_expired() -> None:
+def test_a_replay_whose_queues_are_gone_is_expired() -> None:
     stores = Stores()
     one = submission([PRICE])
     engine(stores).submit([one])
@@ -171,13 +182,13 @@ def test_the_replay_of_a_plain_answer_never_undoes_what_came_after() -> None:
     assert stores.all_rows() == rows
 
 
-def test_a_warning_is_told_again_to_a_replay() -> None:
+def test_a_replay_gets_the_same_warning() -> None:
     stores = Stores()
     works = engine(stores)
     works.submit([submission([PRICE])])
     lone = submission([PRICE], strategy="s2", weight=0.4, position=1)
     (first,) = works.submit([lone])
-    assert [each.code for each in told(first).warnings] == ["only_version"]
+    assert [each.code for each in accepted(first).warnings] == ["only_version"]
     (again,) = works.submit([lone])
     assert again.result == first.result
 
@@ -199,8 +210,8 @@ def test_a_dry_run_is_answered_and_never_written() -> None:
     stores = Stores()
     works = engine(stores)
     (answer,) = works.submit([submission([PRICE], strategy="dryrun")])
-    assert told(answer).dry_run
-    assert told(answer).actions.create == 1
+    assert accepted(answer).dry_run
+    assert accepted(answer).actions.create == 1
     assert stores.all_rows() == ()
     (real,) = works.submit([submission([PRICE], position=1)])
     assert topics_of(real) == topics_of(answer)
@@ -212,7 +223,7 @@ def test_one_outcome_per_world() -> None:
     assert [topics_of(each)[0].split(".")[:2] for each in answers] == [["w1", "live"], ["w2", "live"]]
     base = {topics_of(each)[0].split(".", 2)[2] for each in answers}
     assert len(base) == 1
-    assert [told(each).actions.create for each in answers] == [1, 1]
+    assert [accepted(each).actions.create for each in answers] == [1, 1]
     assert kinds(stores)["NodeRow"] == 1
     assert len(stores.outcomes()) == 2
     assert {row.key.namespace for row in stores.rows(SentinelRow)} == {"w1.live", "w2.live"}
@@ -226,4 +237,4 @@ def test_strict_dependencies_refuse_what_the_graph_does_not_know_either() -> Non
     assert stores.effects() == ()
     works.submit([submission([PRICE], lineage="beta", strategy="s2", position=1)])
     (yes,) = works.submit([submission([MEAN], position=2)])
-    assert told(yes).warnings == ()
+    assert accepted(yes).warnings == ()

@@ -13,10 +13,10 @@ from tests.engine.builders import (
     POLICY,
     START_MS,
     Stores,
+    accepted,
     engine,
     node,
     submission,
-    told,
     topics_of,
 )
 from tests.engine.market import (
@@ -24,7 +24,7 @@ from tests.engine.market import (
 )
 
 
-def test_folded_twins_get_names_that_no_broker_confuses() -> None:
+def test_names_that_are_equal_when_folded_get_different_topics() -> None:
     stores = Stores()
     low, high = (
         node("a", code="1", tags=["x"], node_type="Mean.A"),
@@ -59,14 +59,14 @@ def test_a_name_that_was_ever_used_is_never_used_again() -> None:
             [submission([PRICE], strategy=f"s{number}", position=number, at_ms=START_MS + number)]
         )
         assert topics_of(again) == [f"{topics_of(first)[0]}_v{number}"]
-        assert told(again).actions.create == 1
+        assert accepted(again).actions.create == 1
     assert {row.topic for row in stores.rows(QueueRow)} == {
         queue.topic,
         *(f"{queue.topic}_v{n}" for n in (2, 3, 4)),
     }
 
 
-def test_a_tombstone_of_somebody_else_is_stepped_over() -> None:
+def test_the_name_of_another_node_s_tombstone_is_skipped() -> None:
     stores = Stores()
     (first,) = engine(stores).submit([submission([PRICE])])
     (queue,) = stores.rows(QueueRow)
@@ -93,7 +93,7 @@ def test_a_resurrected_queue_inherits_its_ttl() -> None:
     assert {row.incarnation: row.ttl_ms for row in stores.rows(QueueRow)} == {1: 1234, 2: 1234}
 
 
-def test_a_foreign_topic_under_our_name_is_left_alone() -> None:
+def test_a_foreign_topic_under_the_wanted_name_is_not_touched() -> None:
     stores = Stores()
     (wanted,) = topics_of(engine(Stores()).submit([submission([PRICE])])[0])
     stores.topics.create({wanted: TopicSpec(1, 1, 5)})
@@ -103,7 +103,7 @@ def test_a_foreign_topic_under_our_name_is_left_alone() -> None:
     assert stores.queues()[wanted].state is QueueState.FAILED
 
 
-def test_who_takes_a_free_name_after_we_looked_keeps_it() -> None:
+def test_a_foreign_topic_created_after_the_check_is_not_touched() -> None:
     class Contested(MemoryTopics):
         """Somebody else makes every topic that is looked up and absent, in another shape."""
 

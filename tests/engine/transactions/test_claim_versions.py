@@ -10,10 +10,10 @@ from dagmanager.errors import ErrorCode
 from tests.engine.builders import (
     START_MS,
     Stores,
+    accepted,
     engine,
     refused,
     submission,
-    told,
     topics_of,
 )
 from tests.engine.market import (
@@ -38,12 +38,12 @@ def test_an_older_record_never_undoes_a_newer_one() -> None:
     assert stores.effects() == rows
 
 
-def test_an_older_record_of_the_content_in_force_is_welcome() -> None:
+def test_an_older_record_of_the_content_in_force_adds_a_holder() -> None:
     stores = Stores()
     works = engine(stores)
     works.submit([submission([PRICE], at_ms=START_MS + 10)])
     (answer,) = works.submit([submission([PRICE], strategy="s2", at_ms=START_MS + 9, position=1)])
-    assert told(answer).actions.reuse == 1
+    assert accepted(answer).actions.reuse == 1
     assert stores.rows(LineageRow)[0].last_at_ms == START_MS + 10
 
 
@@ -84,7 +84,7 @@ def test_one_strategy_id_announces_every_weight_of_all_its_versions() -> None:
 
 
 @pytest.mark.parametrize("second", ["v1", "v2"])
-def test_who_is_in_force_has_the_last_word(second: str) -> None:
+def test_the_last_weight_of_a_client_visible_id_is_that_of_the_version_in_force(second: str) -> None:
     """Versions of one strategy id share what clients see: whoever goes by the newest event must not turn it off."""
     stores = Stores()
     works = engine(stores)
@@ -118,7 +118,7 @@ def test_a_third_version_is_refused_and_changes_nothing() -> None:
     assert stores.effects() == rows
 
 
-def test_a_refusal_is_told_again_although_the_reason_is_gone() -> None:
+def test_a_replay_gets_the_same_refusal_although_its_reason_is_gone() -> None:
     """The answer was given and its dead letter lies there: a replay must not put the version in force after all."""
     stores = Stores()
     works = engine(stores)
@@ -133,7 +133,7 @@ def test_a_refusal_is_told_again_although_the_reason_is_gone() -> None:
     assert refused(again).code is ErrorCode.TOO_MANY_VERSIONS
     assert (active(stores), set(stores.queues())) == (in_force, topics)
     (anew,) = works.submit([submission([OTHER], version="v3", weight=0.5, strategy="s3", position=4)])
-    assert told(anew).actions.create == 1, "sent again it is another submission"
+    assert accepted(anew).actions.create == 1, "sent again it is another submission"
 
 
 def test_the_next_revision_supersedes_the_previous_one() -> None:
@@ -154,7 +154,7 @@ def test_a_content_that_was_in_force_comes_back_as_itself() -> None:
     assert states == {1: ("active", 1.0), 2: ("superseded", 0.0)}
 
 
-def test_a_queue_that_leaves_the_last_content_is_free_and_taken_up_again() -> None:
+def test_a_queue_that_leaves_the_last_content_is_unreferenced_until_it_is_referenced_again() -> None:
     stores = Stores()
     works = engine(stores)
     works.submit([submission([PRICE, MEAN])])
@@ -175,7 +175,7 @@ def test_a_queue_that_leaves_the_last_content_is_free_and_taken_up_again() -> No
     assert {row.unreferenced_ms for row in by_name(stores).values()} == {None}
 
 
-def test_another_lineage_that_holds_the_content_keeps_its_queues() -> None:
+def test_a_content_of_another_lineage_keeps_its_queues() -> None:
     stores = Stores()
     works = engine(stores)
     works.submit([submission([PRICE, MEAN])])
@@ -184,7 +184,7 @@ def test_another_lineage_that_holds_the_content_keeps_its_queues() -> None:
     assert {row.unreferenced_ms for row in by_name(stores).values()} == {None}
 
 
-def test_a_parked_version_holds_its_queues() -> None:
+def test_a_parked_version_keeps_its_queues() -> None:
     stores = Stores()
     works = engine(stores)
     works.submit([submission([PRICE])])
@@ -193,7 +193,7 @@ def test_a_parked_version_holds_its_queues() -> None:
     assert active(stores) == {"v1": 1.0}
 
 
-def test_a_tombstone_is_neither_freed_nor_taken_up() -> None:
+def test_a_tombstone_is_never_marked() -> None:
     stores = Stores()
     works = engine(stores)
     works.submit([submission([PRICE, MEAN])])

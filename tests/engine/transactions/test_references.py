@@ -37,40 +37,40 @@ def moved(before: list[SentinelRow], after: list[SentinelRow]) -> set[str]:
     return set(graph.transact(lambda tx: tag_deltas(tx, before, after)))
 
 
-def test_of_a_first_version_every_node() -> None:
+def test_a_first_version_locks_every_node() -> None:
     assert unsettled(arriving=NEW) == {"a", "c", "d"}
     assert unsettled(version("new", PENDING)) == {"a", "c", "d"}
 
 
-def test_of_a_next_version_what_comes_goes_or_has_other_tags() -> None:
+def test_a_next_version_locks_added_removed_and_retagged_nodes() -> None:
     assert unsettled(version("old"), arriving=NEW) == {"b", "c", "d"}
 
 
 @pytest.mark.parametrize("state", [PENDING, PARKED, ACTIVE])
-def test_whatever_references_may_leave(state: SentinelState) -> None:
+def test_any_referencing_version_may_leave(state: SentinelState) -> None:
     assert unsettled(version("new"), version("old", state)) == {"b", "c", "d"}
 
 
-def test_what_references_nothing_is_not_looked_at() -> None:
+def test_versions_that_reference_nothing_are_ignored() -> None:
     assert unsettled(version("new"), version("old", SUPERSEDED)) == set()
 
 
-def test_a_member_that_becomes_a_mere_dependency_is_unsettled() -> None:
+def test_a_member_that_becomes_a_dependency_is_locked() -> None:
     assert unsettled(version("old"), arriving=CONTENTS["outside"]) == {"b", "c"}
 
 
-def test_a_canary_moves_what_it_brings() -> None:
+def test_a_canary_changes_the_tags_of_its_own_nodes() -> None:
     assert moved([version("old")], [version("old"), version("new")]) == {"c", "d"}
 
 
-def test_a_takeover_moves_what_differs() -> None:
+def test_superseding_changes_the_tags_of_nodes_that_differ() -> None:
     assert moved([version("old")], [version("old", SUPERSEDED), version("new")]) == {"b", "c", "d"}
 
 
-def test_parking_moves_what_only_the_parked_one_had() -> None:
+def test_parking_changes_the_tags_of_nodes_that_only_the_parked_version_has() -> None:
     both = [version("old"), version("new")]
     assert moved(both, [version("old", PARKED), version("new")]) == {"b", "c"}
 
 
-def test_a_change_of_weights_moves_nothing() -> None:
+def test_a_change_of_weights_changes_no_tags() -> None:
     assert moved([version("old"), version("new", PENDING)], [version("old"), version("new", PARKED)]) == set()

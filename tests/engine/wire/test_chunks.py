@@ -51,7 +51,7 @@ def load(record: bytes) -> dict[str, Any]:
     return loaded
 
 
-def test_a_chunk_has_the_fields_of_decisions_8() -> None:
+def test_a_chunk_has_the_fields_of_semantics_9() -> None:
     answer = outcome(items=items(1), buffers=buffers(1), warnings=(NOTICE,), safe_mode="why", dry_run=True)
     (record,) = chunks(answer)
     assert load(record) == {
@@ -141,7 +141,7 @@ def test_tags_never_make_an_entry_too_large(tag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "notice", "told", "details"),
+    ("count", "notice", "sent", "details"),
     [
         (0, NOTICE, 0, 0),
         (100, NOTICE, 100, 1),
@@ -151,12 +151,12 @@ def test_tags_never_make_an_entry_too_large(tag: str) -> None:
         (3, replace(NOTICE, message="m" * 2_000_000), 0, 0),
     ],
 )
-def test_the_first_100_warnings_and_their_count(count: int, notice: Notice, told: int, details: int) -> None:
+def test_the_first_100_warnings_and_their_count(count: int, notice: Notice, sent: int, details: int) -> None:
     (record,) = chunks(outcome(warnings=(notice,) * count))
     assert len(record) <= MAX_BYTES
     chunk = load(record)
     assert chunk["warnings_total"] == count
-    assert len(chunk["warnings"]) == told
+    assert len(chunk["warnings"]) == sent
     assert all(len(each["details"]) == details for each in chunk["warnings"])
 
 
@@ -165,14 +165,14 @@ def test_the_first_100_warnings_and_their_count(count: int, notice: Notice, told
     st.integers(0, 350), st.integers(0, 250), st.integers(0, 40_000), st.integers(0, 200), st.text(max_size=9)
 )
 def test_chunks_fit_and_merge_to_the_answer(
-    queued: int, buffered: int, size: int, told: int, name: str
+    queued: int, buffered: int, size: int, sent: int, name: str
 ) -> None:
     size = size if queued < 50 else size % 20_000
     answer = outcome(
         strategy_id=name,
         items=items(queued, size),
         buffers=buffers(buffered, (name,)),
-        warnings=(replace(NOTICE, message=name),) * told,
+        warnings=(replace(NOTICE, message=name),) * sent,
     )
     records = chunks(answer)
     assert records == chunks(answer)
@@ -184,7 +184,7 @@ def test_chunks_fit_and_merge_to_the_answer(
     assert merged is not None
     assert merged["queue_map"] == dict(answer.items)
     assert [each["node_id"] for each in merged["buffer_nodes"]] == [each.node_id for each in answer.buffers]
-    assert merged["warnings_total"] == told
+    assert merged["warnings_total"] == sent
 
 
 ONE = outcome(items=items(250))

@@ -107,7 +107,7 @@ def test_a_list_outdates_only_its_own_kind() -> None:
     assert updated(revision=8).stream == updated(revision=7).stream
 
 
-def test_tags_that_hold_separators_keep_their_own_rows() -> None:
+def test_tags_with_separators_keep_their_own_rows() -> None:
     apart = [updated(("a.b",)), updated(("a", "b"))]
     assert {data(row)["etag"] for row in apart} == {"q:a.b:60:7"}
     assert len({row.event_id for row in apart}) == 2

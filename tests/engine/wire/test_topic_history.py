@@ -25,7 +25,7 @@ def gone(topic: str, at_ms: int, topic_id: str | None = None) -> AdminEntry:
 LOG = [made("a", 10), made("b", 20), gone("a", 30), made("c", 40), gone("b", 50, topic_id="")]
 
 
-def test_a_topic_is_there_from_its_creation_until_its_deletion() -> None:
+def test_a_topic_exists_from_its_creation_until_its_deletion() -> None:
     there = {at_ms: list(topics_at(LOG, at_ms)) for at_ms in (9, 10, 20, 29, 30, 40, 49, 50, 99)}
     assert there == {
         9: [], 10: ["a"], 20: ["a", "b"], 29: ["a", "b"], 30: ["b"], 40: ["b", "c"], 49: ["b", "c"],
@@ -33,13 +33,13 @@ def test_a_topic_is_there_from_its_creation_until_its_deletion() -> None:
     }  # fmt: skip
 
 
-def test_a_topic_that_was_found_lost_is_there_no_more_and_its_name_may_be_somebody_elses() -> None:
+def test_a_lost_topic_is_gone_and_its_name_may_be_used_again() -> None:
     lost = msgspec.structs.replace(gone("a", 30), action=AdminAction.LOST)
     there = {at_ms: list(topics_at([*LOG[:2], lost], at_ms)) for at_ms in (29, 30)}
     assert there == {29: ["a", "b"], 30: ["b"]}
 
 
-def test_all_that_makes_it_again_is_told() -> None:
+def test_everything_needed_to_create_a_topic_again_is_reported() -> None:
     [topic] = topics_at([made("a", 10)], 10).values()
     assert (topic.topic, topic.topic_id, topic.spec) == ("a", "id-a", SPEC)
     assert (topic.node_id, topic.namespace, topic.claim_id, topic.created_ms) == (
@@ -57,7 +57,7 @@ def test_a_late_creation_of_a_deleted_id_is_a_repeat() -> None:
     assert topics_at([made("a", 10), gone("a", 20), made("a", 30)], 40) == {}
 
 
-def test_a_deletion_of_what_was_never_made_says_nothing() -> None:
+def test_a_deletion_of_an_unknown_topic_is_ignored() -> None:
     assert topics_at([gone("a", 10)], 10) == {}
 
 

@@ -25,7 +25,7 @@ from servers.neo4j import Neo4jServer, wipe
 from servers.ports import free_port
 from servers.proxy import Direction, FaultProxy
 from servers.session import Availability, ServerReply
-from tests.engine.builders import START_MS, Stores, WallClock, engine, submission, told
+from tests.engine.builders import START_MS, Stores, WallClock, accepted, engine, submission
 from tests.engine.crash_scenarios import MEAN, PRICE
 from tests.graph.builders import node, outcome, store
 from tests.graph.rivalry import assert_sound, together
@@ -176,7 +176,7 @@ def test_no_claim_is_doubled_wherever_the_connection_is_cut(
         )
         while True:
             try:
-                assert len(told(works.submit([one])[0]).items) == 2
+                assert len(accepted(works.submit([one])[0]).items) == 2
             except UnavailableError:
                 continue
             return

@@ -26,7 +26,7 @@ from dagmanager.engine.model.rows import (
 from dagmanager.errors import ConstraintError, DagManagerError
 from dagmanager.graph.neo4j.graph import Neo4jGraph, Server
 from dagmanager.topics.memory import MemoryTopics
-from tests.engine.builders import Stores, WallClock, engine, submission, told
+from tests.engine.builders import Stores, WallClock, accepted, engine, submission
 from tests.engine.builders import node as node_json
 from tests.graph.builders import content, event, holder, node, outcome, queue, sentinel, store
 
@@ -124,9 +124,9 @@ def test_the_engine_takes_them(graph: Neo4jGraph, value: str) -> None:
     nodes = [node_json("price", tags=[value], inputs=["blake3:" + value])]
     bounded = value[: TEXT_BYTES_MAX // 4]
     given = {"strategy": bounded, "lineage": value, "world": "w1"}
-    first = told(works.submit([submission(nodes, version=bounded, **given)])[0])
-    again = told(works.submit([submission(nodes, version=bounded, position=1, **given)])[0])
-    other = told(works.submit([submission(nodes, version="v2", position=2, **given)])[0])
+    first = accepted(works.submit([submission(nodes, version=bounded, **given)])[0])
+    again = accepted(works.submit([submission(nodes, version=bounded, position=1, **given)])[0])
+    other = accepted(works.submit([submission(nodes, version="v2", position=2, **given)])[0])
     assert first.items == again.items == other.items
 
 

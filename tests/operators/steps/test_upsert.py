@@ -9,7 +9,7 @@ from dagmanager.engine.stages import Answer, Planned, Refused
 from dagmanager.errors import ErrorCode, UnavailableError
 from operators.steps.upsert import upsert
 from operators.store_retry import RetryPolicy
-from tests.engine.builders import POLICY, Stores, engine, node, refused, told
+from tests.engine.builders import POLICY, Stores, accepted, engine, node, refused
 from tests.operators.passing import (
     FEED,
     IMPATIENT,
@@ -52,10 +52,10 @@ def test_answers_come_in_order_and_later_items_see_earlier_ones(batch: int) -> N
     stores = fresh()
     found = answers_of(upserted(engine(stores), plans(stores), batch))
     assert [each.submission.strategy_id for each in found] == list("zyxabc")
-    assert [told(each).actions.create for each in found] == [2, 1, 1, 1, 1, 1]
-    assert [told(each).actions.reuse for each in found] == [0, 1, 1, 1, 1, 1]
-    assert len({told(each).items[0] for each in found}) == 1, "one queue for the shared node"
-    assert {topic for each in found for topic in told(each).topics} == set(stores.topics.names())
+    assert [accepted(each).actions.create for each in found] == [2, 1, 1, 1, 1, 1]
+    assert [accepted(each).actions.reuse for each in found] == [0, 1, 1, 1, 1, 1]
+    assert len({accepted(each).items[0] for each in found}) == 1, "one queue for the shared node"
+    assert {topic for each in found for topic in accepted(each).topics} == set(stores.topics.names())
 
 
 def test_refused_passes_by_in_order_and_writes_nothing() -> None:
@@ -75,7 +75,7 @@ def test_a_submission_that_the_plan_refuses_is_answered_in_its_place() -> None:
     found = answers_of(upserted(strict, [lost, whole, lost]))
     assert [each.submission for each in found] == [lost.submission, whole.submission, lost.submission]
     assert refused(found[0]).code == refused(found[2]).code == ErrorCode.UNRESOLVED_DEPENDENCIES
-    assert told(found[1]).actions.create == 1
+    assert accepted(found[1]).actions.create == 1
 
 
 def test_what_was_answered_is_answered_again() -> None:
@@ -113,9 +113,9 @@ def test_a_dry_run_sees_what_came_earlier_in_the_batch_and_writes_nothing() -> N
         planned(asking, [FEED, node("new")], strategy="dryrun", lineage="b", position=1),
     ]
     (first, dry) = answers_of(upserted(asking, given))
-    assert told(dry).dry_run
-    assert (told(dry).actions.reuse, told(dry).actions.create) == (1, 1)
-    assert set(stores.topics.names()) == set(told(first).topics)
+    assert accepted(dry).dry_run
+    assert (accepted(dry).actions.reuse, accepted(dry).actions.create) == (1, 1)
+    assert set(stores.topics.names()) == set(accepted(first).topics)
 
 
 def test_who_is_stopping_does_not_wait() -> None:

@@ -1,22 +1,16 @@
-"""What a claim tells others: epoch, schemas, tags and events (docs/semantics.md 7, 8)."""
+"""The tags of nodes and the events of tag sets that a claim writes (docs/semantics.md 7, 8)."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from msgspec.structs import replace
 
-from dagmanager.engine.model.graph_port import Locks, Transaction
-from dagmanager.engine.model.rows import NodeRow, QueueRow, QueueState, TagSetRow
+from dagmanager.engine.model.rows import NodeRow, TagSetRow
 from tests.engine.builders import (
-    START_MS,
     Stores,
     engine,
     node,
     submission,
     tag_query,
-    told,
 )
 from tests.engine.market import (
     MEAN,
@@ -27,89 +21,8 @@ from tests.engine.market import (
     queue_events,
 )
 
-EPOCH_STEPS: list[tuple[str, list[dict[str, Any]], int]] = [
-    ("a new node", [OTHER], 0),
-    ("the same again", [PRICE], 0),
-    ("a changed schema", [PRICE | {"schema_hash": "h2"}], 1),
-    ("no schema given", [{k: v for k, v in PRICE.items() if k != "schema_hash"}], 0),
-    ("tags only", [PRICE | {"tags": ["BTC", "new"]}], 0),
-]
 
-
-@pytest.mark.parametrize(
-    ("nodes", "raised"), [step[1:] for step in EPOCH_STEPS], ids=[s[0] for s in EPOCH_STEPS]
-)
-def test_the_epoch_is_raised_by_what_changes_an_answer_already_given(
-    nodes: list[dict[str, Any]], raised: int
-) -> None:
-    stores = Stores()
-    works = engine(stores)
-    works.submit([submission([PRICE])])
-    assert stores.graph.epoch() == 0
-    works.submit([submission(nodes, strategy="s2", lineage="beta", position=1)])
-    assert stores.graph.epoch() == raised
-
-
-def test_adopting_a_first_schema_raises_no_epoch() -> None:
-    stores = Stores()
-    works = engine(stores)
-    works.submit([submission([{k: v for k, v in PRICE.items() if k != "schema_hash"}])])
-    works.submit([submission([PRICE], lineage="beta", strategy="s2", position=1)])
-    assert stores.graph.epoch() == 0
-    assert stores.rows(NodeRow)[0].schema_hash == "h1"
-
-
-def test_a_changed_schema_buffers_for_everybody_and_is_remembered() -> None:
-    stores = Stores()
-    works = engine(stores)
-    works.submit([submission([PRICE])])
-    changed = PRICE | {"schema_hash": "h2"}
-    (answer,) = works.submit(
-        [submission([changed], position=1, at_ms=START_MS - 5, strategy="s2", lineage="b")]
-    )
-    assert [(each.node_id, each.lag) for each in told(answer).buffers] == [(PRICE["node_id"], 5)]
-    (row,) = stores.rows(NodeRow)
-    assert (row.schema_hash, row.buffering_since_ms) == ("h2", START_MS - 5)
-    assert {each.schema_hash for each in row.schemas} == {"h1", "h2"}
-    (old,) = works.submit([submission([PRICE], position=2, strategy="s3", lineage="c")])
-    assert told(old).actions.buffer == 1
-    assert stores.rows(NodeRow)[0] == row
-
-
-def test_a_queue_in_another_world_with_another_schema_buffers_for_those_there_are() -> None:
-    stores = Stores()
-    works = engine(stores)
-    changed = PRICE | {"schema_hash": "h2"}
-    works.submit([submission([PRICE], world="w1")])
-    (created,) = works.submit([submission([changed], world="w2", position=1, strategy="s2", lineage="b")])
-    assert (told(created).actions.create, told(created).buffers) == (1, ())
-    assert stores.graph.epoch() == 1
-    for position, (nodes, world) in enumerate([(changed, "w1"), (PRICE, "w1"), (changed, "w2")], 2):
-        (answer,) = works.submit(
-            [submission([nodes], world=world, position=position, strategy=f"s{position}", lineage="c")]
-        )
-        assert told(answer).actions.buffer == 1
-
-
-def test_a_queue_that_takes_the_place_of_a_lost_one_adopts_its_schema() -> None:
-    stores = Stores()
-    works = engine(stores)
-    works.submit([submission([PRICE])])
-    (queue,) = stores.rows(QueueRow)
-
-    def lose(tx: Transaction) -> None:
-        tx.lock(Locks(nodes=(queue.binding.node_id,)))
-        tx.put([replace(queue, state=QueueState.LOST)])
-
-    stores.graph.transact(lose)
-    changed = PRICE | {"schema_hash": "h2"}
-    (answer,) = works.submit([submission([changed], version="v2", position=1)])
-    assert told(answer).actions.create == 1
-    (row,) = stores.rows(NodeRow)
-    assert (row.schema_hash, row.buffering_since_ms) == ("h2", None)
-
-
-def test_many_sets_with_long_lists_are_announced_as_far_as_every_queue_is_in_one(
+def test_of_many_tag_sets_with_long_lists_enough_are_announced_for_every_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Exchange and symbol as tags: each of N nodes has a set of its own with all N queues in it."""
@@ -160,20 +73,22 @@ def test_a_new_queue_is_announced_for_its_own_tags_with_a_revision() -> None:
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("any", ["price", "mean"]), ("all", ["price"])])
-def test_a_registered_tag_query_is_told_of_what_it_matches(mode: str, expected: list[str]) -> None:
+def test_a_registered_tag_query_gets_events_for_the_queues_that_it_matches(
+    mode: str, expected: list[str]
+) -> None:
     stores = Stores()
     works = engine(stores)
     query = tag_query("watch", ["BTC", "spot"], mode)
     works.submit([submission([query], lineage="watcher", strategy="w")])
     assert queue_events(stores) == []  # a query's own queue is never a result
     works.submit([submission([PRICE, MEAN], position=1)])
-    told_of = [each for each in queue_events(stores) if each["match_mode"] == mode]
-    last = max((e for e in told_of if e["tags"] == ["BTC", "spot"]), key=lambda e: int(e["revision"]))
+    events = [each for each in queue_events(stores) if each["match_mode"] == mode]
+    last = max((e for e in events if e["tags"] == ["BTC", "spot"]), key=lambda e: int(e["revision"]))
     names = {row.topic: name for name, row in by_name(stores).items()}
     assert sorted(names[each["queue"]] for each in last["queues"]) == sorted(expected)
 
 
-def test_a_query_that_is_not_in_force_any_more_is_told_nothing() -> None:
+def test_a_query_of_a_superseded_version_gets_no_events() -> None:
     stores = Stores()
     works = engine(stores)
     works.submit([submission([tag_query("watch", ["BTC", "spot"], "all")], lineage="w", strategy="w")])
@@ -182,7 +97,7 @@ def test_a_query_that_is_not_in_force_any_more_is_told_nothing() -> None:
     assert [each for each in queue_events(stores) if each["match_mode"] == "all"] == []
 
 
-def test_leaving_a_set_is_announced_with_the_list_that_is_left() -> None:
+def test_leaving_a_tag_set_is_announced_with_the_remaining_list() -> None:
     stores = Stores()
     works = engine(stores)
     works.submit([submission([PRICE, MEAN])])
