@@ -32,7 +32,8 @@ from dagmanager.assembly import read_options_of
 from dagmanager.connect import EVENT_TOPICS, FLOW_TOPICS
 from dagmanager.engine.model.rows import QueueRow, QueueState, SentinelRow, SentinelState
 from dagmanager.engine.reader import Reader
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j.graph import Neo4jGraph
+from dagmanager.graph.neo4j.server import Server, connect
 from dagmanager.settings.table import Settings, TopicShape
 from servers.records import records
 

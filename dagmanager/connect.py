@@ -15,7 +15,8 @@ from dagmanager.engine.model.event_ports import AdminLog, EventSink
 from dagmanager.engine.model.topics_port import Topics
 from dagmanager.engine.wire.chunks import MAX_BYTES
 from dagmanager.errors import SettingsError
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j.graph import Neo4jGraph
+from dagmanager.graph.neo4j.server import Server, connect
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer

@@ -9,9 +9,9 @@ from typing import Any
 import neo4j
 
 from dagmanager.cli.main import dagmanager
-from dagmanager.graph.neo4j.graph import Server, connect
 from dagmanager.graph.neo4j.schema import create, drop_statement
 from dagmanager.graph.neo4j.schema_inspection import items
+from dagmanager.graph.neo4j.server import Server, connect
 from servers.neo4j import wipe
 from tests.cli.running import Done
 

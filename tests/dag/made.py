@@ -1,4 +1,4 @@
-"""Submissions made for tests: nodes with right ids, records of both forms, the journey in one call."""
+"""Builders of submissions: nodes with right ids, records of both forms, and all pure steps in one call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOPIC = Origin("submissions", "topic-id", 0, 7)
 
 
 def node(**fields: Any) -> dict[str, Any]:
-    """A node with its right id, by the naive twin; `node_id` may be given."""
+    """A node with its right id, computed by the naive twin, unless `node_id` is given."""
     made: dict[str, Any] = {
         "node_type": "Node",
         "interval": 60,
@@ -51,7 +51,7 @@ def request(tree: Any, **fields: Any) -> Record:
 
 
 def raw_request(text: bytes) -> Record:
-    """A diff request around the very bytes of a DAG."""
+    """A diff request with a DAG as exactly these bytes."""
     return Record(b'{"strategy_id":"s","dag":' + text + b"}", TOPIC, b"s", 1_000)
 
 

@@ -59,7 +59,7 @@ def text_of(fields: dict[str, Any], name: str) -> str:
 
 
 def short(text: object) -> None:
-    """What every record of an answer repeats has a limit."""
+    """Texts that every record of an answer repeats have a limit."""
     if len(str(text).encode()) > TEXT_BYTES_MAX:
         refuse("too_large", "text")
 

@@ -1,4 +1,4 @@
-"""JSON as the contract takes it, slow and obvious: no key twice, nothing out of range, not too deep."""
+"""JSON as the contract accepts it, slow and obvious: no repeated keys, nothing out of range, not too deep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Refused(Exception):  # noqa: N818 - a verdict of the twin, no error of the
 
 
 class LongInteger(str):
-    """More digits than CPython turns into an int."""
+    """An integer of more digits than CPython converts."""
 
 
 def refuse(code: str, why: object = "") -> NoReturn:

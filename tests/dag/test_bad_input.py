@@ -1,4 +1,4 @@
-"""Whatever is wrong comes back as a structured rejection that names the place (issue 3, Bad input)."""
+"""Invalid input gives a structured rejection with the place of the error (docs/semantics.md 2)."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_size_number_of_nodes_and_worlds_are_bounded() -> None:
 
 
 LONG = "x" * 4_097
-WIDE = "é" * 2_049  # as many characters as are fine, of too many bytes
+WIDE = "é" * 2_049  # an allowed number of characters, but too many bytes
 AT_LIMIT = ["x" * 4_096, "é" * 2_048]
 SENTINEL = {"node_type": "VersionSentinel"}
 
@@ -250,7 +250,7 @@ def of_context(text: str, pointer: str) -> list[tuple[dict[str, Any], dict[str, 
 
 
 def repeated(text: str) -> list[tuple[dict[str, Any], dict[str, Any], str]]:
-    """Fields of the DAG and of the record around it, each with such a text in a place that travels."""
+    """Fields of the DAG and of the record around it, each with such a text in a field that answers repeat."""
     given = [field for field, _, _ in of_context(text, "")]
     return [
         ({}, {"strategy_id": text}, "/strategy_id"),

@@ -1,4 +1,4 @@
-"""What becomes of a DAG: duplicates, sentinels, labels, weights, lineage, edges (docs/semantics.md 2; docs/contract.md, DAG JSON)."""
+"""Canonical DAGs: duplicates, sentinels, labels, weights, lineage, edges (docs/semantics.md 2; docs/contract.md, DAG JSON)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_another_spec_under_the_same_id_is_a_mismatch() -> None:
 
 
 def test_fields_that_hash_alike_but_differ_are_refused() -> None:
-    # `|` is not escaped in what is hashed (docs/contract.md, NodeID)
+    # `|` is not escaped in the preimage (docs/contract.md, NodeID)
     left = node(schema_compat_id="s|c", code_hash="d")
     right = node(schema_compat_id="s", code_hash="c|d")
     assert left["node_id"] == right["node_id"]

@@ -1,4 +1,4 @@
-"""What an id depends on, and what never changes it (M4, M5); the fast path agrees with the naive twin."""
+"""What an id depends on, and what never changes it (docs/requirements.md M4, M5); fast path and naive twin agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One submission per world; digests and ids; nodes of another context (docs/semantics.md 2, 5; R5)."""
+"""One submission per world; digests and ids; nodes of another context (docs/semantics.md 2, 5; docs/requirements.md R5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One mutated record through the whole pure journey, beside the naive twin."""
+"""One mutated record through all pure steps, compared with the naive twin."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def twin(value: bytes) -> str:
 
 
 def judge(seed: int, memo: NodeMemo) -> str:
-    """The verdict on one seed; raises AssertionError where product and twin differ."""
+    """The verdict on one seed; `AssertionError` if product and twin differ."""
     value = mutated(seed)
     ours, theirs = product(value, memo), twin(value)
     accepted = ours.startswith("accepted"), theirs.startswith("accepted")

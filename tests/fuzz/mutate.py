@@ -117,7 +117,7 @@ def real_dags() -> list[dict[str, Any]]:
 
 
 def submission(dag: dict[str, Any], dice: random.Random) -> Any:
-    """A DAG in one of the forms in the field."""
+    """A DAG in one of the forms that clients send."""
     ids = [n["node_id"] for n in dag["nodes"]]
     crc = zlib.crc32("".join(ids).encode())
     if dice.random() < 0.3:

@@ -1,4 +1,4 @@
-"""Bounded here; `make fuzz` runs a hundred thousand (`python -m tests.fuzz`)."""
+"""2,000 seeds; `make fuzz` runs a hundred thousand (`python -m tests.fuzz`)."""
 
 from __future__ import annotations
 

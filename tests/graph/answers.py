@@ -1,4 +1,4 @@
-"""Every question of the Protocols over one small world, so that two states can be compared as a whole."""
+"""Every read of the ports over a small set of keys, so that two states can be compared as a whole."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def known_as_json(known: Known) -> dict[str, Any]:
 
 
 def answers_of(tx: Transaction) -> dict[str, Any]:
-    """What a transaction says to every question of this world."""
+    """The results of every read of a transaction."""
     return {
         "known": known_as_json(tx.known(EVERYTHING)),
         "contents": [tx.contents([digest]).get(digest) for digest in CONTENTS],
@@ -69,7 +69,7 @@ def tagged_of(reader: Transaction | Graph) -> list[Any]:
 
 
 def answers(graph: Graph) -> dict[str, Any]:
-    """What the graph says, from inside a transaction and from outside."""
+    """The results of every read, inside a transaction and outside of one."""
     found = graph.transact(answers_of)
     return found | {
         "outside known": known_as_json(graph.known(EVERYTHING)),

@@ -1,4 +1,4 @@
-"""Rows with everything filled in that a test does not care about, and how to get them into a graph."""
+"""Rows with defaults for all fields that a test does not name, and how to store them in a graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which implementations the contract runs on: a new one is one more entry here."""
+"""The implementations that the contract runs on: a new store is one more entry here."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 from dagmanager.engine.model.graph_port import Graph
 from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.graph.embedded.sqlite import SqliteGraph
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j.graph import Neo4jGraph
 from dagmanager.graph.neo4j.schema import create
+from dagmanager.graph.neo4j.server import Server, connect
 from servers.neo4j import wipe
 from tests.waiting import TIMEOUT_S
 

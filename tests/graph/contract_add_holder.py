@@ -1,4 +1,4 @@
-"""What every Graph promises of the two small calls that remembered answers live by: `pulse` and `hold`."""
+"""What every Graph promises of the two small calls behind the answer cache: `epoch_reading` and `add_holder`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def known(graph: Graph, asked: HolderInsert) -> tuple[HolderRow | None, OutcomeR
 
 
 def refused_after(graph: Graph, *changed: Row) -> bool:
-    """Whether a hold decided before this change is refused, and nothing of it written."""
+    """Whether an insert that was decided before this change is refused and writes nothing."""
     a_version_in_force(graph)
     store(graph, *changed)
     before = known(graph, insert())

@@ -184,7 +184,7 @@ class RivalsContract:
     def test_rivals_for_a_topic_name_all_get_one_and_no_two_the_same(
         self, graph: Graph, rival: Graph
     ) -> None:
-        """As the claim does it: look, choose, and let the constraint decide."""
+        """As the claim does it: read, choose, and let the constraint decide."""
 
         def choose(number: int) -> str:
             def work(tx: Transaction) -> str:

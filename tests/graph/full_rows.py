@@ -1,4 +1,4 @@
-"""One row of each type with every field set to something that is not its default."""
+"""One row of each type, with no field at its default."""
 
 from __future__ import annotations
 

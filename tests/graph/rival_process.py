@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from dagmanager.disk.sqlite_file import SqliteFile
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j.graph import Neo4jGraph
+from dagmanager.graph.neo4j.server import Server, connect
 from dagmanager.topics.sqlite import SqliteTopics
 from tests.graph.rivalry import HISTORIES, play
 from tests.waiting import TIMEOUT_S

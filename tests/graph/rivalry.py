@@ -168,7 +168,7 @@ def play(graph: Graph, topics: Topics, mine: int, todo: Sequence[Submission]) ->
 
 
 def together(works: Sequence[Callable[[], T]]) -> list[T]:
-    """One thread each, all let loose at the same moment; the first error is raised."""
+    """One thread each, all started at the same moment; the first error is raised."""
     start = threading.Barrier(len(works))
     results: dict[int, T] = {}
     broken: list[BaseException] = []

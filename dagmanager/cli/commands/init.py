@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _create_graph(request: InitRequest) -> StepDone:
     from dagmanager.cli.explain.neo4j_schema_change import make_schema
-    from dagmanager.graph.neo4j.graph import Server
+    from dagmanager.graph.neo4j.server import Server
 
     settings = request.settings
     server = Server(

@@ -12,7 +12,7 @@ from dagmanager.terminal.report import CommandError, Report
 if TYPE_CHECKING:
     import neo4j
 
-    from dagmanager.graph.neo4j.graph import Server
+    from dagmanager.graph.neo4j.server import Server
 
 SHOWN_MAX = 5
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from dagmanager.cli.framework.arguments import Parser
 
 if TYPE_CHECKING:
-    from dagmanager.graph.neo4j.graph import Server
+    from dagmanager.graph.neo4j.server import Server
 
 _SECRET_BYTES_MAX: Final = 64 * 1024
 
@@ -35,7 +35,7 @@ def add_address(parser: Parser) -> None:
 def find_server(args: argparse.Namespace) -> Server | None:
     """The server of the flags or the settings, None without an address; warnings go to stderr."""
     from dagmanager.errors import SettingsError
-    from dagmanager.graph.neo4j.graph import Server, check_address
+    from dagmanager.graph.neo4j.server import Server, check_address
     from dagmanager.terminal.report import usage
     from dagmanager.terminal.settings_report import load_settings
 

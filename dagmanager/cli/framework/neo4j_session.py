@@ -11,7 +11,7 @@ from dagmanager.terminal.report import CommandError, Exit, Report
 if TYPE_CHECKING:
     import neo4j
 
-    from dagmanager.graph.neo4j.graph import Server
+    from dagmanager.graph.neo4j.server import Server
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def opened(server: Server, *, reads_only: bool = False) -> Iterator[neo4j.Sessio
     from neo4j.exceptions import AuthError, DriverError, Neo4jError
 
     from dagmanager.errors import SettingsError, UnavailableError
-    from dagmanager.graph.neo4j.graph import connect
+    from dagmanager.graph.neo4j.server import connect
 
     mode = neo4j.READ_ACCESS if reads_only else neo4j.WRITE_ACCESS
     try:

@@ -7,7 +7,7 @@ import pytest
 
 from dagmanager.cli.framework.arguments import Parser
 from dagmanager.cli.framework.neo4j_address import add_address, find_server
-from dagmanager.graph.neo4j.graph import Server
+from dagmanager.graph.neo4j.server import Server
 from servers.neo4j import Neo4jServer
 from servers.ports import free_port
 from tests.cli.neo4j_words import say

@@ -1,4 +1,4 @@
-"""What is known by its bytes is neither read nor hashed again, and nothing else changes."""
+"""A node in the memo is neither read nor hashed again, and no result changes."""
 
 from __future__ import annotations
 

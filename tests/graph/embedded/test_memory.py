@@ -1,4 +1,4 @@
-"""What is particular to the embedded graphs: misuse that a server would not notice is an error."""
+"""Only in the embedded graphs: misuse that a server would not notice is an error."""
 
 from __future__ import annotations
 

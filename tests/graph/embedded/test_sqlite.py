@@ -1,4 +1,4 @@
-"""What a file adds to the contract: other processes, kills in the middle, files that are not ours."""
+"""What a file adds to the contract: other processes, kills during a transaction, files of other programs."""
 
 from __future__ import annotations
 

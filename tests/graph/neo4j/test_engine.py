@@ -14,7 +14,8 @@ from chaos.relations import contradictions, cypher_view, queues_of_another_inter
 from dagmanager.engine.model.outcome import encode
 from dagmanager.engine.model.rows import CounterRow, NodeRow, Row
 from dagmanager.graph.embedded.memory import MemoryGraph
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j.graph import Neo4jGraph
+from dagmanager.graph.neo4j.server import Server, connect
 from dagmanager.topics.memory import MemoryTopics
 from servers.neo4j import wipe
 from tests.engine.builders import DAY_MS, START_MS, AuditedGraph, Clock, Stores, WallClock, engine
@@ -62,7 +63,7 @@ def on_server(neo4j_server: Server, driver: neo4j.Driver) -> Callable[[Clock], A
 
 
 def timeless(row: Row) -> Row:
-    """Without moments of a clock: whether there is one counts, not which."""
+    """Without times: only whether one is set is compared."""
     moments = {name: 0 for name in MOMENTS if getattr(row, name, None) is not None}
     return msgspec.structs.replace(row, **moments, **({"topic_id": ""} if hasattr(row, "topic_id") else {}))
 
@@ -75,7 +76,7 @@ def settled(stores: Stores) -> dict[tuple[str, Any], Row]:
 def test_a_random_history_ends_as_on_the_embedded_graph(
     seed: int, driver: neo4j.Driver, on_server: Callable[[Clock], AuditedGraph]
 ) -> None:
-    """Answers byte for byte, every row, every event; and what people see is what the rows say."""
+    """Answers byte for byte, every row, every event; and properties and relationships agree with the rows."""
     batches = cut(random.Random(seed), arrivals(seed)[:LENGTH])
     embedded = Stores(clock=Clock(START_MS + 30 * DAY_MS))
     real = Stores(clock=WallClock(), open_graph=on_server)

@@ -17,8 +17,9 @@ import pytest
 from dagmanager.engine.model.graph_port import Locks, Transaction
 from dagmanager.engine.model.rows import CounterRow
 from dagmanager.errors import DagManagerError, SettingsError, UnavailableError
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j.graph import Neo4jGraph
 from dagmanager.graph.neo4j.schema import create
+from dagmanager.graph.neo4j.server import Server, connect
 from servers.fixtures import address_or_skip
 from servers.launch import HOW_TO_GET, chosen_launch
 from servers.neo4j import Neo4jServer, wipe

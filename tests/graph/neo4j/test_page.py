@@ -10,10 +10,11 @@ import pytest
 
 from dagmanager.engine.model.graph_port import Graph
 from dagmanager.engine.model.rows import Row, TagSetKey, TagSetRow
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j.graph import Neo4jGraph
 from dagmanager.graph.neo4j.row_mapping import parameters
 from dagmanager.graph.neo4j.schema import LABELS, STATEMENTS
 from dagmanager.graph.neo4j.schema_inspection import item_of
+from dagmanager.graph.neo4j.server import Server, connect
 from servers.neo4j import wipe
 from tests.graph.builders import content, node, queue, sentinel, store
 from tests.graph.full_rows import FULL

@@ -1,4 +1,4 @@
-"""The server's plan of every statement, on a graph where a scan would be a mistake: none looks at everything.
+"""The server's plan of every statement, on a graph that is large enough for a scan to show: none scans.
 
 The statements are found by reading the modules, so that a new one is covered as soon as it is written.
 """
@@ -28,7 +28,7 @@ from dagmanager.engine.model.rows import (
     TagSetRow,
 )
 from dagmanager.graph.neo4j import reads, writes
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j.graph import Neo4jGraph
 from dagmanager.graph.neo4j.keys import (
     binding_key,
     holder_key,
@@ -38,6 +38,7 @@ from dagmanager.graph.neo4j.keys import (
     tag_set_key,
 )
 from dagmanager.graph.neo4j.row_mapping import key_of, parameters
+from dagmanager.graph.neo4j.server import Server, connect
 from servers.neo4j import wipe
 from tests.graph.builders import content, event, holder, node, outcome, queue, sentinel, store
 from tests.waiting import TIMEOUT_S
@@ -155,7 +156,7 @@ STATEMENTS = statements()
 
 
 def parameters_of(name: str, statement: str) -> dict[str, Any]:
-    """What a real call would send: ten of what the graph has hundreds of."""
+    """The parameters of a real call: ten keys of hundreds in the graph."""
     wanted = set(re.findall(r"\$p\.(\w+)", statement))
     given = {key: KEYS[key] for key in wanted if key in KEYS}
     puts: dict[type[Any], str] = {NodeRow: "put_nodes", QueueRow: "put_queues", **writes._OTHERS}
@@ -194,7 +195,7 @@ def session(neo4j_server: Server) -> Iterator[neo4j.Session]:
 
 
 def profile(session: neo4j.Session, statement: LiteralString, given: dict[str, Any]) -> dict[str, Any]:
-    """Run it, look at its plan, and take back what it did."""
+    """Run it, return its plan, and roll back."""
     with session.begin_transaction() as tx:
         found = tx.run("PROFILE " + statement, p=given).consume().profile
         tx.rollback()
@@ -267,7 +268,7 @@ CREATE (c)-[:CONTAINS {tags: ['kept']}]->(n)
 
 
 def test_a_node_that_very_many_share_costs_no_more(session: neo4j.Session) -> None:
-    """What came is known, and a tag that others keep is found at the first of them."""
+    """A tag that others still assign is found at the first of them."""
     given = {"candidates": [{"id": "n100", "tags": ["kept"]}]}
     referenced = {"ids": ["n100"], "namespace": NAMESPACE}
     with session.begin_transaction() as tx:

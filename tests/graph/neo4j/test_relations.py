@@ -1,4 +1,4 @@
-"""What people see in the database is what the rows say, after any writes and removals."""
+"""Properties and relationships agree with the rows, after any writes and deletes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from dagmanager.engine.model.rows import (
     TagSetRow,
 )
 from dagmanager.errors import ConstraintError
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j.graph import Neo4jGraph
+from dagmanager.graph.neo4j.server import Server, connect
 from servers.neo4j import wipe
 from tests.graph import answers as world
 from tests.graph.builders import (

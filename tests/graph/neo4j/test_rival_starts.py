@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import neo4j as driver
 
 from dagmanager.graph.neo4j import schema
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j.graph import Neo4jGraph
+from dagmanager.graph.neo4j.server import Server, connect
 from tests.waiting import TIMEOUT_S
 
 STARTS = 4

@@ -1,4 +1,4 @@
-"""Rivals on a server that reads what is committed at each moment: where a missing lock would show.
+"""Rivals on a server with isolation read committed, where a missing lock shows.
 
 Threads and processes, each with a graph and an engine of its own, submit what overlaps all at once.
 """
@@ -20,7 +20,8 @@ from chaos.relations import contradictions, cypher_view, queues_of_another_inter
 from dagmanager.disk.sqlite_file import SqliteFile
 from dagmanager.engine.model.rows import ContentRow, NodeRow
 from dagmanager.engine.model.topics_port import Topics
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j.graph import Neo4jGraph
+from dagmanager.graph.neo4j.server import Server, connect
 from dagmanager.topics.memory import MemoryTopics
 from dagmanager.topics.sqlite import SqliteTopics
 from tests.graph.rival_process import Order

@@ -1,4 +1,4 @@
-"""The schema on a real server: made twice, exported, dropped, remade from the export, and checked."""
+"""The schema on a real server: created twice, exported, dropped, created from the export, and checked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import neo4j
 import pytest
 
 from dagmanager.errors import SettingsError
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server, connect
+from dagmanager.graph.neo4j.graph import Neo4jGraph
 from dagmanager.graph.neo4j.schema import VERSION, check, create, drop, export, foreign_labels, names
+from dagmanager.graph.neo4j.server import Server, connect
 from servers.neo4j import wipe
 from tests.graph.builders import node, store
 from tests.waiting import until
@@ -20,7 +21,7 @@ POPULATING: LiteralString = "SHOW INDEXES YIELD state WHERE state = 'POPULATING'
 
 @pytest.fixture
 def session(neo4j_server: Server) -> Iterator[neo4j.Session]:
-    """A database with our schema and no data, and so again afterwards, whatever the test did."""
+    """A database with our schema and no data; the fixture restores both after the test."""
     wipe(neo4j_server.uri)
     with connect(neo4j_server) as driver, driver.session() as opened:
         create(opened)
@@ -31,7 +32,7 @@ def session(neo4j_server: Server) -> Iterator[neo4j.Session]:
 
 
 def described(session: neo4j.Session) -> list[tuple[object, ...]]:
-    """What the server says of its constraints and indexes, without its own numbers and moments.
+    """The constraints and indexes of the server, without its own ids and times.
 
     A new index is populated in the background: its state is compared once it is settled.
     """

@@ -24,7 +24,8 @@ from dagmanager.engine.model.rows import (
     TagSetRow,
 )
 from dagmanager.errors import ConstraintError, DagManagerError
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server
+from dagmanager.graph.neo4j.graph import Neo4jGraph
+from dagmanager.graph.neo4j.server import Server
 from dagmanager.topics.memory import MemoryTopics
 from tests.engine.builders import Stores, WallClock, accepted, engine, submission
 from tests.engine.builders import node as node_json

@@ -6,7 +6,8 @@ import neo4j
 import pytest
 
 from dagmanager.graph.neo4j import reads, writes
-from dagmanager.graph.neo4j.graph import Neo4jGraph, Server
+from dagmanager.graph.neo4j.graph import Neo4jGraph
+from dagmanager.graph.neo4j.server import Server
 from tests.graph.builders import content, event, holder, lineage_row, node, outcome, queue, sentinel, store
 
 SHOWN = sentinel("c1")
