@@ -91,7 +91,7 @@ def run_round(servers: Servers, given: argparse.Namespace, number: int, plan: st
 
 
 def tell(done: Round, site: Site, log: Path) -> None:
-    """A line, and what was found, with what the processes said."""
+    """Print one line, and the findings with the log of the processes."""
     say(
         f"round {done.number}: {sum(done.kills.values())} kills in {done.killing_s:.0f} s, audited in "
         f"{done.audit_s:.0f} s, {done.counts['submissions answered']} answers, {len(done.findings)} findings"
@@ -108,7 +108,7 @@ def keep_log(site: Site, log: Path) -> None:
     if site.log.exists():
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_bytes(site.log.read_bytes())
-        say(f"  what the processes said: {log}")
+        say(f"  log of the processes: {log}")
 
 
 def kills_of(given: argparse.Namespace) -> dict[int, int]:

@@ -82,7 +82,7 @@ def _weight_violations(
 
 
 def weights_of(rows: Iterable[object]) -> dict[WeightKey, float]:
-    """What the graph says, of ids whose strategy was of one lineage only: events of others tell no lineage."""
+    """The weights in the graph, of ids with one lineage only: weight events do not name the lineage."""
     sentinels = [row for row in rows if isinstance(row, SentinelRow)]
     lineages: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in sentinels:

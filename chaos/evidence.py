@@ -89,7 +89,7 @@ def gather(sources: EvidenceSources, graph: Neo4jGraph, driver: Driver) -> Evide
     listed = AdminClient({"bootstrap.servers": servers, "log_level": 0}).list_topics(timeout=TIMEOUT_S)
     with driver.session() as session:
         seen = cypher_view(session)
-    ours = [name for name in listed.topics if name.startswith(sources.prefix)]
+    queue_topics = [name for name in listed.topics if name.startswith(sources.prefix)]
     return Evidence(
         inputs=[_record(each, source, topic_id) for each in records(servers, source)],
         diffs=[each.value() or b"" for each in records(servers, names["diffs_topic"])],
@@ -100,7 +100,7 @@ def gather(sources: EvidenceSources, graph: Neo4jGraph, driver: Driver) -> Evide
         ],
         events=events,
         rows=graph.rows(),
-        broker={name: info.topic_id for name, info in admin.describe(ours).items()},
+        broker={name: info.topic_id for name, info in admin.describe(queue_topics).items()},
         tagged={each: _behind(graph, each) for each in _tag_sets(events)},
         cypher=seen,
     )

@@ -126,7 +126,11 @@ def contradictions(found: CypherView, rows: Iterable[Row]) -> list[str]:
     return [
         *(f"shown, and in no row: {each}" for each in found.facts - expected),
         *(f"in a row, and not shown: {each}" for each in expected - found.facts),
-        *([f"{found.paths} relationships, of which {paths} are ours"] if found.paths != paths else []),
+        *(
+            [f"{found.paths} relationships, of which {paths} are the product's"]
+            if found.paths != paths
+            else []
+        ),
         *(f"without an owner: {each}" for each in found.orphans),
     ]
 
@@ -140,7 +144,7 @@ def stored_facts(session: neo4j.Session) -> Facts:
     """The facts in the database, by plain Cypher. A node without a row is only referenced: it has no properties."""
     facts: Facts = Counter()
     for label, (key, names) in LABELS.items():
-        statement = neo4j.Query(f"MATCH (x:{label}) WHERE x.row IS NOT NULL RETURN x")  # a label of ours
+        statement = neo4j.Query(f"MATCH (x:{label}) WHERE x.row IS NOT NULL RETURN x")  # labels are constants
         for row in session.run(statement):
             if (label, row["x"][key]) == ("Counter", "epoch"):
                 continue  # incremented without writing its row: only its value counts

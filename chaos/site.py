@@ -104,9 +104,9 @@ class Site:
     def open(self) -> None:
         """Write the settings, create the submissions topic and the schema, and write the first record."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        said = {name: getattr(self.settings, name) for name in self.settings.__struct_fields__}
+        values = {name: getattr(self.settings, name) for name in self.settings.__struct_fields__}
         default = Settings()
-        changed = {name: value for name, value in said.items() if value != getattr(default, name)}
+        changed = {name: value for name, value in values.items() if value != getattr(default, name)}
         # YAML reads JSON.
         self.config.write_bytes(orjson.dumps(msgspec.to_builtins({"dagmanager": changed})))
         topic = NewTopic(
@@ -187,7 +187,8 @@ class Site:
                 lambda: self._end_markers_answered() == PARTITIONS,
                 "the last records of all partitions are not answered",
             )
-            wait_at_most(20.0, lambda: not self._claimed())
+            # Left claims are taken over once their lease has ended; what stays is a finding of the auditor.
+            wait_at_most(TIMEOUT_S, lambda: not self._claimed())
         finally:
             for process in running:
                 process.terminate()
@@ -206,9 +207,9 @@ class Site:
     def close(self) -> None:
         """Delete every topic of this site and close the database."""
         listed = self._admin.list_topics(timeout=TIMEOUT_S).topics
-        made = [name for name in listed if name.startswith((self.name, f"own.{self.name}."))]
-        for start in range(0, len(made), 200):
-            for done in self._admin.delete_topics(made[start : start + 200]).values():
+        own = [name for name in listed if name.startswith((self.name, f"own.{self.name}."))]
+        for start in range(0, len(own), 200):
+            for done in self._admin.delete_topics(own[start : start + 200]).values():
                 done.result(TIMEOUT_S)
         self.graph.close()
 
@@ -277,7 +278,7 @@ def wait_at_most(seconds: float, holds: Callable[[], bool]) -> bool:
 
 def _exit_code(process: subprocess.Popen[bytes]) -> int:
     try:
-        return process.wait(60)
+        return process.wait(TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()

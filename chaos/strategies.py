@@ -173,7 +173,7 @@ class SubmissionGenerator:
 def tag_query_record(world: str) -> InputRecord:
     """Tag queries that are in force from the first to the last record: their announced lists must stay correct.
 
-    Nobody else asks in match mode `all`.
+    No other submission queries in match mode `all`.
     """
     asked = ((tags, interval) for tags in (("btc",), ("eth",), TAGS) for interval in INTERVALS)
     return _sent(world, 0, "watcher", [tag_query(tags, interval, "all") for tags, interval in asked])

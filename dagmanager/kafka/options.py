@@ -140,10 +140,10 @@ def client(
         raise SettingsError(msg) from error
 
 
-def _joined(address: KafkaAddress, ours: Mapping[str, Any], fixed: tuple[str, ...]) -> dict[str, Any]:
+def _joined(address: KafkaAddress, specific: Mapping[str, Any], fixed: tuple[str, ...]) -> dict[str, Any]:
     reserved = sorted(RESERVED.intersection(address.options))
     if reserved:
         msg = f"{address.setting}: {reserved[0]} cannot be set: a guarantee depends on it, or it has its own setting"
         raise SettingsError(msg)
     guarantees = {name: FIXED[name] for name in fixed}
-    return {**_ALL_CLIENTS, **ours, **address.options, **guarantees, "bootstrap.servers": address.servers}
+    return {**_ALL_CLIENTS, **specific, **address.options, **guarantees, "bootstrap.servers": address.servers}

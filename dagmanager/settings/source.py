@@ -120,21 +120,23 @@ class _Resolver:
         if root is None:
             return
         if not root.is_mapping():
-            self._add("error", FindingCode.INVALID_YAML, "the file must hold `field: value` lines", root)
+            self._add(
+                "error", FindingCode.INVALID_YAML, "the file must consist of `field: value` lines", root
+            )
             return
         top, problems = root.entries()
-        ours, has_section = dict(top), False
+        given, has_section = dict(top), False
         if SECTION in top:
             section, more = top[SECTION].entries()
             if not top[SECTION].is_mapping() and top[SECTION].build() is not None:
                 self._add("error", FindingCode.WRONG_TYPE, f"`{SECTION}` must be a section", top[SECTION])
-            ours, has_section, problems = dict(section), True, problems + more
+            given, has_section, problems = dict(section), True, problems + more
             self._check_outside(top)
         for problem in problems:
             self._add_problem(problem)
         if "profile" in top:
-            ours.setdefault("profile", top["profile"])
-        for name, entry in ours.items():
+            given.setdefault("profile", top["profile"])
+        for name, entry in given.items():
             if name in self._rows:
                 self._places[name] = entry
                 self._take(self._rows[name], entry)
@@ -274,8 +276,8 @@ _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _IN_MEMORY: Final = {
     "neo4j_dsn": "the graph is embedded (in memory, or in the file of `memory_repo_path`)",
     "kafka_dsn": "topics are embedded, no broker is used",
-    "controlbus_dsn": "no ControlBus gets queue events",
-    "controlbus_queue_topic": "no ControlBus gets queue events",
+    "controlbus_dsn": "queue events are off",
+    "controlbus_queue_topic": "queue events are off",
 }
 
 

@@ -36,7 +36,7 @@ def leader_of(admin: KafkaAdmin, topic: str) -> int:
 
 
 def test_the_death_of_a_broker_loses_nothing(cluster: KafkaCluster) -> None:
-    admin = KafkaAdmin(KafkaAddress(cluster.address))
+    admin = KafkaAdmin(KafkaAddress(cluster.address, request_s=30.0))
     topics = KafkaTopics(admin)
     own = own_topics({"admin_log_topic": "log"}, 1_000_000)
     check_topics(admin, own, replication=3, create=True)

@@ -192,7 +192,7 @@ def test_a_lost_acknowledgement_repeats_records_but_loses_none(
 def test_a_broken_connection_is_replaced_within_a_delivery(far: tuple[KafkaServer, FaultProxy]) -> None:
     broker, proxy = far
     topic = make(AdminClient({"bootstrap.servers": broker.address}), "broken")
-    producer = KafkaProducer(KafkaAddress(broker.address))
+    producer = KafkaProducer(KafkaAddress(broker.address, delivery_s=TIMEOUT_S))
     for number in range(5):
         proxy.cut()
         assert producer.deliver([OutgoingRecord(topic, b"k", b"%d" % number)]) == ()

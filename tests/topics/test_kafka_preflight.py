@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -13,7 +15,7 @@ from dagmanager.kafka.options import BATCH_BYTES, KafkaAddress
 from dagmanager.settings.table import Settings
 from dagmanager.topics.kafka_preflight import OwnTopic, TopicRequirements, check_topics, own_topics
 from tests.kafka.topics import NOWHERE, make
-from tests.waiting import TIMEOUT_S
+from tests.waiting import TIMEOUT_S, until
 
 DAY_MS = 86_400_000
 MIB = 1024 * 1024
@@ -33,12 +35,19 @@ def admin(kafka: str) -> KafkaAdmin:
     return KafkaAdmin(KafkaAddress(kafka, request_s=TIMEOUT_S))
 
 
+def until_known(admin: KafkaAdmin, own: Sequence[OwnTopic]) -> None:
+    """A busy broker may describe a topic only some time after it was created."""
+    topics = {each.topic for each in own}
+    until(lambda: admin.describe(sorted(topics)).keys() == topics)
+
+
 def test_missing_topics_are_created_suitable_and_only_once(
     admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
 ) -> None:
     wanted = [submissions(f"{topic_prefix}in"), diffs(f"{topic_prefix}out")]
     first = check_topics(admin, wanted, replication=3, create=True)
     assert (first.brokers, set(first.created)) == (1, {own.topic for own in wanted})
+    until_known(admin, wanted)
     again = check_topics(admin, wanted, replication=3, create=True)
     assert (again.created, again.warnings) == ((), ())
     assert check_topics(admin, wanted, replication=3, create=False).warnings == ()
@@ -114,6 +123,7 @@ def test_every_topic_that_a_setting_names_has_a_shape_and_empty_ones_are_left_ou
     assert own_topics(dict.fromkeys(TOPIC_SETTINGS, ""), 8 * MIB) == ()
     made = check_topics(admin, wanted, replication=1, create=True)
     assert len(made.created) == len(TOPIC_SETTINGS)
+    until_known(admin, wanted)
     assert check_topics(admin, wanted, replication=1, create=False).warnings == ()
 
 
