@@ -17,6 +17,7 @@ import msgspec
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
 
+from dagmanager.backoff import Backoff
 from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.model.topics_port import TopicInfo
 from dagmanager.engine.reader import strategy_of
@@ -34,7 +35,7 @@ BATCH_RECORDS: Final = 64
 STATE_VERSION: Final = 1
 # A busy broker describes a topic only a while after it was made, or after it has come back itself.
 KNOWN_WITHIN_S: Final = 15.0
-ASK_AGAIN_S: Final = 0.25
+DESCRIBE_BACKOFF: Final = Backoff(first_s=0.25, factor=2, longest_s=1.0, jitter=0.5)
 _GONE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 # The library would go on behind it.
 _UNREADABLE: Final = frozenset({KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError.INVALID_MSG})
@@ -218,8 +219,9 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
             return self._found
 
     def _described(self) -> TopicInfo:
-        """The topic was there at the check of the start: who does not know it is asked again."""
+        """The topic existed at the check before the start: a broker that does not know it yet is asked again."""
         until = time.monotonic() + self._at.known_within_s
+        pauses = DESCRIBE_BACKOFF.pauses()
         while True:
             found = self._admin.describe([self._at.topic]).get(self._at.topic)
             if found is not None:
@@ -227,7 +229,7 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
             if self._stopping() or time.monotonic() > until:
                 msg = f"submissions_topic: the brokers do not know topic {self._at.topic} (yet)"
                 raise UnavailableError(msg)
-            time.sleep(ASK_AGAIN_S)
+            time.sleep(next(pauses))
 
     def _resumed(self, found: TopicInfo, number: int, state: State | None) -> int:
         if state is None:
