@@ -196,7 +196,8 @@ def _refuse_cycle(nodes: list[Node]) -> None:
         return
     named = {node.node_id: node for node in nodes}
     round_trip = " -> ".join([*cycle[:DETAILS_MAX], cycle[0]])
-    message = f"{len(cycle)} nodes depend on each other: {round_trip}"
+    cause = f"{len(cycle)} nodes depend on each other" if len(cycle) > 1 else "a node depends on itself"
+    message = f"{cause}: {round_trip}"
     details = tuple({"node_id": node_id, "name": named[node_id].name} for node_id in cycle[:DETAILS_MAX])
     raise FieldError(Rejection(ErrorCode.DEPENDENCY_CYCLE, message, "/nodes", cycle[0], details=details))
 

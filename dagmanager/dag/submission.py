@@ -74,9 +74,11 @@ def _unknown_domain(context: ComputeContext) -> tuple[Notice, ...]:
     if domain in KNOWN_DOMAINS:
         return ()
     topics = (
-        "with topics of its own" if context.namespace else "and shares its topics, for it has no namespace"
+        "with its own topics"
+        if context.namespace
+        else "and without a world it shares the topics of all domains"
     )
-    message = f"{domain[:80]!r} is none of {', '.join(KNOWN_DOMAINS)}: it is taken as it is, {topics}"
+    message = f"{domain[:80]!r} is not one of {', '.join(KNOWN_DOMAINS)}: it is used as written, {topics}"
     return (Notice(NoticeCode.UNKNOWN_DOMAIN, message),)
 
 

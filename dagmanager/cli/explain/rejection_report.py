@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from typing import Any, Final
@@ -25,6 +26,7 @@ from dagmanager.terminal.report import Exit, Report
 from dagmanager.terminal.text import nearest, short_id
 
 SHOWN_MAX = 5
+_ID: Final = re.compile("blake3:[0-9a-f]{64,128}")
 _PLACE: Final = re.compile(r", at line \d+, column \d+ \(byte \d+\)( of the DAG)?$")
 _DAG_FIELDS = frozenset({"nodes", "meta", "schema_version"})
 
@@ -42,7 +44,7 @@ def rejection_report(rejection: Rejection, raw: bytes, file: str, first_line: in
     helps = [mistake.help] if mistake else _one_of_many(rejection, text, file)
     return Report(
         code=rejection.code.value,
-        message=(mistake and mistake.message) or _short(rejection),
+        message=(mistake and mistake.message) or _short(rejection, text),
         exit=Exit.UNREACHABLE if rejection.code is ErrorCode.UNAVAILABLE else Exit.REFUSED,
         file=file,
         line=place.line + first_line - 1,
@@ -51,7 +53,7 @@ def rejection_report(rejection: Rejection, raw: bytes, file: str, first_line: in
         source="" if mistake and mistake.is_binary else place.source,
         caret=place.caret,
         width=place.width,
-        notes=tuple(_notes(rejection)),
+        notes=tuple(_notes(rejection, text)),
         helps=tuple(_meant_field(rejection, text, path) + (helps or [remedy(rejection.code.value)])),
         error=rejection.as_json(),
     )
@@ -66,13 +68,26 @@ def _json_mistake(rejection: Rejection, raw: bytes, text: str) -> Mistake | None
     return found
 
 
-def _short(rejection: Rejection) -> str:
-    """The message without its place, which is below it; ids are cut to what people compare."""
+def _short(rejection: Rejection, text: str) -> str:
+    """The message without its place, which is below it; ids short, the nodes of a cycle by their names."""
     message = _PLACE.sub("", rejection.message.removeprefix(f"{rejection.field or ''}: "))
-    for full in (rejection.expected, rejection.got, rejection.node_id):
-        if full and full.startswith(ID_PREFIX):
-            message = message.replace(full, short_id(full))
-    return message
+    names = node_names(text) if rejection.code is ErrorCode.DEPENDENCY_CYCLE else {}
+    return _ID.sub(lambda found: names.get(found[0]) or short_id(found[0]), message)
+
+
+def node_names(text: str) -> dict[str, str]:
+    """The names of a file's nodes by id; empty for a text that is not a DAG or a submission."""
+    try:
+        document: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    holder = document.get("dag", document) if isinstance(document, dict) else None
+    nodes = holder.get("nodes") if isinstance(holder, dict) else None
+    return {
+        str(node["node_id"]): node["name"]
+        for node in (nodes if isinstance(nodes, list) else [])
+        if isinstance(node, dict) and "node_id" in node and isinstance(node.get("name"), str)
+    }
 
 
 def _one_of_many(rejection: Rejection, text: str, file: str) -> list[str]:
@@ -138,11 +153,14 @@ def _found_place(rejection: Rejection, text: str, path: Path) -> JsonPosition:
     return place_at(text, span.start, min(span.end, span.start + 100))
 
 
-def _notes(rejection: Rejection) -> list[str]:
+def _notes(rejection: Rejection, text: str) -> list[str]:
     """Facts below the place. The expected id is whole: it is what has to be written into the file."""
     notes: list[str] = []
     if rejection.node_id and rejection.node_id != rejection.got:
-        notes.append(f"node: {short_id(rejection.node_id)}")
+        name = node_names(text).get(rejection.node_id)
+        notes.append(
+            f"node: {f'{name} ({short_id(rejection.node_id)})' if name else short_id(rejection.node_id)}"
+        )
     if rejection.expected is not None:
         notes.append(f"expected: {rejection.expected}")
     if rejection.got is not None:

@@ -115,7 +115,7 @@ def read_node(fields: dict[str, Any]) -> Node:
 def _node_id(value: Any) -> str:
     if value is None:
         return ""
-    raise wrong_value("/node_id", "blake3: and 64 (after a collision 128) lower-case hex digits", value)
+    raise wrong_value("/node_id", "`blake3:` with 64 lower-case hex digits (128 after a collision)", value)
 
 
 def missing_fields(fields: dict[str, Any]) -> list[str]:

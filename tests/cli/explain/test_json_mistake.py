@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,16 @@ def test_a_file_that_is_too_large_says_its_size(tmp_path: Path) -> None:
 def test_what_is_right_or_unusual_is_no_known_mistake() -> None:
     assert encoding_mistake(DAG.encode()) is None
     assert syntax_mistake('{"a": @}', 6, "a value was expected") is None
+
+
+def test_a_cycle_is_named_by_its_nodes(tmp_path: Path) -> None:
+    ids = {name: "blake3:" + name * 64 for name in "ab"}
+    nodes = [
+        {"node_id": ids[name], "name": f"node_{name}", "node_type": "N", "code_hash": "c",
+         "schema_compat_id": "s", "inputs": [ids[other]]}
+        for name, other in ("ab", "ba")
+    ]  # fmt: skip
+    (tmp_path / "dag.json").write_text(json.dumps({"nodes": nodes}))
+    done = call("diff", "dag.json", cwd=tmp_path)
+    assert "2 nodes depend on each other: node_a -> node_b -> node_a\n" in done.err
+    assert "  node: node_a (blake3:aaaaaaaa…)\n" in done.err
