@@ -119,6 +119,7 @@ def _by_schema(
     """Second table: the schema, on every reuse. `reuse` is the reason when there is nothing to buffer for."""
     sent = node.schema_hash
     binding, topic = queue.binding, queue.topic
+    # No data with another schema exists yet, so there is nothing to read again.
     if sent and not row.schema_hash:
         return ReuseNode(node, binding, reuse, topic, SchemaEffect.ADOPT)
     if not sent:
@@ -128,6 +129,8 @@ def _by_schema(
         if since is not None and terms.now_ms < since + terms.window_ms:
             return BufferNode(node, binding, Reason.STILL_BUFFERING.value, topic, node.period)
         return ReuseNode(node, binding, reuse, topic)
+    # An older schema within the window is a rolling update: old and new submissions alternate, and the newer schema must
+    # stay current. After the window it is a change back.
     seen = dict(row.schemas).get(sent)
     if seen is not None and terms.now_ms < seen + terms.window_ms:
         return BufferNode(node, binding, Reason.SCHEMA_OLDER.value, topic, node.period)

@@ -57,6 +57,7 @@ def next_version(
     `sentinels` are all of the lineage; `holder` is the strategy id's own row, None when it never submitted.
     """
     rows = {row.key: row for row in sentinels}
+    # Resends before everything else, `late` too: they change nothing, so their place in the record order is irrelevant.
     if holder is not None and holder.submission_digest == request.submission_digest:
         held = rows.get(holder.sentinel)
         if held is not None:
@@ -84,6 +85,7 @@ def _in_force_already(
     """The label has this content: add a holder, and change the weight if this holder asks for another one."""
     if wanted is None or wanted == _last_asked(row, holder):
         return AddHolder(row)
+    # The only version keeps 1.0, but the weight is stored: it counts as soon as there is a second one.
     if len(view) == 1 or view[row.key] == wanted:
         return AddHolder(row, wanted, _only_version(wanted, 1.0) if len(view) == 1 else ())
     takeover = _transition(row.key, None, rows, view, wanted)

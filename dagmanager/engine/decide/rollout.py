@@ -170,6 +170,7 @@ def _weights_after(
     # With two left one has to go: the one that will be superseded anyway, or that the transition does not name.
     stay = [k for k in left if k not in superseded] or list(left)
     partner = next((k for k, _ in takeover.weights if k in stay), max(stay, key=left.__getitem__))
+    # 12 digits, here and below: 1.0 - 0.9 is 0.09999999999999998, which would not equal a weight of 0.1 when asked again.
     return {partner: round(1.0 - takeover.weight, 12), key: takeover.weight}
 
 
@@ -180,7 +181,7 @@ def _apply(
     view: View = {row.key: row.weight for row in rows.values() if row.state is ACTIVE}
     superseded = superseded_by_pending(rows.values())
     after = _weights_after(view, key, takeover, superseded)
-    # Nothing would be active (the newcomer parks itself, say): the heaviest stays, and the pending ones remove it.
+    # Rule 5: nothing would be active (the newcomer parks itself, say): the heaviest stays, and the pending ones remove it.
     kept = max(view, key=view.__getitem__) if view and not after else None
     if kept is not None:
         after = {kept: 1.0}
@@ -190,6 +191,7 @@ def _apply(
         if row.key == key or row.state in (ACTIVE, PARKED):
             new = _settle(row, key, takeover, after)
         elif row.state is PENDING and (claimed_ms is None or row.last_seen_ms <= claimed_ms):
+            # A version that is superseded itself must not set the share of one that stays.
             share = None if key in superseded else takeover.weight
             new = _supersede_or_rebalance(row, takeover, share)
         if kept is not None and new.state is PENDING:

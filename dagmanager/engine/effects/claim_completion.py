@@ -83,6 +83,7 @@ class Completion:
         open_ = {each: claim.queues for each, claim in claims.items()}
         locks = {each: claim.locks for each, claim in claims.items()}
         while open_:
+            # Before `begun` is written: afterwards an existing topic may be ours, and the two cannot be told apart.
             foreign = frozenset(foreign_before(self.topics, _all(open_)))
             if foreign:
                 self._rename(open_, foreign, begun=False)
@@ -153,6 +154,7 @@ class Completion:
                 work = partial(refuse, claim_id=each, refused=refused, owner=self.options.owner)
                 try:
                     self.graph.transact(work)
+                    # Its other topics exist by now. Activated, the next submission can reuse them.
                     self._activate({each: rows}, report, {})
                 except ClaimLostError:
                     pass
@@ -244,6 +246,7 @@ class Completion:
         while topics:
             found = self.graph.transact(partial(_queues_now, topics=topics))
             now_ms, rows = found
+            # A queue that its owner renamed is gone, too: the old row stays as a failed tombstone.
             if len(rows) < len(topics) or any(row.state in GONE for row in rows.values()):
                 return False
             waiting = [row for row in rows.values() if row.state is QueueState.PROVISIONING]

@@ -87,6 +87,7 @@ class LostTopicWatch:
         except UnavailableError:
             self._suspects.clear()
             raise
+        # A page that is not full was the last one: the next round starts over.
         self._after = rows[-1].topic if len(rows) == self.page else ""
         ids = {topic: info.topic_id for topic, info in found.items()}
         self._suspects = self._suspects_after(find_missing(asked, ids))

@@ -50,6 +50,7 @@ def _publish(tx: Transaction, events: EventSink) -> tuple[int, bool]:
         CounterRow(_counter(stream), revision) for stream, revision in sorted(batch.newest.items())
     ]
     tx.put(rows)
+    # Outdated events are deleted with the published ones: no later batch would send them either.
     kept = {row.event_id for row in batch.later}
     tx.delete([row for row in waiting if row.event_id not in kept])
     return len(batch.due), bool(batch.later) or len(waiting) == BATCH

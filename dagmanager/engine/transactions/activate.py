@@ -77,6 +77,7 @@ def activate(
         )
     if not claim.queues and not claim.sentinels:
         return frozenset()
+    # Only under the locks: before them, another process could take the claim over between check and write.
     must_own(claim_id, claim, owner)
     ready = [row for row in claim.queues if row.topic in topic_ids]
     activate_claimed(tx, ready, claim.sentinels, topic_ids, {}, claim.versions)
@@ -105,6 +106,7 @@ def activate_claimed(
         for row in queues
     ]
     tx.put(fresh)
+    # Each sentinel is decided from the rows that the one before it left.
     for pending in sentinels:
         if not _has_its_queues(tx, pending):
             continue
@@ -137,6 +139,7 @@ def put_changed_versions(
     `before` are all of its sentinels, `after` those that change. The tag deltas of its active contents.
     """
     old = {row.key: row for row in before}
+    # A revision is taken only for a weight that changes: clients ignore an event that repeats an etag.
     counters = {weight_counter(row) for row in after if row.weight != old[row.key].weight}
     tx.lock(Locks(counters=tuple(sorted(counters))))
     revisions = dict(tx.counters(counters)) if counters else {}

@@ -94,6 +94,7 @@ def claim(
         tx.lock(Locks(lineages=(lineage_key(submission),)))
     wanted = bindings(submission)
     keys = lookup_keys(submission, wanted)
+    # Without the bindings: nodes must be locked before they are read, and which ones depends on the lineage.
     early = tx.known(msgspec.structs.replace(keys, bindings=frozenset()))
     change = version_change(submission, early)
     if isinstance(change, NewSentinel | Reinstate | ChangeWeight):
@@ -104,6 +105,7 @@ def claim(
     known = _read_under_locks(tx, keys, early, cached)
     stored = known.outcomes.get(claim_id(submission))
     if stored is not None and not stored.body:
+        # Accepted with a plain answer: a replay of it is a question by now, even if its version was superseded.
         return answer_accepted(submission, known, options, wanted)
     if stored is not None and not failed_queues(stored, known):
         more = nodes_of_open_claim(tx, submission) - touched
@@ -192,6 +194,8 @@ def _record(tx: Transaction, decision: Decision, change: VersionChange | None) -
     each = decision.claim_id
     writes = node_writes(tx, decision)
     rows: list[Row] = list(writes.rows)
+    # A question and a new holder add no reference; every other change does, so the marks must go before anything
+    # could collect these queues.
     if change is not None and not isinstance(change, AddHolder | Resend):
         rows.extend(_not_among(rows, mark_referenced(known.queues.values())))
     tx.put(rows)
@@ -202,10 +206,12 @@ def _record(tx: Transaction, decision: Decision, change: VersionChange | None) -
         outcome = merge_redecided(stored, outcome, plan, failed_queues(stored, known))
     tx.put(_outcome_rows(decision, change, outcome))
     if stored is not None:
+        # The version still waits for the queue that failed: let it wait for the one that was decided now.
         pending = tx.open_claim(each).sentinels
         tx.put([msgspec.structs.replace(row, waits=writes.joined) for row in pending])
     if not writes.provision:
         _activate(tx, decision, versions)
+    # Last, as in the lock order: every other write of the epoch waits until this transaction is committed.
     if writes.raises_epoch:
         tx.raise_epoch()
     return Claimed(outcome, writes.provision, writes.joined, activated=not writes.provision)

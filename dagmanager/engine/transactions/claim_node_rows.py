@@ -213,6 +213,7 @@ def _with_schema(row: NodeRow, action: Action, at_ms: int) -> NodeRow:
 
 def _current(row: NodeRow, schema_hash: str, at_ms: int) -> NodeRow:
     seen = dict(row.schemas)
+    # The window of the old schema starts when it stops being the current one.
     if row.schema_hash:
         seen[row.schema_hash] = at_ms
     seen[schema_hash] = at_ms

@@ -1,6 +1,6 @@
 """The owner of a claim: taken over when its lease has ended, by a replay at any time, renewed during work.
 
-A lease alone protects nothing: its owner may be paused for longer and go on afterwards. So every step that writes for a
+A lease alone protects nothing: its owner may be paused for longer, and continue afterwards. So every step that writes for a
 claim checks the owner again in its own transaction (`must_own`), under the locks of the rows that carry it
 (docs/semantics.md 6).
 """
@@ -35,6 +35,7 @@ def take_over_locked(
     now_ms = tx.now_ms()
     held_by = [(row.owner, row.lease_until_ms) for row in claim.queues]
     held_by += [(row.owner, row.lease_until_ms) for row in claim.sentinels]
+    # An expired lease of another owner may be taken; so may one's own, which is renewed by this.
     held = any(other != owner and until > now_ms for other, until in held_by)
     if held and only_overdue:
         return (), ()

@@ -121,6 +121,7 @@ def mark_unreferenced(
     """
     wanted = sorted(node_ids)
     known = tx.known(LookupKeys(bindings=frozenset(Binding(each, namespace) for each in wanted)))
+    # Asked after the change was put: the transaction reads its own writes.
     still = tx.referenced(namespace, wanted)
     return [
         msgspec.structs.replace(row, unreferenced_ms=now_ms)

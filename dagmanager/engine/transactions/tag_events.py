@@ -151,6 +151,7 @@ def _own_lists(
     sizes = {each: sum(len(found[one]) for one in ones) for each, ones in parts.items()}
     chosen: dict[_TagQuerySet, Queues] = {}
     left, unlisted = OWN_LISTS_MAX, {change.topic for change in changes}
+    # The shortest lists first: most sets fit then, and the long ones are left out unless they are needed.
     for each in sorted(sets, key=lambda each: (sizes[each], each)):
         if sizes[each] > left and unlisted.isdisjoint(members[each]):
             continue
