@@ -100,7 +100,7 @@ class World:
         return {topic: row.state for topic, row in self.stores.queues().items()}
 
     def lose(self, name: str) -> str:
-        """Somebody deletes the topic of this node; its name."""
+        """Another program deletes the topic of this node; its name."""
         (topic,) = (each for each in self.stores.topics.names() if name in each)
         self.stores.topics.delete([topic])
         return topic

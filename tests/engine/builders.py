@@ -108,7 +108,7 @@ class Clock:
         return self.now_ms
 
     def sleep(self, seconds: float) -> None:
-        """Time passes only when somebody waits."""
+        """Advance the clock: time passes only during a sleep."""
         self.now_ms += int(seconds * 1000)
 
 
@@ -195,5 +195,5 @@ def refused(answer: Answer) -> Rejection:
 
 
 def topics_of(answer: Answer) -> list[str]:
-    """The topics told, in the DAG's order."""
+    """The topics of the answer, in the DAG's order."""
     return [topic for _, topic in accepted(answer).items]

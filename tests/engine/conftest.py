@@ -11,7 +11,7 @@ pytest.register_assert_rewrite("tests.engine.crash_scenarios")
 
 @pytest.fixture
 def world() -> World:
-    """One strategy runs, and its broker forgets what it is told to."""
+    """One strategy runs, on a broker whose topics a test may delete."""
     made = World()
     made.process.submit([FIRST])
     return made

@@ -71,7 +71,7 @@ def nothing(world: World) -> None:
 
 @dataclass
 class Scenario:
-    """`before` is history that nobody crashes in; `batches` are what the crashing process does.
+    """`before` is history without a crash; `batches` are what the crashing process does.
 
     `contested`: two claims share a queue that fails, and the crash decides who repairs it. How often
     the sets of queues were announced on the way depends on that; what they are in the end does not.
@@ -126,7 +126,7 @@ class World:
         return False
 
     def poll(self) -> None:
-        """What every process does every 5 s, once the lease of whoever died is over."""
+        """What every process does every 5 s, after the lease of the process that died has ended."""
         self.stores.clock.sleep((HASTY.lease_ms + 1) / 1000)
         graph, log = self.stores.graph, self.stores.log
         Completion(graph, self.broker, log, options("poll"), self.stores.clock.sleep).finish_overdue()
@@ -153,7 +153,7 @@ def died_after_claiming(one: Submission) -> Callable[[World], None]:
 
 
 def strangers(*nodes: Json) -> Callable[[World], None]:
-    """Somebody else's topics under the names that these nodes would get."""
+    """Foreign topics under the names that these nodes would get."""
 
     def play(world: World) -> None:
         elsewhere = Stores()
@@ -246,9 +246,9 @@ def without_counts(rows: list[Row]) -> list[Row]:
 
 
 def assert_as_if_whole(world: World, whole: World, where: object) -> None:
-    """The stores as if nobody had crashed, and every event out."""
+    """The stores are as without a crash, and every event is published."""
     if world.scenario.refuses:
-        world.poll()  # what else a refused claim had created is nobody's answer: the poll brings it up
+        world.poll()  # other queues of a refused claim are in no answer: the poll activates them
     assert_settled(world.stores, world.foreign)
     if world.scenario.name == "refused_topic_that_another_joined":
         return  # see `test_no_version_is_active_before_the_queues_that_it_joined`

@@ -12,7 +12,7 @@ from dagmanager.errors import UnavailableError
 
 
 class CrashedError(Exception):
-    """The process is gone: nobody in the product may catch this."""
+    """The process is gone: no code of the product may catch this."""
 
 
 class Fuse:

@@ -62,7 +62,7 @@ def arrivals(seed: int) -> list[Submission]:
             continue
         chosen = [changed(dice, each) for each in dice.sample(nodes, dice.randrange(1, 5))]
         if found and dice.random() < 0.3:
-            # A resend, or the same from somebody else.
+            # A resend, or the same by another strategy id.
             earlier = dice.choice(found[-6:])
             chosen = list(as_dicts(earlier, nodes))
         found.append(
@@ -152,7 +152,7 @@ def timeless(row: Row) -> Row:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_micro_batches_answer_as_one_by_one(seed: int) -> None:
     (alone, expected), (together, got) = one_by_one(seed), in_batches(seed)
-    # The replay of a plain answer is decided anew (docs/semantics.md 2), that of a joined one is not.
+    # The replay of a plain answer is decided again (docs/semantics.md 2), that of a joined one is not.
     kept, joined = alone.outcomes(), together.outcomes()
     for position, (one, other) in enumerate(zip(expected, got, strict=True)):
         claim = claim_id(one.submission)
@@ -199,7 +199,7 @@ def test_a_history_keeps_the_invariants_of_versions_and_references(seed: int) ->
 
 @pytest.mark.parametrize("seed", SEEDS[:5])
 def test_replaying_a_whole_history_answers_the_same_and_writes_nothing(seed: int) -> None:
-    """Answers that the lineage's order forbade, and questions, are decided anew; the others are stored."""
+    """Answers that the lineage's order forbade, and questions, are decided again; the others are stored."""
     found = arrivals(seed)
     stores, expected = run(cut(random.Random(seed), found))
     rows, kept = settled(stores), stores.outcomes()

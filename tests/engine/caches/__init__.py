@@ -1,1 +1,1 @@
-"""Tests of what a process remembers, against processes that remember nothing."""
+"""Tests of the caches of a process, against processes without them."""

@@ -1,4 +1,4 @@
-"""Remembered answers: what is told without a look-up is what a look-up would have told (docs/semantics.md 7)."""
+"""Cached answers equal those of a look-up (docs/semantics.md 7)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LENGTH = 150
 
 
 class Seconds:
-    """A monotonic clock that stands still until told."""
+    """A monotonic clock that advances only by `later`."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -193,7 +193,7 @@ class TestACachedAnswerEqualsALookUp:
 
     @pytest.mark.parametrize("seed", range(12))
     def test_it_is_the_same_after_any_history(self, seed: int) -> None:
-        """Two processes that remember, beside one that does not."""
+        """Two processes with caches, compared with one without."""
         given = arrivals(seed)
         plain = Stores()
         expected = [uncached(plain).submit([each])[0].result for each in given]

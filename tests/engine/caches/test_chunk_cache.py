@@ -1,4 +1,4 @@
-"""Items of an answer are encoded once for all who are told them; every chunk is as if they had not been."""
+"""Items of an answer are encoded once for all requesters; the chunks are the same as without the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A topic that the broker lost is noticed, named, announced and made anew; an outage loses nothing."""
+"""A topic that the broker lost is found and recorded; an outage proves nothing."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def test_a_claim_that_was_finished_by_another_process_is_not_touched() -> None:
 
 @pytest.mark.parametrize("point", range(1, 14))
 def test_a_claim_of_another_owner_is_not_touched_at_any_stage(point: int) -> None:
-    """The new owner stands still somewhere: we, too late, neither rename, refuse nor create anything."""
+    """Wherever the new owner stopped, the former owner neither renames, refuses nor creates anything."""
     stores = Stores()
     claimed = claim_in(stores.graph, FIRST, options("slow"))
     assert isinstance(claimed, Claimed)
@@ -307,7 +307,7 @@ def test_own_claims_left_by_a_failure_are_finished_at_once() -> None:
 
 
 def test_a_version_superseded_while_a_joined_queue_failed_is_expired_for_good() -> None:
-    """The queue that it had joined is refused, and is made later, for somebody else."""
+    """The queue that it had joined is refused, and created later for another submission."""
     stores = Stores()
     engine(stores).submit([sub([PRICE], 0, lineage="pre", strategy="s0")])
     broker = UnkindTopics(stores.topics, refuses="Risky")

@@ -105,7 +105,7 @@ def test_a_foreign_topic_under_the_wanted_name_is_not_touched() -> None:
 
 def test_a_foreign_topic_created_after_the_check_is_not_touched() -> None:
     class Contested(MemoryTopics):
-        """Somebody else makes every topic that is looked up and absent, in another shape."""
+        """Another program creates every topic that is looked up and absent, in another shape."""
 
         def describe(self, topics: Sequence[str]) -> Mapping[str, TopicInfo]:
             found = super().describe(topics)

@@ -85,7 +85,7 @@ def test_one_strategy_id_announces_every_weight_of_all_its_versions() -> None:
 
 @pytest.mark.parametrize("second", ["v1", "v2"])
 def test_the_last_weight_of_a_client_visible_id_is_that_of_the_version_in_force(second: str) -> None:
-    """Versions of one strategy id share what clients see: whoever goes by the newest event must not turn it off."""
+    """Versions of one strategy id share what clients see: a client that keeps the newest event must not turn it off."""
     stores = Stores()
     works = engine(stores)
     works.submit([submission([PRICE])])
@@ -132,8 +132,8 @@ def test_a_replay_gets_the_same_refusal_although_its_reason_is_gone() -> None:
     assert refused(again) == refused(first)
     assert refused(again).code is ErrorCode.TOO_MANY_VERSIONS
     assert (active(stores), set(stores.queues())) == (in_force, topics)
-    (anew,) = works.submit([submission([OTHER], version="v3", weight=0.5, strategy="s3", position=4)])
-    assert accepted(anew).actions.create == 1, "sent again it is another submission"
+    (third,) = works.submit([submission([OTHER], version="v3", weight=0.5, strategy="s3", position=4)])
+    assert accepted(third).actions.create == 1, "sent again it is another submission"
 
 
 def test_the_next_revision_supersedes_the_previous_one() -> None:

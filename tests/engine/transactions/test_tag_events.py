@@ -44,7 +44,7 @@ def test_of_many_tag_sets_with_long_lists_enough_are_announced_for_every_queue(
     }
     assert lists["kraken",] == [topics["alone"]]
     every = sorted(topic for name, topic in topics.items() if name.startswith("n"))
-    assert lists["binance", "s00"] == every, "what a query asks for is always told"
+    assert lists["binance", "s00"] == every, "a registered query always gets its list"
     assert all(queues == every for tags, queues in lists.items() if tags[0] == "binance"), (
         "and each list is whole"
     )
@@ -104,7 +104,7 @@ def test_leaving_a_tag_set_is_announced_with_the_remaining_list() -> None:
     works.submit([submission([PRICE], position=1)])
     last = {tuple(each["tags"]): each for each in queue_events(stores)}
     assert [each["queue"] for each in last[("BTC",)]["queues"]] == [by_name(stores)["price"].topic]
-    assert set(last) == {("BTC",), ("BTC", "spot")}  # nobody can ask for no tags at all
+    assert set(last) == {("BTC",), ("BTC", "spot")}  # no tags are no tag set
 
 
 def test_events_name_the_world_only_of_namespaced_queues() -> None:
