@@ -83,7 +83,7 @@ class Completion:
         open_ = {each: claim.queues for each, claim in claims.items()}
         locks = {each: claim.locks for each, claim in claims.items()}
         while open_:
-            # Before `begun` is written: afterwards an existing topic may be ours, and the two cannot be told apart.
+            # Before `begun` is written: afterwards an existing topic may be ours as well as foreign.
             foreign = frozenset(foreign_before(self.topics, _all(open_)))
             if foreign:
                 self._rename(open_, foreign, begun=False)

@@ -132,8 +132,8 @@ def test_a_replay_gets_the_same_refusal_although_its_reason_is_gone() -> None:
     assert refused(again) == refused(first)
     assert refused(again).code is ErrorCode.TOO_MANY_VERSIONS
     assert (active(stores), set(stores.queues())) == (in_force, topics)
-    (third,) = works.submit([submission([OTHER], version="v3", weight=0.5, strategy="s3", position=4)])
-    assert accepted(third).actions.create == 1, "sent again it is another submission"
+    (repeated,) = works.submit([submission([OTHER], version="v3", weight=0.5, strategy="s3", position=4)])
+    assert accepted(repeated).actions.create == 1, "sent again it is another submission"
 
 
 def test_the_next_revision_supersedes_the_previous_one() -> None:
