@@ -18,7 +18,7 @@ from benchmarks.live.quota import limited
 from benchmarks.live.site import FlowProcess, Site, processor_seconds
 from benchmarks.live.strategies import Strategies
 from benchmarks.live.traffic import Route
-from dagmanager.topics.kafka_preflight import PARTITIONS
+from dagmanager.topics.kafka_preflight import TOPIC_PARTITIONS
 
 RECORDS: Final = 3_000
 WARM: Final = 500
@@ -105,7 +105,7 @@ def evenly_divided(size: int, seed: int) -> Strategies:
     while True:
         made = Strategies(size, STRATEGIES, seed)
         # The benchmark's client uses the library's default partitioner.
-        shares = Counter(crc32(key) % PARTITIONS % max(PROCESSES) for key, _ in made.first())
+        shares = Counter(crc32(key) % TOPIC_PARTITIONS % max(PROCESSES) for key, _ in made.first())
         if set(shares.values()) == {STRATEGIES // max(PROCESSES)}:
             return made
         seed += 1_000

@@ -140,6 +140,7 @@ class _Resolver:
             if name in self._rows:
                 self._places[name] = entry
                 self._take(self._rows[name], entry)
+            # Without a section, other tables at the top belong to other services, unless it is a misspelt section.
             elif has_section or not entry.is_mapping() or nearest(name, [SECTION]):
                 self._unknown(name, entry, [*self._rows, *([] if has_section else [SECTION])])
 
@@ -197,7 +198,7 @@ class _Resolver:
             words = f"`{row.name}` uses `${{{name}}}`, which is not set in the environment"
             self._add("error", FindingCode.UNSET_VARIABLE, words, entry, row.name)
         if missing:
-            return None, False
+            return None, False  # the field keeps its default
         return filled, isinstance(value, str) and filled != value
 
     def _read_environment(self) -> None:
@@ -206,11 +207,12 @@ class _Resolver:
             row = names.get(variable)
             if row is None:
                 self._check_variable(variable, names)
+            # An empty variable counts as unset, except for texts, where empty is a value.
             elif text or bare_type(row.type) is str:
                 try:
                     given = _convert(row, text, from_text=True)
                     self.values[row.name] = row.default | given if isinstance(given, dict) else given
-                    self._places.pop(row.name, None)
+                    self._places.pop(row.name, None)  # later findings must not point to the file's value
                 except ValueError as error:
                     self._add("error", FindingCode.WRONG_TYPE, f"{variable}: {error}", None, row.name)
 
@@ -220,6 +222,7 @@ class _Resolver:
 
         if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
             return
+        # Stricter than `nearest`: all variables share a long prefix.
         meant = difflib.get_close_matches(variable, names, n=1, cutoff=0.9)
         if meant:
             words = f"environment variable {variable} is not a setting"
@@ -231,7 +234,7 @@ class _Resolver:
         for row in self._rows.values():
             if row.about.required_in_prod and not getattr(settings, row.name).strip():
                 if row.name in refused:
-                    continue
+                    continue  # it is empty because the given value is invalid, which is reported already
                 place = self._places.get(row.name)
                 words = f"`{row.name}` is empty: profile prod does not start without it"
                 if settings.profile == "dev":
@@ -246,6 +249,7 @@ class _Resolver:
         for row in self._rows.values():
             if not row.name.endswith("_topic") or not getattr(settings, row.name):
                 continue
+            # Brokers refuse names that differ in `.` and `_` only; names that differ in case only are a mistake.
             topic = getattr(settings, row.name).lower().replace(".", "_")
             if topic in seen:
                 words = f"`{row.name}` and `{seen[topic]}` name the same topic"
@@ -283,6 +287,7 @@ _IN_MEMORY: Final = {
 
 def _convert(row: Field, value: Any, *, from_text: bool) -> Any:
     """The value as the field's type. Raises `ValueError` that names the field and never shows a secret."""
+    # Environment variables are texts: lists are written `a, b`, tables as JSON.
     if from_text and typing.get_origin(bare_type(row.type)) in (tuple, Mapping):
         value = _table_or_list(value, row)
     if bare_type(row.type) == Mapping[str, str] and isinstance(value, dict):

@@ -64,7 +64,7 @@ class YamlValue:
 
         if not isinstance(self._node, yaml.MappingNode):
             return {}, ()
-        problems = tuple(_repeated_keys(self._node))
+        problems = tuple(_repeated_keys(self._node))  # before merging, which adds keys that may be overridden
         try:
             self._loader.flatten_mapping(self._node)
         except (yaml.YAMLError, RecursionError) as error:
@@ -92,7 +92,7 @@ class YamlValue:
 
 def read_yaml(text: str) -> YamlValue | None:
     """The only document of the text, None when it is empty. Raises `YamlError`."""
-    import yaml
+    import yaml  # late: commands without a settings file start faster
 
     try:
         loader = yaml.SafeLoader(text)
@@ -114,7 +114,7 @@ def _repeated_keys(node: yaml.MappingNode) -> Iterator[YamlProblem]:
         place = _place(key.start_mark)
         if not isinstance(key, yaml.ScalarNode):
             yield YamlProblem(FindingCode.INVALID_YAML, "a key must be a word", *place)
-        elif key.tag != MERGE_TAG:
+        elif key.tag != MERGE_TAG:  # `<<` may be given several times
             if key.value in first:
                 message = f"`{key.value}` is already given on line {first[key.value]}"
                 yield YamlProblem(FindingCode.DUPLICATE_KEY, message, *place)

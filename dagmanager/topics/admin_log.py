@@ -61,4 +61,5 @@ def parse_entries(lines: Iterable[bytes]) -> Iterator[AdminEntry | InvalidLine]:
         except msgspec.ValidationError as error:
             yield InvalidLine(number, str(error), is_torn=False)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            # A line that begins like an entry but is not complete JSON was cut off; anything else was never an entry.
             yield InvalidLine(number, str(error), is_torn=line.lstrip().startswith(b"{"))

@@ -65,7 +65,7 @@ class KafkaTopics:
 
         Raises `UnavailableError` when no topic got an answer, or the client may not create topics.
         """
-        results = {topic: _own_verdict(topic, spec) for topic, spec in specs.items()}
+        results = {topic: _checked_locally(topic, spec) for topic, spec in specs.items()}
         wanted = {
             topic: AdminRequest(
                 spec.partitions,
@@ -79,11 +79,9 @@ class KafkaTopics:
         for topic, error in answers.items():
             if error is not None:
                 results[topic] = self._refusal(error, specs[topic])
-        last = next((error for error in answers.values() if error is not None), None)
-        if last is not None and all(
-            error is not None and error.code() in _UNANSWERED for error in answers.values()
-        ):
-            raise self._admin.connection_errors.unavailable("creating topics", last)
+        # One topic without an answer is AMBIGUOUS and described next; if that is all of them, the broker is unreachable.
+        if answers and all(error is not None and error.code() in _UNANSWERED for error in answers.values()):
+            raise self._admin.connection_errors.unavailable("creating topics", next(iter(answers.values())))
         return results
 
     def delete(self, topics: Sequence[str]) -> None:
@@ -117,6 +115,6 @@ class KafkaTopics:
         return max(self._brokers_seen, self.brokers())
 
 
-def _own_verdict(topic: str, spec: TopicSpec) -> CreateResult:
+def _checked_locally(topic: str, spec: TopicSpec) -> CreateResult:
     """Checks names, counts and policies; the broker checks its number of brokers and colliding names."""
     return check_creation(topic, spec, None, max(spec.replication, 1))

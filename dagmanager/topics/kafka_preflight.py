@@ -27,7 +27,7 @@ DESCRIBE_RETRIES: Final = 3
 DESCRIBE_BACKOFF: Final = Backoff(first_s=0.5, factor=2, longest_s=2, jitter=0.5)
 WEEK_MS: Final = 7 * DAY_MS
 # One worker reads eight partitions easily, and up to eight workers can share them later.
-PARTITIONS: Final = 8
+TOPIC_PARTITIONS: Final = 8
 # Room in a record beside its value: key, headers, and the batch around it.
 ENVELOPE_BYTES: Final = 128 * 1024
 # The same for a chunk, whose key is bounded: small enough for Kafka's default max.message.bytes.
@@ -75,9 +75,11 @@ def own_topics(names: Mapping[str, str], submission_bytes: int) -> tuple[OwnTopi
     shapes = {
         # Unread records must outlive an outage: a day at least.
         "submissions_topic": TopicRequirements(
-            submission_bytes, WEEK_MS, retention_ms_min=DAY_MS, partitions=PARTITIONS, broker_time=True
+            submission_bytes, WEEK_MS, retention_ms_min=DAY_MS, partitions=TOPIC_PARTITIONS, broker_time=True
         ),
-        "diffs_topic": TopicRequirements(MAX_BYTES + CHUNK_ENVELOPE_BYTES, WEEK_MS, partitions=PARTITIONS),
+        "diffs_topic": TopicRequirements(
+            MAX_BYTES + CHUNK_ENVELOPE_BYTES, WEEK_MS, partitions=TOPIC_PARTITIONS
+        ),
         # A dead letter that does not fit is truncated, so that less is enough.
         "dead_letters_topic": TopicRequirements(
             DEAD_LETTER_BYTES, 30 * DAY_MS, created_bytes=submission_bytes

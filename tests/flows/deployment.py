@@ -21,7 +21,7 @@ from dagmanager.engine.model.rows import QueueRow, QueueState, Row
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.settings.table import Settings
-from dagmanager.topics.kafka_preflight import PARTITIONS, check_topics, own_topics
+from dagmanager.topics.kafka_preflight import TOPIC_PARTITIONS, check_topics, own_topics
 from servers.neo4j import wipe
 from tests.waiting import TIMEOUT_S, until
 
@@ -166,7 +166,7 @@ class TopicLog:
         }
         self._consumer = Consumer(options)
         self._consumer.assign(
-            [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)]
+            [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(TOPIC_PARTITIONS)]
         )
         self.values: list[bytes] = []
 
