@@ -14,7 +14,6 @@ from dagmanager.engine.model.graph_port import Graph
 from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.graph.embedded.sqlite import SqliteGraph
 from dagmanager.graph.neo4j.graph import Neo4jGraph
-from dagmanager.graph.neo4j.schema import create
 from dagmanager.graph.neo4j.server import Server, connect
 from servers.neo4j import wipe
 from tests.waiting import TIMEOUT_S
@@ -39,9 +38,11 @@ def wall_ms() -> int:
 @pytest.fixture(scope="session")
 def neo4j_server(neo4j: str) -> Server:
     """This worker's own database with our schema."""
-    server = Server(neo4j, transaction_within_s=TIMEOUT_S, retry_within_s=TIMEOUT_S)
-    with connect(server) as driver, driver.session() as session:
-        create(session)
+    server = Server(
+        neo4j, connect_within_s=TIMEOUT_S, transaction_within_s=TIMEOUT_S, retry_within_s=TIMEOUT_S
+    )
+    with connect(server) as driver:
+        Neo4jGraph(driver, server).prepare(create=True)
     return server
 
 

@@ -32,7 +32,9 @@ class Order(msgspec.Struct):
 def main() -> None:
     order = msgspec.json.decode(sys.stdin.readline(), type=Order)
     todo = HISTORIES[order.history](order.mine, order.rounds)
-    server = Server(order.uri, transaction_within_s=TIMEOUT_S, retry_within_s=TIMEOUT_S)
+    server = Server(
+        order.uri, connect_within_s=TIMEOUT_S, transaction_within_s=TIMEOUT_S, retry_within_s=TIMEOUT_S
+    )
     with (
         connect(server) as driver,
         closing(SqliteFile(Path(order.topics), busy_ms=int(TIMEOUT_S * 1000))) as file,

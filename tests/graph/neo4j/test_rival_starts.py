@@ -16,7 +16,9 @@ ROUNDS = 2
 
 
 def test_all_of_them_find_the_schema_made(empty_neo4j: str) -> None:
-    server = Server(empty_neo4j, transaction_within_s=TIMEOUT_S, retry_within_s=TIMEOUT_S)
+    server = Server(
+        empty_neo4j, connect_within_s=TIMEOUT_S, transaction_within_s=TIMEOUT_S, retry_within_s=TIMEOUT_S
+    )
     graphs = [Neo4jGraph(connect(server), server) for _ in range(STARTS)]
     for _ in range(ROUNDS):
         with driver.GraphDatabase.driver(empty_neo4j) as own, own.session() as session:
