@@ -63,7 +63,7 @@ class Seen(StatefulLogic[V, V, dict[str, Any]]):
         remembered_max: int,
         now: Callable[[], datetime],
     ) -> None:
-        """Resume from a snapshot of this version; any other starts anew."""
+        """Resume from a snapshot of this version; any other starts empty."""
         good = state is not None and state.get("v") == STATE_VERSION
         self._until: dict[bytes, float] = dict(state["seen"]) if good and state is not None else {}
         self._identity = identity

@@ -1,4 +1,4 @@
-"""Quarantine of poison records: one at which the process died three times becomes a dead letter; the flow goes on.
+"""Quarantine of poison records: one at which the process died three times becomes a dead letter; the flow continues.
 
 The records that a step works on are named in its thread's in-flight marker, which outlives a kill of the process. The
 next run counts an attempt for each record that it finds in a marker: these are the candidates. While there are

@@ -1,4 +1,4 @@
-"""Retry of what an unreachable store fails: the flow waits, reports it, and goes on by itself. No limit of tries."""
+"""Retry of what an unreachable store fails: the flow waits, reports it, and resumes by itself. There is no limit of tries."""
 
 from __future__ import annotations
 

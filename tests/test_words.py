@@ -47,8 +47,6 @@ INSTEAD = {
 LEFT: dict[str, int] = {
     "dagmanager/engine": 5,
     "flows": 12,
-    "operators": 27,
-    "root": 1,
 }
 
 

@@ -23,7 +23,7 @@ class LineSplitter:
         return lines
 
     def rest(self) -> list[bytes]:
-        """What stands after the last line end, if anything does."""
+        """The text after the last line end, if there is any."""
         lines = [bytes(self._begun)] if self._begun else []
         self._begun.clear()
         return lines

@@ -22,14 +22,16 @@ class PartitionShare(msgspec.Struct, frozen=True):
     text: str = ""
 
     def of(self, partitions: int, topic: str) -> list[int]:
-        """The numbers, ascending; `SettingsError` when the text, or a number in it, is no good."""
+        """The numbers, ascending; `SettingsError` when the text, or a number in it, is invalid."""
         text = self.text.replace(" ", "")
         if not text:
             return list(range(partitions))
         if part := _OF.fullmatch(text):
             index, count = int(part[1]), int(part[2])
             if index >= count:
-                raise SettingsError(f"submissions_partitions: {text} is no part of {count}: 0 to {count - 1}")
+                raise SettingsError(
+                    f"submissions_partitions: {text} is not a share of {count}: the first number is 0 to {count - 1}"
+                )
             return list(range(index, partitions, count))
         if not _RANGES.fullmatch(text):
             msg = f"submissions_partitions: {self.text!r} is neither like `0-3,6` nor like `0/2`"

@@ -1,7 +1,7 @@
-"""One consumer for all the partitions that a worker reads, and what came for each of them.
+"""One consumer for all the partitions that a worker reads, with a queue of records for each partition.
 
-A consumer for each would be asked a thousand times a second, one after the other, and most of what a
-submission waits for would be its turn. Here one of them waits for all: whatever comes wakes the worker.
+With a consumer for each partition the worker would poll them one after the other, and a submission would spend most of
+its time waiting for its partition's turn. Here one poll waits for all partitions: any record wakes the worker.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from dagmanager.kafka.client_errors import ConnectionErrors
 from dagmanager.kafka.options import KafkaAddress, client, consumer_options
 
-# Bytewax looks again after as long when a source has nothing; other workers' items wait no longer either.
+# Bytewax polls a source without records again after the same time, so this delays no other item.
 WAIT_S: Final = 0.001
 _UNKNOWN: Final = (-1, -1)
 
@@ -32,7 +32,7 @@ class SharedConsumer:
         self.is_closed = False
 
     def open(self, partition: TopicPartition) -> None:
-        """Read this one too, from its offset."""
+        """Read this partition too, from its offset."""
         self._consumer.incremental_assign([partition])
         self._boxes[partition.partition] = []
         self._waiter = min(self._boxes)
@@ -48,7 +48,7 @@ class SharedConsumer:
         return taken
 
     def close(self, partition: TopicPartition) -> None:
-        """Read this one no more; the consumer ends with the last."""
+        """Stop reading this partition; with the last one the consumer is closed."""
         del self._boxes[partition.partition]
         if self._boxes:
             self._waiter = min(self._boxes)
@@ -58,8 +58,8 @@ class SharedConsumer:
             self._consumer.close()
 
     def ends(self, partition: TopicPartition) -> tuple[int, int]:
-        """Its first offset and the one that its next record will get, as they were last told; negative
-        while unknown."""
+        """The first offset, and the one that the next record will get, as last reported by a broker; negative while
+        unknown. From any thread; makes no request."""
         if partition.partition not in self._boxes:
             return _UNKNOWN
         with suppress(RuntimeError):  # closed meanwhile
@@ -68,12 +68,12 @@ class SharedConsumer:
         return _UNKNOWN
 
     def _fetch(self) -> None:
-        # `consume` would wait for a full batch, `poll` comes back with the first.
+        # `consume` would wait for a full batch, `poll` returns with the first record.
         first = self._consumer.poll(WAIT_S)
         if first is None:
             return
         for message in (first, *self._consumer.consume(self._batch_records - 1, 0)):
-            # What names no partition is about the brokers: whoever asks is told.
+            # An error without a partition concerns the brokers: one partition reports it for all.
             number = message.partition()
             box = self._boxes.get(self._waiter if number is None or number < 0 else number)
             if box is not None:  # closed meanwhile

@@ -1,9 +1,9 @@
 """Submissions from files: one line or one `.json` file each; the source of the embedded default.
 
-The record time is when the run began to read, plus the position: the start lies in the snapshot, so
-that a replay sees the same times (docs/semantics.md 2, Record time). A snapshot says whether its run had ended: what
-is read after that belongs to a new run. A line longer than the size limit is never held in memory: one
-byte more than the limit is, which is enough to refuse it.
+The record time is the start of the run plus the position. The start is part of the snapshot, so that a replay sees the
+same times (docs/semantics.md 2, Record time). A snapshot says whether its run had ended: records read after that belong
+to a new run. Of a line longer than the size limit only one byte more than the limit is kept in memory, which is enough
+to refuse it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BATCH_LINES: Final = 64
 BATCH_BYTES: Final = 8 * 1024 * 1024
 CHUNK_BYTES: Final = 64 * 1024
 STATE_VERSION: Final = 2
-# Version 1 did not say whether the run had ended: its runs go on, as they did then.
+# Version 1 did not say whether the run had ended: its runs are always resumed, as they were then.
 _READABLE: Final = frozenset({1, STATE_VERSION})
 POLL: Final = timedelta(milliseconds=20)
 STDIN: Final = "-"
@@ -43,7 +43,7 @@ State = dict[str, Any]
 
 
 class RunStart(Protocol):
-    """The start of the run under way, kept outside the snapshots: a kill may come before the first one."""
+    """The start of the current run, kept outside of the snapshots: a kill may come before the first one."""
 
     def kept_ms(self) -> int | None:
         """The start that was kept last, in ms since the epoch; None when there is none. Raises `DagManagerError` for a
@@ -63,14 +63,14 @@ class UnkeptStart:
         return None
 
     def keep(self, start_ms: int) -> None:
-        """Forget it."""
+        """Keep nothing."""
 
 
 class _Place:
-    """How far the reading has come; what a snapshot holds."""
+    """The position of the reading, and the content of a snapshot: names of attributes are stored."""
 
     def __init__(self, state: State | None, kept_ms: int | None, now_ms: int) -> None:
-        """Go on with the run that was cut short, or begin one after the run that ended."""
+        """Resume the run that was interrupted, or begin one after the run that ended."""
         known = state or {}
         if state is not None and known.get("v") not in _READABLE:
             msg = f"the recovery folder holds a state of version {known.get('v')!r}, unknown to this release"
@@ -97,23 +97,23 @@ class _Place:
             self.file, self.line, self.offset = file, 0, 0
 
     def record(self, raw: bytes, longest: int) -> Keyed:
-        """Too long a line is not looked into: it will be refused."""
+        """A line that is too long is not parsed: it will be refused."""
         stem = "stdin" if self.file == STDIN else Path(self.file).stem
         key, value = keyed_submission(raw, stem) if len(raw) <= longest else ("", raw)
-        # A run is an origin of its own: an edited file that goes back to what it was is a new submission.
+        # The run is part of the origin: a file that was edited and then changed back is a new submission.
         origin = Origin(self.file, source_id=str(self.base_ms), position=self.line)
         return key, Record(value, origin, key.encode(), self.base_ms + self.count)
 
 
 class FilePartition(StatefulSourcePartition[Keyed, State]):
-    """Files one after the other; goes on after the last line of the snapshot."""
+    """Files one after the other, beginning after the last line of the snapshot."""
 
     def __init__(self, files: list[str], place: _Place, stopping: Callable[[], bool], longest: int) -> None:
-        """`files` in the order of reading. Those before the snapshot's are done."""
+        """`files` in the order of reading. Those before the file of the snapshot are done."""
         self._place = place
         self._waiting = [name for name in files if name >= place.file]
         self._files = files
-        _tell_unread(files, place)
+        _warn_of_unread(files, place)
         self._stopping = stopping
         self._longest = longest
         self._file: BinaryIO | None = None
@@ -136,16 +136,16 @@ class FilePartition(StatefulSourcePartition[Keyed, State]):
         return batch
 
     def snapshot(self) -> State:
-        """Where to go on."""
+        """The next position."""
         return self._place.snapshot()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
 
     def _line(self) -> tuple[bytes, int] | None:
-        """The next line of all files, and what it takes there; None after the last, or when stopped in it."""
+        """The next line of all files, and its length in the file; None after the last one, or when stopped within a line."""
         while True:
             if self._file is None:
                 if not self._waiting:
@@ -174,14 +174,14 @@ class FilePartition(StatefulSourcePartition[Keyed, State]):
         return self._place.file.endswith(".json")
 
 
-def _tell_unread(files: list[str], place: _Place) -> None:
-    """What a run that goes on will not read, since the order of names says that it was read already."""
+def _warn_of_unread(files: list[str], place: _Place) -> None:
+    """Warn of files that a resumed run will not read, because the order of names says that they were read already."""
     before = bisect_left(files, place.file)
     if place.passed is not None and before > place.passed:
         more = before - place.passed
         logger.warning("%d files that sort before %s were added after it: not read", more, place.file)
     if place.offset and place.file in files and Path(place.file).stat().st_size < place.offset:
-        logger.warning("%s is shorter than what was read of it: what replaced it is not read", place.file)
+        logger.warning("%s is shorter than what was read of it: its new content is not read", place.file)
 
 
 class LivePartition(StatefulSourcePartition[Keyed, State]):
@@ -190,7 +190,7 @@ class LivePartition(StatefulSourcePartition[Keyed, State]):
     def __init__(
         self, state: State | None, stopping: Callable[[], bool], now_ms: Callable[[], int], longest: int
     ) -> None:
-        """After a restart the count goes on; the lines are other ones."""
+        """After a restart the count continues, although the lines are other ones."""
         self._now_ms = now_ms
         self._place = _Place(state, None, now_ms())
         self._place.enter(STDIN)
@@ -200,7 +200,7 @@ class LivePartition(StatefulSourcePartition[Keyed, State]):
         self._over = False
 
     def next_batch(self) -> Iterable[Keyed]:
-        """The lines that have come; StopIteration at the end of input, or when the run is stopped."""
+        """The lines that have arrived, without waiting; StopIteration at the end of input, or when the run is stopped."""
         if self._stopping() or self._over:
             self._place.ended = True
             raise StopIteration
@@ -212,7 +212,7 @@ class LivePartition(StatefulSourcePartition[Keyed, State]):
         return list(self._records(self._lines.feed(chunk) if chunk else self._lines.rest()))
 
     def next_awake(self) -> datetime | None:
-        """At once while lines come, soon when none do."""
+        """At once while lines arrive, after 20 ms when none do."""
         ready = self._over or select.select([sys.stdin.fileno()], [], [], 0)[0]
         return None if ready else datetime.now(UTC) + POLL
 
@@ -233,8 +233,8 @@ class LivePartition(StatefulSourcePartition[Keyed, State]):
 class SubmissionFiles(FixedPartitionedSource[Keyed, State]):
     """A file, a folder of `.json` and `.jsonl` files, or `-` for standard input.
 
-    The files of a folder are read in the order of their names, as one stream: which came first is part
-    of the answer. With recovery on, files added later must come later by name.
+    The files of a folder are read in the order of their names, as one stream: the order of submissions changes
+    answers. With recovery on, files added later must come later by name.
     """
 
     def __init__(
@@ -268,11 +268,11 @@ class SubmissionFiles(FixedPartitionedSource[Keyed, State]):
             msg = f"submissions_path: {error.filename} cannot be read: {error.strerror}"
             raise SettingsError(msg) from error
         except UnicodeEncodeError as error:
-            msg = f"submissions_path: a file name is no UTF-8: {error.object!r}"
+            msg = f"submissions_path: a file name is not UTF-8: {error.object!r}"
             raise SettingsError(msg) from error
 
     def files(self) -> list[str]:
-        """What is read, in this order."""
+        """The files to read, in this order."""
         if not Path(self._path).is_dir():
             return [self._path]
         found = (each for each in Path(self._path).iterdir() if each.suffix in {".json", ".jsonl"})
@@ -313,12 +313,12 @@ def _regular(name: str) -> BinaryIO:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """A pipe without a writer would hold `open` for ever."""
+    """Without `O_NONBLOCK`, opening a pipe that has no writer would block for ever."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _endless(name: str) -> str:
-    return f"submissions_path: {name} cannot be read: it is no regular file"
+    return f"submissions_path: {name} cannot be read: it is not a regular file"
 
 
 def _check_stdin() -> None:
@@ -337,7 +337,7 @@ def _check_stdin() -> None:
 def _bounded(
     file: BinaryIO, longest: int, whole: bool, stopping: Callable[[], bool]
 ) -> tuple[bytes, int] | None:
-    """The next line (or all the rest), at most one byte more than `longest`; and what it takes in the file.
+    """The next line (or all the rest), at most one byte more than `longest`; and its length in the file.
 
     None when the run is stopped before the end of a line that is too long.
     """

@@ -1,7 +1,7 @@
 """Submissions from a Kafka topic: each partition read in order, its offset kept in the flow's snapshots.
 
-No offset is ever skipped: one that is gone, a topic that was made anew, a record that cannot be read, all
-stop the flow with an `InputLostError`. An absent broker does not: reading stalls and goes on by itself.
+No offset is ever skipped: an offset that no longer exists, a topic that was created again, or a record that cannot be
+read stops the flow with an `InputLostError`. An unreachable broker does not: reading stalls, and resumes by itself.
 """
 
 from __future__ import annotations
@@ -27,27 +27,31 @@ from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.progress import PartitionProgress, TopicProgress
 from operators.sources.partition_share import PartitionShare
 from operators.sources.shared_consumer import SharedConsumer
-from operators.sources.topic_identity import EVERY_S, TopicIdentityCheck, other_topic, unheard
+from operators.sources.topic_identity import EVERY_S, TopicIdentityCheck, other_topic
+from operators.store_retry import ignore
 
 logger = logging.getLogger("dagmanager.flow")
 
 BATCH_RECORDS: Final = 64
 STATE_VERSION: Final = 1
-# A busy broker describes a topic only a while after it was made, or after it has come back itself.
+# A busy broker knows a topic only some time after its creation, or after its own restart.
 KNOWN_WITHIN_S: Final = 15.0
 DESCRIBE_BACKOFF: Final = Backoff(first_s=0.25, factor=2, longest_s=1.0, jitter=0.5)
 _GONE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
-# The library would go on behind it.
+# The library would continue after such a record, and so skip it.
 _UNREADABLE: Final = frozenset({KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError.INVALID_MSG})
-# Looked at again as soon as the worker has nothing else to do: the inbox waits, not the worker.
+# The worker asks again as soon as it has nothing else to do: the shared consumer waits, not the worker.
 _AT_ONCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Keyed = tuple[str, Record]
 State = dict[str, Any]
 
 
 class SubmissionsAt(msgspec.Struct, frozen=True):
-    """What is read: a topic, which of its partitions, how many records at once at most, and how often it is
-    asked whether it is still the same topic. `known_within_s`: how long brokers may take to know it."""
+    """What is read: a topic, which of its partitions, and at most how many records at once.
+
+    `watch_s`: seconds between two checks that it is still the same topic. `known_within_s`: how long brokers may take
+    to know a topic that was just created.
+    """
 
     address: KafkaAddress
     topic: str
@@ -68,7 +72,7 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
         watch: TopicIdentityCheck,
         stopping: Callable[[], bool],
     ) -> None:
-        """Read on from the partition's offset; a negative one is the first that the broker still has."""
+        """Read from the partition's offset; a negative one means the first record that the broker still has."""
         self._inbox = inbox
         self._topic = partition.topic
         self._topic_id = topic_id
@@ -82,7 +86,10 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
         inbox.open(partition)
 
     def next_batch(self) -> Iterable[Keyed]:
-        """What has come, at once; StopIteration when the run is stopped."""
+        """Records that have arrived, without waiting; StopIteration when the run is stopped.
+
+        Raises `InputLostError` when records that were still to be read no longer exist.
+        """
         if self._stopping():
             raise StopIteration
         self._watch.look()
@@ -93,7 +100,7 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
             error = message.error()
             if error is None:
                 batch.append(self._read(message))
-            elif batch:  # what came before it is answered first
+            elif batch:  # the records before the error are answered first
                 self._held = messages[index:]
                 break
             else:
@@ -101,7 +108,7 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
         return batch
 
     def snapshot(self) -> State:
-        """Where to go on; no offset while nothing was read."""
+        """The next offset; None while nothing was read."""
         return {"v": STATE_VERSION, "topic_id": self._topic_id, "offset": self._next}
 
     def next_awake(self) -> datetime:
@@ -109,11 +116,11 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
         return _AT_ONCE
 
     def close(self) -> None:
-        """Let go of the partition."""
+        """Stop reading the partition."""
         self._inbox.close(self._partition)
 
     def progress(self) -> PartitionProgress:
-        """For metrics, from any thread; asks nobody."""
+        """For metrics, from any thread; makes no request."""
         low, high = self._inbox.ends(self._partition)
         position = low if self._next is None else self._next
         return PartitionProgress(
@@ -122,7 +129,7 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
 
     def _read(self, message: Message) -> Keyed:
         offset = message.offset()
-        value = message.value() or b""  # a tombstone is refused as what it is: no JSON
+        value = message.value() or b""  # a tombstone is refused as text that is not JSON
         origin = Origin(self._topic, self._topic_id, self.number, offset or 0)
         _, timestamp_ms = message.timestamp()
         record = Record(value, origin, message.key(), max(timestamp_ms, 0))
@@ -136,7 +143,7 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
             wanted = "the first record" if self._next is None else f"offset {self._next}"
             msg = (
                 f"{where} has no {wanted} any more: retention or a person removed records that were not "
-                "read yet. Look at what was lost; a new recovery folder starts with what is left"
+                "read yet. Check what was lost; a new recovery folder starts with the records that are left"
             )
             raise InputLostError(msg)
         if code in _UNREADABLE:
@@ -147,7 +154,7 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
             raise InputLostError(msg)
         if code not in self._complaints:
             self._complaints.add(code)
-            logger.warning("%s: %s; reading goes on when that is over", where, error.str())
+            logger.warning("%s: %s; reading resumes when the error is over", where, error.str())
 
 
 class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
@@ -158,9 +165,9 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
     """
 
     def __init__(
-        self, at: SubmissionsAt, stopping: Callable[[], bool], waits: Callable[[str], None] = unheard
+        self, at: SubmissionsAt, stopping: Callable[[], bool], waits: Callable[[str], None] = ignore
     ) -> None:
-        """Asks nobody yet. `waits` hears why no broker answers, and `""` when one does again."""
+        """Makes no request yet. `waits` is called with the reason while no broker answers, and with `""` when one does again."""
         self._at = at
         self._stopping = stopping
         self._waits = waits
@@ -174,7 +181,7 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
 
     @property
     def topic_id(self) -> str:
-        """Of the topic as it is read; asks a broker the first time."""
+        """The broker's id of the topic that is read. The first call asks a broker, and may block or raise as `list_parts`."""
         return self._topic().topic_id
 
     def list_parts(self) -> list[str]:
@@ -182,7 +189,7 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
         return [self._part(number) for number in self._at.share.of(self._topic().partitions, self._at.topic)]
 
     def build_part(self, step_id: str, for_part: str, resume_state: State | None) -> TopicPartitionReader:
-        """Resume where the snapshot says, else begin with the first record that there is."""
+        """Resume at the offset of the snapshot, else begin with the first record that exists."""
         found = self._topic()
         number = int(for_part.rpartition("/")[2])
         offset = self._resumed(found, number, resume_state)
@@ -195,7 +202,7 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
         return part
 
     def progress(self) -> TopicProgress:
-        """Position and end of each partition read here; from any thread, asks nobody."""
+        """Position and end of each partition read here; from any thread, without a request."""
         with self._lock:
             parts, watch = tuple(self._parts), self._watch
         partitions = sorted((part.progress() for part in parts), key=lambda each: each.partition)
@@ -212,7 +219,7 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
         return f"{self._at.topic}/{number}"
 
     def _topic(self) -> TopicInfo:
-        """The topic as it was when first asked for: all partitions must be of one incarnation."""
+        """The topic as first described: all partitions must belong to one incarnation of it."""
         with self._lock:
             if self._found is None:
                 self._found = self._described()
@@ -236,7 +243,7 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
             return OFFSET_BEGINNING
         if state.get("v") != STATE_VERSION:
             msg = (
-                f"the recovery folder holds the place in partition {number} of topic {self._at.topic} in "
+                f"the recovery folder has the position in partition {number} of topic {self._at.topic} in "
                 f"another version ({state.get('v')!r}): use the release that wrote it, or a new folder"
             )
             raise InputLostError(msg)

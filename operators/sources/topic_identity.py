@@ -1,7 +1,7 @@
-"""Is the topic that is read still the one that it was? Asked every few seconds, never waited for.
+"""Checks every few seconds, without blocking, that the topic that is read is still the same one.
 
-A consumer does not tell: it stalls when its topic is gone, and reads on in a new topic of the same name,
-past records that it never saw.
+A consumer does not notice: it stalls when its topic was deleted, and continues in a new topic of the same name at the
+old offset, so that it skips records.
 """
 
 from __future__ import annotations
@@ -22,16 +22,13 @@ from dagmanager.engine.model.topics_port import TopicInfo
 from dagmanager.errors import InputLostError
 from dagmanager.kafka.admin import KafkaAdmin, topic_info
 from dagmanager.kafka.client_errors import ABSENT
+from operators.store_retry import ignore
 
 logger = logging.getLogger("dagmanager.flow")
 
 EVERY_S: Final = 3.0
-# One answer may come from a broker that has just come up and knows little yet.
+# One answer may come from a broker that has just started and does not know all topics yet.
 ABSENCES: Final = 2
-
-
-def unheard(_: str) -> None:
-    """Nobody asks."""
 
 
 class TopicIdentityCheck:
@@ -43,10 +40,12 @@ class TopicIdentityCheck:
         expected: TopicInfo,
         every_s: float = EVERY_S,
         clock: Callable[[], float] = time.monotonic,
-        waits: Callable[[str], None] = unheard,
+        waits: Callable[[str], None] = ignore,
     ) -> None:
-        """`expected` is the topic as it was at the start; the first question comes after `every_s`. `waits`
-        hears why no broker answers, and `""` when one does again."""
+        """`expected` is the topic as it was at the start; the first check is made after `every_s` seconds.
+
+        `waits` is called with the reason while no broker answers, and with `""` when one does again.
+        """
         self._admin = admin
         self._expected = expected
         self._every_s = every_s
@@ -61,7 +60,10 @@ class TopicIdentityCheck:
         self.reachable = True
 
     def look(self) -> None:
-        """Ask, or take the answer, when it is time. `InputLostError`, from then on, when the topic is gone."""
+        """Send the next request, or handle its answer, when it is time; never blocks.
+
+        Raises `InputLostError`, and on every later call too, once the topic was deleted or created again.
+        """
         if self._lost is not None:
             raise self._lost
         if not self._lock.acquire(blocking=False):
@@ -103,7 +105,7 @@ class TopicIdentityCheck:
         if error.code() not in ABSENT:
             if self.reachable:
                 away = self._admin.connection_errors.unavailable("asking for the submissions topic", error)
-                logger.warning("%s: reading goes on when it answers", away)
+                logger.warning("%s: reading resumes when it answers", away)
                 self._waits(str(away))
             self.reachable = False
             return
@@ -113,7 +115,7 @@ class TopicIdentityCheck:
             topic = self._expected.topic
             self._lose(
                 f"topic {topic} was deleted while it was read: records not yet read are gone. If that was "
-                "meant, make it again and start with a new recovery folder"
+                "intended, create it again and start with a new recovery folder"
             )
 
     def _answered(self) -> None:
@@ -128,8 +130,8 @@ class TopicIdentityCheck:
 
 
 def other_topic(topic: str, known: str, found: str) -> str:
-    """What to say when a topic was deleted and made again."""
+    """The message for a topic that was deleted and created again."""
     return (
-        f"topic {topic} was deleted and made again (its id was {known}, it is {found} now): what was "
-        "read says nothing of the new one. If that was meant, start with a new recovery folder"
+        f"topic {topic} was deleted and created again (its id was {known}, it is {found} now): the offsets "
+        "of the old one are invalid. If that was intended, start with a new recovery folder"
     )

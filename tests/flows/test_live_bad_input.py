@@ -135,7 +135,7 @@ def test_a_database_of_others_is_warned_of_and_left_as_it_is(
             assert sorted(map(str, driver.execute_query(theirs).records)) == before
         [warning] = [line for line in site.log().splitlines() if "holds other data" in line]
         assert warning.startswith(f"WARNING dagmanager: neo4j_dsn: the database at {server.address} ")
-        assert "(Movie) and none of ours: is it the right one?" in warning
+        assert "(Movie) and none of this product: is it the right one?" in warning
         answer_one(site)
         assert site.log().count("holds other data") == 1, "from then on it is ours too"
 
@@ -254,4 +254,4 @@ def test_a_recovery_folder_goes_with_its_share_and_its_topic(
     make(kafka_admin, topic, 1, max_message_bytes=str(10 * 1024 * 1024))
     code, said = site.refused()
     assert code == 1
-    assert f"topic {topic} was deleted and made again" in said
+    assert f"topic {topic} was deleted and created again" in said

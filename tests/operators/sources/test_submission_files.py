@@ -204,10 +204,10 @@ def test_a_device_or_a_pipe_is_no_file_of_submissions(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     for kind in ("device", "pipe"):
         path.symlink_to("/dev/zero") if kind == "device" else os.mkfifo(path)
-        with pytest.raises(SettingsError, match=r"in\.jsonl cannot be read: it is no regular file"):
+        with pytest.raises(SettingsError, match=r"in\.jsonl cannot be read: it is not a regular file"):
             part(tmp_path)
         put_there_after_the_check = SubmissionFiles(str(tmp_path), lambda: False, lambda: NOW_MS)
-        with pytest.raises(SettingsError, match="no regular file"):
+        with pytest.raises(SettingsError, match="not a regular file"):
             put_there_after_the_check.build_part("input", str(tmp_path), None).next_batch()
         path.unlink()
 

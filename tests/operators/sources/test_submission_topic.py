@@ -183,7 +183,7 @@ def test_a_topic_made_again_is_refused_at_the_start(
     remove(kafka_admin, topic)
     make(kafka_admin, topic)
     fill(kafka, topic, [b"other 0", b"other 1"])
-    with pytest.raises(InputLostError, match="was deleted and made again"):
+    with pytest.raises(InputLostError, match="was deleted and created again"):
         opened(first.snapshot())
 
 
@@ -194,7 +194,7 @@ def test_a_topic_made_again_while_it_is_read_stops_the_run(
     assert part.next_batch() == []
     remove(kafka_admin, topic)
     make(kafka_admin, topic)
-    assert "was deleted and made again" in str(fails(part))
+    assert "was deleted and created again" in str(fails(part))
 
 
 def test_a_topic_that_vanishes_stops_the_run(
@@ -330,6 +330,6 @@ def test_an_outage_stalls_the_reading_and_is_told_once(
     outages, rest = divmod(len(told), 2)  # on a busy machine an answer may come too late before or after, too
     assert (outages > 0, rest) == (True, 0)
     assert [bool(reason) for reason in told] == [True, False] * outages
-    levels = [entry.levelname for entry in caplog.records if "reading goes on" in entry.message]
+    levels = [entry.levelname for entry in caplog.records if "reading resumes" in entry.message]
     assert levels == ["WARNING"] * outages
     assert json.dumps(part.snapshot())
