@@ -103,6 +103,7 @@ def show(found: Mapping[str, Any], detail: Detail) -> None:
         [wrapped(line, width, "  ") for line in _opening(found)],
         list(_table(found, detail, width)),
         [wrapped(line, width, "  ") for line in _legend(found)] if detail.explain else [],
+        [wrapped(line, width, "  ") for line in _elsewhere(found)],
         list(_warnings(found, detail, width)),
         list(_digests(found)) if detail.wide else [],
         [painted(wrapped(count_line(found), width, "  "), "1", sys.stdout)],
@@ -153,6 +154,12 @@ def _table(found: Mapping[str, Any], detail: Detail, width: int | None) -> Itera
     if folded:
         why = ", ".join(unchanged)
         yield wrapped(f"  {counted(unchanged.total(), 'node')} reuse ({why}); --all shows them", width, "  ")
+
+
+def _elsewhere(found: Mapping[str, Any]) -> Iterator[str]:
+    """The usual surprise after a run: the same DAG has its topics under another world or domain."""
+    if any(node["reason"] == "new_binding" for node in found["nodes"]):
+        yield "note: nodes with new_binding have topics in another namespace; --world and --domain choose it"
 
 
 def _legend(found: Mapping[str, Any]) -> Iterator[str]:

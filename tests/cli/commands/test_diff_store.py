@@ -66,6 +66,12 @@ def test_a_dag_is_compared_with_what_the_flow_has_and_nothing_is_written(folder:
     assert contents(folder) == before
 
 
+def test_a_dag_that_runs_in_another_world_says_so(folder: Path) -> None:
+    words = ("diff", "momentum.json", "--store", "store/graph.sqlite", "--domain", "live")
+    assert "note: nodes with new_binding" in call(*words, "--world", "w2", cwd=folder).out
+    assert "new_binding" not in call(*words, cwd=folder).out
+
+
 def test_it_does_not_wait_for_a_flow_that_holds_the_store(folder: Path) -> None:
     path = folder / "store" / "graph.sqlite"
     flow = SqliteGraph(path, lambda: 1)
