@@ -17,7 +17,7 @@ from tests.waiting import TIMEOUT_S, until
 
 USER, PASSWORD = "flow", "right-password"
 TURNED_AWAY = "check the credentials in kafka_options and this principal's ACLs"
-OTHER_LISTENER = "its listener is of another security.protocol than kafka_options says"
+OTHER_LISTENER = "usually a security.protocol in kafka_options that is not the listener's"
 Options = dict[str, str]
 
 
@@ -121,7 +121,7 @@ def test_a_listener_that_just_hangs_up_may_be_one_that_is_starting_an_outage_wit
     ended, said = site.refused()
     assert ended == 4, said
     assert said.startswith("error[unavailable]: Kafka at ")
-    assert said.endswith(OTHER_LISTENER)
+    assert OTHER_LISTENER in said
     assert PASSWORD not in said
 
 
