@@ -8,7 +8,7 @@ miss for an entry in use each time that newer ones have replaced the whole cache
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -44,12 +44,17 @@ class BoundedCache(Generic[K, V]):
 
     def put(self, key: K, value: V, size: int) -> None:
         """Insert or replace as the newest entry; a value larger than `size_max` is not kept."""
+        self.put_many({key: value}, size)
+
+    def put_many(self, values: Mapping[K, V], size: int) -> None:
+        """`put` for several values of the same size each, in their order."""
         with self._lock:
-            self._drop(key)
-            if size > self._size_max:
-                return
-            self._entries[key] = (size, value)
-            self._size += size
+            for key, value in values.items():
+                if key in self._entries:
+                    self._drop(key)
+                if size <= self._size_max:
+                    self._entries[key] = (size, value)
+                    self._size += size
             while self._size > self._size_max or len(self._entries) > self._entries_max:
                 self._drop(next(iter(self._entries)))
 

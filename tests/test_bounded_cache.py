@@ -25,6 +25,17 @@ def test_a_new_value_replaces_the_old_one_and_counts_as_newest() -> None:
     assert found.get_many("abc") == {"a": "two", "c": "c"}
 
 
+def test_several_values_at_once_are_kept_as_one_by_one() -> None:
+    at_once, one_by_one = cache(size_max=4), cache(size_max=4)
+    values = {name: name for name in "abcd"}
+    at_once.put_many(values, 2)
+    for name in values:
+        one_by_one.put(name, name, 2)
+    assert at_once.get_many("abcd") == one_by_one.get_many("abcd") == {"c": "c", "d": "d"}
+    at_once.put_many({"c": "new", "e": "e"}, 2)
+    assert at_once.get_many("abcde") == {"c": "new", "e": "e"}
+
+
 def test_a_hit_does_not_make_an_entry_newer() -> None:
     found = cache(entries_max=2)
     for name in "ab":

@@ -54,8 +54,7 @@ class ReusableNodes:
                 return
             if epoch > cached_epoch:
                 rows = self._empty()
-            for binding, pair in found.items():
-                rows.put(binding, pair, 1)
+            rows.put_many(found, 1)
             self._cached = epoch, rows
 
     def _empty(self) -> BoundedCache[Binding, ReusableRows]:
