@@ -132,7 +132,7 @@ def _transition(
     """
     others = [each for each in view if each != key and (prior is None or each != prior.key)]
     settled = superseded_by_pending(rows.values()) | parked_versions(rows, view) | set(view)
-    # Pending without a place in the view: a failed claim of the past, which must not come up later.
+    # Pending without a place in the view: a failed claim of the past, which must not be activated later.
     leaving = [row.key for row in rows.values() if row.state is PENDING and row.key not in settled]
     leaving = [each for each in leaving if each != key] + ([] if prior is None else [prior.key])
     weight = wanted if wanted is not None else 1.0 if prior is None else view.get(prior.key, 0.0)

@@ -4,7 +4,7 @@ Between the two steps topics are provisioned, so several changes of one lineage 
 be activated in any order. These rules keep the weights of the active versions at a sum of 1.0 at every moment:
 
 1. A pending version carries its *transition* (the field `takeover`): what happens to it and to others once its
-   queues are up. Later changes are decided against the *effective view*: the weights as they will be after all
+   queues are active. Later changes are decided against the *effective view*: the weights as they will be after all
    pending transitions, in the order of their claims (`last_seen_ms` of pending rows).
 2. A transition changes only active versions, and pending ones that were claimed before it.
 3. At most two versions are active: the newcomer has its weight and the partner the rest; one alone has 1.0.
@@ -16,8 +16,8 @@ Transitions of a sentinel (docs/semantics.md 6); "other" is the version whose tr
 | from | when | to | helper |
 |---|---|---|---|
 | none, superseded, released, expired | claimed by a submission | pending, weight 0 | `start_change` |
-| pending | its own queues are up | active with its share, or parked | `finish_change` |
-| pending | its queues are up, but a later claim superseded it and is active already | superseded | `_weights_after` |
+| pending | its own queues are active | active with its share, or parked | `finish_change` |
+| pending | its queues are active, but a later claim superseded it and was activated first | superseded | `_weights_after` |
 | pending | other names it in `supersedes` | superseded | `_supersede_or_rebalance` |
 | pending | other was claimed later and has a share | pending; its share becomes the rest | `_supersede_or_rebalance` |
 | pending | it was to remove a version that is claimed again | pending; it leaves that one alone | `_detach` |
@@ -106,7 +106,7 @@ def start_change(
 def finish_change(
     pending: SentinelRow, sentinels: tuple[SentinelRow, ...], now_ms: int
 ) -> tuple[SentinelRow, ...]:
-    """The rows that change when the queues of a pending sentinel are up, its own among them.
+    """The rows that change when the queues of a pending sentinel are active, its own among them.
 
     `sentinels` are all of the lineage, read in the same transaction. Nothing changes when the sentinel is no longer
     pending: it was superseded meanwhile, or this is a repeat.
@@ -160,7 +160,7 @@ def _weights_after(
     removed = set(takeover.supersedes)
     parked = {other for other, weight in takeover.weights if weight == 0.0}
     left = {k: w for k, w in view.items() if k not in removed and k not in parked and k != key}
-    # `key` came up after a later claim had superseded it: it must not push out what came after it.
+    # `key` is activated after a later claim has superseded it: it must not push out versions that are newer.
     too_late = key in superseded and (len(left) > 1 or (left and takeover.weight >= 1.0))
     if takeover.state is PARKED or too_late:
         total = sum(left.values())

@@ -91,7 +91,7 @@ Action = CreateNode | ReuseNode | BufferNode | IsolateNode
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What one submission intends to do; the `Outcome` is what came of it.
+    """What one submission intends to do; the `Outcome` is what the stores confirmed.
 
     `actions` are in the order of the DAG's nodes, one for each. `plain`: every action is a reuse with the reason
     `same_spec` and no effect on a schema, so that nothing is written for the nodes.

@@ -24,7 +24,7 @@ from dagmanager.engine.transactions.inherited_ttl import inherited_ttls
 
 
 class NodeWrites(msgspec.Struct, frozen=True):
-    """What a plan comes down to.
+    """The writes that a plan needs.
 
     `rows` are to be put; `topics` has the topic of every binding. `provision` are the queues that this claim must create,
     `joined` topics that rivals are provisioning. `introduced` are the ids of new nodes. `raises_epoch`: an answer that

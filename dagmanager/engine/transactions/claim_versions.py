@@ -64,7 +64,7 @@ def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -
     sentinels = decision.known.sentinels.get(request.key, ())
     lineage = decision.known.lineages.get(request.key)
     now_ms = tx.now_ms()
-    claim = ClaimTerms(decision.claim_id, options.owner, now_ms + options.policy.lease_ms, now_ms)
+    terms = ClaimTerms(decision.claim_id, options.owner, now_ms + options.policy.lease_ms, now_ms)
     newest = max(request.at_ms, lineage.last_at_ms if lineage is not None else 0)
     tx.put([LineageRow(request.key, newest)])
     if isinstance(change, NewSentinel):
@@ -75,7 +75,7 @@ def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -
     before = {row.key: row for row in sentinels}
     rows = [
         _with_identity(row, before.get(row.key), submission, step)
-        for row in start_change(change, sentinels, request, claim)
+        for row in start_change(change, sentinels, request, terms)
     ]
     if isinstance(change, AddHolder):
         rows = _with_last_seen(change, rows, options.policy, now_ms)
