@@ -70,6 +70,7 @@ def _canonicalize(
     submitted = [node for node in entries.nodes if node is not None] if sentinels else entries.nodes
     nodes, ids, notices = _merged(submitted, entries)
     external, unresolved = _checked_edges(nodes, limits)
+    # By id, not by position: merging may have moved a new node to the place of its first occurrence.
     fresh_ids = {node.node_id for _, node in entries.unproven}
     return CanonicalDag(
         nodes=tuple(nodes),
@@ -94,7 +95,7 @@ def split_dag(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
     if len(dag) > limits.bytes_max:
         message = f"the DAG has {len(dag)} bytes, the limit is {limits.bytes_max}"
         raise field_error("", message, str(limits.bytes_max), str(len(dag)), ErrorCode.TOO_LARGE)
-    if not is_utf8(dag):
+    if not is_utf8(dag):  # msgspec would pass invalid UTF-8 inside of raw members
         raise FieldError(_problem(scan(dag, limits.depth_max)))
     cut = split_nodes(dag, limits.nodes_max)
     if isinstance(cut, int):
@@ -141,6 +142,7 @@ def _problem(found: Any) -> Rejection:
 
 
 def _read_nodes(dag: bytes, node_texts: list[bytes], memo: NodeMemo, limits: Limits) -> NodeEntries:
+    # Two levels are taken: the DAG object and its list.
     entries = read_entries(node_texts, memo, limits.depth_max - 2)
     if isinstance(entries, Rejection):
         raise FieldError(entries)

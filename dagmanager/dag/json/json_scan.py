@@ -89,7 +89,7 @@ def scan(data: bytes, depth_max: int) -> Any:
     try:
         text = data.decode()
     except UnicodeDecodeError as broken:
-        head = data[: broken.start].decode()
+        head = data[: broken.start].decode()  # valid up to there
         return _problem("invalid UTF-8", "", head, len(head))
     scanner = _Scanner(text, depth_max)
     try:
@@ -169,7 +169,7 @@ class _Scanner:
 
     def string(self, at: int) -> tuple[str, int]:
         match = _PLAIN.match(self.text, at)
-        if match:
+        if match:  # no escapes: nearly every text
             return match.group(1), match.end()
         try:
             value, end = _read_string(self.text, at + 1, True)
@@ -177,6 +177,7 @@ class _Scanner:
             raise _ScanError(
                 broken.msg[:1].lower() + broken.msg[1:].removesuffix(" at"), broken.pos
             ) from None
+        # Half of a surrogate pair is legal JSON (`"\\ud800"`), but has no UTF-8: it could be neither hashed nor stored.
         try:
             value.encode()
         except UnicodeEncodeError:
@@ -193,7 +194,7 @@ class _Scanner:
                 raise self.unexpected("a key in double quotes", at)
             start = at
             key, at = self.string(at)
-            self.path.append(key)
+            self.path.append(key)  # before the check: a repeated key is part of the pointer
             if key in members:
                 raise _ScanError(f"the key {key[:80]!r} appears twice", start)
             at = self.expect(":", at)

@@ -51,6 +51,7 @@ def read_columns(trees: Sequence[Any]) -> list[Node] | None:
         rows = list(map(_PLAIN_FIELDS, trees))
     except KeyError:
         return None
+    # Two passes over all keys at C speed are cheaper than a check per node.
     if not rows or not _RARE_FIELDS.isdisjoint(set().union(*trees)):
         return None
     ids, types, codes, schemas, hashes, names, intervals, periods, inputs, others, tags, params = zip(
@@ -60,6 +61,7 @@ def read_columns(trees: Sequence[Any]) -> list[Node] | None:
         return None
     if max(map(len, chain(types, codes, schemas, hashes))) > SHORT_TEXT:
         return None
+    # Tag queries have another preimage, sentinel entries are no nodes: both have code of their own.
     if TAG_QUERY in types or SENTINEL in types or not (all(types) and all(codes) and _are_ids(ids)):
         return None
     if not _all_of(int, intervals) or min(intervals) < 0 or max(intervals) > INT64_MAX:
@@ -69,6 +71,7 @@ def read_columns(trees: Sequence[Any]) -> list[Node] | None:
     compat_ids = tuple(map(str.strip, schemas))
     if not (all(compat_ids) and _are_dependencies(inputs) and _are_dependencies(others)):
         return None
+    # As `node_fields._dependencies`: `inputs` unless it is empty.
     chosen = [
         tuple(sorted(first or second)) if first or second else ()
         for first, second in zip(inputs, others, strict=True)
@@ -77,6 +80,7 @@ def read_columns(trees: Sequence[Any]) -> list[Node] | None:
     canonical = _canonical(params)
     if tag_sets is None or canonical is None:
         return None
+    # The same text as in `read_node`; the tests compare both on every node that Hypothesis finds.
     columns = zip(types, intervals, periods, canonical, map(",".join, chosen), compat_ids, codes, strict=True)
     preimages = [f"{a}|{b}|{c}|{d}|{e}|{f}|{g}".encode() for a, b, c, d, e, f, g in columns]
     return list(
@@ -89,6 +93,7 @@ def read_columns(trees: Sequence[Any]) -> list[Node] | None:
 
 
 def _all_of(kind: type, column: Iterable[Any]) -> bool:
+    # `type`, not `isinstance`: to the latter `true` is an int, and would pass as an interval of 1 s.
     return set(map(type, column)) <= {kind}
 
 
@@ -96,6 +101,7 @@ def _are_ids(ids: Sequence[str]) -> bool:
     """Whether all are `blake3:` and 64 lower-case hex digits."""
     if set(map(len, ids)) != {_ID_LENGTH} or {text[:_PREFIX_LENGTH] for text in ids} != {ID_PREFIX}:
         return False
+    # Without hex digits only the rest of each prefix may be left: one call in C instead of a match per id.
     return "".join(ids).encode().translate(None, _HEX) == _PREFIX_REST * len(ids)
 
 
@@ -135,6 +141,7 @@ def _needs_exact_writer(objects: Sequence[dict[str, Any]]) -> bool:
         objects = [item for item in telling if type(item) is dict]
         while telling:
             floats = [abs(item) for item in telling if type(item) is float and item]
+            # See `params._is_written_differently`.
             if floats and (min(floats) < 1e-4 or max(floats) >= 1e16):
                 return True
             telling = _relevant(chain.from_iterable([item for item in telling if type(item) is list]))

@@ -180,6 +180,7 @@ def _check_ids(ids: Any, pointer: str) -> None:
     for position, item in enumerate(ids):
         if item is None or item == "":
             continue
+        # The prefix only: an id that nothing has is an unresolved dependency, with a notice, not an invalid value.
         if type(item) is not str or not item.startswith(ID_PREFIX):
             raise wrong_value(f"{pointer}/{position}", f"a node id (text that starts with {ID_PREFIX})", item)
 

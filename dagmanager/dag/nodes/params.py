@@ -54,6 +54,7 @@ def canonical_json(value: dict[str, Any]) -> str:
 
 def needs_exact_writer(value: dict[str, Any]) -> bool:
     """Whether a key must be dropped, or orjson writes a float in another form than Python's `repr`."""
+    # Hot: every value of every new node. One comparison settles the usual positive float without a call.
     for key, item in value.items():
         if is_dropped(key):
             return True
@@ -84,9 +85,12 @@ def _list_needs_exact_writer(value: list[Any]) -> bool:
 
 
 def _is_written_differently(number: float) -> bool:
+    # Ids must be those that clients compute with Python's `json`, which writes an exponent outside of this range; orjson
+    # does so at other limits. Both write 0.0 and -0.0 alike.
     return number != 0 and not 1e-4 <= abs(number) < 1e16
 
 
+# Strategies use few different keys, and ask for each some thousand times.
 @lru_cache(maxsize=16_384)
 def is_dropped(key: str) -> bool:
     """Whether a key is no part of an id."""
@@ -95,6 +99,7 @@ def is_dropped(key: str) -> bool:
 
 
 def _write(value: Any) -> str:
+    # Texts unescaped except for what JSON requires (`ensure_ascii=False` of Python's `json`), as orjson writes them.
     if isinstance(value, dict):
         kept = (f"{_quoted(key)}:{_write(value[key])}" for key in sorted(value) if not is_dropped(key))
         return "{" + ",".join(kept) + "}"

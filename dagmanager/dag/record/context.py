@@ -52,6 +52,7 @@ _legal_topic_prefix = re.compile(r"[A-Za-z0-9._-]+", re.ASCII).fullmatch
 
 def domain_of(raw: str) -> str:
     """The domain of any of its aliases. An unknown one stays as sent, trimmed."""
+    # As clients do it (docs/contract.md, ComputeKey): `world/backtest` is backtest.
     for segment in _SEGMENT_ENDS.split(raw):
         known = _DOMAINS.get(_IGNORED.sub("", segment).lower())
         if known:

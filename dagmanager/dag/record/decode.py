@@ -97,11 +97,13 @@ def _from_list(record: Record, limits: Limits) -> Envelope | Foreign:
     found = {key: bytes(raw) for key, raw in payload.items()}
     quotes_outside = bytes(kind).count(b'"') + bytes(when).count(b'"') + bytes(who).count(b'"')
     if not keys_are_distinct(value, found, quotes_outside):
+        # Two levels more than a DAG may have: the list and the payload around it.
         problem = repeated_key_problem(value, limits.depth_max + 2)
         if problem:
             raise FieldError(problem.rejection())
     raw_dag = found.pop("dag", None)
     head = _fields(value, {"1": bytes(when), "2": bytes(who)}, "", limits)
+    # Not used for anything, but a text there means another form of record. A bool would be an int.
     if isinstance(head["1"], bool) or not isinstance(head["1"], int | float | None):
         raise wrong_value("/1", "a time in milliseconds", head["1"])
     strategy_id = _strategy_id(head["2"], "/2")

@@ -160,6 +160,7 @@ class Indexes:
             self.topics[fold(row.topic)] = row.topic
         else:
             del self.topics[fold(row.topic)]
+        # `shared_of` has bindings, not queues: only the first and the last queue of a binding change it.
         before = bool(self.queues_of.of(row.binding))
         _add_or_discard(self.queues_of, row.binding, (row.incarnation, row.topic), by)
         after = bool(self.queues_of.of(row.binding))
@@ -172,6 +173,7 @@ class Indexes:
             self._lease(row.claim_id, row.lease_until_ms, by)
 
     def _content(self, row: ContentRow, by: int) -> None:
+        # Sentinels that came before their content were counted, but could not be passed on to members: do it now.
         namespaces = list(self.references.of(row.digest))
         active = self._active[row.digest] > 0
         if by > 0:
@@ -206,11 +208,11 @@ class Indexes:
     def _outbox(self, row: OutboxRow, by: int) -> None:
         if row.state is not OutboxState.WAITING:
             return
-        place = (row.created_ms, row.stream, row.revision, row.event_id)
+        entry = (row.created_ms, row.stream, row.revision, row.event_id)  # in the order of publication
         if by > 0:
-            insort(self.waiting, place)
+            insort(self.waiting, entry)
         else:
-            del self.waiting[bisect_left(self.waiting, place)]
+            del self.waiting[bisect_left(self.waiting, entry)]
 
     def _change_references(self, digest: str, namespace: str, by: int) -> None:
         for member in self._members.get(digest, ()):

@@ -119,7 +119,7 @@ class RowStore:
 
     def _write(self, row_id: RowId, row: Row | None) -> None:
         before = self.table(row_id[0]).get(row_id[1])
-        if before == row:
+        if before == row:  # no change: the SQLite graph need not write it
             return
         self._journal.append((row_id, cast("Row | None", before)))
         self._replace(row_id, row)
