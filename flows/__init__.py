@@ -1,1 +1,1 @@
-"""The door for streams: one file per dataflow, wiring only; no decisions."""
+"""Entry point for streams: one file per dataflow, wiring only; the runner beside it. No decisions."""

@@ -69,7 +69,7 @@ def _round(engine: Engine) -> str:
     try:
         return poll_once(engine)
     except Exception as defect:
-        logger.exception("the poll failed; it goes on, please report this")
+        logger.exception("the poll failed and will run again; please report this")
         return f"{type(defect).__name__}: {defect}"
 
 

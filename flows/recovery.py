@@ -28,7 +28,7 @@ from operators.sources.topic_identity import other_topic
 
 logger = logging.getLogger("dagmanager.flow")
 
-# Each one is a database of its own, flushed to disk several times in every epoch while nothing else goes on:
+# Each one is a database of its own, flushed to disk several times in every epoch, during which the worker waits:
 # eight cost 13 ms twice a second, one costs 3. Folders of older releases have eight, and keep them.
 PARTITIONS: Final = 1
 STEPS_FILE: Final = "flow.json"
@@ -87,18 +87,19 @@ class StartFile:
 
 
 def check_store(folder: Path, store: str) -> None:
-    """`SettingsError` when snapshots would go on over a store that is gone: all would be made again.
+    """Raise `SettingsError` when the folder has snapshots but the store of their run no longer exists.
 
-    To be asked before the store is opened, which makes a new one. Warns of a graph in memory.
+    The run would resume and create again what it had answered. Call it before the store is opened, which creates a new
+    one. Warns of a graph in memory.
     """
     if not store:
         logger.warning(
-            "--recovery without --store: the graph is in memory and lost with this process, so that a run that "
-            "goes on creates again what it had answered"
+            "--recovery without --store: the graph is in memory and lost with this process, so that a resumed run "
+            "creates again what it had answered"
         )
     elif (folder / STEPS_FILE).exists() and not Path(store).exists():
         msg = (
-            f"recovery folder {folder} goes on over the store {store}, which is not there: restore it, or give "
+            f"recovery folder {folder} belongs to the store {store}, which does not exist: restore it, or give "
             "a new recovery folder (then everything is read again, as new submissions)"
         )
         raise SettingsError(msg)
@@ -179,7 +180,7 @@ def _prepare(folder: Path, steps: Steps) -> None:
         replace_file(folder / STEPS_FILE, msgspec.json.encode(steps) + b"\n")
     if ready:
         return
-    # A crash in the middle of making them leaves some: nothing was stored yet, so make all anew.
+    # A crash while they were created leaves some of them: nothing was stored yet, so create all again.
     for half_made in folder.glob("*.sqlite3*"):
         half_made.unlink()
     try:
@@ -204,18 +205,18 @@ def _check_partitions(folder: Path) -> None:
     made: int | None = PARTITIONS
     for path in sorted(folder.glob("part-*.sqlite3")):
         try:
-            made = _partitions_told_by(path)
+            made = _partition_count_in(path)
         except sqlite3.Error as error:
             raise of_sqlite(error, folder) from error
         if made is None:
-            raise damaged(folder, f"{path.name} is no partition")
+            raise damaged(folder, f"{path.name} is not a partition")
     for index in range(made or 0):
         if not (folder / f"part-{index}.sqlite3").is_file():
             raise damaged(folder, f"part-{index}.sqlite3 is lost")
 
 
-def _partitions_told_by(path: Path) -> int | None:
-    """How many there were when this one was made; None when it is not one of them."""
+def _partition_count_in(path: Path) -> int | None:
+    """How many partitions there were when this file was created; None when it is not a partition."""
     with closing(sqlite3.connect(path)) as file:
         [(verdict,)] = file.execute("PRAGMA quick_check(1)").fetchall()
         if verdict != "ok":

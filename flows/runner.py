@@ -1,4 +1,4 @@
-"""One run of the submissions flow, from settings to the last answer; `run.py` is its door."""
+"""One run of the submissions flow, from settings to the last answer; `run.py` calls it."""
 
 from __future__ import annotations
 

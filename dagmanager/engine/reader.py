@@ -171,7 +171,7 @@ class Reader:
         self.observer.answered(why.code.value)
 
     def read(self, record: Record) -> tuple[Submission | Refused, ...]:
-        """Every pure step in order, for doors that hold no stream."""
+        """Every pure step in order, for callers without a stream."""
         item = self.canonicalize(record)
         if isinstance(item, Canonicalized):
             return self.hash(item)

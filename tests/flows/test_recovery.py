@@ -178,7 +178,7 @@ def test_snapshots_of_a_store_that_is_gone_are_refused(folder: Path) -> None:
     done = run(folder, "flows.run", *options)
     assert done.returncode == 2, done.stderr
     assert len(complaints(done)) == 1
-    assert "graph.sqlite, which is not there" in complaints(done)[0]
+    assert "graph.sqlite, which does not exist" in complaints(done)[0]
 
 
 def test_a_graph_in_memory_under_a_recovery_folder_is_warned_of(folder: Path) -> None:
