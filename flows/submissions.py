@@ -1,4 +1,4 @@
-"""DOOR 1: submissions → diff chunks, queue events, dead letters. Wiring only.
+"""The flow: submissions → diff chunks, queue events, dead letters. Wiring only.
 
 `python -m bytewax.run flows.submissions` calls `flow()`, which reads the settings; `build` wires any
 engine to any source and sinks. Step ids are frozen: Bytewax drops the state of a renamed step.

@@ -1,4 +1,4 @@
-"""The engine: the five steps over real stores. One engine, several doors.
+"""The engine: the five steps over real stores. One engine, several entry points.
 
 `lookup` reads, `classify` is pure, `upsert` is the only method that changes anything:
 claim → provision → log → activate → emit. A crash between any two leaves nothing unrecorded.
@@ -181,7 +181,7 @@ class Engine:
                 self.observer.tag_query(node.node_id, query, len(found))
 
     def submit(self, batch: Sequence[Submission]) -> list[Answer]:
-        """Every step in order, for doors that hold no stream."""
+        """Every step in order, for callers without a stream."""
         looked_up = self.lookup(batch)
         answers = self.upsert(
             [item if isinstance(item, CacheHit) else self.classify(item) for item in looked_up]

@@ -1,4 +1,4 @@
-"""What a submission is at each step of its journey. Each type holds only what is true there.
+"""What a submission is at each step. Each type holds only what is true there.
 
 `Canonicalized` -> `Submission` -> `LookedUp | CacheHit` -> `Planned | CacheHit` -> `Answer`; a `Refused` passes every
 step by.
@@ -45,7 +45,7 @@ class LookedUp(msgspec.Struct, frozen=True):
     """A submission with what the graph knew of it.
 
     `generation` is that of the engine before the read: another one now means that this process has written since.
-    `reading` is the epoch before the read (None for a door that caches nothing); `wanted` are the submission's
+    `reading` is the epoch before the read (None for a caller without a cache); `wanted` are the submission's
     bindings.
     """
 
