@@ -170,6 +170,17 @@ def test_files_named_exist(page: Path) -> None:
         assert (ROOT / path).exists(), f"{name_of(page)}: there is no {path}"
 
 
+def test_names_said_to_be_in_a_file_are_there() -> None:
+    """`Reason` in `…/plan.py`, as the table of where to change what says."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    found = re.findall(r"`(\w+)`(?: and `(\w+)`)? (?:in|of|\()\s?\(?`([\w/]+\.py)`", text)
+    assert len(found) >= 4
+    for first, second, path in found:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        missing = [name for name in (first, second) if name not in source]
+        assert not missing, f"ARCHITECTURE.md: {path} has no {missing}"
+
+
 def test_every_error_code_is_documented_with_its_statuses() -> None:
     text = SEMANTICS.read_text(encoding="utf-8")
     for code in ErrorCode:
