@@ -31,10 +31,10 @@ def run(patterns: list[str], minutes: float) -> None:
             running.wait(minutes * 60)
         except subprocess.TimeoutExpired:
             print(f"\nstopped after {minutes:g} minutes")
-            running.send_signal(signal.SIGINT)
+            running.terminate()  # SIGINT is ignored by what a shell starts in the background
         except KeyboardInterrupt:
             pass  # Ctrl-C reaches mutmut too; report what was tested
-        if running.wait() not in (0, -signal.SIGINT):
+        if running.wait() not in (0, -signal.SIGINT, -signal.SIGTERM):
             sys.exit(f"mutmut ended with {running.returncode}")
 
 

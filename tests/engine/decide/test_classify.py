@@ -215,14 +215,30 @@ def test_safe_mode_isolates_every_node(state: QueueState | None, owner: str, ove
     assert action.exists == (lives and not (state is QueueState.PROVISIONING and owner == OURS))
 
 
+@pytest.mark.parametrize("expired", [0, 1, 2])
 @pytest.mark.parametrize(("taken", "fits"), [(8, True), (9, False)])
-def test_safe_mode_is_refused_above_its_limit(taken: int, fits: bool) -> None:
+def test_safe_mode_is_refused_above_its_limit(taken: int, fits: bool, expired: int) -> None:
     one = submission([PLAIN, node("other")], domain="backtest")
     policy = msgspec.structs.replace(POLICY, safe_mode_max_topics=10)
-    plan = classify(one, known([], [], safe_topics=taken), policy, OURS)
+    # An expired queue counts as a new one.
+    over = [queue_of(each, expires_ms=START_MS) for each in bindings(one)[:expired]]
+    plan = classify(one, known([], over, safe_topics=taken), policy, OURS)
     assert isinstance(plan, Plan) == fits
     if isinstance(plan, Rejection):
         assert plan.code is ErrorCode.RATE_LIMITED
+        assert (plan.field, plan.expected, plan.got) == ("execution_domain", "10", "11")
+        assert "9 topics and 2 more" in plan.message
+
+
+def test_safe_mode_is_not_refused_when_all_its_queues_exist() -> None:
+    one = submission([PLAIN], domain="backtest")
+    policy = msgspec.structs.replace(POLICY, safe_mode_max_topics=10)
+    (binding,) = bindings(one)
+    plan = classify(one, known([], [queue_of(binding)], safe_topics=99), policy, OURS)
+    assert isinstance(plan, Plan)
+    assert plan.plain is False
+    (action,) = plan.actions
+    assert (action.node, action.binding) == (one.dag.nodes[0], binding)
 
 
 # --- dependencies outside the DAG
@@ -236,8 +252,19 @@ def test_strict_refuses_only_what_the_graph_does_not_know() -> None:
     assert isinstance(refusal, Rejection)
     assert refusal.code is ErrorCode.UNRESOLVED_DEPENDENCIES
     assert [each["dependency"] for each in refusal.details] == [far["node_id"]]
+    assert (refusal.field, refusal.node_id) == ("/nodes", one.dag.nodes[0].node_id)
+    assert refusal.message.startswith("1 dependencies are neither")
     both = known([row_of(submission([near])), row_of(submission([far]))], [])
     assert isinstance(classify(one, both, strict, OURS), Plan)
+
+
+def test_strict_names_the_first_100_dependencies() -> None:
+    far = [node(f"far{number}") for number in range(101)]
+    strict = msgspec.structs.replace(POLICY, strict_dependencies=True)
+    refusal = classify(submission([node("child", inputs=far)]), known([], []), strict, OURS)
+    assert isinstance(refusal, Rejection)
+    assert len(refusal.details) == 100
+    assert refusal.message.startswith("101 dependencies")
 
 
 @pytest.mark.parametrize("seen", range(3))

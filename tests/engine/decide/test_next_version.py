@@ -289,8 +289,9 @@ def test_a_third_version_is_refused_with_a_remedy(sentinels: Rows) -> None:
     refused = next_version(sentinels, None, None, ask("v3", "c", 0.1))
     assert isinstance(refused, Rejection)
     assert refused.code is ErrorCode.TOO_MANY_VERSIONS
-    for word in ("v1", "v2", "again with weight 1"):
-        assert word in refused.message
+    assert refused.message.startswith("v1 (revision 1) and v2 (revision 1) are in force")
+    assert "again with weight 1" in refused.message
+    assert (refused.field, refused.got) == ("weight", "v3")
 
 
 def test_changes_travel_as_bytes() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from dagmanager.engine.model.outcome import (
     count_actions,
     decode,
     encode,
+    items_digest,
     outcome_digest,
     sentinel_id,
 )
@@ -94,8 +97,23 @@ def test_the_digest_covers_what_a_client_sees() -> None:
 
 def test_the_digest_does_not_depend_on_the_submission_id() -> None:
     assert outcome_digest(replace(OUTCOME, submission_id="another")) == outcome_digest(OUTCOME)
-    assert outcome_digest(OUTCOME).startswith("blake3:")
+    assert re.fullmatch("blake3:[0-9a-f]{64}", outcome_digest(OUTCOME))
+    assert re.fullmatch("blake3:[0-9a-f]{64}", outcome_digest(REJECTION))
     assert outcome_digest(REJECTION) != outcome_digest(replace(REJECTION, message="later"))
+
+
+def test_the_digest_of_the_items_may_be_given() -> None:
+    assert outcome_digest(OUTCOME, items_digest(OUTCOME)) == outcome_digest(OUTCOME)
+    assert outcome_digest(OUTCOME, b"another") != outcome_digest(OUTCOME)
+
+
+def test_digests_that_clients_have_stored_do_not_change() -> None:
+    assert (
+        outcome_digest(OUTCOME) == "blake3:b3d9dc0a6d3d54c55f470a4ab192b5dc14fbfe276e50bebe4b98bda37f9e9bcd"
+    )
+    assert (
+        outcome_digest(REJECTION) == "blake3:334b6db3e6e6c4c4a98f3eab68ec52073d751ae263db0cc72d84a62a9a9917fa"
+    )
 
 
 def test_names_of_clients_and_topics() -> None:

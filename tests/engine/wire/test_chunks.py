@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from dagmanager.dag.model import Notice
 from dagmanager.engine.model.outcome import ActionCounts, BufferInstruction, Outcome, outcome_digest
+from dagmanager.engine.wire.chunk_items import TAG_BYTES
 from dagmanager.engine.wire.chunks import MAX_BYTES, chunks, result_headers
 from dagmanager.errors import NoticeCode
 from tests.chunk_reader import merge
@@ -138,6 +139,24 @@ def test_tags_never_make_an_entry_too_large(tag: str) -> None:
     merged = merge(records)
     assert merged is not None
     assert len(merged["buffer_nodes"]) == 3
+
+
+@pytest.mark.parametrize("length", [96, 97, 98, 99, 100])
+def test_the_first_tags_that_fit_are_sent(length: int) -> None:
+    """`TAG_BYTES` are used up to the last byte: quotes and a comma count, and of what follows nothing is sent."""
+    tag, filler = "t" * length, "f" * 20_000
+    tags = (*(f"{tag}{n:03}" for n in range(900)), filler, "z")
+    (record,) = chunks(outcome(buffers=buffers(1, tags)))
+    sent = load(record)["buffer_nodes"][0]["tags"]
+    size = length + 3 + 3  # three digits, two quotes, a comma
+    assert sent == list(tags[: len(sent)])
+    assert len(sent) == min(900 + (900 * size + len(filler) + 3 <= TAG_BYTES), TAG_BYTES // size)
+
+
+def test_tags_that_fit_are_sent_as_they_are() -> None:
+    exact = tuple(f"{n:02}" + "t" * 994 for n in range(100))  # 99,600 bytes and 3 for each: not one more
+    (record,) = chunks(outcome(buffers=buffers(1, (*exact, "u" * 97, "v"))))
+    assert load(record)["buffer_nodes"][0]["tags"] == [*exact, "u" * 97]
 
 
 @pytest.mark.parametrize(

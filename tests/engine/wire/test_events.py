@@ -128,7 +128,8 @@ def test_different_tag_sets_never_share_a_row(pair: list[list[str]]) -> None:
 def test_queue_lifecycle() -> None:
     queue = "w1.live.btc_Node_0123abcd_v1"
     row = dropped(tag="raw", interval=60, archive_status="verified")
-    assert (row.channel, row.message_key) == ("queue", queue)
+    assert (row.channel, row.message_key, row.stream) == ("queue", queue, f"ql:{queue}")
+    assert row.event_id == data(row)["idempotency_key"]
     assert data(row) == {
         "type": "QueueLifecycle",
         "queue": queue,

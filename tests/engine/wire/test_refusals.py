@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from blake3 import blake3
@@ -84,3 +85,29 @@ def test_a_large_error_is_cut_and_stays_valid_json(rejection: Rejection) -> None
     record = rejected_record(rejection, "s", "w1", "sub")
     assert len(record) <= MAX_BYTES
     assert json.loads(record)["error"].keys() == rejection.as_json().keys()
+
+
+def test_a_refusal_without_digest_is_no_dry_run() -> None:
+    record = json.loads(rejected_record(LATE, "", "w1", "sub"))
+    assert (record["submission_digest"], record["dry_run"], record["sentinel_id"]) == ("", False, "")
+
+
+def test_up_to_the_limit_nothing_of_a_large_record_is_cut() -> None:
+    value = bytes(DEAD_LETTER_BYTES + 2)
+    assert dead_letter_value(value, len(value)) == value
+    assert dead_letter_value(value, len(value) - 1) == value[:DEAD_LETTER_BYTES]
+
+
+def test_an_error_of_exactly_the_limit_keeps_its_details() -> None:
+    def error(length: int) -> dict[str, Any]:
+        rejection = Rejection(ErrorCode.LATE, "late", details=({"d": "x" * length},))
+        encoded: dict[str, Any] = json.loads(
+            dict(dead_letter_headers(rejection, ORIGIN, 1, b"", 100))["error"]
+        )
+        return encoded
+
+    empty = len(
+        json.dumps(Rejection(ErrorCode.LATE, "late", details=({"d": ""},)).as_json(), separators=(",", ":"))
+    )
+    assert error(HEADER_BYTES - empty)["details"] == [{"d": "x" * (HEADER_BYTES - empty)}]
+    assert error(HEADER_BYTES - empty + 1) == Rejection(ErrorCode.LATE, "late").as_json()

@@ -64,3 +64,15 @@ def test_a_deletion_of_an_unknown_topic_is_ignored() -> None:
 @given(st.permutations(LOG * 2), st.integers(0, 60))
 def test_neither_order_nor_repeats_matter(log: list[AdminEntry], at_ms: int) -> None:
     assert topics_at(log, at_ms) == topics_at(LOG, at_ms)
+
+
+def test_a_deletion_without_an_id_removes_what_was_created_until_then() -> None:
+    there = {
+        at_ms: list(topics_at([made("a", at_ms), gone("a", 30, topic_id="")], 99)) for at_ms in (29, 30, 31)
+    }
+    assert there == {29: [], 30: [], 31: ["a"]}
+
+
+def test_the_latest_deletion_without_an_id_counts() -> None:
+    log = [made("a", 35), gone("a", 30, topic_id=""), gone("a", 40, topic_id="")]
+    assert list(topics_at(log, 99)) == list(topics_at(log[::-1], 99)) == []
