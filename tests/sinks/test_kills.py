@@ -48,4 +48,8 @@ def test_our_sink_loses_nothing(
 def test_the_stock_sink_loses_some_so_these_kills_show_it(
     kafka: str, kafka_admin: AdminClient, topic_prefix: str, tmp_path: Path
 ) -> None:
-    assert lost(kafka, kafka_admin, topic_prefix, tmp_path / "recovery", "stock")
+    # Which records are on their way at a kill is a matter of timing: one round with a loss is enough.
+    rounds = (
+        lost(kafka, kafka_admin, f"{topic_prefix}{n}.", tmp_path / f"recovery{n}", "stock") for n in range(5)
+    )
+    assert any(rounds)
