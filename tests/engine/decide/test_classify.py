@@ -230,6 +230,16 @@ def test_safe_mode_is_refused_above_its_limit(taken: int, fits: bool, expired: i
         assert "9 topics and 2 more" in plan.message
 
 
+def test_queues_of_safe_mode_belong_to_one_lineage_content_and_context() -> None:
+    def safe_of(*nodes: dict[str, Any], **fields: Any) -> str:
+        return bindings(submission(list(nodes), domain="backtest", **fields))[0].safe
+
+    alone = safe_of(PLAIN)
+    assert safe_of(PLAIN, strategy="another") == alone
+    others = [safe_of(PLAIN, node("other")), safe_of(PLAIN, lineage="beta"), safe_of(PLAIN, world="w7")]
+    assert len({alone, *others}) == 4
+
+
 def test_safe_mode_is_not_refused_when_all_its_queues_exist() -> None:
     one = submission([PLAIN], domain="backtest")
     policy = msgspec.structs.replace(POLICY, safe_mode_max_topics=10)

@@ -4,6 +4,7 @@ import json
 import time
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from dagmanager.dag.model import Notice
 from dagmanager.engine.model.outcome import ActionCounts, BufferInstruction, Outcome, outcome_digest
 from dagmanager.engine.wire.chunk_items import TAG_BYTES
-from dagmanager.engine.wire.chunks import MAX_BYTES, chunks, result_headers
+from dagmanager.engine.wire.chunks import MAX_BYTES, WARNING_BYTES, chunks, result_headers
 from dagmanager.errors import NoticeCode
 from tests.chunk_reader import merge
 
@@ -139,6 +140,52 @@ def test_tags_never_make_an_entry_too_large(tag: str) -> None:
     merged = merge(records)
     assert merged is not None
     assert len(merged["buffer_nodes"]) == 3
+
+
+@pytest.mark.parametrize("over", [-100, 0, 1, 30, 60, 200])
+def test_no_chunk_is_larger_than_the_limit(over: int) -> None:
+    """A long head and long warnings, and items that are as large as the rest of the limit, and a little more."""
+    notices = (replace(NOTICE, message="m" * 500),) * 50
+
+    def answer(filled: int) -> Outcome:
+        last = (("blake3:last:60:0", "t" * filled),)
+        return outcome(strategy_id="s" * 5_000, items=items(90, 9_000) + last, warnings=notices)
+
+    (whole,) = chunks(answer(0))
+    records = chunks(answer(MAX_BYTES - len(whole) + over))
+    assert max(map(len, records)) <= MAX_BYTES
+    assert (len(records) == 1) == (over < 0)
+
+
+def test_two_items_are_divided() -> None:
+    assert [len(load(each)["queue_map"]) for each in chunks(outcome(items=items(2, 500_000)))] == [1, 1]
+
+
+def notice_of(size: int, details: tuple[str, ...] = ()) -> Notice:
+    """One that is so many bytes of JSON."""
+    empty = len(orjson.dumps(replace(NOTICE, message="", details=details).as_json()))
+    return replace(NOTICE, message="m" * (size - empty), details=details)
+
+
+@pytest.mark.parametrize(
+    ("notices", "sent"),
+    [
+        ((notice_of(WARNING_BYTES - 1),), 1),
+        ((notice_of(WARNING_BYTES),), 0),
+        ((notice_of(1_000), notice_of(WARNING_BYTES - 1_002)), 2),
+        ((notice_of(1_000), notice_of(WARNING_BYTES - 1_001)), 1),
+        ((notice_of(1_000), notice_of(WARNING_BYTES), notice_of(1_000)), 1),
+    ],
+)
+def test_warnings_are_sent_up_to_their_limit(notices: tuple[Notice, ...], sent: int) -> None:
+    (record,) = chunks(outcome(warnings=notices))
+    assert load(record)["warnings"] == [each.as_json() for each in notices[:sent]]
+
+
+@pytest.mark.parametrize(("size", "kept"), [(WARNING_BYTES - 1, ["d"]), (WARNING_BYTES, [])])
+def test_a_warning_that_does_not_fit_loses_its_details(size: int, kept: list[str]) -> None:
+    (record,) = chunks(outcome(warnings=(notice_of(size, ("d",)),)))
+    assert [each["details"] for each in load(record)["warnings"]] == [kept]
 
 
 @pytest.mark.parametrize("length", [96, 97, 98, 99, 100])
