@@ -53,6 +53,8 @@ class Assembled:
     read_options: ReadOptions
     observer: Observer
     broker: Broker | None = None
+    # Creating a topic is a request to a broker, so that the flow does it beside its answers.
+    slow_topics: bool = False
 
     def reader(self) -> Reader:
         """A new reader with its own caches, for one worker thread."""
@@ -85,7 +87,7 @@ def assemble(settings: Settings) -> Assembled:
         parts = assemble_over(settings, graph, broker.topics, broker.events, broker.admin_log, observer)
         # Only for Kafka: embedded topics cannot be deleted by others behind the engine's back.
         engine = replace(parts.engine, lost_topics=LostTopicWatch(time.monotonic))
-        return replace(parts, engine=engine, broker=broker)
+        return replace(parts, engine=engine, broker=broker, slow_topics=True)
     results = Path(settings.results_path)
     events, admin_log = FileEvents(results / EVENTS_FILE), FileAdminLog(results / ADMIN_LOG_FILE)
     return assemble_over(settings, graph, topics, events, admin_log, observer)

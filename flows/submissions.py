@@ -28,6 +28,7 @@ from dagmanager.engine.wire.message import Message
 from dagmanager.settings.source import load
 from flows.marked_sinks import MarkedSink
 from flows.stop import Stop
+from operators.finisher import Finisher
 from operators.poison_quarantine import PoisonQuarantine, origin_of
 from operators.sources.partition_share import PartitionShare
 from operators.sources.submission_files import RunStart, SubmissionFiles
@@ -114,7 +115,8 @@ def build(
     hashed = hash_ids("hash", canonical, reader, guard)
     known = lookup("lookup", hashed, engine, guard)
     planned = classify("classify", known, engine, guard)
-    answered = upsert("upsert", planned, engine, guard)
+    finisher = Finisher(engine, reader, guard, background=assembled.slow_topics)
+    answered = upsert("upsert", planned, engine, guard, finisher)
     op.output(DIFFS, diff_messages("diff_messages", answered, guard), sinks.diffs)
     op.output(DEAD_LETTERS, dead_letters("dead_letter_messages", answered, guard), sinks.dead_letters)
 

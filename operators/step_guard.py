@@ -55,12 +55,15 @@ class StepGuard:
         up: KeyedStream[X | P],
         work: Callable[[list[X]], list[Y]],
         passing: type[P] | tuple[type[P], ...] = (),
+        name: str = "",
     ) -> KeyedStream[Y | P]:
         """A step that works on the whole micro-batch and gives one item for each, in order.
 
-        It is called again with the same items while a store is unreachable.
+        It is called again with the same items while a store is unreachable. `name` is what markers, logs and waits
+        call the step, if not its id.
         """
-        guarded = self.quarantine.batches(step_id, work, origin_of, self.retry.in_step(step_id))
+        name = name or step_id
+        guarded = self.quarantine.batches(name, work, origin_of, self.retry.in_step(name))
 
         def batch(items: list[tuple[str, X | P]]) -> Iterable[tuple[str, Y | P]]:
             taken = [cast(X, item) for _, item in items if not isinstance(item, passing)]

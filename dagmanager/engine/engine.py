@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from dagmanager.dag.model import Submission
@@ -20,7 +21,7 @@ from dagmanager.engine.decide.build_outcome import build_outcome
 from dagmanager.engine.decide.classify import bindings, classify
 from dagmanager.engine.decide.dry_run import provisional_outcome
 from dagmanager.engine.decide.submission_keys import claim_id, lookup_keys, version_change
-from dagmanager.engine.effects.claim_completion import Completion
+from dagmanager.engine.effects.claim_completion import WAIT, Completion
 from dagmanager.engine.effects.lost_topics import LOST_AT_ONCE, LostTopic, LostTopicWatch, declare_lost
 from dagmanager.engine.effects.outbox import publish_outbox
 from dagmanager.engine.model.event_ports import AdminLog, EventSink
@@ -32,9 +33,10 @@ from dagmanager.engine.model.policy import ClaimOptions
 from dagmanager.engine.model.rows import Binding
 from dagmanager.engine.model.topics_port import Topics
 from dagmanager.engine.model.version_change import Resend
-from dagmanager.engine.stages import Answer, CacheHit, LookedUp, Planned
+from dagmanager.engine.stages import Answer, CacheHit, InProgress, LookedUp, Planned
 from dagmanager.engine.transactions.claim import claim_in
 from dagmanager.engine.transactions.decision import Claimed
+from dagmanager.engine.transactions.lease import renew
 from dagmanager.errors import Rejection
 
 # Claiming may take a third of a lease; the rest is for the broker.
@@ -106,7 +108,10 @@ class Engine:
     lost_topics: LostTopicWatch | None = None
     generation: int = field(default=0, init=False)
     _epochs: EpochCache = field(init=False)
-    _writing: threading.Lock = field(default_factory=threading.Lock, init=False)
+    # Claims of this process are decided one after the other; so is what asks the broker or writes the admin log.
+    _claiming: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _finishing: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
     _unpublished: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
@@ -135,36 +140,58 @@ class Engine:
         Idempotent: a submission that was decided before gets its stored answer. Blocks until every topic is up. Raises
         `UnavailableError` when a store is unreachable: call again with the same batch, what was claimed is finished.
         """
-        with self._writing:
-            results: list[Answer] = []
-            for group in self._claimed(batch):
-                completion = Completion(self.graph, self.topics, self.admin_log, self.options, self.sleep)
-                results += completion.finish(group)
-                # Finishing wrote more events; the poll may have emptied the outbox since they were claimed.
-                self._unpublished |= any(isinstance(one, Claimed) for _, one in group)
-            for answer in results:
-                self._observe(answer)
-            return results
+        results, pauses = self.claim(batch), WAIT.pauses()
+        while waiting := [each for each in results if isinstance(each, InProgress)]:
+            advanced = self.advance(waiting)
+            found = iter(advanced)
+            results = [next(found) if isinstance(each, InProgress) else each for each in results]
+            if advanced == waiting:
+                self.sleep(next(pauses))
+        return [each for each in results if isinstance(each, Answer)]
 
-    def _claimed(
-        self, batch: Sequence[Planned | CacheHit]
-    ) -> Iterator[list[tuple[Submission, Claimed | Answer]]]:
-        """The batch in order, claimed, in groups that are to be finished before more is claimed.
+    def claim(self, batch: Sequence[Planned | CacheHit]) -> list[Answer | InProgress]:
+        """Decide and record, in the order of the batch; an answer at once where no topic is waited for.
 
-        All in one, unless claiming takes so long that the first leases would be over before their topics are
-        asked for: then others would take them over, and do the same work.
+        What is `InProgress` goes to `advance`, soon: its lease is renewed here, but not after the return. Blocks for a
+        transaction per item, never for a broker. Raises `UnavailableError`: call again with the same batch.
         """
-        group: list[tuple[Submission, Claimed | Answer]] = []
-        oldest_s = self.timer()
-        for item in batch:
-            if group and (self.timer() - oldest_s) * 1_000 * LEASE_PARTS >= self.options.policy.lease_ms:
-                yield group
-                self._written()  # by finishing them, too
-                group, oldest_s = [], self.timer()
-            group.append((item.submission, self._claim(item)))
-        yield group
+        with self._claiming:
+            results: list[Answer | InProgress] = []
+            renewed_s = self.timer()
+            for item in batch:
+                if (self.timer() - renewed_s) * 1_000 * LEASE_PARTS >= self.options.policy.lease_ms:
+                    self._renew([each for each in results if isinstance(each, InProgress)])
+                    renewed_s = self.timer()
+                results.append(self._claim(item))
+        self._observe(results)
+        return results
 
-    def _observe(self, answer: Answer) -> None:
+    def advance(self, items: Sequence[InProgress]) -> list[Answer | InProgress]:
+        """Provision and activate what was claimed, and answer what waits for no rival; in the order given.
+
+        Blocks for provisioning, never for rivals: call it again with what is still `InProgress`, together with what was
+        claimed meanwhile, or two processes could wait for each other. Raises `UnavailableError`: look up, classify and
+        claim these submissions again then, what was claimed is found and finished.
+        """
+        with self._finishing:
+            completion = Completion(self.graph, self.topics, self.admin_log, self.options, self.sleep)
+            results = completion.advance(items)
+            self._written()
+        self._observe(results)
+        return results
+
+    def _renew(self, items: Sequence[InProgress]) -> None:
+        """Extend the leases of what is claimed already, or others would take it over and do the same work."""
+        ids, lease_ms = [claim_id(each.submission) for each in items], self.options.policy.lease_ms
+        if ids:
+            self.graph.transact(partial(renew, claim_ids=ids, owner=self.options.owner, lease_ms=lease_ms))
+
+    def _observe(self, results: Sequence[Answer | InProgress]) -> None:
+        for each in results:
+            if isinstance(each, Answer):
+                self._observe_answer(each)
+
+    def _observe_answer(self, answer: Answer) -> None:
         """Count the answer, and what each tag query of a new version resolves to (M7)."""
         result = answer.result
         self.observer.answered(result.code.value if isinstance(result, Rejection) else "ok")
@@ -180,19 +207,21 @@ class Engine:
                 found = self.graph.tagged(query.tags, node.interval, query.match_mode, namespace)
                 self.observer.tag_query(node.node_id, query, len(found))
 
+    def plan(self, batch: Sequence[Submission]) -> list[Planned | CacheHit]:
+        """Look up and classify, in the order of the batch. Raises `UnavailableError` like `lookup`."""
+        looked_up = self.lookup(batch)
+        return [item if isinstance(item, CacheHit) else self.classify(item) for item in looked_up]
+
     def submit(self, batch: Sequence[Submission]) -> list[Answer]:
         """Every step in order, for callers without a stream."""
-        looked_up = self.lookup(batch)
-        answers = self.upsert(
-            [item if isinstance(item, CacheHit) else self.classify(item) for item in looked_up]
-        )
+        answers = self.upsert(self.plan(batch))
         self.publish_own()
         return answers
 
     def finish_overdue(self, limit: int = 100) -> int:
         """Take over and finish claims whose lease is over; how many (the poll in every process)."""
         completion = Completion(self.graph, self.topics, self.admin_log, self.options, self.sleep)
-        with self._writing:
+        with self._finishing:
             finished = completion.finish_overdue(limit)
             if finished:
                 self._written()
@@ -206,7 +235,7 @@ class Engine:
         lost: list[LostTopic] = []
         for start in range(0, len(missing), LOST_AT_ONCE):
             batch = missing[start : start + LOST_AT_ONCE]
-            with self._writing:
+            with self._finishing:
                 found = declare_lost(self.graph, self.admin_log, batch)
                 self._written()
             self.lost_topics.forget(batch)
@@ -236,7 +265,7 @@ class Engine:
         if self._epochs.is_wanted():
             self._epochs.read()
 
-    def _claim(self, item: Planned | CacheHit) -> Claimed | Answer:
+    def _claim(self, item: Planned | CacheHit) -> Answer | InProgress:
         """Answer at once what needs no claim; claim the rest, each in one transaction."""
         if isinstance(item, CacheHit):
             answer = self._cached(item.submission)
@@ -260,7 +289,9 @@ class Engine:
             return Answer(submission, result)
         if result.activated and not result.joined and not result.replayed:
             self._cache(item, result.outcome)
-        return result
+        if result.provision or result.joined:
+            return InProgress(submission, result)
+        return Answer(submission, result.outcome, result.replayed)
 
     def _planned_now(self, submission: Submission) -> Planned:
         """The plan from what the graph holds after this process's last write."""
@@ -285,7 +316,8 @@ class Engine:
 
     def _written(self) -> None:
         """What this process read before its own write is stale."""
-        self.generation += 1
+        with self._counting:
+            self.generation += 1
         self._epochs.invalidate()
         self._unpublished = True
 

@@ -1,7 +1,7 @@
 """What a submission is at each step. Each type holds only what is true there.
 
-`Canonicalized` -> `Submission` -> `LookedUp | CacheHit` -> `Planned | CacheHit` -> `Answer`; a `Refused` passes every
-step by.
+`Canonicalized` -> `Submission` -> `LookedUp | CacheHit` -> `Planned | CacheHit` -> `Answer | InProgress` -> `Answer`; a
+`Refused` passes every step by.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.plan import Plan
 from dagmanager.engine.model.rows import Binding
 from dagmanager.engine.model.version_change import VersionChange
+from dagmanager.engine.transactions.decision import Claimed
 from dagmanager.errors import Rejection
 
 
@@ -77,6 +78,19 @@ class Planned(msgspec.Struct, frozen=True):
     plan: Plan | Rejection
     change: VersionChange | Rejection | None
     reading: EpochReading | None = None
+
+
+class InProgress(msgspec.Struct, frozen=True):
+    """A submission whose claim is recorded, and whose answer waits for topics: its own, or those of rivals.
+
+    `brought_up`: its own topics were provisioned and its claim activated, as far as it was still ours; `active` are the
+    topics that this activated, None when another process took the claim over.
+    """
+
+    submission: Submission
+    claimed: Claimed
+    brought_up: bool = False
+    active: frozenset[str] | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -77,12 +77,12 @@ class World:
     def __post_init__(self) -> None:
         self.graph = MemoryGraph(self.clock)
 
-    def assembled(self, fuse: Fuse) -> Assembled:
-        """A new process over the same stores."""
+    def assembled(self, fuse: Fuse, slow_topics: bool = False) -> Assembled:
+        """A new process over the same stores; topics that are slow are created beside the flow."""
         topics = OneByOne(self.topics, fuse)
         found = assemble_over(Settings(), self.graph, topics, self.events, self.admin_log)
         found.engine.sleep = self.clock.sleep
-        return replace(found, engine=watched(found.engine, fuse))
+        return replace(found, engine=watched(found.engine, fuse), slow_topics=slow_topics)
 
     def sinks(self, assembled: Assembled, fuse: Fuse, retry: RetryPolicy | None = None) -> Sinks:
         """Where its answers go."""

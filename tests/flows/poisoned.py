@@ -30,7 +30,8 @@ STEPS: Final[dict[str, tuple[object, str]]] = {
     "hash": (Reader, "hash"),
     "lookup": (Engine, "lookup"),
     "classify": (Engine, "classify"),
-    "upsert": (Engine, "upsert"),
+    "upsert": (Engine, "claim"),
+    "finish": (Engine, "advance"),
     "diffs": (sinks.diff_chunks, "_line"),
 }
 SINKS: Final[dict[str, tuple[object, str]]] = {

@@ -52,6 +52,7 @@ class Run:
     epoch: timedelta
     dice: random.Random
     races: bool
+    slow_topics: bool = False
 
 
 def drawn(seed: int) -> Run:
@@ -74,12 +75,13 @@ def drawn(seed: int) -> Run:
     )
     # Identical resends store nothing, and a crash shows it: see test_a_resend_asked_again_is_a_question.
     given = records(market, STRATEGIES, dice.randint(6, 14), resend=0)
-    return Run(given, workers, dice.choice([1, 2, 4, 20]), dice.choice(EPOCHS), dice, not alone and shares)
+    batch, epoch = dice.choice([1, 2, 4, 20]), dice.choice(EPOCHS)
+    return Run(given, workers, batch, epoch, dice, not alone and shares, slow_topics=seed % 3 == 2)
 
 
 def live(run: Run, world: World, fuse: Fuse, recovery: RecoveryConfig | None) -> None:
     """One process, until it ends or dies."""
-    assembled = world.assembled(fuse)
+    assembled = world.assembled(fuse, run.slow_topics)
     flow = build(
         assembled, ListSource({"0": run.given}, run.batch, fuse), world.sinks(assembled, fuse), impatient()
     )
@@ -123,11 +125,14 @@ def test_crashes_change_nothing(group: int, tmp_path: Path) -> None:
             raise
 
 
+@pytest.mark.parametrize("slow_topics", [False, True])
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("point", POINTS)
-def test_a_crash_at_each_point_changes_nothing(point: str, workers: int, tmp_path: Path) -> None:
+def test_a_crash_at_each_point_changes_nothing(
+    point: str, workers: int, slow_topics: bool, tmp_path: Path
+) -> None:
     run = drawn(40 + workers - 1)
-    run.batch = 3
+    run.batch, run.slow_topics = 3, slow_topics
     expected = World()
     live(run, expected, Fuse(), None)
     init_db_dir(tmp_path, 1)

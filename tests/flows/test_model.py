@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import timedelta
 
 import pytest
@@ -23,9 +23,11 @@ pytestmark = pytest.mark.slow
 COUNT = 1_200
 
 
-def through_the_flow(given: list[Record], workers: int = 1, batch: int = 256) -> World:
+def through_the_flow(
+    given: list[Record], workers: int = 1, batch: int = 256, slow_topics: bool = False
+) -> World:
     world, fuse = World(), Fuse()
-    assembled = world.assembled(fuse)
+    assembled = world.assembled(fuse, slow_topics)
     source = ListSource({"0": given}, batch, fuse)
     flow = build(assembled, source, world.sinks(assembled, fuse), impatient())
     if workers == 1:
@@ -66,6 +68,21 @@ def test_one_worker_answers_exactly_as_one_by_one(batch: int, model: World) -> N
     assert flow.diffs == model.diffs
     assert flow.letters == model.letters
     assert_equal(stores(flow), stores(model))
+
+
+@pytest.mark.parametrize("batch", [3, 64])
+def test_with_slow_topics_each_strategy_is_answered_exactly_as_one_by_one(batch: int, model: World) -> None:
+    flow = through_the_flow(wild(1, COUNT), batch=batch, slow_topics=True)
+    assert by_strategy(flow.diffs) == by_strategy(model.diffs)
+    assert by_strategy(flow.letters) == by_strategy(model.letters)
+    assert_equal(stores(flow), stores(model))
+
+
+def by_strategy(messages: list[Message]) -> dict[str, list[Message]]:
+    found: dict[str, list[Message]] = defaultdict(list)
+    for each in messages:
+        found[each.key].append(each)
+    return found
 
 
 def test_batches_of_one_answer_as_one_by_one() -> None:

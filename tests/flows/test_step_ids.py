@@ -25,6 +25,10 @@ hash
 lookup
 classify
 upsert
+upsert.claim
+upsert.start
+upsert.finish
+upsert.arrival
 diff_messages
 diffs
 dead_letter_messages
@@ -48,7 +52,14 @@ def test_ids_are_as_released() -> None:
 
 def test_what_keeps_state_is_known() -> None:
     names = [step.removeprefix("dagmanager_submissions.") for step in stateful_steps(flow()).stateful_steps]
-    assert names == ["input", "exchange.stateful_batch", "diffs", "dead_letters", "queue_events"]
+    assert names == [
+        "input",
+        "exchange.stateful_batch",
+        "upsert.finish",
+        "diffs",
+        "dead_letters",
+        "queue_events",
+    ]
 
 
 def prepare(folder: Path, submissions: str = "/in") -> None:

@@ -15,8 +15,10 @@ from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.graph_port import Known, LookupKeys
 from dagmanager.engine.model.rows import Row
+from dagmanager.engine.reader import Reader, ReadOptions
 from dagmanager.engine.stages import LookedUp, Planned, Refused
 from dagmanager.errors import ErrorCode, Rejection, UnavailableError
+from operators.finisher import Finisher
 from operators.poison_quarantine import PoisonQuarantine
 from operators.step_guard import StepGuard
 from operators.store_retry import BACKOFF, RetryPolicy
@@ -46,6 +48,10 @@ def passed(
 
 def guard(retry: RetryPolicy = IMPATIENT) -> StepGuard:
     return StepGuard(PoisonQuarantine(), retry)
+
+
+def finisher(engine: Engine, retry: RetryPolicy = IMPATIENT) -> Finisher:
+    return Finisher(engine, Reader(ReadOptions()), guard(retry), background=False)
 
 
 def patient(sleep: Callable[[float], object]) -> RetryPolicy:

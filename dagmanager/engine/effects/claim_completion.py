@@ -27,7 +27,7 @@ from dagmanager.engine.model.outcome import Outcome, decode
 from dagmanager.engine.model.policy import ClaimOptions
 from dagmanager.engine.model.rows import GONE, QueueRow, QueueState
 from dagmanager.engine.model.topics_port import Topics
-from dagmanager.engine.stages import Answer
+from dagmanager.engine.stages import Answer, InProgress
 from dagmanager.engine.transactions.activate import activate_in
 from dagmanager.engine.transactions.begin import begin
 from dagmanager.engine.transactions.claim import claim_in
@@ -58,21 +58,20 @@ class Completion:
     options: ClaimOptions
     sleep: Callable[[float], None]
 
-    def finish(self, items: Sequence[tuple[Submission, Claimed | Answer]]) -> list[Answer]:
-        """Finish every claim of a micro-batch; the answers in the order given.
+    def advance(self, items: Sequence[InProgress]) -> list[InProgress | Answer]:
+        """One pass: provision and activate what is new, and answer what waits for nothing; in the order given.
 
-        Blocks until every queue of every answer is active: as long as provisioning takes (`provision`), and for rivals'
-        queues until they are active or their leases have ended. Raises `UnavailableError` when a store is unreachable;
-        the claims stay, and a repeat of the micro-batch replays them.
+        Blocks for provisioning (`provision`), never for rivals: their queues are looked at once. Raises
+        `UnavailableError` when a store is unreachable; the claims stay, and a replay finishes them.
         """
         done = self.bring_up(
             {
-                claim_id(submission): Unfinished(one.provision, one.locks)
-                for submission, one in items
-                if isinstance(one, Claimed) and one.provision
+                claim_id(each.submission): Unfinished(each.claimed.provision, each.claimed.locks)
+                for each in items
+                if not each.brought_up and each.claimed.provision
             }
         )
-        return [self._answer(each, one, done.get(claim_id(each))) for each, one in items]
+        return [self._advanced(_brought_up(each, done)) for each in items]
 
     def bring_up(self, claims: Mapping[str, Unfinished]) -> Mapping[str, frozenset[str]]:
         """Provision the topics of all these claims in one request, log them, activate claim by claim.
@@ -106,7 +105,7 @@ class Completion:
     def finish_overdue(self, limit: int = 100) -> int:
         """Take over at most `limit` claims whose lease has ended and finish them; how many.
 
-        Blocks as `finish`; raises `UnavailableError`.
+        Blocks as `advance`; raises `UnavailableError`.
         """
         done = 0
         overdue = self.graph.overdue_claims(limit)
@@ -196,35 +195,33 @@ class Completion:
             ]
         )
 
-    def _answer(self, submission: Submission, one: Claimed | Answer, done: frozenset[str] | None) -> Answer:
-        """The answer, once every queue that it names is active; `done` are the topics activated for its claim, None when
-        the claim was lost.
+    def _advanced(self, item: InProgress) -> InProgress | Answer:
+        """The answer, if every queue that it names is active now.
 
-        The new owner of a lost claim may still choose other names, so its outcome is read again after the wait.
+        The new owner of a lost claim may still choose other names, so its outcome is read again after the look.
         """
-        if isinstance(one, Answer):
-            return one
-        replayed = one.replayed
-        while True:
-            lost = bool(one.provision) and done is None
-            decided = frozenset(row.topic for row in one.provision)
-            # Everything that was decided was activated under its name by this process: the outcome is still the one here.
-            result = one.outcome if decided == (done or frozenset()) else self._stored(submission, one)
-            if isinstance(result, Rejection):
-                return Answer(submission, result, replayed)
-            active = self._await(result.topics if lost else one.joined)
-            if lost and self._stored(submission, one) != result:
-                continue
-            if active:
-                if one.joined:
-                    self._activate_version(claim_id(submission))
-                return Answer(submission, result, replayed)
-            # A queue that this submission joined has failed. The answer was not published yet: decide again.
-            again = claim_in(self.graph, submission, self.options)
-            if isinstance(again, Rejection):
-                return Answer(submission, again, replayed)
-            one, each = again, claim_id(submission)
-            done = self.bring_up({each: Unfinished(one.provision, one.locks)}).get(each)
+        submission, one = item.submission, item.claimed
+        lost = bool(one.provision) and item.active is None
+        decided = frozenset(row.topic for row in one.provision)
+        # Everything that was decided was activated under its name by this process: the outcome is still the one here.
+        whole = decided == (item.active or frozenset())
+        result = one.outcome if whole else self._stored(submission, one)
+        if isinstance(result, Rejection):
+            return Answer(submission, result, one.replayed)
+        active = self._are_active(result.topics if lost else one.joined)
+        if active is None or (lost and self._stored(submission, one) != result):
+            return item
+        if active:
+            if one.joined:
+                self._activate_version(claim_id(submission))
+            return Answer(submission, result, one.replayed)
+        # A queue that this submission joined has failed. The answer was not published yet: decide again.
+        again = claim_in(self.graph, submission, self.options)
+        return (
+            Answer(submission, again, one.replayed)
+            if isinstance(again, Rejection)
+            else InProgress(submission, again)
+        )
 
     def _activate_version(self, each: str) -> None:
         """Activate a version that waited for queues of rivals."""
@@ -237,12 +234,11 @@ class Completion:
         row = self.graph.known(LookupKeys(outcomes=frozenset({each}))).outcomes.get(each)
         return decode(row.body) if row is not None and row.body else one.outcome
 
-    def _await(self, topics: tuple[str, ...]) -> bool:
-        """Block until these topics are active; False as soon as one of them is gone.
+    def _are_active(self, topics: tuple[str, ...]) -> bool | None:
+        """Whether these topics are active; None while some are still provisioned, False when one of them is gone.
 
-        Claims whose lease has ended are taken over and finished here, so the wait ends even when the rival died.
+        Claims whose lease has ended are taken over and finished here, so a wait ends even when the rival died.
         """
-        pauses = WAIT.pauses()
         while topics:
             found = self.graph.transact(partial(_queues_now, topics=topics))
             now_ms, rows = found
@@ -252,14 +248,13 @@ class Completion:
             waiting = [row for row in rows.values() if row.state is QueueState.PROVISIONING]
             if not waiting:
                 return True
-            # Own claims are finished before the wait: one that is still open was left by an earlier failure.
+            # Own claims are finished before the look: one that is still open was left by an earlier failure.
             mine = self.options.owner
             overdue = sorted(
                 {row.claim_id for row in waiting if row.lease_until_ms <= now_ms or row.owner == mine}
             )
             if not sum(self._take_over(each) for each in overdue):
-                self.sleep(next(pauses))
-            topics = tuple(sorted(row.topic for row in waiting))
+                return None
         return True
 
     def _take_over(self, each: str) -> int:
@@ -278,6 +273,12 @@ class Completion:
         work = partial(give_up, claim_id=each, owner=self.options.owner)
         with suppress(ClaimLostError):
             self.graph.transact(work)
+
+
+def _brought_up(item: InProgress, done: Mapping[str, frozenset[str]]) -> InProgress:
+    if item.brought_up:
+        return item
+    return msgspec.structs.replace(item, brought_up=True, active=done.get(claim_id(item.submission)))
 
 
 def _queues_now(tx: Transaction, topics: tuple[str, ...]) -> tuple[int, Mapping[str, QueueRow]]:

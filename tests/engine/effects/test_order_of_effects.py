@@ -17,6 +17,7 @@ from dagmanager.engine.effects.claim_completion import Completion, Unfinished
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.rows import QueueState, SentinelRow, SentinelState, TopicSpec
 from dagmanager.engine.model.topics_port import CreateResult
+from dagmanager.engine.stages import Answer, InProgress
 from dagmanager.engine.transactions.claim import claim_in
 from dagmanager.engine.transactions.decision import Claimed
 from dagmanager.errors import ErrorCode, Rejection
@@ -193,7 +194,8 @@ def test_a_claim_that_was_finished_by_another_process_is_not_touched() -> None:
     assert other.finish_overdue() == 1
     before = snapshot(stores)
     late = Completion(stores.graph, stores.topics, stores.log, options("slow"), stores.clock.sleep)
-    (answer,) = late.finish([(FIRST, claimed)])
+    (answer,) = late.advance([InProgress(FIRST, claimed)])
+    assert isinstance(answer, Answer)
     assert answer.result == claimed.outcome
     assert snapshot(stores) == before
 
@@ -259,25 +261,22 @@ def test_the_lease_is_renewed_with_the_request_for_topics() -> None:
     assert done[claim_id(FIRST)] == {row.topic for row in claimed.provision}
 
 
-def test_a_batch_that_takes_long_to_claim_is_finished_in_groups_before_its_leases_end() -> None:
+def test_a_batch_that_takes_long_to_claim_keeps_its_leases() -> None:
     stores = Stores()
+    other = Completion(stores.graph, stores.topics, stores.log, options("other"), stores.clock.sleep)
+    taken_over: list[int] = []
     passed: list[str] = []
 
     def passing(point: str) -> None:
         passed.append(point)
         if point == "claim after":
-            stores.clock.sleep(1.5)
+            stores.clock.sleep(2.5)
+            taken_over.append(other.finish_overdue())
 
     batch = [sub([node(str(at))], at, strategy=f"s{at}", lineage=f"l{at}") for at in range(7)]
     answers_found = watched(engine(stores), passing).submit(batch)
-    assert [point for point in passed if point in {"claim", "create"}] == [
-        *["claim"] * 3,
-        "create",
-        *["claim"] * 3,
-        "create",
-        "claim",
-        "create",
-    ]
+    assert [point for point in passed if point in {"claim", "create"}] == [*["claim"] * 7, "create"]
+    assert taken_over == [0] * 7
     assert [each.submission for each in answers_found] == batch
     assert_settled(stores)
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 from bytewax.errors import BytewaxRuntimeError
 
+from dagmanager.dag.model import Record
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.stages import Answer, Planned, Refused
+from dagmanager.engine.stages import Answer, CacheHit, Planned, Refused
 from dagmanager.errors import ErrorCode, UnavailableError
 from operators.steps.upsert import upsert
 from operators.store_retry import RetryPolicy
@@ -15,6 +18,7 @@ from tests.operators.passing import (
     IMPATIENT,
     REFUSED,
     cause_of,
+    finisher,
     fresh,
     guard,
     passed,
@@ -26,10 +30,13 @@ from tests.operators.passing import (
 
 
 def upserted(
-    engine: Engine, given: list[Planned | Refused], batch: int = 100, retry: RetryPolicy = IMPATIENT
+    engine: Engine,
+    given: Sequence[Planned | CacheHit | Refused],
+    batch: int = 100,
+    retry: RetryPolicy = IMPATIENT,
 ) -> list[Answer | Refused]:
     keyed = [(f"key{at}", each) for at, each in enumerate(given)]
-    found = passed(lambda up: upsert("step", up, engine, guard(retry)), keyed, batch)
+    found = passed(lambda up: upsert("step", up, engine, guard(retry), finisher(engine, retry)), keyed, batch)
     assert [key for key, _ in found] == [key for key, _ in keyed]
     return [item for _, item in found]
 
@@ -60,20 +67,31 @@ def test_answers_come_in_order_and_later_items_see_earlier_ones(batch: int) -> N
 
 def test_refused_passes_by_in_order_and_writes_nothing() -> None:
     stores = fresh()
-    given = planned(engine(stores), [FEED])
+    given = planned(engine(stores), [FEED], position=1)
+    assert given.submission.record is not None
+    first, last = (
+        msgspec.structs.replace(
+            REFUSED,
+            record=Record(b"{", msgspec.structs.replace(given.submission.record.origin, position=at), b"bad"),
+        )
+        for at in (0, 2)
+    )
     empty = stored(stores)
     assert upserted(engine(stores), [REFUSED, REFUSED]) == [REFUSED, REFUSED]
     assert stored(stores) == empty
-    found = upserted(engine(stores), [REFUSED, given, REFUSED])
+    found = upserted(engine(stores), [first, given, last])
     assert [type(each) for each in found] == [Refused, Answer, Refused]
 
 
 def test_a_submission_that_the_plan_refuses_is_answered_in_its_place() -> None:
     stores = fresh()
     strict = engine(stores, policy=msgspec.structs.replace(POLICY, strict_dependencies=True))
-    whole, lost = planned(strict, [FEED]), planned(strict, [node("lost", inputs=["blake3:none"])], position=1)
-    found = answers_of(upserted(strict, [lost, whole, lost]))
-    assert [each.submission for each in found] == [lost.submission, whole.submission, lost.submission]
+    lost = node("lost", inputs=["blake3:none"])
+    given: list[Planned | CacheHit | Refused] = [
+        planned(strict, nodes, position=at) for at, nodes in enumerate(([lost], [FEED], [lost]))
+    ]
+    found = answers_of(upserted(strict, given))
+    assert [each.submission.record and each.submission.record.origin.position for each in found] == [0, 1, 2]
     assert refused(found[0]).code == refused(found[2]).code == ErrorCode.UNRESOLVED_DEPENDENCIES
     assert accepted(found[1]).actions.create == 1
 
