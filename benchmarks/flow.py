@@ -30,7 +30,7 @@ from benchmarks.pure import node, strategy
 from dagmanager.assembly import Assembled, assemble_over, now_ms
 from dagmanager.dag.model import Origin, Record, Submission
 from dagmanager.engine.reader import Reader
-from dagmanager.engine.stages import Answer, CacheHit, Canonicalized, LookedUp, Planned, Refused
+from dagmanager.engine.stages import Answer, CacheHit, Canonicalized, InProgress, LookedUp, Planned, Refused
 from dagmanager.engine.wire.message import Message
 from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.settings.table import Settings
@@ -96,9 +96,9 @@ class WatchedReader(Reader):
 
 
 def watch_engine(assembled: Assembled, watch: Watch) -> None:
-    """Time the other three steps."""
+    """Time the other steps."""
     engine = assembled.engine
-    lookup, classify, upsert = engine.lookup, engine.classify, engine.upsert
+    lookup, classify, claim, advance = engine.lookup, engine.classify, engine.claim, engine.advance
 
     def timed_lookup(batch: Sequence[Submission]) -> list[LookedUp | CacheHit]:
         return watch.timed(lambda: lookup(batch))
@@ -106,10 +106,15 @@ def watch_engine(assembled: Assembled, watch: Watch) -> None:
     def timed_classify(item: LookedUp) -> Planned:
         return watch.timed(lambda: classify(item))
 
-    def timed_upsert(batch: Sequence[Planned | CacheHit]) -> list[Answer]:
-        return watch.timed(lambda: upsert(batch))
+    def timed_claim(batch: Sequence[Planned | CacheHit]) -> list[Answer | InProgress]:
+        return watch.timed(lambda: claim(batch))
 
-    vars(engine).update(lookup=timed_lookup, classify=timed_classify, upsert=timed_upsert)
+    def timed_advance(items: Sequence[InProgress]) -> list[Answer | InProgress]:
+        return watch.timed(lambda: advance(items))
+
+    vars(engine).update(
+        lookup=timed_lookup, classify=timed_classify, claim=timed_claim, advance=timed_advance
+    )
 
 
 class OneByOne(StatefulSourcePartition[tuple[str, Record], None]):

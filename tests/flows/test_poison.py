@@ -119,7 +119,8 @@ def test_a_record_at_which_the_process_died_three_times_is_quarantined(
     assert headers["attempts"] == "3"
     assert headers["source-topic"] == str(folder / "in.jsonl")
     assert headers["source-offset"] == str(BAD + 1)
-    assert f"the last time in step {step}" in orjson.loads(headers["error"])["message"]
+    named = "upsert" if step == "finish" else step
+    assert f"the last time in step {named}" in orjson.loads(headers["error"])["message"]
     assert "is quarantined" in said
     assert not list((folder / "r").glob("hand-*"))
     assert not (folder / "r" / "attempts.json").exists()
