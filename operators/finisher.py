@@ -25,7 +25,7 @@ ITEMS_MAX: Final = 500
 BYTES_MAX: Final = 16 * 1024 * 1024
 
 
-class Unfinished:
+class PendingResult:
     """One submission, or one refusal, of a record that is in progress; `results` is set once, by the finisher.
 
     `keys` are its strategy and lineage. `submission_id` names it among the submissions of its record, empty for a
@@ -51,7 +51,7 @@ class Unfinished:
 
 
 class Finisher:
-    """Brings what is unfinished to its results. Safe between threads.
+    """Brings what is pending to its results. Safe between threads.
 
     Without `background` it works in the calling thread: where no broker is waited for, a thread gains nothing.
     """
@@ -64,14 +64,14 @@ class Finisher:
         self._background = background
         retry = guard.retry.in_step("upsert")
         self._work = guard.quarantine.batches("upsert", self._pass, lambda each: each.origin, retry)
-        self._open: list[Unfinished] = []
+        self._open: list[PendingResult] = []
         self._running = False
         self._serial = threading.Lock()
         self._quarantined: set[Origin] = set()
         self._failed: BaseException | None = None
         self._changed = threading.Condition()
 
-    def put(self, given: Sequence[Unfinished]) -> None:
+    def put(self, given: Sequence[PendingResult]) -> None:
         """Finish these after what was put before. Blocks while too much is in progress; raises as `wait`."""
         if not given:
             return
@@ -116,12 +116,12 @@ class Finisher:
                 self._failed = failed
                 self._changed.notify_all()
 
-    def _batch(self) -> list[Unfinished]:
+    def _batch(self) -> list[PendingResult]:
         with self._changed:
             self._running = bool(self._open)
             return list(self._open)
 
-    def _pass(self, batch: list[Unfinished]) -> list[None]:
+    def _pass(self, batch: list[PendingResult]) -> list[None]:
         """One pass over these. A claim is used once: after an outage in the middle it is found again by a replay."""
         fresh = [each for each in batch if each.claim is None and self._readable(each)]
         planned = self._engine.plan([each.submission for each in fresh if each.submission is not None])
@@ -135,7 +135,7 @@ class Finisher:
             _note(each, found)
         return []
 
-    def _readable(self, each: Unfinished) -> bool:
+    def _readable(self, each: PendingResult) -> bool:
         """Read the record of an earlier process again; a refusal is a result."""
         if each.results is None and each.submission is None:
             refused = self._quarantine.refusal_of(each.record)
@@ -153,14 +153,14 @@ class Finisher:
         return each.submission is not None and each.results is None
 
 
-def _note(each: Unfinished, found: Answer | InProgress) -> None:
+def _note(each: PendingResult, found: Answer | InProgress) -> None:
     if isinstance(found, InProgress):
         each.claim = found
     else:
         each.results = (found,)
 
 
-def _read_otherwise(each: Unfinished) -> Refused:
+def _read_otherwise(each: PendingResult) -> Refused:
     """The settings of this run give its record another meaning than those of the run that read it."""
     message = "this record was read with other settings before a restart; submit it again"
     return Refused(each.record, strategy_of(each.record), Rejection(ErrorCode.EXPIRED, message))

@@ -112,6 +112,7 @@ class Engine:
     _claiming: threading.Lock = field(default_factory=threading.Lock, init=False)
     _finishing: threading.Lock = field(default_factory=threading.Lock, init=False)
     _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _queued: set[str] = field(default_factory=set, init=False)
     _unpublished: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
@@ -152,8 +153,9 @@ class Engine:
     def claim(self, batch: Sequence[Planned | CacheHit]) -> list[Answer | InProgress]:
         """Decide and record, in the order of the batch; an answer at once where no topic is waited for.
 
-        What is `InProgress` goes to `advance`, soon: its lease is renewed here, but not after the return. Blocks for a
-        transaction per item, never for a broker. Raises `UnavailableError`: call again with the same batch.
+        What is `InProgress` goes to `advance`, soon: leases are renewed here, and while `advance` works on other claims,
+        but not by themselves. Blocks for a transaction per item, never for a broker. Raises `UnavailableError`: call
+        again with the same batch.
         """
         with self._claiming:
             results: list[Answer | InProgress] = []
@@ -163,6 +165,8 @@ class Engine:
                     self._renew([each for each in results if isinstance(each, InProgress)])
                     renewed_s = self.timer()
                 results.append(self._claim(item))
+        with self._counting:
+            self._queued.update(claim_id(each.submission) for each in results if isinstance(each, InProgress))
         self._observe(results)
         return results
 
@@ -173,12 +177,22 @@ class Engine:
         claimed meanwhile, or two processes could wait for each other. Raises `UnavailableError`: look up, classify and
         claim these submissions again then, what was claimed is found and finished.
         """
+        with self._counting:
+            self._queued.difference_update(claim_id(each.submission) for each in items)
         with self._finishing:
-            completion = Completion(self.graph, self.topics, self.admin_log, self.options, self.sleep)
-            results = completion.advance(items)
+            results = self._completion().advance(items)
             self._written()
         self._observe(results)
         return results
+
+    def _completion(self) -> Completion:
+        return Completion(
+            self.graph, self.topics, self.admin_log, self.options, self.sleep, self._queued_claims
+        )
+
+    def _queued_claims(self) -> tuple[str, ...]:
+        with self._counting:
+            return tuple(self._queued)
 
     def _renew(self, items: Sequence[InProgress]) -> None:
         """Extend the leases of what is claimed already, or others would take it over and do the same work."""
@@ -220,9 +234,8 @@ class Engine:
 
     def finish_overdue(self, limit: int = 100) -> int:
         """Take over and finish claims whose lease is over; how many (the poll in every process)."""
-        completion = Completion(self.graph, self.topics, self.admin_log, self.options, self.sleep)
         with self._finishing:
-            finished = completion.finish_overdue(limit)
+            finished = self._completion().finish_overdue(limit)
             if finished:
                 self._written()
         return finished

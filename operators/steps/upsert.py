@@ -18,7 +18,7 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.stages import Answer, CacheHit, InProgress, Planned, Refused
-from operators.finisher import Finisher, Unfinished
+from operators.finisher import Finisher, PendingResult
 from operators.poison_quarantine import origin_of
 from operators.result_order import ResultOrder
 from operators.step_guard import StepGuard
@@ -26,7 +26,7 @@ from operators.step_guard import StepGuard
 STATE_VERSION: Final = 1
 # Between two looks at what is in progress: short against creating a topic, long against a look.
 LOOK: Final = timedelta(milliseconds=2)
-Item = Answer | Refused | Unfinished
+Item = Answer | Refused | PendingResult
 
 
 class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
@@ -52,11 +52,11 @@ class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
         self._resume()
         passed: list[Answer | Refused] = []
         for item in values:
-            keys = item.keys if isinstance(item, Unfinished) else _keys_of(item)
-            if not isinstance(item, Unfinished) and self._order.is_free(keys):
+            keys = item.keys if isinstance(item, PendingResult) else _keys_of(item)
+            if not isinstance(item, PendingResult) and self._order.is_free(keys):
                 passed.append(item)
                 continue
-            waiting = item if isinstance(item, Unfinished) else _waiting(item, keys)
+            waiting = item if isinstance(item, PendingResult) else _waiting(item, keys)
             self._order.arrive(waiting, keys)
             self._queue.append(waiting)
         return [*passed, *self._ready()], not self._queue
@@ -92,7 +92,7 @@ class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
                 found += self._emitted([each])
         return found
 
-    def _emitted(self, done: Sequence[Unfinished]) -> list[Answer | Refused]:
+    def _emitted(self, done: Sequence[PendingResult]) -> list[Answer | Refused]:
         found: list[Answer | Refused] = []
         for each in list(done):
             self._order.leave(each, each.keys)
@@ -124,8 +124,8 @@ def upsert(
 
 def start(batch: Sequence[Answer | InProgress | Refused], finisher: Finisher) -> list[Item]:
     """Give the finisher what is in progress, all of a micro-batch at once, so that topics are created in bulk."""
-    items = [_unfinished(item) if isinstance(item, InProgress) else item for item in batch]
-    finisher.put([item for item in items if isinstance(item, Unfinished)])
+    items = [_pending(item) if isinstance(item, InProgress) else item for item in batch]
+    finisher.put([item for item in items if isinstance(item, PendingResult)])
     return items
 
 
@@ -142,27 +142,27 @@ def _keys_of(item: Answer | InProgress | Refused) -> tuple[str, ...]:
     return (f"strategy {submission.strategy_id}", lineage)
 
 
-def _unfinished(item: InProgress | Answer) -> Unfinished:
+def _pending(item: InProgress | Answer) -> PendingResult:
     submission = item.submission
     if submission.record is None:
         msg = "a submission of the flow comes in a record"
         raise AssertionError(msg)
-    unfinished = Unfinished(submission.record, _keys_of(item), submission.submission_id)
-    unfinished.submission = submission
-    unfinished.claim = item if isinstance(item, InProgress) else None
-    return unfinished
+    pending = PendingResult(submission.record, _keys_of(item), submission.submission_id)
+    pending.submission = submission
+    pending.claim = item if isinstance(item, InProgress) else None
+    return pending
 
 
-def _waiting(item: Answer | Refused, keys: tuple[str, ...]) -> Unfinished:
+def _waiting(item: Answer | Refused, keys: tuple[str, ...]) -> PendingResult:
     """A result that only waits for its turn."""
     waiting = (
-        Unfinished(item.record, keys, "", item.worlds) if isinstance(item, Refused) else _unfinished(item)
+        PendingResult(item.record, keys, "", item.worlds) if isinstance(item, Refused) else _pending(item)
     )
     waiting.results = (item,)
     return waiting
 
 
-def _state_of(each: Unfinished) -> dict[str, Any]:
+def _state_of(each: PendingResult) -> dict[str, Any]:
     record, origin = each.record, each.record.origin
     return {
         "value": record.value,
@@ -175,6 +175,6 @@ def _state_of(each: Unfinished) -> dict[str, Any]:
     }
 
 
-def _resumed(state: dict[str, Any]) -> Unfinished:
+def _resumed(state: dict[str, Any]) -> PendingResult:
     record = Record(state["value"], Origin(*state["origin"]), state["key"], state["timestamp_ms"])
-    return Unfinished(record, state["keys"], state["submission_id"], state["worlds"])
+    return PendingResult(record, state["keys"], state["submission_id"], state["worlds"])

@@ -50,13 +50,17 @@ class Unfinished(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Completion:
-    """Finishes claims over the ports of one engine; `sleep` takes seconds."""
+    """Finishes claims over the ports of one engine; `sleep` takes seconds.
+
+    `queued` are claims of this process that wait for a later pass: their leases are renewed, too.
+    """
 
     graph: Graph
     topics: Topics
     admin_log: AdminLog
     options: ClaimOptions
     sleep: Callable[[float], None]
+    queued: Callable[[], Sequence[str]] = tuple
 
     def advance(self, items: Sequence[InProgress]) -> list[InProgress | Answer]:
         """One pass: provision and activate what is new, and answer what waits for nothing; in the order given.
@@ -129,7 +133,7 @@ class Completion:
             lease_ms = self.options.policy.lease_ms
             if worked_s * 1000 * 3 >= lease_ms:
                 worked_s = 0.0
-                ids, owner = tuple(open_), self.options.owner
+                ids, owner = (*open_, *self.queued()), self.options.owner
                 self.graph.transact(partial(renew, claim_ids=ids, owner=owner, lease_ms=lease_ms))
 
         return provision(self.topics, _all(open_), pause, alive)

@@ -281,6 +281,20 @@ def test_a_batch_that_takes_long_to_claim_keeps_its_leases() -> None:
     assert_settled(stores)
 
 
+def test_leases_of_queued_claims_are_renewed_while_others_are_provisioned() -> None:
+    stores = Stores()
+    process = engine(stores, "slow", topics=UnkindTopics(stores.topics, silences=4))
+    batch = [sub([node(str(at))], at, strategy=f"s{at}", lineage=f"l{at}") for at in range(2)]
+    queued, first = (each for each in process.claim(process.plan(batch)) if isinstance(each, InProgress))
+    assert isinstance(process.advance([first])[0], Answer)
+    stores.clock.sleep(6)
+    assert stores.clock.now_ms - START_MS > 10_000, "longer than the lease that the claim began with"
+    other = Completion(stores.graph, stores.topics, stores.log, options("other"), stores.clock.sleep)
+    assert other.finish_overdue() == 0
+    assert isinstance(process.advance([queued])[0], Answer)
+    assert_settled(stores)
+
+
 def test_events_are_published_even_if_the_poll_emptied_the_outbox_between_claim_and_activation() -> None:
     stores = Stores()
     one = engine(stores)
