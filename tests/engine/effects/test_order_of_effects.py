@@ -292,6 +292,7 @@ def test_leases_of_queued_claims_are_renewed_while_others_are_provisioned() -> N
     other = Completion(stores.graph, stores.topics, stores.log, options("other"), stores.clock.sleep)
     assert other.finish_overdue() == 0
     assert isinstance(process.advance([queued])[0], Answer)
+    process.publish()
     assert_settled(stores)
 
 
