@@ -1,1 +1,1 @@
-"""Entry point for streams: one file per dataflow, wiring only; the runner beside it. No decisions."""
+"""Entry point for streams: one file per dataflow, wiring only, and the runner. Decides nothing about submissions."""

@@ -1,7 +1,7 @@
 """Attempts in the recovery folder: `attempts.json`, and an in-flight marker `hand-N` per thread.
 
-A marker is mapped into memory: writing it costs a microsecond, and what was written outlives the process, though not
-the machine. That is right: when a machine goes down, no record is to blame.
+A marker is mapped into memory: writing it costs a microsecond, and what was written survives a kill of the process, but
+not a crash of the machine. That is intended: when a machine goes down, no record is the cause.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class MappedMarker:
     """An `InFlightMarker` in a file. For one thread."""
 
     def __init__(self, path: Path) -> None:
-        """Make the file, empty."""
+        """Create the file, empty. Raises `OSError`, also when the disk is full."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._encode = msgspec.json.Encoder().encode
         self._map = self._mapped(FIRST_BYTES)
 
     def mark(self, step: str, origins: Sequence[Origin]) -> None:
-        """The length is written last: a kill in between leaves nothing, or all of it."""
+        """Name these records. The length is written last: after a kill the marker names all of them, or none."""
         text = self._encode((step, origins))
         end = _LENGTH.size + len(text)
         if end > len(self._map):
@@ -53,26 +53,30 @@ class MappedMarker:
         _LENGTH.pack_into(self._map, 0, len(text))
 
     def clear(self) -> None:
-        """Name none."""
+        """Name no record."""
         _LENGTH.pack_into(self._map, 0, 0)
 
     def _mapped(self, size: int) -> mmap.mmap:
-        """With room on disk: without it, writing to the memory would kill the process."""
+        """Reserve the space on disk first: on a full disk, a write to the mapped memory would kill the process (SIGBUS)."""
         os.posix_fallocate(self._file, 0, size)
         return mmap.mmap(self._file, size)
 
 
 class AttemptFiles:
-    """The `AttemptStore` of a recovery folder. For the process that holds the folder's lock."""
+    """The `AttemptStore` of a recovery folder. For the process that has the folder's lock."""
 
     def __init__(self, folder: Path) -> None:
-        """Nothing is read or made yet."""
+        """Nothing is read or created yet."""
         self._folder = folder
         self._markers = 0
         self._lock = threading.Lock()
 
     def candidates(self) -> tuple[PoisonCandidate, ...]:
-        """What was counted before, and one attempt more for each record that a marker still names."""
+        """The stored candidates, with one more attempt for each record that a marker still names.
+
+        The new counts are stored before the markers are removed: a kill in between counts an attempt twice, never zero
+        times.
+        """
         with named_errors(self._folder):
             found = {each.origin: each for each in self._kept()}
             for path in sorted(self._folder.glob(MARKERS)):
@@ -87,18 +91,18 @@ class AttemptFiles:
             return counted
 
     def keep(self, candidates: Sequence[PoisonCandidate]) -> None:
-        """These and no others; durable before it returns."""
+        """Replace the stored candidates by these; durable before it returns."""
         with named_errors(self._folder):
             replace_file(self._folder / FILE, msgspec.json.encode(candidates) + b"\n")
 
     def marker(self) -> MappedMarker:
-        """A new one; `hand-0` is the first thread's. The files keep the name that released versions gave them."""
+        """A new marker for the calling thread; `hand-0` is the first one's. The name is that of released versions."""
         with self._lock, named_errors(self._folder):
             self._markers += 1
             return MappedMarker(self._folder / f"hand-{self._markers - 1}")
 
     def forget(self) -> None:
-        """Remove all of it: the run has ended, and everything that was read is answered."""
+        """Remove counts and markers: the run has ended, and everything that was read is answered."""
         with named_errors(self._folder):
             self._remove_markers()
             (self._folder / FILE).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""The exception of a failed run → an error of ours: one line, and an exit code.
+"""The exception of a failed run → a `DagManagerError`: one line for the user, and an exit code.
 
-Bytewax wraps what our steps raise, and reports its own recovery store's errors as text (a
-`RuntimeError`, or a panic that is no `Exception`). Only this file knows what each of them means.
+Bytewax wraps what our steps raise, and reports errors of its recovery store as text (a `RuntimeError`, or a panic that
+is not an `Exception`). Only this file knows what each of them means.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PARTITIONS_GONE: Final = (MissingPartitionsError, NoPartitionsError, Inconsiste
 
 
 def explained(failed: BaseException, recovery: Path | None) -> DagManagerError | None:
-    """Our own error among the causes of `failed`, or one that names the file or folder; None for a defect."""
+    """The `DagManagerError` among the causes of `failed`, or a new one that names the file or folder; None for a defect."""
     cause: BaseException | None = failed
     while cause is not None:
         known = _known(cause, recovery)
@@ -47,7 +47,7 @@ def explained(failed: BaseException, recovery: Path | None) -> DagManagerError |
 
 
 def of_system(error: OSError, what: str = "") -> DagManagerError | None:
-    """The operating system's error in one line; None when it is not about files."""
+    """The operating system's error as one line that names `what`, or the file; None for an error that is a defect."""
     named = what or error.filename
     text = f"{named} cannot be used: {error.strerror}" if named else str(error.strerror)
     if error.errno in UNUSABLE:
@@ -56,7 +56,7 @@ def of_system(error: OSError, what: str = "") -> DagManagerError | None:
 
 
 def of_sqlite(error: sqlite3.Error, folder: Path) -> DagManagerError:
-    """The error for what SQLite said of the recovery folder's files."""
+    """The error for a failure of SQLite with the recovery folder's files."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is detail
     if code in _PASSING_CODES:
         return _unusable(folder, str(error))
@@ -64,7 +64,7 @@ def of_sqlite(error: sqlite3.Error, folder: Path) -> DagManagerError:
 
 
 def damaged(folder: Path, why: str) -> SettingsError:
-    """The snapshots cannot be read."""
+    """The error for snapshots that cannot be read."""
     return SettingsError(
         f"recovery folder {folder} is damaged ({why}): restore it, or give a new one "
         "(then everything is read again, as new submissions)"
@@ -85,8 +85,8 @@ def _known(cause: BaseException, recovery: Path | None) -> DagManagerError | Non
 def _of_bytewax(text: str, recovery: Path) -> DagManagerError | None:
     if _OTHER_PART in text:
         return SettingsError(
-            f"recovery folder {recovery} belongs to a run that read other submissions, or other "
-            "partitions: give a folder of its own"
+            f"recovery folder {recovery} belongs to a run that read other submissions or partitions: "
+            "use another folder"
         )
     found = _SQLITE.search(text)
     if found is None:
@@ -109,7 +109,7 @@ def _unusable(folder: Path, why: str) -> UnavailableError:
 
 
 def _full(folder: Path) -> str:
-    """SQLite calls a full disk an I/O error when it cannot make its side files."""
+    """The system's text for a full disk; SQLite reports an I/O error when it cannot create its side files."""
     try:
         return "" if os.statvfs(folder).f_bavail else os.strerror(errno.ENOSPC)
     except OSError as error:

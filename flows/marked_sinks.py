@@ -1,4 +1,4 @@
-"""Sinks whose writes are marked as in flight: an answer at which its sink dies counts for its record, too."""
+"""Sinks whose writes are marked as in flight: a death while an answer is written counts for its record, too."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class MarkedPartition(StatefulSinkPartition[Message, Any]):
     """Another partition, whose batches are marked while they are written."""
 
     def __init__(self, inner: Part, step: str, quarantine: PoisonQuarantine) -> None:
-        """`inner` retries by itself; its retry policy clears the marker."""
+        """`step` names the sink in markers. `inner` retries by itself; its retry policy clears the marker meanwhile."""
         self._inner = inner
         self._write = quarantine.batches(step, self._written, _origin_of, _once)
 
     def write_batch(self, values: list[Message]) -> None:
-        """Delegates; one by one while a candidate is among them."""
+        """Write to `inner`; one message at a time while a poison candidate is among their records."""
         self._write(values)
 
     def snapshot(self) -> Any:
@@ -46,7 +46,7 @@ class MarkedSink(FixedPartitionedSink[Message, Any]):
     def __init__(
         self, inner: FixedPartitionedSink[Message, Any], step: str, quarantine: PoisonQuarantine
     ) -> None:
-        """`step` is the name that a death is reported under."""
+        """`step` names the sink in markers and in the message of a quarantine."""
         self._inner, self._step, self._quarantine = inner, step, quarantine
 
     def list_parts(self) -> list[str]:

@@ -1,8 +1,7 @@
-"""The poll beside a running flow: finishes abandoned claims, publishes waiting events (docs/semantics.md 6), and
-detects topics that the broker lost.
+"""The poll that runs next to a flow: publishes waiting events, finishes abandoned claims (docs/semantics.md 6), and
+detects topics that the broker lost (docs/semantics.md 7).
 
-Every process polls. Which of them takes an overdue claim over, or declares a topic lost, is decided by
-compare-and-set.
+Every process polls. Compare-and-set decides which of them takes over an overdue claim, or declares a topic lost.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from flows.stop import Stop
 
 logger = logging.getLogger("dagmanager.flow")
 
+# A reading of the epoch is read again before it is too old, so that no submission has to wait for one.
 READ_AHEAD_S: Final = 0.75 * MAX_AGE_S
 
 
@@ -30,10 +30,11 @@ READ_AHEAD_S: Final = 0.75 * MAX_AGE_S
 def poll(
     engine: Engine, seconds: float, stopping: Stop, beat: Callable[[], None] | None = None
 ) -> Iterator[None]:
-    """Poll every so many seconds, in a thread of its own, until the block ends or the run is stopped.
+    """Poll every `seconds` (more than 0), in a thread of its own, until the block ends or the run is stopped.
 
-    `beat` is called before the first round and after each. A round waits for the engine, so the heartbeat of a flow
-    that hangs in a store grows old.
+    `beat` is called before the first round and after each. A round waits for the engine's lock, so when the flow hangs in
+    a store, the heartbeat grows old. The end of the block waits for a running round, at most `seconds`. Raises nothing:
+    a round that fails is logged and repeated.
     """
     over = threading.Event()
     beat = beat or _no_heartbeat
@@ -47,11 +48,11 @@ def poll(
             if time.monotonic() < due_s:
                 _read_ahead(engine)
                 continue
-            away = _round(engine)
-            if waiting != bool(away):
-                waiting = bool(away)
-                _say(away)
-                engine.observer.waiting("poll", away)
+            failure = _round(engine)
+            if waiting != bool(failure):
+                waiting = bool(failure)
+                _log_change(failure)
+                engine.observer.waiting("poll", failure)
             beat()
             due_s = time.monotonic() + seconds
 
@@ -65,7 +66,8 @@ def poll(
 
 
 def _round(engine: Engine) -> str:
-    """A defect in one round must not end the poll: events would wait for ever behind a flow that looks healthy."""
+    """One round that never raises: after a defect the poll must continue, or events would wait for ever while the flow
+    looks healthy."""
     try:
         return poll_once(engine)
     except Exception as defect:
@@ -74,24 +76,26 @@ def _round(engine: Engine) -> str:
 
 
 def _warm_up(engine: Engine, enough: Callable[[], bool]) -> None:
-    """The first queries of a server that has just started take seconds: run them before submissions need them."""
+    """Run typical queries before submissions need them: the first ones of a server that has just started take seconds."""
     with suppress(DagManagerError):  # the first round reports what is unreachable
         engine.graph.warm_up(enough)
 
 
 def _read_ahead(engine: Engine) -> None:
-    """So that no submission waits for a reading of the epoch (docs/semantics.md 7)."""
+    """Read the epoch, so that no submission waits for it (docs/semantics.md 7)."""
     with suppress(DagManagerError):  # the step that needs the graph waits for it, and reports it
         engine.read_ahead()
 
 
 def poll_once(engine: Engine) -> str:
-    """One round; the reason why it failed, empty when it did not. It does not retry: the next round does."""
+    """One round: the reason why it failed, or `""`. Blocks for the stores' time limits; does not retry, as the next round
+    does. Raises nothing but defects."""
     try:
         engine.publish()
-    except DagManagerError as away:
-        return str(away)
-    # Apart: a broker that fails must not keep events from leaving, nor a claim that cannot be finished the watch.
+    except DagManagerError as failure:
+        return str(failure)
+    # Each handles its own failure: a claim that cannot be finished must not prevent the check for lost topics, and a
+    # failing broker must not prevent the publishing of events.
     watched, finished = _watch(engine), _finish(engine)
     return watched or finished
 
@@ -100,8 +104,8 @@ def _watch(engine: Engine) -> str:
     try:
         if engine.find_lost():
             engine.publish()
-    except DagManagerError as away:
-        return str(away)
+    except DagManagerError as failure:
+        return str(failure)
     return ""
 
 
@@ -110,23 +114,23 @@ def _finish(engine: Engine) -> str:
         finished = engine.finish_overdue()
         if finished:
             engine.publish()
-    except DagManagerError as away:
-        return str(away)
+    except DagManagerError as failure:
+        return str(failure)
     if finished:
-        logger.info("finished %d claims that other processes had left behind", finished)
+        logger.info("finished %d claims that other processes had abandoned", finished)
     return ""
 
 
-def _say(away: str) -> None:
-    """Once when an outage begins and once when it ends: it may last for hours of rounds."""
-    if away:
-        logger.warning("the poll failed: %s; it is tried again", away)
+def _log_change(failure: str) -> None:
+    """Log once when an outage begins and once when it ends: it may last for hours of rounds."""
+    if failure:
+        logger.warning("the poll failed: %s; it is tried again", failure)
     else:
         logger.info("the poll works again")
 
 
 class Heartbeat:
-    """A file whose age says that the flow is alive, and whose text whether it works (`ok`) or waits for a store."""
+    """A file for health checks: its age shows whether the flow is alive, its text (`ok`) whether it waits for a store."""
 
     def __init__(self, path: Path, standing: Callable[[], str]) -> None:
         """`standing` gives the text. Nothing is written yet."""
@@ -134,7 +138,8 @@ class Heartbeat:
         self._standing = standing
 
     def __call__(self) -> None:
-        """Replace the file in one step. It is also written during an outage: a restart would not end that."""
+        """Replace the file in one step. It is also written during an outage, which a restart would not end. An error is
+        logged, not raised."""
         try:
             # Not durable: its age means nothing after a power cut, and a slow disk must not stop the poll.
             replace_file(self._path, f"{self._standing()}\n".encode(), durable=False)

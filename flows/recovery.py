@@ -1,8 +1,8 @@
-"""The recovery folder: made and guarded here, filled by Bytewax.
+"""The recovery folder: created and checked here, filled by Bytewax.
 
-Its files hold pickles, so nobody else may write there, and one run at a time uses
-them. Bytewax silently drops the state of a step whose id it does not find: `flow.json` holds the ids
-and what is read, and a start with others is refused (or upgraded: `recovery_upgrade`). `start.json` holds when the run under way began.
+Its files contain pickles, which run code when they are loaded: so no other user may write there. One run at a time uses
+it. Bytewax silently drops the state of a step whose id it does not find: `flow.json` has the ids and what is read, and a
+start with others is refused (or upgraded: `recovery_upgrade`). `start.json` has the start time of the current run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STEPS_FILE: Final = "flow.json"
 START_FILE: Final = "start.json"
 LOCK_FILE: Final = "lock"
 READY_FILE: Final = "ready"
-# The core operators that keep something over a restart.
+# The core operators of Bytewax that have state in snapshots.
 _STATEFUL: Final = frozenset({"input", "stateful_batch", "output"})
 
 
@@ -44,13 +44,13 @@ class Steps(msgspec.Struct, frozen=True):
 
     flow_id: str
     stateful_steps: tuple[str, ...]
-    submissions: str = ""  # older releases did not note it, nor what follows
+    submissions: str = ""  # older releases wrote neither this nor the fields below
     topic_id: str = ""
     parts: tuple[str, ...] = ()
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What a run reads: its `submissions` in words, and of a topic the id and our parts."""
+    """What a run reads: a path, or `topic NAME` with the topic's id and the parts that this process reads."""
 
     submissions: str
     topic_id: str = ""
@@ -64,14 +64,14 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class StartFile:
-    """When the run under way began; a kill may come before the first snapshot says so."""
+    """The start time of the current run, as a `RunStart`: a kill may come before the first snapshot has it."""
 
     def __init__(self, folder: Path) -> None:
-        """Nothing is read or made yet."""
+        """Nothing is read or created yet."""
         self._path = folder / START_FILE
 
     def kept_ms(self) -> int | None:
-        """The start of the run that began last."""
+        """The start of the run that began last, in ms since 1970; None without one. `SettingsError` for a damaged file."""
         try:
             with named_errors(self._path.parent):
                 if not self._path.exists():
@@ -81,7 +81,7 @@ class StartFile:
             raise damaged(self._path.parent, f"{self._path.name}: {error}") from error
 
     def keep(self, start_ms: int) -> None:
-        """Durable before it returns."""
+        """Store this start, in ms since 1970; durable before it returns."""
         with named_errors(self._path.parent):
             replace_file(self._path, msgspec.json.encode(Start(start_ms)) + b"\n")
 
@@ -121,11 +121,11 @@ def stateful_steps(flow: Dataflow, reading: Reading = NOTHING) -> Steps:
 
 @contextmanager
 def prepared(folder: Path, flow: Dataflow, reading: Reading) -> Iterator[RecoveryConfig]:
-    """The recovery store in `folder`, made when it is not there, and ours alone within the block.
+    """The recovery store in `folder`, created if it does not exist, and locked for this run within the block.
 
-    `SettingsError` when others can read or write it, when another run uses it, when it is damaged, or
-    when it belongs to a flow with other steps or submissions; `InputLostError` when the topic is another one of
-    that name; `UnavailableError` when the disk is full.
+    `SettingsError` when others can read or write it, when another run uses it, when it is damaged, or when it belongs to
+    a flow with other steps or submissions; `InputLostError` when the topic was created again under its name;
+    `UnavailableError` when the disk is full. Never waits for the lock.
     """
     with named_errors(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -144,7 +144,7 @@ def prepared(folder: Path, flow: Dataflow, reading: Reading) -> Iterator[Recover
 
 @contextmanager
 def named_errors(folder: Path) -> Iterator[None]:
-    """The system's refusals inside the block in our words, with the folder's name."""
+    """Raise an `OSError` of the block as a `DagManagerError` that names the folder."""
     try:
         yield
     except OSError as error:
@@ -160,7 +160,7 @@ def _locked(folder: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(lock)
-        msg = f"recovery folder {folder} is in use by another run: give each run a folder of its own"
+        msg = f"recovery folder {folder} is in use by another run: give each run its own folder"
         raise SettingsError(msg) from error
     return lock
 
@@ -180,12 +180,12 @@ def _prepare(folder: Path, steps: Steps) -> None:
         replace_file(folder / STEPS_FILE, msgspec.json.encode(steps) + b"\n")
     if ready:
         return
-    # A crash while they were created leaves some of them: nothing was stored yet, so create all again.
+    # Without `ready`, a crash may have left some of the partitions: nothing was stored yet, so create all of them again.
     for half_made in folder.glob("*.sqlite3*"):
         half_made.unlink()
     try:
         init_db_dir(folder, PARTITIONS)
-    except BaseException as failed:  # a panic of Bytewax's is no Exception
+    except BaseException as failed:  # a panic of Bytewax is not an Exception
         known = explained(failed, folder)
         if known is None:
             raise
@@ -201,7 +201,7 @@ def _upgrade(folder: Path) -> None:
 
 
 def _check_partitions(folder: Path) -> None:
-    """Bytewax would panic over a file that is lost or damaged, and print a stack."""
+    """Raise for a partition that is missing or damaged: Bytewax would panic, and print a stack."""
     made: int | None = PARTITIONS
     for path in sorted(folder.glob("part-*.sqlite3")):
         try:
@@ -212,7 +212,7 @@ def _check_partitions(folder: Path) -> None:
             raise damaged(folder, f"{path.name} is not a partition")
     for index in range(made or 0):
         if not (folder / f"part-{index}.sqlite3").is_file():
-            raise damaged(folder, f"part-{index}.sqlite3 is lost")
+            raise damaged(folder, f"part-{index}.sqlite3 is missing")
 
 
 def _partition_count_in(path: Path) -> int | None:
@@ -237,34 +237,34 @@ def _stored_steps(path: Path) -> Steps | None:
 
 
 def _check_steps(folder: Path, stored: Steps, now: Steps, removed: set[str]) -> None:
-    """Refuse when a step that has state is gone and not `removed` by an upgrade, or when other input is read."""
+    """Raise when a step with state does not exist now and is not `removed` by an upgrade, or when other input is read."""
     gone = sorted(set(stored.stateful_steps) - set(now.stateful_steps) - removed)
     if stored.flow_id != now.flow_id or gone:
         missing = ", ".join(gone) or stored.flow_id
         msg = (
-            f"{folder} holds the state of steps that this release does not have ({missing}): it would be lost. "
-            "Let the release that wrote it drain its input, then give a new recovery folder"
+            f"{folder} has the state of steps that this release does not have ({missing}): it would be lost. "
+            "Let the release that wrote it read its input to the end, then use a new recovery folder"
         )
         raise SettingsError(msg)
     if stored.submissions and stored.submissions != now.submissions:
         msg = (
             f"recovery folder {folder} belongs to a run with --submissions {stored.submissions}, "
-            f"not {now.submissions}: give a folder of its own"
+            f"not {now.submissions}: use another folder"
         )
         raise SettingsError(msg)
     _check_topic(folder, stored, now)
 
 
 def _check_topic(folder: Path, stored: Steps, now: Steps) -> None:
-    """Before Bytewax meets a part that this run does not have: it would panic, and could not tell why."""
+    """Raise for another topic or a missing part, before Bytewax panics over it with a message that names no reason."""
     if stored.topic_id and stored.topic_id != now.topic_id:
         raise InputLostError(
             other_topic(now.submissions.removeprefix("topic "), stored.topic_id, now.topic_id)
         )
     if left_out := sorted(set(stored.parts).difference(now.parts)):
         msg = (
-            f"recovery folder {folder} knows how far {', '.join(left_out)} was read, which this run would leave out: a "
-            "folder goes with its `--partitions` (or `--index` and `--of`); another share needs a new one"
+            f"recovery folder {folder} has offsets of {', '.join(left_out)}, which this run would not read: a folder "
+            "belongs to one `--partitions` (or `--index` and `--of`); another share needs a new folder"
         )
         raise SettingsError(msg)
 

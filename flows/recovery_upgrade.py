@@ -1,9 +1,12 @@
-"""A recovery folder of the former release → one of this release, at start and without a hand.
+"""Upgrades a recovery folder of the former release at the start, without a manual step.
 
-The former release kept, per strategy id, the digest of the last record, in the step `remember`. It informed no decision,
-and left a row per strategy id for ever, so that starts became slow. Its rows are deleted; how far the input was read
-and what the sinks wrote stays. The caller rewrites `flow.json` afterwards: a kill in between repeats the deletion, which
-is idempotent.
+The former release kept the digest of the last record per strategy id, in the step `remember`. No decision used it, and
+its rows were never removed, so that starts became slow. Only these rows are deleted: the offsets of the input and the
+state of the sinks stay, so that no record is read again. Only a folder with exactly the former steps is upgraded; one
+with another step that this release does not have is refused.
+
+The caller rewrites `flow.json` afterwards: a kill in between repeats the deletion, which is idempotent. There is no way
+back: the former release refuses an upgraded folder.
 """
 
 from __future__ import annotations
@@ -29,7 +32,10 @@ FORMER_STEPS: Final = (
 
 
 def delete_removed_state(folder: Path) -> None:
-    """Delete what the removed step left in every partition; one transaction each. Raises `sqlite3.Error`."""
+    """Delete the rows of the removed step in every partition, in one transaction each. Idempotent. Raises `sqlite3.Error`.
+
+    For the process that has the folder's lock. Blocks until the rows are deleted.
+    """
     rows = 0
     for path in sorted(folder.glob("part-*.sqlite3")):
         with closing(sqlite3.connect(path)) as file, file:

@@ -1,4 +1,4 @@
-"""Which submissions were refused, for people: each with its place and cause, as it happens, bounded."""
+"""Shows refused submissions on stderr as they happen, each with place and cause; a bounded number per minute."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RefusalLog:
     """Shows the first 20 refusals of each minute on stderr, and counts the rest. Safe between threads."""
 
     def __init__(self, status: StatusLine, clock_s: Callable[[], float] = time.monotonic) -> None:
-        """`status` is the line that makes room; `clock_s` measures the window."""
+        """`status` is the status line that is cleared meanwhile; `clock_s` gives monotonic seconds."""
         self.status = status
         self._clock_s = clock_s
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class RefusalLog:
         with self._lock:
             self.count += 1
             if self._clock_s() - self._window_s >= WINDOW_SECONDS:
-                self._tell_hidden()
+                self._show_hidden_count()
                 self._window_s, self._shown = self._clock_s(), 0
             if self._shown == SHOWN_MAX:
                 self._hidden += 1
@@ -55,9 +55,9 @@ class RefusalLog:
     def finish(self) -> None:
         """At the end of a run: how many were not shown."""
         with self._lock:
-            self._tell_hidden()
+            self._show_hidden_count()
 
-    def _tell_hidden(self) -> None:
+    def _show_hidden_count(self) -> None:
         if self._hidden:
             with self.status.cleared():
                 self.status.stream.write(
@@ -85,7 +85,7 @@ def refusal_report(rejection: Rejection, origin: Origin, strategy_id: str) -> Re
 
 
 def _file_of(origin: Origin) -> str:
-    """A file's path as short as it can be; nothing for a topic, whose name has no slash."""
+    """The path of a file, relative to the working directory if it is below it; `""` for a topic."""
     if origin.source == STDIN:
         return "<stdin>"
     path = Path(origin.source)

@@ -1,9 +1,9 @@
 """The runner: sub-second epochs, clean shutdown on SIGTERM, exit codes that a supervisor can use.
 
-`qmtl service dagmanager run` becomes this process. SIGTERM or SIGINT: nothing more is read, what was read is
-answered, exit 0. A second signal ends the process at once; the recovery folder knows where to resume. Exit 2
-for invalid settings, files and folders, 4 when a store is unreachable or a disk is full, 1 when the flow failed
-(or, with --fail-on-refused, when a submission was refused).
+`qmtl service dagmanager run` becomes this process. After SIGTERM or SIGINT it reads nothing more, answers what it has
+read, and exits with 0. A second signal ends it at once; with a recovery folder the next start resumes. Exit 2 for
+invalid settings, files and folders, 4 when a store is unreachable or a disk is full, 1 when the flow failed (or, with
+--fail-on-refused, when a submission was refused).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     stopping = Stop()
     _drain_on_signals(stopping)
     given = run_parser().parse_args(argv)
-    # Bytewax prints its panic beside the error below; without its stack, unless RUST_BACKTRACE=full asks for it.
+    # Bytewax prints a panic in addition to the error below; without its stack, unless RUST_BACKTRACE=full is set.
     if os.environ.get("RUST_BACKTRACE") != "full":
         os.environ["RUST_BACKTRACE"] = "0"
     # Imported here: it takes half a second, in which a signal would kill instead of drain.
@@ -51,8 +51,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _drain_on_signals(stopping: Stop) -> None:
-    """The first signal stops the reading; the second has its default effect. One that arrived while the command line
-    became this process was blocked, and is delivered here."""
+    """Let the first signal stop the reading; the second has its default effect. A signal that arrived while the command
+    line became this process was blocked, and is delivered here."""
 
     def stop(*_: object) -> None:
         stopping.set()

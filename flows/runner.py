@@ -46,10 +46,10 @@ logger = logging.getLogger("dagmanager.flow")
 
 
 def run(given: argparse.Namespace, stopping: Stop, status: StatusLine) -> int:
-    """How many submissions were refused, once the input has ended or `stopping` is set.
+    """Run the flow until its input ends or `stopping` is set; how many submissions were refused.
 
-    Blocks until then; everything that was read is answered. What an operator or a supervisor can fix is raised as a
-    `DagManagerError`, invalid settings as a `CommandError`.
+    Blocks until everything that was read is answered. Raises `CommandError` for invalid settings, `DagManagerError` for
+    what an operator or a supervisor can fix, and any other exception for a defect.
     """
     refusals = RefusalLog(status)
     try:
@@ -157,9 +157,10 @@ def _standing(tally: Tally, stopping: Stop) -> str:
 
 
 def _heartbeat(given: str | None) -> Path | None:
-    """Check the file before the run: if it could not be written, a health check would fail for no visible reason.
+    """Check that the file can be written, without writing it; `SettingsError` if not.
 
-    It does not exist (or is as old as it was) until the flow is up, so that a health check waits for that.
+    Otherwise a health check would fail later for no visible reason. The file is not created (or touched) before the flow
+    is up, so that a health check waits for that.
     """
     if not given:
         return None
@@ -200,10 +201,11 @@ def _flow(
 
 
 def _idle(settings: Settings, stopping: Stop) -> None:
-    """A share without partitions: the poll works, and the process stays up, or a supervisor would restart it."""
+    """Block until the run is stopped. With a share without partitions the process stays up and polls: if it ended, a
+    supervisor would restart it again and again."""
     logger.warning(
-        "submissions_partitions: %s is a share without partitions of topic %s: nothing to read, until the topic has "
-        "more of them and this run is started again",
+        "submissions_partitions: %s is a share without partitions of topic %s: nothing to read until the topic has "
+        "more partitions and this process is restarted",
         settings.submissions_partitions,
         settings.submissions_topic,
     )
@@ -214,7 +216,7 @@ def _idle(settings: Settings, stopping: Stop) -> None:
 def _summarize(
     given: argparse.Namespace, settings: Settings, reader: Reader, tally: Tally, stopping: Stop
 ) -> None:
-    """What a person wants to know at the end, the totals last."""
+    """Log the summary of the run, the totals last."""
     for kind, count in sorted(reader.foreign.items()):
         logger.info("skipped %d records of another kind: %s", count, kind)
     if reader.isolated:
@@ -224,8 +226,10 @@ def _summarize(
             reader.isolated,
         )
     if stopping.is_set():
-        how = f"--recovery {given.recovery} continues here" if given.recovery else "no --recovery"
-        logger.info("shut down cleanly: everything that was read is answered; %s", how)
+        resume = (
+            f"resume with --recovery {given.recovery}" if given.recovery else "no --recovery to resume with"
+        )
+        logger.info("shut down cleanly: every record that was read is answered; %s", resume)
     files = Path(settings.results_path) / "diffs.jsonl"
     where = f"topic {settings.diffs_topic}" if settings.kafka_dsn else files
     logger.info("%s; answers in %s", tally.summary(), where)

@@ -57,12 +57,12 @@ DIFFS, DEAD_LETTERS = "diffs", "dead_letters"
 
 
 def ignore(_: Answer | Refused) -> None:
-    """For runs whose answers nobody watches."""
+    """For runs that do not observe answers."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a run learns from its recovery folder after a kill; without a folder, nothing."""
+    """What a run takes over from its recovery folder (none of it without a folder), and who observes its answers."""
 
     start: RunStart | None = None
     quarantine: PoisonQuarantine = field(default_factory=PoisonQuarantine)
@@ -71,7 +71,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Sinks:
-    """Where the three streams leave."""
+    """The sinks of the three output streams; `answered` is called with each answer and refusal, in a worker's thread."""
 
     diffs: FixedPartitionedSink[Message, Any]
     dead_letters: FixedPartitionedSink[Message, Any]
@@ -79,8 +79,8 @@ class Sinks:
     answered: Callable[[Answer | Refused], None] = ignore
 
     def marked(self, quarantine: PoisonQuarantine) -> Sinks:
-        """The same sinks, with what they write marked as in flight. Not the events: they come from the outbox, not from
-        a record, and would still be there after a quarantine."""
+        """The same sinks, with records marked as in flight while their answers are written. Events are not marked: they
+        come from the outbox, so that the quarantine of a record would not remove them."""
         return Sinks(
             MarkedSink(self.diffs, DIFFS, quarantine),
             MarkedSink(self.dead_letters, DEAD_LETTERS, quarantine),
@@ -106,7 +106,7 @@ def build(
     reader: Reader | None = None,
     quarantine: PoisonQuarantine | None = None,
 ) -> Dataflow:
-    """The dataflow over these parts; reads nothing and starts nothing."""
+    """The dataflow over these parts. Reads nothing and starts no thread."""
     guard = StepGuard(quarantine or PoisonQuarantine(), retry)
     engine, reader = assembled.engine, reader or assembled.reader()
     flow, sinks = Dataflow(FLOW_ID), sinks.marked(guard.quarantine)
@@ -137,7 +137,10 @@ def from_files(
     reader: Reader | None = None,
     kept: Kept | None = None,
 ) -> Dataflow:
-    """The embedded default: files in, JSON lines out. `SettingsError` for what cannot be read or made."""
+    """The dataflow of a run without Kafka: files in, JSON lines out.
+
+    Checks first that all files can be read and written. `SettingsError` when one cannot; blocks while the disk is full.
+    """
     engine, kept = assembled.engine, kept or Kept()
     retry = _retry_policy(engine, stopping, kept)
     bytes_max = assembled.read_options.limits.bytes_max
@@ -166,14 +169,14 @@ def from_topics(
     reader: Reader | None = None,
     kept: Kept | None = None,
 ) -> tuple[Dataflow, SubmissionTopic]:
-    """Kafka in, Kafka out; the source beside it knows how far it has read."""
+    """The dataflow with Kafka in and out, and its source, which has the read progress. Makes no request yet."""
     kept = kept or Kept()
     ends = topic_ends(assembled.engine, broker, stopping, kept)
     return build(assembled, ends.source, ends.sinks, ends.retry, reader, kept.quarantine), ends.source
 
 
 def topic_ends(engine: Engine, broker: Broker, stopping: Stop, kept: Kept) -> TopicEnds:
-    """What the flow reads and writes on Kafka; connects to nothing yet."""
+    """Source, sinks and retry policy for Kafka. Makes no request yet."""
     names, retry = broker.names, _retry_policy(engine, stopping, kept)
     at = SubmissionsAt(broker.address, names["submissions_topic"], PartitionShare(broker.partitions))
     sinks = Sinks(
@@ -187,7 +190,7 @@ def topic_ends(engine: Engine, broker: Broker, stopping: Stop, kept: Kept) -> To
 
 
 def flow() -> Dataflow:
-    """What Bytewax's own runner calls: the settings decide everything."""
+    """The dataflow for Bytewax's own runner, from settings in the environment. Blocks and raises as `assemble`."""
     settings, _ = load(None, os.environ)
     assembled, stopping = assemble(settings), Stop()
     if assembled.broker is not None:
@@ -196,7 +199,7 @@ def flow() -> Dataflow:
 
 
 def _retry_policy(engine: Engine, stopping: Stop, kept: Kept) -> RetryPolicy:
-    """The engine's observer sees each wait; a kill of the process during one counts for no record."""
+    """A policy that reports each wait to the engine's observer; a kill during a wait counts for no record."""
 
     def observe(step: str, reason: str) -> None:
         engine.observer.waiting(step, reason)
@@ -212,7 +215,7 @@ def _events(engine: Engine, retry: RetryPolicy, kept: Kept) -> QueueEventsSink:
 
 
 def _check(results: Path) -> None:
-    """A folder or file that cannot be written is refused before anything is read."""
+    """Raise for a folder or file that cannot be written, before anything is read."""
     with translated_os_errors(results, "used as results_path"):
         results.mkdir(parents=True, exist_ok=True)
     for name, make in (

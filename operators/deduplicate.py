@@ -1,4 +1,4 @@
-"""Drop what was computed twice: R5's de-duplication, ready for consumers of node output.
+"""Drops messages of node output that were computed twice (requirement R5); an operator for consumers.
 
     from operators.deduplicate import deduplicate, identity_of
 
@@ -6,8 +6,8 @@
     keyed = op.map("by_node", messages, lambda m: (identity_of(m[0]).node_id, m))
     once = deduplicate("once", keyed, lambda m: identity_of(m[0]))
 
-Equal means equal (node_id, bucket_ts, input_window_hash, compute_key). Repeats must meet in one key
-of the stream: the node id, or the partition key. What was seen survives a restart with recovery on.
+Two messages are equal when (node_id, bucket_ts, input_window_hash, compute_key) are. Repeats must have the same key in
+the stream: the node id, or the partition key. With recovery on, the identities seen survive a restart.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Identity(NamedTuple):
 
 
 def identity_of(message_key: str) -> Identity:
-    """The identity that a message key states; `ValueError` when it is none.
+    """The identity in a message key. `ValueError` for a text that is not a message key.
 
     A message key is `node_id:interval:bucket_ts[#ck=compute_key]:input_window_hash` (docs/contract.md).
     """
@@ -47,13 +47,15 @@ def identity_of(message_key: str) -> Identity:
     plain, _, compute_key = partition_key.partition("#ck=")
     parts = plain.rsplit(":", 2)
     if len(parts) != 3 or not parts[0] or not window:
-        msg = f"no message key (node_id:interval:bucket_ts[#ck=…]:input_window_hash): {message_key[:200]!r}"
+        msg = (
+            f"not a message key (node_id:interval:bucket_ts[#ck=…]:input_window_hash): {message_key[:200]!r}"
+        )
         raise ValueError(msg)
     return Identity(parts[0], int(parts[2]), window, compute_key)
 
 
 class Seen(StatefulLogic[V, V, dict[str, Any]]):
-    """One key's state: `{"v": 1, "seen": [(16 bytes, until in seconds), …]}`, the oldest first."""
+    """The identities of one key. State: `{"v": 1, "seen": [(16 bytes, end in seconds since 1970), …]}`, the oldest first."""
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class Seen(StatefulLogic[V, V, dict[str, Any]]):
         remembered_max: int,
         now: Callable[[], datetime],
     ) -> None:
-        """Resume from a snapshot of this version; any other starts empty."""
+        """Resume from a snapshot of this version. One of another version is ignored: repeats pass once more."""
         good = state is not None and state.get("v") == STATE_VERSION
         self._until: dict[bytes, float] = dict(state["seen"]) if good and state is not None else {}
         self._identity = identity
@@ -72,7 +74,7 @@ class Seen(StatefulLogic[V, V, dict[str, Any]]):
         self._now = now
 
     def on_item(self, value: V) -> tuple[Iterable[V], bool]:
-        """Pass on what was not seen; a repeat does not prolong the memory."""
+        """Pass on a value whose identity is new, drop a repeat. A repeat does not extend the time of the first one."""
         now = self._now()
         self._forget(now)
         identity = self._identity(value)
@@ -86,17 +88,17 @@ class Seen(StatefulLogic[V, V, dict[str, Any]]):
         return [value], StatefulLogic.RETAIN
 
     def on_notify(self) -> tuple[Iterable[V], bool]:
-        """The oldest may go; the key with the last of them."""
+        """Forget the identities whose time is over; discard the key's state with the last of them."""
         self._forget(self._now())
         return [], not self._until
 
     def notify_at(self) -> datetime | None:
-        """When the oldest is to be forgotten."""
+        """When the time of the oldest identity is over."""
         oldest = next(iter(self._until.values()), 0.0)
         return datetime.fromtimestamp(oldest, UTC)
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain, and at most about 30 bytes per message remembered."""
+        """Plain types only; about 30 bytes per identity."""
         return {"v": STATE_VERSION, "seen": list(self._until.items())}
 
     def _forget(self, now: datetime) -> None:
@@ -118,5 +120,8 @@ def deduplicate(
     remembered_max: int = REMEMBERED_MAX,
     now: Callable[[], datetime] = _now,
 ) -> KeyedStream[V]:
-    """Each computation once per key, as far back as `forget_after` and `remembered_max` messages."""
+    """Pass on each computation once per key, within `forget_after` and the last `remembered_max` (1 or more) identities.
+
+    `now` gives the time with a time zone. Raises what `identity` raises. Blocks for nothing.
+    """
     return op.stateful("stateful", up, lambda state: Seen(state, identity, forget_after, remembered_max, now))

@@ -1,8 +1,8 @@
-"""Finishes claims beside the flow: topics are created while the worker answers what needs none.
+"""Finishes claims outside of the flow: topics are created while the worker answers submissions that need none.
 
-One thread per flow, which lives only while something is in progress. Each pass takes everything that is queued, so
-that topics are created in bulk, and never waits for rivals: what joined their queues is looked at again in the next
-pass (`Engine.advance`).
+One thread per flow, which exists only while claims are in progress. Each pass takes everything that is queued, so that
+topics are created in bulk. It never waits for rivals: claims that joined a rival's queue are checked again in the next
+pass (`Engine.advance`). A wait would block the claims that rivals wait for, in turn (docs/semantics.md 6).
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ from dagmanager.engine.stages import Answer, InProgress, Refused
 from dagmanager.errors import ErrorCode, Rejection
 from operators.step_guard import StepGuard
 
-# How long a pass that finished nothing pauses, in seconds: rivals provision for milliseconds to seconds.
+# The pause after a pass that finished nothing, in seconds: rivals provision for milliseconds to seconds.
 PAUSE_S: Final = 0.020
-# What may be in progress before the flow waits. Bytes are those of the records, which every snapshot holds.
+# How much may be in progress before the flow waits: every snapshot contains these records, so both its size and the
+# time of a restart are bounded. The bytes are those of the records' values.
 ITEMS_MAX: Final = 500
 BYTES_MAX: Final = 16 * 1024 * 1024
 
 
 class PendingResult:
-    """One submission, or one refusal, of a record that is in progress; `results` is set once, by the finisher.
+    """One submission (or refusal) of a record, until its results leave the step `finish`.
 
-    `keys` are its strategy and lineage. `submission_id` names it among the submissions of its record, empty for a
-    refusal, which `worlds` names then.
+    `keys` are its strategy and lineage, as `ResultOrder` takes them. `submission_id` identifies it among the submissions
+    of its record; it is empty for a refusal, which `worlds` identifies. `results` is None while in progress, and is set
+    once. Workers read it without a lock: the finisher sets it last, and nothing else is shared.
     """
 
     def __init__(
         self, record: Record, keys: tuple[str, ...], submission_id: str = "", worlds: tuple[str, ...] = ()
     ) -> None:
-        """Nothing is known but the record: it is read, planned and claimed again, as a replay."""
+        """Only the record is known yet, as after a restart: it is then read, planned and claimed again, as a replay."""
         self.record = record
         self.keys = keys
         self.submission_id = submission_id
@@ -51,13 +53,14 @@ class PendingResult:
 
 
 class Finisher:
-    """Brings what is pending to its results. Safe between threads.
+    """Sets the results of pending submissions. Safe between threads.
 
-    Without `background` it works in the calling thread: where no broker is waited for, a thread gains nothing.
+    With `background` it works in a thread of its own. Without, `put` does the work in the calling thread: embedded topics
+    are created at once, so that a thread would gain nothing.
     """
 
     def __init__(self, engine: Engine, reader: Reader, guard: StepGuard, *, background: bool) -> None:
-        """Starts nothing yet."""
+        """Start no thread yet. In-flight markers, logs and waits name the step `upsert`."""
         self._engine = engine
         self._reader = reader
         self._quarantine = guard.quarantine
@@ -72,12 +75,17 @@ class Finisher:
         self._changed = threading.Condition()
 
     def put(self, given: Sequence[PendingResult]) -> None:
-        """Finish these after what was put before. Blocks while too much is in progress; raises as `wait`."""
+        """Queue these for the next pass, which takes them in this order after those that were put before.
+
+        Blocks while more than `ITEMS_MAX` items or `BYTES_MAX` bytes are in progress; without `background` until all have
+        results. Raises as `wait`.
+        """
         if not given:
             return
         with self._changed:
             self._open += given
             start = not self._running
+            # `_batch` clears this under the same lock when nothing is left, so that no item is put to a thread that ends.
             self._running = True
         if not self._background:
             with self._serial:  # another worker may be finishing these already
@@ -87,9 +95,10 @@ class Finisher:
         self.wait(self._has_room)
 
     def wait(self, until: Callable[[], bool]) -> None:
-        """Block until this is so; it is asked again after each pass.
+        """Block until `until` returns true, without a time limit; it is called under a lock, and again after each pass.
 
-        Raises what ended the finisher: `UnavailableError` when the run was to stop during an outage, or a defect.
+        Raises the exception that ended the finisher, in every thread that calls: `UnavailableError` when the run was
+        stopped during an outage, anything else for a defect.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._failed is not None or until())
@@ -122,7 +131,11 @@ class Finisher:
             return list(self._open)
 
     def _pass(self, batch: list[PendingResult]) -> list[None]:
-        """One pass over these. A claim is used once: after an outage in the middle it is found again by a replay."""
+        """Claim what has no claim yet, then advance all claims by one step. The retry calls it again after an outage.
+
+        A claim is used for one `advance` only: it may have been changed or taken over when that fails in the middle. The
+        retry plans and claims the submission again, as a replay, which finds what was stored.
+        """
         fresh = [each for each in batch if each.claim is None and self._readable(each)]
         planned = self._engine.plan([each.submission for each in fresh if each.submission is not None])
         for each, found in zip(fresh, self._engine.claim(planned), strict=True):
@@ -136,12 +149,13 @@ class Finisher:
         return []
 
     def _readable(self, each: PendingResult) -> bool:
-        """Read the record of an earlier process again; a refusal is a result."""
+        """Whether it has a submission to claim. Reads the record of an earlier process again; a refusal is a result."""
         if each.results is None and each.submission is None:
             refused = self._quarantine.refusal_of(each.record)
             if refused is not None:
+                # A record in quarantine gets one refusal, however many submissions it had.
                 each.results = () if each.origin in self._quarantined else (refused,)
-                self._quarantined.add(each.origin)  # one refusal for all submissions of the record
+                self._quarantined.add(each.origin)
                 return False
             for item in self._reader.read(each.record):
                 if isinstance(item, Submission) and item.submission_id == each.submission_id:
@@ -161,6 +175,6 @@ def _note(each: PendingResult, found: Answer | InProgress) -> None:
 
 
 def _read_otherwise(each: PendingResult) -> Refused:
-    """The settings of this run give its record another meaning than those of the run that read it."""
+    """The refusal of a submission that its record no longer contains: this run reads records with other settings."""
     message = "this record was read with other settings before a restart; submit it again"
     return Refused(each.record, strategy_of(each.record), Rejection(ErrorCode.EXPIRED, message))

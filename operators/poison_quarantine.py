@@ -1,10 +1,10 @@
 """Quarantine of poison records: one at which the process died three times becomes a dead letter; the flow continues.
 
-The records that a step works on are named in its thread's in-flight marker, which outlives a kill of the process. The
-next run counts an attempt for each record that it finds in a marker: these are the candidates. While there are
-candidates, steps work on one record at a time, so that only the one to blame gains attempts. A candidate is dropped
-when the epoch of its answers is over. Deaths count for no record while a step waits for an unreachable store, or when
-a store or the system failed for a reason that is not the record's.
+The records that a step works on are named in its thread's in-flight marker, which survives a kill of the process. The
+next run counts an attempt for each record that it finds in a marker: these are the candidates. While candidates exist,
+steps work on one record at a time, so that only the record that kills the process gains attempts. A candidate is
+dropped when the epoch of its answers is over. A death counts for no record while a step waits for an unreachable store,
+or when a store or the system failed for a reason that has nothing to do with the record.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ Item = Record | Canonicalized | Submission | LookedUp | CacheHit | Planned | Ans
 logger = logging.getLogger("dagmanager.flow")
 
 ATTEMPTS_MAX: Final = 3
-# The steps that read a dead letter's bytes: a record at which the process died there leaves without them.
+# The steps that write a dead letter. If the process died there, the letter is written without the record's bytes, or it
+# would kill the process again.
 LETTER_STEPS: Final = frozenset({"dead_letter_messages", "dead_letters"})
 
 
@@ -47,23 +48,23 @@ class InFlightMarker(Protocol):
     """
 
     def mark(self, step: str, origins: Sequence[Origin]) -> None:
-        """Name these, in place of what was there."""
+        """Name these records, in place of the former ones."""
         ...
 
     def clear(self) -> None:
-        """Name none."""
+        """Name no record."""
         ...
 
 
 class AttemptStore(Protocol):
-    """Where attempts outlive the process. Raises `DagManagerError` when its folder cannot be used."""
+    """Keeps attempts over restarts. Raises `DagManagerError` when its folder cannot be used."""
 
     def candidates(self) -> Sequence[PoisonCandidate]:
-        """Every record at which the process died, this start's markers counted."""
+        """Every record at which the process died, with one more attempt for those in the last run's markers."""
         ...
 
     def keep(self, candidates: Sequence[PoisonCandidate]) -> None:
-        """These and no others; durable before it returns."""
+        """Replace the stored candidates by these; durable before it returns."""
         ...
 
     def marker(self) -> InFlightMarker:
@@ -72,7 +73,7 @@ class AttemptStore(Protocol):
 
 
 class PoisonQuarantine:
-    """Marks what the steps that it wraps work on. Safe between threads; without `begin` it does nothing."""
+    """Marks the records that the steps it wraps work on. Safe between threads; without `begin` it does nothing."""
 
     def __init__(self) -> None:
         """No candidates."""
@@ -84,7 +85,7 @@ class PoisonQuarantine:
         self._lock = threading.RLock()
 
     def begin(self, store: AttemptStore) -> None:
-        """Count from now on; to be called before any step runs."""
+        """Count attempts in this store from now on. Call it before any step runs. Raises as `AttemptStore`."""
         self._store = store
         self._candidates = {each.origin: each for each in store.candidates()}
         for each in self._candidates.values():
@@ -106,7 +107,7 @@ class PoisonQuarantine:
         )
 
     def clear_marker(self) -> None:
-        """The calling thread waits for a store from now on: a kill counts for no record."""
+        """The calling thread waits for a store from now on: a kill during the wait counts for no record."""
         marker: InFlightMarker | None = getattr(self._thread, "marker", None)
         if marker is not None:
             marker.clear()
@@ -114,7 +115,7 @@ class PoisonQuarantine:
     def each(
         self, step: str, work: Callable[[X], Y], origin_of: Callable[[X], Origin | None]
     ) -> Callable[[X], Y]:
-        """`work`, its item marked meanwhile."""
+        """`work` with its item marked as in flight while it runs. An item without an origin is not marked."""
 
         def marked(item: X) -> Y:
             origin = origin_of(item)
@@ -134,7 +135,10 @@ class PoisonQuarantine:
         origin_of: Callable[[X], Origin | None],
         retry: Callable[[Callable[[], list[Y]]], list[Y]],
     ) -> Callable[[list[X]], list[Y]]:
-        """`work` under `retry`, its batch marked at the first try; one by one when a candidate is among them."""
+        """`work` under `retry`, with its batch marked as in flight at the first try only: later tries are an outage.
+
+        Called with one item at a time when a candidate is among them. Their results are joined in order.
+        """
 
         def marked(batch: list[X]) -> list[Y]:
             if self._store is None:
@@ -151,7 +155,7 @@ class PoisonQuarantine:
         return marked
 
     def answered(self, origin: Origin | None) -> None:
-        """One of the record's answers is on its way to the sinks. Cheap when the record is no candidate."""
+        """Note that an answer of this record was passed to the sinks. Cheap when the record is not a candidate."""
         if origin is not None and origin in self._candidates:
             with self._lock:
                 self._answered.add(origin)
@@ -159,7 +163,8 @@ class PoisonQuarantine:
     def epoch_over(self) -> None:
         """Drop the candidates that were answered before the epoch that ends now began.
 
-        One epoch late, because this one's answers may still be on their way to other sinks.
+        One epoch late, because answers of the epoch that ends now may not have reached the other sinks yet. Never raises:
+        a candidate that cannot be dropped is only counted longer.
         """
         if not self._candidates:
             return
@@ -201,7 +206,7 @@ class PoisonQuarantine:
         try:
             result = work(given)
         except (DagManagerError, OSError) as failed:
-            # Any other exception may be the record's doing, and so may a statement that a store refuses.
+            # These failures are not the record's. Any other exception may be, and so may a statement that a store refuses.
             if not isinstance(failed, StoreRefusedError):
                 marker.clear()
             raise
@@ -219,13 +224,13 @@ class PoisonQuarantine:
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
-        """No other thread has anything in flight, or a slow neighbour would be counted at each death."""
+        """One thread at a time: a record in flight in another thread would be counted at each death, too."""
         with self._lock:
             yield
 
 
 def origin_of(item: Item) -> Origin | None:
-    """Where an item came from; None for a submission that came in no record."""
+    """The origin of an item's record; None for a submission without a record."""
     if isinstance(item, Record):
         return item.origin
     if isinstance(item, Submission | Canonicalized | Refused):

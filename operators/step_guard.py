@@ -1,4 +1,4 @@
-"""What every step of the flow is run under, applied in one place: quarantine, retry, and what passes a step by."""
+"""Runs every step of the flow under quarantine and retry, and lets items pass that a step does not work on."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from operators.store_retry import RetryPolicy
 
 X = TypeVar("X", bound=Item)
 Y = TypeVar("Y")
-# What passes by. The type checker cannot subtract it from the items, hence the casts.
+# Items that pass unchanged. The type checker cannot subtract their type from the union, hence the casts.
 P = TypeVar("P", bound=Item)
 
 
 @dataclass(frozen=True)
 class StepGuard:
-    """Adds steps to a flow. Items of the types in `passing` leave a step as they came, in their place in the order.
+    """Adds steps to a flow. Items of the types in `passing` leave a step unchanged, at their place in the order.
 
-    What a step works on is marked as in flight under the step's id (`PoisonQuarantine`).
+    The records that a step works on are marked as in flight under the step's id (`PoisonQuarantine`).
     """
 
     quarantine: PoisonQuarantine
@@ -35,7 +35,10 @@ class StepGuard:
         work: Callable[[X], Iterable[Y]],
         passing: type[P] | tuple[type[P], ...] = (),
     ) -> KeyedStream[Y | P]:
-        """A step that works on one item at a time and gives any number for it; for work that asks no store."""
+        """A step that works on one item at a time and gives any number of items for it; for work that calls no store.
+
+        It has no retry: what `work` raises ends the run.
+        """
         guarded = self.quarantine.each(step_id, work, origin_of)
 
         def batch(items: list[tuple[str, X | P]]) -> Iterable[tuple[str, Y | P]]:
@@ -59,8 +62,8 @@ class StepGuard:
     ) -> KeyedStream[Y | P]:
         """A step that works on the whole micro-batch and gives one item for each, in order.
 
-        It is called again with the same items while a store is unreachable. `name` is what markers, logs and waits
-        call the step, if not its id.
+        `work` is called again with the same items while it raises `UnavailableError`, so it must be idempotent; the worker
+        blocks meanwhile, and the offset stays. `name` replaces the step's id in markers, logs and waits.
         """
         name = name or step_id
         guarded = self.quarantine.batches(name, work, origin_of, self.retry.in_step(name))

@@ -1,1 +1,1 @@
-"""Where streams leave: one file per destination; nothing is decided or changed on the way out."""
+"""The outputs of the flow, one file per destination. Sinks decide nothing and change no content."""

@@ -1,4 +1,4 @@
-"""Where refused submissions leave, with their original bytes (docs/semantics.md 9)."""
+"""The output of refused submissions, with their original bytes (docs/semantics.md 9)."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from blake3 import blake3
 from dagmanager.engine.wire.message import Message
 from dagmanager.engine.wire.refusals import DEAD_LETTER_BYTES
 from dagmanager.kafka.records import Delivery
-from sinks.json_lines import JsonLinesSink, Patiently
+from sinks.json_lines import JsonLinesSink, Retry
 from sinks.kafka_records import Destination, KafkaRecordsSink
 
 FILE: Final = "dead-letters.jsonl"
 
 
-def dead_letter_file(results: Path, patiently: Patiently) -> JsonLinesSink:
-    """A line is `{key, headers, value_base64}`; the bytes may be anything, so base64."""
-    return JsonLinesSink(results / FILE, _line, patiently)
+def dead_letter_file(results: Path, retry: Retry) -> JsonLinesSink:
+    """Writes `dead-letters.jsonl` in this folder, one `{key, headers, value_base64}` per line: a value may be any bytes."""
+    return JsonLinesSink(results / FILE, _line, retry)
 
 
-def dead_letter_topic(topic: str, delivery: Delivery, patiently: Patiently) -> KafkaRecordsSink:
-    """Original bytes under their own key, reason and origin in the headers."""
-    return KafkaRecordsSink(Destination(topic, delivery, patiently, cut))
+def dead_letter_topic(topic: str, delivery: Delivery, retry: Retry) -> KafkaRecordsSink:
+    """Writes the original bytes under their own key, with error and origin in the headers; cut if the topic refuses them."""
+    return KafkaRecordsSink(Destination(topic, delivery, retry, cut))
 
 
 def cut(message: Message) -> Message:
-    """The letter for a topic that does not take it whole: the first 64 KiB, digest and length in the headers."""
+    """The dead letter for a topic that refuses it as too large: its first 64 KiB, with digest and length in the headers."""
     value, headers = message.value, message.headers
     if not any(name == "value-digest" for name, _ in headers):
         digest = "blake3:" + blake3(value).hexdigest()

@@ -1,8 +1,8 @@
 """A file of JSON lines as an output partition that the flow's snapshots wait for.
 
-A partition of a `FixedPartitionedSink` joins the snapshot stream, so that an epoch closes only after
-its writes. A line cut short by a crash or a full disk is removed before the
-next write: its item is written again.
+A partition of a `FixedPartitionedSink` takes part in snapshots, so that an epoch closes only after its writes. At least
+once: lines of an epoch that was open at a crash are written again. A line that a crash or a full disk cut off is removed
+before the next write.
 """
 
 from __future__ import annotations
@@ -17,34 +17,35 @@ from dagmanager.disk import line_file
 from dagmanager.disk.os_errors import translated_os_errors
 from dagmanager.engine.wire.message import Message
 
-# Calls again until the disk takes it; `UnavailableError` comes out only when the run is being stopped.
-Patiently = Callable[[Callable[[], object]], object]
+# Calls again while a disk or broker raises `UnavailableError`; raises it itself only when the run is stopped meanwhile.
+Retry = Callable[[Callable[[], object]], object]
 
 
 class JsonLinesPartition(StatefulSinkPartition[Message, None]):
-    """Appends one line per message; a disk that is full is waited for."""
+    """Appends one line per message. Its methods block while the disk is full, and raise `UnavailableError` only when the
+    run is stopped then; `SettingsError` when the file cannot be used."""
 
-    def __init__(self, path: Path, line: Callable[[Message], bytes], patiently: Patiently) -> None:
-        """Open for appending, after the last whole line."""
+    def __init__(self, path: Path, line: Callable[[Message], bytes], retry: Retry) -> None:
+        """Open the file for appending after its last whole line; create it and its folder if they do not exist."""
         self._path = path
         self._line = line
-        self._patiently = patiently
+        self._retry = retry
         self._file = -1
         self._synced = 0
         self._failed = False
-        patiently(self._open)
+        retry(self._open)
 
     def write_batch(self, values: list[Message]) -> None:
-        """Hand all lines to the operating system before returning."""
+        """Write all lines to the operating system before returning; the disk has them only after `snapshot`."""
         lines = b"".join(self._line(message) + b"\n" for message in values)
-        self._patiently(lambda: self._append(lines))
+        self._retry(lambda: self._append(lines))
 
     def snapshot(self) -> None:
-        """On disk before the epoch closes."""
-        self._patiently(self._sync)
+        """Flush to disk before the epoch closes."""
+        self._retry(self._sync)
 
     def close(self) -> None:
-        """End of the run."""
+        """Close the file."""
         os.close(self._file)
 
     def _open(self) -> None:
@@ -59,6 +60,7 @@ class JsonLinesPartition(StatefulSinkPartition[Message, None]):
 
     def _sync(self) -> None:
         with translated_os_errors(self._path):
+            # A second fsync alone would report success with nothing on disk (`rewrite_from`).
             if self._failed:
                 line_file.rewrite_from(self._path, self._synced)
             self._failed = True
@@ -68,18 +70,18 @@ class JsonLinesPartition(StatefulSinkPartition[Message, None]):
 
 
 class JsonLinesSink(FixedPartitionedSink[Message, None]):
-    """One file, one partition, whichever worker owns it."""
+    """One file is one partition; Bytewax chooses the worker that owns it."""
 
-    def __init__(self, path: Path, line: Callable[[Message], bytes], patiently: Patiently) -> None:
-        """`line` renders a message without its newline; `patiently` waits for the disk."""
+    def __init__(self, path: Path, line: Callable[[Message], bytes], retry: Retry) -> None:
+        """`line` gives the line of a message, without its newline. Nothing is opened yet."""
         self._path = path
         self._line = line
-        self._patiently = patiently
+        self._retry = retry
 
     def list_parts(self) -> list[str]:
-        """The file."""
+        """The name of the file."""
         return [self._path.name]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> JsonLinesPartition:
-        """Append where the file ends; at least once, so lines of an open epoch may repeat."""
-        return JsonLinesPartition(self._path, self._line, self._patiently)
+        """Open the file; no state to resume: lines of an open epoch may repeat. Blocks and raises as the partition."""
+        return JsonLinesPartition(self._path, self._line, self._retry)

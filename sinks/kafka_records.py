@@ -1,7 +1,7 @@
 """A topic as an output partition that the flow's snapshots wait for.
 
-A partition of a `FixedPartitionedSink` joins the snapshot stream, so that an epoch closes only after its
-writes; and a write returns only when every record was acknowledged (LOSS 1).
+A partition of a `FixedPartitionedSink` takes part in snapshots, so that an epoch closes only after its writes, and a
+write returns only when every record was acknowledged (LOSS 1). At least once: records of an open epoch may repeat.
 """
 
 from __future__ import annotations
@@ -14,43 +14,43 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from dagmanager.engine.wire.message import Message
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.records import Delivery, OutgoingRecord
-from sinks.json_lines import Patiently
+from sinks.json_lines import Retry
 
 Positions = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where messages go. `patiently` calls again until the broker is back.
+    """A topic and how to write to it. `retry` calls again while the broker is unreachable.
 
-    `shorter` makes of a message that is too large for the topic one that is not; None when there is
-    nothing to leave out.
+    `shorter` gives a shorter message for one that the topic refuses as too large; None when messages cannot be cut.
     """
 
     topic: str
     delivery: Delivery
-    patiently: Patiently
+    retry: Retry
     shorter: Callable[[Message], Message] | None = None
 
 
 class KafkaRecordsPartition(StatefulSinkPartition[Message, None]):
-    """Delivers each batch whole; what its topic does not take yet is tried again alone."""
+    """Delivers each batch as a whole; of a batch, only the records that the topic refused are tried again."""
 
     def __init__(self, destination: Destination) -> None:
-        """Nothing is open: the producer is the process'."""
+        """Opens nothing: all sinks of a process share its producer."""
         self._to = destination
 
     def write_batch(self, values: list[Message]) -> None:
-        """Acknowledged before it returns; waits while the broker is unreachable, `UnavailableError` only when the
-        run is stopped then: the epoch stays open, and its records come again."""
+        """Return when the broker has acknowledged every record. Blocks while it is unreachable, or while the topic refuses a
+        size; raises `UnavailableError` only when the run is stopped then: the epoch stays open, and its records are
+        delivered again by the next run."""
         left = list(values)
-        self._to.patiently(lambda: self._deliver(left))
+        self._to.retry(lambda: self._deliver(left))
 
     def snapshot(self) -> None:
-        """Nothing of its own: what was written is on the topic."""
+        """No state: every record that was written is on the topic."""
 
     def _deliver(self, left: list[Message]) -> None:
-        """Deliver, and keep in `left` what is too large: the next try must not repeat its neighbours."""
+        """Deliver, and keep in `left` what is too large: the next try must not repeat records that were delivered."""
         left[:] = [left[position] for position in self._sent(left)]
         if left and self._to.shorter is not None:
             large = self._sent([self._to.shorter(message) for message in left])
@@ -68,10 +68,10 @@ class KafkaRecordsPartition(StatefulSinkPartition[Message, None]):
 
 
 class KafkaRecordsSink(FixedPartitionedSink[Message, None]):
-    """As many partitions as asked for, whatever the topic has: they only spread the waiting over workers."""
+    """Has `parts` partitions, however many the topic has: they only let several workers wait at the same time."""
 
     def __init__(self, destination: Destination, parts: int = 1) -> None:
-        """More parts than workers cost one delivery each for every batch."""
+        """`parts`: 1 or more. More than there are workers cost a delivery each for every batch."""
         self._destination = destination
         self._parts = parts
 
@@ -80,5 +80,5 @@ class KafkaRecordsSink(FixedPartitionedSink[Message, None]):
         return [f"{self._destination.topic}/{number}" for number in range(self._parts)]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> KafkaRecordsPartition:
-        """No state to resume; at least once, so records of an open epoch may repeat."""
+        """No state to resume: records of an open epoch may repeat."""
         return KafkaRecordsPartition(self._destination)

@@ -1,7 +1,8 @@
-"""The engine: the five steps over real stores. One engine, several entry points.
+"""The engine: lookup, classify and upsert over real stores. One engine, several entry points.
 
-`lookup` reads, `classify` is pure, `upsert` is the only method that changes anything:
-claim → provision → log → activate → emit. A crash between any two leaves nothing unrecorded.
+`lookup` reads, `classify` is pure. `upsert` is `claim` and `advance`; with the poll's `finish_overdue` and `find_lost`
+they are the methods that change stores: claim → provision → log → activate → emit (`publish`). After a crash between any
+two, a replay or the poll of another process finishes the rest (ARCHITECTURE.md, Order of effects).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from dagmanager.engine.transactions.decision import Claimed
 from dagmanager.engine.transactions.lease import renew
 from dagmanager.errors import Rejection
 
-# Claiming may take a third of a lease; the rest is for the broker.
+# While a micro-batch is claimed, its leases are renewed after each third of their length.
 LEASE_PARTS: Final = 3
 
 
@@ -76,7 +77,7 @@ def lookup(
 
 
 def plan(item: LookedUp, options: ClaimOptions) -> Planned:
-    """Pure: the plan and what it does to the lineage."""
+    """The plan, and how it changes the lineage. Pure."""
     submission, known = item.submission, item.known
     decided = classify(submission, known, options.policy, claim_id(submission), item.wanted)
     return Planned(
@@ -108,7 +109,8 @@ class Engine:
     lost_topics: LostTopicWatch | None = None
     generation: int = field(default=0, init=False)
     _epochs: EpochCache = field(init=False)
-    # Claims of this process are decided one after the other; so is what asks the broker or writes the admin log.
+    # Two locks, so that claims are decided while topics are created: one for deciding claims, one for what asks the
+    # broker or writes the admin log. `_counting` guards `generation` and `_queued`, and is never held over a call.
     _claiming: threading.Lock = field(default_factory=threading.Lock, init=False)
     _finishing: threading.Lock = field(default_factory=threading.Lock, init=False)
     _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -120,7 +122,7 @@ class Engine:
         self._epochs = EpochCache(self.graph, self.epoch_clock)
 
     def lookup(self, batch: Sequence[Submission]) -> list[LookedUp | CacheHit]:
-        """One read for what of the micro-batch has no answer in the cache; in the order given.
+        """Read once for all submissions that have no answer in the cache; in the order given.
 
         Blocks for at most two round trips. Raises `UnavailableError` when the graph is unreachable.
         """
@@ -132,14 +134,15 @@ class Engine:
         return [CacheHit(each) if hit else next(found) for each, hit in zip(batch, hits, strict=True)]
 
     def classify(self, item: LookedUp) -> Planned:
-        """Pure."""
+        """The advisory plan of one submission, under this engine's options. Pure."""
         return plan(item, self.options)
 
     def upsert(self, batch: Sequence[Planned | CacheHit]) -> list[Answer]:
         """Claim, provision, activate; answers in the order of the batch. Its events wait in the outbox for `publish`.
 
-        Idempotent: a submission that was decided before gets its stored answer. Blocks until every topic is up. Raises
-        `UnavailableError` when a store is unreachable: call again with the same batch, what was claimed is finished.
+        Idempotent: a submission that was decided before gets its stored answer. Blocks until every topic exists, also
+        those that rivals provision. Raises `UnavailableError` when a store is unreachable: call it again with the same
+        batch, which finishes what was claimed.
         """
         results, pauses = self.claim(batch), WAIT.pauses()
         while waiting := [each for each in results if isinstance(each, InProgress)]:
@@ -151,11 +154,11 @@ class Engine:
         return [each for each in results if isinstance(each, Answer)]
 
     def claim(self, batch: Sequence[Planned | CacheHit]) -> list[Answer | InProgress]:
-        """Decide and record, in the order of the batch; an answer at once where no topic is waited for.
+        """Decide and record, in the order of the batch: an `Answer` where no topic is waited for, else `InProgress`.
 
-        What is `InProgress` goes to `advance`, soon: leases are renewed here, and while `advance` works on other claims,
-        but not by themselves. Blocks for a transaction per item, never for a broker. Raises `UnavailableError`: call
-        again with the same batch.
+        Pass what is `InProgress` to `advance` within the lease: leases are renewed by this method and by `advance`, also
+        when it works on other claims, but not by a timer. Blocks for a transaction per item, never for a broker. Raises
+        `UnavailableError`: call it again with the same batch.
         """
         with self._claiming:
             results: list[Answer | InProgress] = []
@@ -173,9 +176,9 @@ class Engine:
     def advance(self, items: Sequence[InProgress]) -> list[Answer | InProgress]:
         """Provision and activate what was claimed, and answer what waits for no rival; in the order given.
 
-        Blocks for provisioning, never for rivals: call it again with what is still `InProgress`, together with what was
-        claimed meanwhile, or two processes could wait for each other. Raises `UnavailableError`: look up, classify and
-        claim these submissions again then, what was claimed is found and finished.
+        Blocks for provisioning, never for rivals. Call it again with what is still `InProgress`, together with what was
+        claimed meanwhile: otherwise two processes could wait for each other. Raises `UnavailableError`: then look up,
+        classify and claim these submissions again, which finds and finishes what was claimed.
         """
         with self._counting:
             self._queued.difference_update(claim_id(each.submission) for each in items)
@@ -195,7 +198,7 @@ class Engine:
             return tuple(self._queued)
 
     def _renew(self, items: Sequence[InProgress]) -> None:
-        """Extend the leases of what is claimed already, or others would take it over and do the same work."""
+        """Extend the leases of claims of this batch: otherwise other processes would take them over and repeat the work."""
         ids, lease_ms = [claim_id(each.submission) for each in items], self.options.policy.lease_ms
         if ids:
             self.graph.transact(partial(renew, claim_ids=ids, owner=self.options.owner, lease_ms=lease_ms))
@@ -227,13 +230,16 @@ class Engine:
         return [item if isinstance(item, CacheHit) else self.classify(item) for item in looked_up]
 
     def submit(self, batch: Sequence[Submission]) -> list[Answer]:
-        """Every step in order, for callers without a stream."""
+        """Plan, upsert and publish, for callers without a stream. Blocks and raises as `upsert` and `publish`."""
         answers = self.upsert(self.plan(batch))
         self.publish_own()
         return answers
 
     def finish_overdue(self, limit: int = 100) -> int:
-        """Take over and finish claims whose lease is over; how many (the poll in every process)."""
+        """Take over and finish at most `limit` claims whose lease has ended; how many. For the poll in every process.
+
+        Blocks for provisioning, and for another thread that finishes claims. Raises `UnavailableError`.
+        """
         with self._finishing:
             finished = self._completion().finish_overdue(limit)
             if finished:
@@ -241,7 +247,11 @@ class Engine:
         return finished
 
     def find_lost(self) -> tuple[LostTopic, ...]:
-        """One round of the watch, for one thread: what it found lost, each declared by one process only."""
+        """Ask the broker for the next page of topics; the topics that this process declared lost.
+
+        Of several processes one declares each loss. Call it from one thread. Blocks for a request; raises
+        `UnavailableError`.
+        """
         if self.lost_topics is None:
             return ()
         missing = self.lost_topics.look(self.graph, self.topics)
@@ -258,7 +268,10 @@ class Engine:
         return tuple(lost)
 
     def publish(self) -> int:
-        """Empty the outbox, also of what other processes left in it; how many events were sent."""
+        """Publish the outbox, also rows of other processes; how many events were sent.
+
+        Blocks until the broker has acknowledged them. Raises `UnavailableError`: rows that were not sent stay.
+        """
         self._unpublished = False
         try:
             return publish_outbox(self.graph, self.events)
@@ -267,7 +280,7 @@ class Engine:
             raise
 
     def publish_own(self) -> int:
-        """`publish` if this process has written since the last one: what others left behind is for the poll."""
+        """`publish` if this process has written since the last `publish`: rows of others are left to the poll."""
         return self.publish() if self._unpublished else 0
 
     def read_ahead(self) -> None:
@@ -307,17 +320,18 @@ class Engine:
         return Answer(submission, result.outcome, result.replayed)
 
     def _planned_now(self, submission: Submission) -> Planned:
-        """The plan from what the graph holds after this process's last write."""
+        """Read and plan again: what was read before this process's last write is stale."""
         reading = self._epochs.fresh()
         [found] = lookup(self.graph, [submission], self.generation, reading, self.reusable_nodes)
         return self.classify(found)
 
     def _cached(self, submission: Submission) -> Answer | None:
-        """The answer from the cache; None when it is not valid any more."""
+        """The answer from the cache, its holder added; None when it is not valid any more."""
         every_ms = self.options.policy.last_seen_every_ms
         found = self.answer_cache.find(submission, self._epochs.fresh(), every_ms)
         if found is None:
             return None
+        # A compare-and-set in the graph: it fails when something that the answer was decided from has changed.
         if found.insert is not None and not self.graph.add_holder(found.insert):
             self.answer_cache.discard(submission)
             return None

@@ -1,6 +1,7 @@
-"""From raw records to submissions: decode, canonicalize, hash; one value per record that never raises.
+"""From raw records to submissions: decode, canonicalize, hash. Bad input is a value (`Refused`), never an exception.
 
-Holds bounded caches, one set per thread; they change how fast an answer comes, never what it is.
+It has bounded caches, one set per thread. They depend on the bytes alone, so they change how fast an answer is given,
+never the answer.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.stages import Canonicalized, Refused
 from dagmanager.errors import Rejection
 
-# Digest and key of a record.
+# Digest and key of a record. The key is part of it: a record without `strategy_id` takes the id from its key.
 Read = tuple[bytes, bytes | None]
 
 RECALLED_NODES: Final = 50_000
@@ -35,7 +36,7 @@ DIGEST_BYTES: Final = 16
 
 
 class ContextDefaults(msgspec.Struct, frozen=True):
-    """Values for what neither the submission nor its DAG names; given at a command line. Empty: none."""
+    """Values for fields that neither the submission nor its DAG names, from the command line. Empty: no default."""
 
     world_id: str = ""
     execution_domain: str = ""
@@ -44,7 +45,11 @@ class ContextDefaults(msgspec.Struct, frozen=True):
 
 
 class ReadOptions(msgspec.Struct, frozen=True):
-    """How submissions are read. `dry_run_ids` are strategy ids that are planned, never written."""
+    """How submissions are read.
+
+    `namespaces`: whether topics of worlds and domains are kept apart. `lineage_fields`: where a DAG names its lineage, the
+    first one present. `dry_run_ids`: strategy ids that are planned, never written.
+    """
 
     limits: Limits = Limits()
     namespaces: bool = True
@@ -54,9 +59,9 @@ class ReadOptions(msgspec.Struct, frozen=True):
 
 
 class Digested(Canonicalized, frozen=True):
-    """Canonical, with what the caches find it by: the digest of the record's bytes.
+    """A `Canonicalized` with its keys in the caches, or `b""` for what need not be cached.
 
-    `dag_digest` is that of the DAG's own bytes, when they were read again.
+    `digest` is that of the record's bytes, `dag_digest` that of the DAG's own bytes, set when these were parsed.
     """
 
     digest: bytes = b""
@@ -74,7 +79,7 @@ class _Memory(threading.local):
 
 
 class Reader:
-    """The pure steps with their memory. Safe between threads: each has caches of its own."""
+    """The pure steps with their caches. Safe between threads: each has its own caches. Never blocks for a store."""
 
     def __init__(
         self,
@@ -132,7 +137,7 @@ class Reader:
         return Digested(record, envelope_or, dag, digest, dag_digest=dag_digest)
 
     def hash(self, item: Canonicalized) -> tuple[Submission | Refused, ...]:
-        """Prove the ids; one submission per world."""
+        """Prove the node ids, and resolve the context of each world: one submission or refusal per world, in their order."""
         if self.options.context_defaults != ContextDefaults():
             item = filled(item, self.options.context_defaults)
         envelope, record = item.envelope, item.record
@@ -166,12 +171,12 @@ class Reader:
         return Refused(record, strategy_id, why, worlds)
 
     def observe(self, why: Rejection) -> None:
-        """Count a refusal that was decided before, or without, the engine."""
+        """Report a refusal to the observer; for refusals that the engine does not see."""
         self.observer.refused(why)
         self.observer.answered(why.code.value)
 
     def read(self, record: Record) -> tuple[Submission | Refused, ...]:
-        """Every pure step in order, for callers without a stream."""
+        """Canonicalize and hash, for callers without a stream; empty for a record of another kind."""
         item = self.canonicalize(record)
         if isinstance(item, Canonicalized):
             return self.hash(item)
@@ -193,16 +198,16 @@ class Reader:
         if item.digest:
             read = msgspec.structs.replace(envelope, dag=b""), dag
             memory.records.put((item.digest, item.record.key), read, nodes)
-        # A lineage that is named after the strategy id is no word of the DAG's.
+        # A lineage that equals the strategy id may come from there, not from the DAG's bytes.
         if item.dag_digest and dag.lineage != envelope.strategy_id:
             memory.dags.put(item.dag_digest, dag, nodes)
 
 
 def filled(item: Canonicalized, defaults: ContextDefaults) -> Canonicalized:
-    """The same with the defaults filled in; nothing that the submission or its DAG names is replaced."""
+    """The item with defaults filled in where neither the submission nor its DAG names a value."""
     sent, own = item.envelope.context, item.dag.dag_context
     if item.envelope.form == "commit_log" and sent == UnresolvedContext():
-        sent = own  # what the Gateway left to the DAG must not be cut off by what is filled in
+        sent = own  # otherwise a single default would count as the sent context and hide that of the DAG
     changes = {
         name: value
         for name in ("execution_domain", "as_of", "partition")
@@ -217,14 +222,14 @@ def filled(item: Canonicalized, defaults: ContextDefaults) -> Canonicalized:
 
 
 def says_domain(item: Canonicalized) -> bool:
-    """Whether the submission or its DAG names an execution domain."""
+    """Whether the submission or its DAG names an execution domain; without one it is isolated (safe mode)."""
     return bool(item.envelope.context.execution_domain or item.dag.dag_context.execution_domain)
 
 
 def strategy_of(record: Record) -> str:
-    """Who to answer when the record itself cannot be read: its key, else nobody (`''`).
+    """The strategy id in the record's key, without `ingest:`; used when the record itself cannot be read.
 
-    A key that is longer than a strategy id may be names nobody.
+    `""` without a key, and for one that is longer than a strategy id may be. Never raises: invalid UTF-8 is replaced.
     """
     named = (record.key or b"").removeprefix(b"ingest:")
     return named.decode("utf-8", "replace") if len(named) <= TEXT_BYTES_MAX else ""

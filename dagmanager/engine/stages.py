@@ -1,4 +1,4 @@
-"""What a submission is at each step. Each type holds only what is true there.
+"""The type of a submission at each step. Each type has only fields that are known at that step.
 
 `Canonicalized` -> `Submission` -> `LookedUp | CacheHit` -> `Planned | CacheHit` -> `Answer | InProgress` -> `Answer`; a
 `Refused` passes every step by.
@@ -19,10 +19,10 @@ from dagmanager.errors import Rejection
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A record that is no valid submission: it travels on as a value, so that order is kept.
+    """A record that is not a valid submission: a value that passes all steps, so that order is kept.
 
     `attempts`: how often it was tried; more than once only when the process died at it. `withheld`: its dead
-    letter leaves without the record's bytes, because the process died while it wrote them. `worlds`: which of the
+    letter is written without the record's bytes, because the process died while it wrote them. `worlds`: which of the
     record's worlds this refuses, one answer each; `("",)` while they are not known.
     """
 
@@ -35,7 +35,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Canonicalized(msgspec.Struct, frozen=True):
-    """A record whose DAG is canonical: a `Dag` when these bytes were proven before, else its ids are to be."""
+    """A record whose DAG is canonical: a `Dag` when its ids were proven before, else a `CanonicalDag`."""
 
     record: Record
     envelope: Envelope
@@ -43,7 +43,7 @@ class Canonicalized(msgspec.Struct, frozen=True):
 
 
 class LookedUp(msgspec.Struct, frozen=True):
-    """A submission with what the graph knew of it.
+    """A submission with the rows that the graph had for it.
 
     `generation` is that of the engine before the read: another one now means that this process has written since.
     `reading` is the epoch before the read (None for a caller without a cache); `wanted` are the submission's
@@ -69,7 +69,7 @@ class CacheHit(msgspec.Struct, frozen=True):
 class Planned(msgspec.Struct, frozen=True):
     """A submission with its plan, or the reason why there is none.
 
-    `change` is what it does to its lineage; None in safe mode. `known`, `generation` and `reading` as in `LookedUp`.
+    `change` is how it changes its lineage; None in safe mode. `known`, `generation` and `reading` as in `LookedUp`.
     """
 
     submission: Submission
@@ -94,7 +94,7 @@ class InProgress(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The result as it is stored. `replayed`: this very submission had been decided before."""
+    """The result of a submission. `replayed`: it was decided before, and this is the stored result."""
 
     submission: Submission
     result: Outcome | Rejection

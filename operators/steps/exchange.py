@@ -28,10 +28,10 @@ def shard_of(strategy_id: str) -> str:
 
 
 class Stateless(StatefulBatchLogic[Record, Record, None]):
-    """Passes everything on: Bytewax exchanges items between workers only before a stateful step."""
+    """Passes everything on. It is a stateful step only because Bytewax exchanges items between workers before those."""
 
     def on_batch(self, values: list[Record]) -> tuple[Iterable[Record], bool]:
-        """As they came; nothing is kept."""
+        """The values unchanged; no state is kept."""
         return values, StatefulBatchLogic.DISCARD
 
     def snapshot(self) -> None:
@@ -40,10 +40,10 @@ class Stateless(StatefulBatchLogic[Record, Record, None]):
 
 @operator
 def exchange(step_id: str, up: KeyedStream[Record]) -> KeyedStream[Record]:
-    """All records of a strategy go to one worker, in order of arrival.
+    """Send all records of a strategy to one worker, in order of arrival.
 
-    Bytewax runs the keys of a batch in the order of their names; the last step restores the order of arrival, so that
-    two strategies of one lineage are not swapped.
+    Bytewax handles the keys of a batch in the order of their names; the step `arrival` restores the order of arrival, so
+    that two strategies of one lineage are not swapped.
     """
     keyed = op.map("by_strategy", up, lambda item: (shard_of(strategy_of(item[1])), item[1]))
     exchanged = op.stateful_batch("stateful_batch", keyed, lambda _: Stateless())

@@ -1,4 +1,4 @@
-"""Answers → the records that leave: diff chunks for the requesters, dead letters for what was refused."""
+"""Answers → output records: diff chunks for the requesters, dead letters for refused records."""
 
 from __future__ import annotations
 

@@ -1,8 +1,11 @@
 """Plans → answers, in two steps: `claim` decides and records a whole micro-batch, `finish` waits for its topics.
 
 What needs no topic is answered by `claim`, and passes `finish` at once. The rest is in progress: while its topics are
-created (`operators/finisher.py`), other strategies are answered, and what follows of the same strategy or lineage waits
-behind it. While a store is unreachable the flow waits and reports it; the offset stays.
+created (`operators/finisher.py`), other strategies are answered, and later results of the same strategy or lineage wait
+behind it. While a store is unreachable the flow waits and reports it.
+
+Once `start` has passed a claim to the finisher, the input's offset moves past its record. So the record is kept in the
+state of `finish`: the snapshot that has the offset also has the record, and a restart loses none.
 """
 
 from __future__ import annotations
@@ -24,31 +27,35 @@ from operators.result_order import ResultOrder
 from operators.step_guard import StepGuard
 
 STATE_VERSION: Final = 1
-# Between two looks at what is in progress: short against creating a topic, long against a look.
+# How often results are collected while something is in progress: short against creating a topic, long against one
+# collection.
 LOOK: Final = timedelta(milliseconds=2)
 Item = Answer | Refused | PendingResult
 
 
 class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
-    """What of one shard is in progress, or done and waits behind that, in order of arrival.
+    """The items of one shard that are in progress, or that are done and wait behind those, in order of arrival.
 
     State: `{"v": 1, "items": [{"value", "key", "timestamp_ms", "origin", "keys", "submission_id", "worlds"}, …]}`, the
     records as they were read. After a restart they are read and claimed again, as replays, before what follows them.
+    Raises as `Finisher.wait`.
     """
 
     def __init__(self, state: dict[str, Any] | None, finisher: Finisher, order: ResultOrder) -> None:
-        """Resume from a snapshot of this version. `ValueError` for any other: what it holds would be lost."""
+        """Resume from a snapshot of this version. `ValueError` for any other version: its records would be lost."""
         if state is not None and state.get("v") != STATE_VERSION:
             msg = f"snapshot of version {state.get('v')}, this release reads {STATE_VERSION}"
             raise ValueError(msg)
         self._finisher, self._order = finisher, order
         self._queue = [_resumed(each) for each in state["items"]] if state is not None else []
+        # Registered here, before any new item comes, so that nothing overtakes it. The finisher gets it later, in
+        # `_resume`, because `put` may block and raise, and Bytewax is still loading the state of other shards.
         for each in self._queue:
             order.arrive(each, each.keys)
         self._resumed = list(self._queue)
 
     def on_batch(self, values: list[Item]) -> tuple[Iterable[Answer | Refused], bool]:
-        """What is done and has nothing of its strategy or lineage before it passes at once."""
+        """Pass on results that wait for no earlier item of their strategy or lineage; queue the others. Does not wait."""
         self._resume()
         passed: list[Answer | Refused] = []
         for item in values:
@@ -62,23 +69,23 @@ class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
         return [*passed, *self._ready()], not self._queue
 
     def on_notify(self) -> tuple[Iterable[Answer | Refused], bool]:
-        """What is done by now."""
+        """Pass on what is done by now. Does not wait."""
         self._resume()
-        self._finisher.wait(lambda: True)
+        self._finisher.wait(lambda: True)  # raises when the finisher has failed: its results would never come
         return self._ready(), not self._queue
 
     def on_eof(self) -> tuple[Iterable[Answer | Refused], bool]:
-        """Everything: block until it is done. The next step restores the order between shards."""
+        """Block until everything of the shard is done, and pass it on. The step `arrival` restores the order of shards."""
         self._resume()
         self._finisher.wait(lambda: all(each.results is not None for each in self._queue))
         return self._emitted(self._queue), StatefulBatchLogic.DISCARD
 
     def notify_at(self) -> datetime | None:
-        """Soon, while anything is in progress."""
+        """In 2 ms while the shard has items; None otherwise."""
         return datetime.now(UTC) + LOOK if self._queue else None
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain and versioned."""
+        """The state, in plain types: every item that has not left, done or not."""
         return {"v": STATE_VERSION, "items": [_state_of(each) for each in self._queue]}
 
     def _resume(self) -> None:
@@ -109,7 +116,11 @@ def upsert(
     guard: StepGuard,
     finisher: Finisher,
 ) -> KeyedStream[Answer | Refused]:
-    """The only step that changes a store; called again with the same items while one is unreachable."""
+    """The only step that changes a store. Gives one answer or refusal per item.
+
+    Blocks for a transaction per item, while a store is unreachable, and while too much is in progress (`Finisher.put`).
+    Results leave in order within a strategy, and within a lineage if one worker reads all of it.
+    """
     work: Callable[[list[Planned | CacheHit]], list[Answer | InProgress]] = engine.claim
     order = ResultOrder()
 
@@ -123,7 +134,11 @@ def upsert(
 
 
 def start(batch: Sequence[Answer | InProgress | Refused], finisher: Finisher) -> list[Item]:
-    """Give the finisher what is in progress, all of a micro-batch at once, so that topics are created in bulk."""
+    """Pass what is in progress to the finisher, a whole micro-batch at once, so that topics are created in bulk.
+
+    Not in `finish`, which is called per shard: each shard would create its topics in a request of its own. Blocks and
+    raises as `Finisher.put`.
+    """
     items = [_pending(item) if isinstance(item, InProgress) else item for item in batch]
     finisher.put([item for item in items if isinstance(item, PendingResult)])
     return items
@@ -145,7 +160,7 @@ def _keys_of(item: Answer | InProgress | Refused) -> tuple[str, ...]:
 def _pending(item: InProgress | Answer) -> PendingResult:
     submission = item.submission
     if submission.record is None:
-        msg = "a submission of the flow comes in a record"
+        msg = "a submission of the flow has a record"
         raise AssertionError(msg)
     pending = PendingResult(submission.record, _keys_of(item), submission.submission_id)
     pending.submission = submission
@@ -154,7 +169,7 @@ def _pending(item: InProgress | Answer) -> PendingResult:
 
 
 def _waiting(item: Answer | Refused, keys: tuple[str, ...]) -> PendingResult:
-    """A result that only waits for its turn."""
+    """A result that only waits for earlier ones of its strategy or lineage."""
     waiting = (
         PendingResult(item.record, keys, "", item.worlds) if isinstance(item, Refused) else _pending(item)
     )

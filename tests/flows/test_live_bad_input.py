@@ -248,7 +248,7 @@ def test_a_recovery_folder_goes_with_its_share_and_its_topic(
     answer_one(site)
     code, said = site.refused("--index", "0", "--of", "2")
     assert code == 2
-    assert f"knows how far {topic}/1 was read, which this run would leave out" in said
+    assert f"has offsets of {topic}/1, which this run would not read" in said
     kafka_admin.delete_topics([topic])[topic].result()
     until(lambda: topic not in kafka_admin.list_topics(timeout=TIMEOUT_S).topics)
     make(kafka_admin, topic, 1, max_message_bytes=str(10 * 1024 * 1024))

@@ -197,7 +197,7 @@ def test_a_heartbeat_that_cannot_be_written_is_refused(folder: Path) -> None:
     ("misuse", "words"),
     [
         ("other submissions", "belongs to a run with --submissions"),
-        ("lost", "is damaged (part-0.sqlite3 is lost)"),
+        ("lost", "is damaged (part-0.sqlite3 is missing)"),
         ("emptied", "is damaged"),
         ("garbage", "is damaged (file is not a database)"),
         ("start", "is damaged (start.json"),
@@ -254,7 +254,7 @@ def test_a_folder_of_an_older_release_keeps_its_partitions_and_misses_each(folde
     (recovery / "part-5.sqlite3").unlink()
     done = run(folder, "flows.run", *options)
     assert done.returncode == 2
-    assert "is damaged (part-5.sqlite3 is lost)" in done.stderr
+    assert "is damaged (part-5.sqlite3 is missing)" in done.stderr
 
 
 @pytest.mark.parametrize("damage", ["lost", "garbage"])

@@ -31,7 +31,7 @@ from operators.store_retry import RetryPolicy
 from servers.records import records
 from sinks.dead_letters import dead_letter_topic
 from sinks.diff_chunks import diff_chunk_topic
-from sinks.json_lines import Patiently
+from sinks.json_lines import Retry
 from sinks.kafka_records import KafkaRecordsSink, Positions
 from tests.kafka.topics import NOWHERE, make, values
 
@@ -49,7 +49,7 @@ def producer(kafka: str) -> KafkaProducer:
 
 
 def write(
-    sink: Callable[[str, Delivery, Patiently], object],
+    sink: Callable[[str, Delivery, Retry], object],
     topic: str,
     delivery: Delivery,
     messages: Sequence[Message],
@@ -107,7 +107,7 @@ def test_a_diff_that_the_topic_does_not_take_is_waited_with_and_never_dropped(
 
 @pytest.mark.parametrize("sink", [diff_chunk_topic, dead_letter_topic])
 def test_neighbours_of_a_record_that_is_too_large_are_written_once(
-    sink: Callable[[str, Delivery, Patiently], KafkaRecordsSink],
+    sink: Callable[[str, Delivery, Retry], KafkaRecordsSink],
     kafka: str,
     kafka_admin: AdminClient,
     topic_prefix: str,

@@ -52,8 +52,7 @@ def test_a_run_on_a_full_disk_waits_and_ends_with_4_when_it_is_stopped(folder: P
         process.send_signal(signal.SIGTERM)
         rest = process.stderr.read()
         assert process.wait(TIMEOUT_S) == 4
-    last = rest.splitlines()[-1]
-    assert last.startswith("error: ")
+    [last] = (line for line in rest.splitlines() if line.startswith("error[unavailable]: "))
     assert last.endswith(": No space left on device")
     assert f"{name} cannot be" in last
     assert "Traceback" not in rest
@@ -65,8 +64,8 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_the_start(
 ) -> None:
     (folder / "out" / name).mkdir()
     assert main(options(folder)) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last == f"error: {folder / 'out' / name} cannot be written: Is a directory"
+    lines = capsys.readouterr().err.splitlines()
+    assert f"error[settings]: {folder / 'out' / name} cannot be written: Is a directory" in lines
 
 
 def test_results_that_are_no_folder_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
