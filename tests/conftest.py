@@ -3,9 +3,14 @@
 Hypothesis has no deadline here: how long an example takes says something about the machine, not about us.
 """
 
+import os
+
 from hypothesis import settings
 
 pytest_plugins = ["servers.fixtures"]
+
+# pytest-xdist sets it in its workers; programs that tests start would wrap what they write to a pipe.
+os.environ.pop("COLUMNS", None)
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
