@@ -20,8 +20,8 @@ from operators.step_guard import StepGuard
 
 # The pause after a pass that finished nothing, in seconds: rivals provision for milliseconds to seconds.
 PAUSE_S: Final = 0.020
-# How much may be in progress before the flow waits: every snapshot contains these records, so both its size and the
-# time of a restart are bounded. The bytes are those of the records' values.
+# How much may be in progress before the flow waits: every snapshot contains these records, and every restart claims them
+# again. The bytes are those of the records' values. Results that wait behind (`FinishLogic`) are not counted.
 ITEMS_MAX: Final = 500
 BYTES_MAX: Final = 16 * 1024 * 1024
 

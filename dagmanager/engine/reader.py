@@ -27,7 +27,7 @@ from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.stages import Canonicalized, Refused
 from dagmanager.errors import Rejection
 
-# Digest and key of a record. The key is part of it: a record without `strategy_id` takes the id from its key.
+# Digest and key of a record: the warnings of an envelope depend on the key, too (`unkeyed_record`).
 Read = tuple[bytes, bytes | None]
 
 RECALLED_NODES: Final = 50_000
@@ -47,8 +47,8 @@ class ContextDefaults(msgspec.Struct, frozen=True):
 class ReadOptions(msgspec.Struct, frozen=True):
     """How submissions are read.
 
-    `namespaces`: whether topics of worlds and domains are kept apart. `lineage_fields`: where a DAG names its lineage, the
-    first one present. `dry_run_ids`: strategy ids that are planned, never written.
+    `namespaces`: the setting `enable_topic_namespace`. `lineage_fields`: where a DAG names its lineage, the first one that
+    is present. `dry_run_ids`: strategy ids that are planned, never written.
     """
 
     limits: Limits = Limits()

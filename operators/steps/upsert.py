@@ -38,7 +38,7 @@ class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
 
     State: `{"v": 1, "items": [{"value", "key", "timestamp_ms", "origin", "keys", "submission_id", "worlds"}, …]}`, the
     records as they were read. After a restart they are read and claimed again, as replays, before what follows them.
-    Raises as `Finisher.wait`.
+    Raises as `Finisher.wait`. Only the first call after a restart blocks (`Finisher.put`), and `on_eof`.
     """
 
     def __init__(self, state: dict[str, Any] | None, finisher: Finisher, order: ResultOrder) -> None:
@@ -55,7 +55,7 @@ class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
         self._resumed = list(self._queue)
 
     def on_batch(self, values: list[Item]) -> tuple[Iterable[Answer | Refused], bool]:
-        """Pass on results that wait for no earlier item of their strategy or lineage; queue the others. Does not wait."""
+        """Pass on results that wait for no earlier item of their strategy or lineage; queue the others."""
         self._resume()
         passed: list[Answer | Refused] = []
         for item in values:
@@ -69,7 +69,7 @@ class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
         return [*passed, *self._ready()], not self._queue
 
     def on_notify(self) -> tuple[Iterable[Answer | Refused], bool]:
-        """Pass on what is done by now. Does not wait."""
+        """Pass on what is done by now."""
         self._resume()
         self._finisher.wait(lambda: True)  # raises when the finisher has failed: its results would never come
         return self._ready(), not self._queue
