@@ -20,7 +20,7 @@ _UNKNOWN: Final = (-1, -1)
 
 
 class SharedConsumer:
-    """Opened, taken from and closed by one worker's thread; `ends` by any."""
+    """The consumer of one worker. `open`, `take` and `close` are for that worker's thread, `ends` for any."""
 
     def __init__(self, address: KafkaAddress, batch_records: int) -> None:
         """Connects in the background. `SettingsError` for options that the library does not take."""
@@ -32,15 +32,16 @@ class SharedConsumer:
         self.is_closed = False
 
     def open(self, partition: TopicPartition) -> None:
-        """Read this partition too, from its offset."""
+        """Read this partition too, from its offset. Makes no request."""
         self._consumer.incremental_assign([partition])
         self._boxes[partition.partition] = []
         self._waiter = min(self._boxes)
 
     def take(self, number: int) -> list[Message]:
-        """What has come for this partition, in order; errors are among it.
+        """The records that have arrived for this partition, in order, and errors as messages among them.
 
-        One of the partitions waits a moment when nothing is there for any; the others never do.
+        Blocks for at most 1 ms, and only for one of the partitions, when no record has arrived for any. `KeyError` for a
+        partition that is not open.
         """
         if number == self._waiter and not any(self._boxes.values()):
             self._fetch()

@@ -73,7 +73,7 @@ class _Place:
         """Resume the run that was interrupted, or begin one after the run that ended."""
         known = state or {}
         if state is not None and known.get("v") not in _READABLE:
-            msg = f"the recovery folder holds a state of version {known.get('v')!r}, unknown to this release"
+            msg = f"the recovery folder has a state of version {known.get('v')!r}, unknown to this release"
             raise SettingsError(msg)
         self.file: str = known.get("file", "")
         self.line: int = known.get("line", 0)
@@ -190,7 +190,7 @@ class LivePartition(StatefulSourcePartition[Keyed, State]):
     def __init__(
         self, state: State | None, stopping: Callable[[], bool], now_ms: Callable[[], int], longest: int
     ) -> None:
-        """After a restart the count continues, although the lines are other ones."""
+        """After a restart the count continues, although the lines are new ones: a position is used once only."""
         self._now_ms = now_ms
         self._place = _Place(state, None, now_ms())
         self._place.enter(STDIN)
@@ -221,7 +221,7 @@ class LivePartition(StatefulSourcePartition[Keyed, State]):
         return self._place.snapshot()
 
     def _records(self, lines: list[bytes]) -> Iterable[Keyed]:
-        """A line's record time is its arrival, never before the line that came before it."""
+        """Records whose time is the arrival of their line, and later than that of the line before."""
         for line in lines:
             self._place.base_ms = max(self._place.base_ms, self._now_ms() - self._place.count)
             self._place.line += 1
@@ -296,9 +296,9 @@ class SubmissionFiles(FixedPartitionedSource[Keyed, State]):
 
 
 def absolute(path: str) -> str:
-    """The same path however it was typed: it is part of a submission's id. `-` stays, and so does `..`.
+    """The absolute path, because it is part of a submission's id; `-` stays.
 
-    (What is above a symlink to a folder is not what the path says.)
+    `..` stays, too: above a symlink to a folder it is not the folder that the path names.
     """
     return path if path == STDIN else str(Path(path).absolute())
 

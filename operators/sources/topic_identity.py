@@ -104,9 +104,9 @@ class TopicIdentityCheck:
     def _refused(self, error: KafkaError) -> None:
         if error.code() not in ABSENT:
             if self.reachable:
-                away = self._admin.connection_errors.unavailable("asking for the submissions topic", error)
-                logger.warning("%s: reading resumes when it answers", away)
-                self._waits(str(away))
+                outage = self._admin.connection_errors.unavailable("asking for the submissions topic", error)
+                logger.warning("%s: reading resumes when it answers", outage)
+                self._waits(str(outage))
             self.reachable = False
             return
         self._answered()
