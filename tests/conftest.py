@@ -14,3 +14,7 @@ os.environ.pop("COLUMNS", None)
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# GNU readline sets these in the workers of pytest-xdist. With COLUMNS set, errors are wrapped even into a pipe.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
