@@ -58,7 +58,7 @@ servers:
 # `+` exempts it from --output-sync, so that its progress is visible.
 pure:
 	@$(heading) 'the quick tests'
-	+@$(BIN)/pytest -q -m 'not live and not slow'
+	+@$(BIN)/pytest -n 2 -q -m 'not live and not slow'
 
 mutants: install ## mutation testing of the engine's pure rooms, and its score (MINUTES=20; ONLY=PATTERN)
 	@$(BIN)/python scripts/mutants.py --minutes $(or $(MINUTES),20) $(ONLY)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -26,16 +27,16 @@ STATES = {0: "survived", 5: "untested", 33: "untested", None: "untried"}
 def run(patterns: list[str], minutes: float) -> None:
     """Test every mutant, with mutmut's own line of progress. Stops after `minutes`; the rest stays untried."""
     shutil.rmtree(COPIES, ignore_errors=True)  # mutmut removes no copy of a file that was deleted since
-    with subprocess.Popen([MUTMUT, "run", "--max-children", "2", *patterns], cwd=ROOT) as running:
+    command = [str(MUTMUT), "run", "--max-children", "2", *patterns]
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as running:
         try:
-            running.wait(minutes * 60)
-        except subprocess.TimeoutExpired:
-            print(f"\nstopped after {minutes:g} minutes")
-            running.terminate()  # SIGINT is ignored by what a shell starts in the background
-        except KeyboardInterrupt:
-            pass  # Ctrl-C reaches mutmut too; report what was tested
-        if running.wait() not in (0, -signal.SIGINT, -signal.SIGTERM):
-            sys.exit(f"mutmut ended with {running.returncode}")
+            code = running.wait(minutes * 60)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            os.killpg(running.pid, signal.SIGTERM)  # its workers too: a mutant may be an endless loop
+            print("\nstopped before the end")
+            return
+    if code:
+        sys.exit(f"mutmut ended with {code}")
 
 
 def main() -> None:
