@@ -78,11 +78,11 @@ bench: install ## one script per claim of speed
 	@for name in pure flow attempts live; do echo "== benchmarks.$$name"; $(BIN)/python -m "benchmarks.$$name"; done
 
 docs: install ## build the documents as a site with search: build/site/index.html
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python scripts/with_seconds.py docs $(BIN)/mkdocs build --strict --quiet && echo build/site/index.html
 
 wheel: install ## build the wheel for pip and pipx: dist/
 	@rm -rf build/lib dist  # else a module that was removed since would still be in it
-	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && ls dist/*.whl
+	@$(BIN)/python scripts/with_seconds.py wheel $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && ls dist/*.whl
 
 lock: ## remake both locks from pyproject.toml (needs a package index)
 	@python3 scripts/lock.py

@@ -16,22 +16,21 @@ import orjson
 from bytewax.testing import run_main
 
 from dagmanager.assembly import Assembled, assemble
+from dagmanager.cli.explain.diff_text import Detail, node_table
 from dagmanager.settings.table import Settings
 from dagmanager.terminal.progress import progress
-from dagmanager.terminal.table import Heading, table
 from dagmanager.terminal.text import columns, counted, painted, visible, wrapped
 from examples.submissions import CHANGED, first_submissions, names_of, second_version
 from flows.stop import Stop
 from flows.submissions import from_files
 
 RESULTS = Path("results/demo")
-HEADINGS = (Heading("action"), Heading("name", 16), Heading("topic", 16))
 # Why the files of this folder give warnings: they are what a real SDK sent.
 WARNINGS = {
     "unresolved_dependencies": "the SDK that wrote these files left out a parent, or computed its id before "
     "it set the defaults, so no node here has that id; each node runs all the same",
     "same_id_different_tags": "two inputs differ in their tags only, which are no part of a node's id: they "
-    "share one queue",
+    "share one topic",
 }
 
 
@@ -91,26 +90,34 @@ def _answers(results: Path) -> dict[str, dict[str, Any]]:
 
 
 def _show(submission: bytes, answer: dict[str, Any]) -> None:
-    """One table per submission: every node, its action, its topic."""
+    """One table per submission: every node, its action, why, and its topic; the summary last."""
     asked = orjson.loads(submission)
     counts = ", ".join(f"{number} {action}" for action, number in answer["actions"].items() if number)
     where = f"{asked['world_id']}.{asked['execution_domain']}"
     name = visible(asked["dag"]["meta"]["strategy_name"])
-    say(f"\n{name} in {where}, {answer['version']}: {counts}", "1")
+    say(f"\n{name} in {where}", "1")
     rows = list(_rows(submission, answer))
-    for line in table(HEADINGS, rows, columns() - 2).styled(rows, sys.stdout):
+    for line in node_table(rows, Detail(all_rows=True), columns() - 2, "the files below have them whole"):
         print(f"  {line}")
+    say(f"  {counts}, version {answer['version']}", "1")
     if answer["safe_mode"]:
         say(f"  isolated (safe mode): {answer['safe_mode']}, so it shares nothing with others")
 
 
-def _rows(submission: bytes, answer: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _rows(submission: bytes, answer: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The rows of `diff`. An answer has no reasons: here they follow from it and from the admin log."""
     names, created = names_of(submission), _created(answer)
+    first_topic = {entry["node_id"]: entry["topic"] for entry in reversed(_admin_log())}
     buffered = {each["node_id"] for each in answer["buffer_nodes"]}
     for key, topic in answer["queue_map"].items():
         node_id = key.split("#")[0].rsplit(":", 2)[0]
         action = "create" if topic in created else "buffer" if node_id in buffered else "reuse"
-        yield "isolate" if answer["safe_mode"] else action, names.get(node_id, node_id), topic
+        reason = {"reuse": "same_spec", "buffer": "schema_changed"}.get(action, "new_node")
+        if answer["safe_mode"]:
+            action, reason = "isolate", f"safe_mode:{answer['safe_mode']}"
+        elif action == "create" and first_topic[node_id] != topic:
+            reason = "new_binding"
+        yield action, names.get(node_id, node_id), reason, topic, node_id
 
 
 def _explain_warnings(answers: list[tuple[bytes, dict[str, Any]]]) -> None:
@@ -126,12 +133,14 @@ def _explain_warnings(answers: list[tuple[bytes, dict[str, Any]]]) -> None:
 
 def _created(answer: dict[str, Any]) -> set[str]:
     """Topics that this submission created, by the admin log."""
-    path = RESULTS / "admin-log.jsonl"
-    if not path.exists():
-        return set()
     claim = f"{answer['submission_id']}|{answer['world_id']}"
-    entries = map(orjson.loads, path.read_bytes().splitlines())
-    return {entry["topic"] for entry in entries if entry["claim_id"] == claim}
+    return {entry["topic"] for entry in _admin_log() if entry["claim_id"] == claim}
+
+
+def _admin_log() -> list[dict[str, Any]]:
+    """An entry for each topic that was created, in that order."""
+    path = RESULTS / "admin-log.jsonl"
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
 
 def _cost(answer: dict[str, Any]) -> str:

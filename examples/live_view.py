@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dagmanager.terminal.progress import StatusLine, progress
+from dagmanager.terminal.progress import StatusLine, progress, seconds_so_far
 from dagmanager.terminal.report import Report, show
 from dagmanager.terminal.table import STYLES
 from dagmanager.terminal.text import columns, painted, shortened, visible, wrapped
@@ -36,8 +35,7 @@ class View:
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
         """On a terminal, what is waited for and for how long."""
-        began = time.monotonic()
-        with progress(lambda: f"  waiting for {what}: {time.monotonic() - began:.0f} s", self._status):
+        with progress(seconds_so_far(f"  waiting for {what}"), self._status):
             yield
 
     def _print(self, text: str) -> None:

@@ -12,7 +12,7 @@ from dagmanager.dag.model import Origin
 from dagmanager.engine.stages import Answer, Refused
 from dagmanager.errors import Rejection
 from dagmanager.terminal.progress import StatusLine
-from dagmanager.terminal.report import Report, show
+from dagmanager.terminal.report import PROGRAM, Report, show
 from dagmanager.terminal.text import counted, short_id
 from operators.sources.submission_files import STDIN
 
@@ -21,7 +21,10 @@ WINDOW_SECONDS: Final = 60.0
 
 
 class RefusalLog:
-    """Shows the first 20 refusals of each minute on stderr, and counts the rest. Safe between threads."""
+    """Shows the first 20 refusals of each minute on stderr, and counts the rest. Safe between threads.
+
+    The first of each code says what explains it.
+    """
 
     def __init__(self, status: StatusLine, clock_s: Callable[[], float] = time.monotonic) -> None:
         """`status` is the status line that is cleared meanwhile; `clock_s` gives monotonic seconds."""
@@ -30,6 +33,7 @@ class RefusalLog:
         self._lock = threading.Lock()
         self._window_s = clock_s()
         self._shown = self._hidden = self.count = 0
+        self._explained: set[str] = set()
 
     def note(self, item: Answer | Refused) -> None:
         """Show it if it is a refusal. One record may be refused in several worlds: each counts."""
@@ -50,7 +54,8 @@ class RefusalLog:
                 return
             self._shown += 1
             with self.status.cleared():
-                show(report, stream=self.status.stream)
+                show(report, "" if report.code in self._explained else PROGRAM, self.status.stream)
+            self._explained.add(report.code)
 
     def finish(self) -> None:
         """At the end of a run: how many were not shown."""

@@ -17,8 +17,6 @@ import sys
 from dagmanager.settings.run_options import RUN_OPTIONS
 from flows.stop import Stop
 
-PROGRAM = "dagmanager"
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run the submissions flow until its input ends or a signal stops it; the exit code."""
@@ -31,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     # Imported here: it takes half a second, in which a signal would kill instead of drain.
     from dagmanager.errors import DagManagerError, SettingsError
     from dagmanager.terminal.progress import StatusHandler, StatusLine
-    from dagmanager.terminal.report import CommandError, report_of, show
+    from dagmanager.terminal.report import PROGRAM, CommandError, report_of, show
     from flows.runner import run
 
     status = StatusLine(sys.stderr)

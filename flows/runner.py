@@ -57,9 +57,19 @@ def run(given: argparse.Namespace, stopping: Stop, status: StatusLine) -> int:
         return refusals.count
     except BaseException as failed:  # a panic of Bytewax is not an Exception
         known = explained(failed, Path(given.recovery) if given.recovery else None)
+        if isinstance(known, SettingsError):
+            known = _with_option(known, given)
         if known is None or known is failed:
             raise
         raise known from None
+
+
+def _with_option(error: SettingsError, given: argparse.Namespace) -> SettingsError:
+    """An error of a setting whose value an option gave names that option instead."""
+    for option, value in options_given(given):
+        if option.setting and value is not None and str(error).startswith(f"{option.setting}: "):
+            return SettingsError(option.flag + str(error).removeprefix(option.setting))
+    return error
 
 
 def _settings(given: argparse.Namespace) -> Settings:
@@ -76,8 +86,11 @@ def _settings(given: argparse.Namespace) -> Settings:
     if nameless:
         msg = f"{nameless[0]} has an empty value"
         raise SettingsError(msg)
-    if given.workers < 1 or given.workers > WORKERS_MAX or not 0 <= given.epoch_seconds <= EPOCH_SECONDS_MAX:
-        msg = f"--workers takes 1 to {WORKERS_MAX}, --epoch-seconds 0 to {EPOCH_SECONDS_MAX}"
+    if not 1 <= given.workers <= WORKERS_MAX:
+        msg = f"--workers takes 1 to {WORKERS_MAX}, not {given.workers}"
+        raise SettingsError(msg)
+    if not 0 <= given.epoch_seconds <= EPOCH_SECONDS_MAX:
+        msg = f"--epoch-seconds takes 0 to {EPOCH_SECONDS_MAX}, not {given.epoch_seconds:g}"
         raise SettingsError(msg)
     chosen: Settings = msgspec.structs.replace(settings, **changed)
     if chosen.kafka_dsn and (given.submissions or given.results):

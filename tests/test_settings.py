@@ -102,6 +102,26 @@ def test_all_findings_at_once_with_their_lines(text: str, expected: list[tuple[s
     assert codes(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("table", "message", "hint"),
+    [
+        ("{raww: {}}", "`topic_shapes.raww`: object missing required field `partitions`", "did you mean `raw`?"),
+        ("{raw: {partitons: 1}}", "`topic_shapes.raw`: object contains unknown field `partitons`", ""),
+        ("{raw: {partitions: 0, replication_factor: 1, retention_seconds: 1}}",
+         "`topic_shapes.raw.partitions`: expected `int` >= 1", ""),
+    ],
+)  # fmt: skip
+def test_an_invalid_entry_of_a_table_is_named(table: str, message: str, hint: str) -> None:
+    [found] = [each for each in check(source(f"topic_shapes: {table}\n")) if each.level == "error"]
+    assert found.message == message
+    assert found.hint == hint or found.hint.startswith("for example `topic_shapes: {raw: ")
+
+
+def test_an_invalid_entry_of_a_table_in_the_environment_is_named() -> None:
+    found = check(source("", DAGMANAGER_TOPIC_SHAPES='{"raww": {}}'))[0]
+    assert found.message.startswith("DAGMANAGER_TOPIC_SHAPES: `topic_shapes.raww`: object missing")
+
+
 def test_strict_refuses_typos_and_names_the_nearest() -> None:
     text = "dagmanager:\n  grpc_prt: 1\n"
     assert codes(text, strict=True) == [("error", "unknown_field", 2)]

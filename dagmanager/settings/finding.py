@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -21,6 +22,19 @@ class FindingCode(StrEnum):
     UNSET_VARIABLE = "unset_variable"
     EMPTY_FIELD = "empty_field"
     SAME_TOPIC = "same_topic"
+
+
+# What to do about a finding that has no better hint of its own.
+HINTS: Final[Mapping[FindingCode, str]] = {
+    FindingCode.INVALID_YAML: "correct the YAML here; a text with `: `, ` #` or a bracket at its start needs quotes",
+    FindingCode.DUPLICATE_KEY: "keep one of the two",
+    FindingCode.WRONG_TYPE: "`config sample` shows every field with its default",
+    FindingCode.UNKNOWN_FIELD: "`config sample` shows every field",
+    FindingCode.OUTSIDE_SECTION: "move it into the section `dagmanager`",
+    FindingCode.UNSET_VARIABLE: "set the variable, or write the value here",
+    FindingCode.EMPTY_FIELD: "set it in the file or in the environment",
+    FindingCode.SAME_TOPIC: "give each field a topic of its own",
+}
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -14,7 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from dagmanager.errors import SettingsError
-from dagmanager.settings.finding import Finding, FindingCode, Level
+from dagmanager.settings.conversion import InvalidValueError, convert, nearest
+from dagmanager.settings.finding import HINTS, Finding, FindingCode, Level
 from dagmanager.settings.table import Field, Settings, bare_type, fields
 from dagmanager.settings.yaml_text import YamlError, YamlProblem, YamlValue, read_yaml
 
@@ -78,14 +79,6 @@ def load(
         lines = (f"{e.place()}: {e.message}" if e.place() else e.message for e in errors)
         raise SettingsError("\n".join(lines))
     return settings, findings
-
-
-def nearest(word: str, known: typing.Iterable[str]) -> str | None:
-    """The most similar known word, None when none is similar."""
-    import difflib
-
-    found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
 
 
 class _Resolver:
@@ -162,11 +155,11 @@ class _Resolver:
         try:
             given, from_environment = self._filled(row, entry.build(), entry)
             if given is not None:
-                self.values[row.name] = _convert(row, given, from_text=from_environment)
+                self.values[row.name] = convert(row, given, from_text=from_environment)
         except YamlError as error:
             self._add_problem(error.problem, row.name)
-        except ValueError as error:
-            self._add("error", FindingCode.WRONG_TYPE, str(error), entry, row.name)
+        except InvalidValueError as error:
+            self._add("error", FindingCode.WRONG_TYPE, str(error), entry, row.name, error.hint)
 
     def _take_table(self, row: Field, table: YamlValue) -> None:
         """Entry by entry, so that each invalid one is reported on its own line; absent ones keep their default."""
@@ -177,11 +170,11 @@ class _Resolver:
         for key, entry in entries.items():
             try:
                 given, _ = self._filled(row, {key: entry.build()}, entry)
-                taken |= _convert(row, given, from_text=False)
+                taken |= convert(row, given, from_text=False)
             except YamlError as error:
                 self._add_problem(error.problem, row.name)
-            except ValueError as error:
-                self._add("error", FindingCode.WRONG_TYPE, str(error), entry, row.name)
+            except InvalidValueError as error:
+                self._add("error", FindingCode.WRONG_TYPE, str(error), entry, row.name, error.hint)
         self.values[row.name] = taken
 
     def _filled(self, row: Field, value: Any, entry: YamlValue) -> tuple[Any, bool]:
@@ -210,11 +203,12 @@ class _Resolver:
             # An empty variable counts as unset, except for texts, where empty is a value.
             elif text or bare_type(row.type) is str:
                 try:
-                    given = _convert(row, text, from_text=True)
+                    given = convert(row, text, from_text=True)
                     self.values[row.name] = row.default | given if isinstance(given, dict) else given
                     self._places.pop(row.name, None)  # later findings must not point to the file's value
-                except ValueError as error:
-                    self._add("error", FindingCode.WRONG_TYPE, f"{variable}: {error}", None, row.name)
+                except InvalidValueError as error:
+                    words = f"{variable}: {error}"
+                    self._add("error", FindingCode.WRONG_TYPE, words, None, row.name, error.hint)
 
     def _check_variable(self, variable: str, names: Mapping[str, Field]) -> None:
         """Report near misses only: others use the prefix too (Kubernetes sets DAGMANAGER_SERVICE_HOST)."""
@@ -261,7 +255,8 @@ class _Resolver:
 
     def _add_problem(self, problem: YamlProblem, field: str | None = None) -> None:
         place = (self.source.file, problem.line, problem.column)
-        self.findings.append(Finding("error", problem.code, problem.message, field, *place))
+        hint = HINTS[problem.code]
+        self.findings.append(Finding("error", problem.code, problem.message, field, *place, hint))
 
     def _add(
         self,
@@ -273,7 +268,7 @@ class _Resolver:
         hint: str = "",
     ) -> None:
         place = (self.source.file, entry.line, entry.column) if entry else ("", 0, 0)
-        self.findings.append(Finding(level, code, message, field, *place, hint))
+        self.findings.append(Finding(level, code, message, field, *place, hint or HINTS[code]))
 
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -283,42 +278,6 @@ _IN_MEMORY: Final = {
     "controlbus_dsn": "queue events are off",
     "controlbus_queue_topic": "queue events are off",
 }
-
-
-def _convert(row: Field, value: Any, *, from_text: bool) -> Any:
-    """The value as the field's type. Raises `ValueError` that names the field and never shows a secret."""
-    # Environment variables are texts: lists are written `a, b`, tables as JSON.
-    if from_text and typing.get_origin(bare_type(row.type)) in (tuple, Mapping):
-        value = _table_or_list(value, row)
-    if bare_type(row.type) == Mapping[str, str] and isinstance(value, dict):
-        value = {key: _as_text(each) for key, each in value.items()}
-    try:
-        return msgspec.convert(value, row.type, strict=not from_text)
-    except msgspec.ValidationError as error:
-        words = f"`{row.name}` must be {row.kind}"
-        got = "" if row.about.secret else f", not {_short(value)}"
-        raise ValueError(f"{words}{got} ({str(error)[0].lower()}{str(error)[1:]})") from error
-
-
-def _as_text(value: Any) -> Any:
-    """librdkafka takes options as texts, while people write `30000` and `true` in YAML."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int | float) else value
-
-
-def _table_or_list(text: str, row: Field) -> Any:
-    if text.lstrip().startswith(("[", "{")):
-        try:
-            return msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
-            raise ValueError(f"`{row.name}` is not JSON: {error}") from error
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _map_text(value: Any, change: typing.Callable[[str], str]) -> Any:

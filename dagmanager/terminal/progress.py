@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO
@@ -59,6 +60,12 @@ class StatusHandler(logging.StreamHandler[TextIO]):
         """One line, where the status line was."""
         with self._status.cleared():
             super().emit(record)
+
+
+def seconds_so_far(what: str) -> Callable[[], str]:
+    """A text for `progress`, where nothing can be counted: `what` and the seconds since this call."""
+    began = time.monotonic()
+    return lambda: f"{what}: {time.monotonic() - began:.0f} s"
 
 
 @contextmanager

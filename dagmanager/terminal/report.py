@@ -54,6 +54,7 @@ COMMAND_LINE_CODES: Final = (
     "log_incomplete",
     "shared_database",
 )
+PROGRAM: Final = "dagmanager"  # the command that explains codes
 _UNEXPLAINED: Final = ("usage", "internal")  # their message says all that the page says
 _SOURCE_MARGIN: Final = 8
 

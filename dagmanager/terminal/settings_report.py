@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from dagmanager.settings.finding import Finding
 from dagmanager.settings.source import find_source, resolve
-from dagmanager.settings.table import Settings
+from dagmanager.settings.table import Settings, fields
 from dagmanager.terminal.report import CommandError, Exit, Report, show
 
-KEY_SHOWN_MAX = 60
+KEY_SHOWN_MAX: Final = 60
+_COMMENT: Final = re.compile(r"\s+#.*")
+_BRACKETED: Final = re.compile(r"\{[^{}]*\}|\[[^\[\]]*\]|'[^']*'|\"[^\"]*\"")
 
 
 def load_settings(config: str | None, environ: Mapping[str, str], *, offline: bool = False) -> Settings:
@@ -42,8 +46,8 @@ def worth_showing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def finding_report(finding: Finding, lines: Sequence[str]) -> Report:
-    """A finding with its place. Of the line only the key is shown: the value may be a secret."""
-    source, caret, width = _key(finding, lines)
+    """A finding with its place and its line; of a field that may be a secret, only the key is shown."""
+    source, caret, width = _excerpt(finding, lines)
     return Report(
         code=finding.code,
         message=finding.message,
@@ -59,12 +63,20 @@ def finding_report(finding: Finding, lines: Sequence[str]) -> Report:
     )
 
 
-def _key(finding: Finding, lines: Sequence[str]) -> tuple[str, int, int]:
+def _excerpt(finding: Finding, lines: Sequence[str]) -> tuple[str, int, int]:
     if not 0 < finding.line <= len(lines):
         return "", 0, 1
     line, start = lines[finding.line - 1], finding.column - 1
     key = line[start:].split(":", 1)[0].split(" ", 1)[0][:KEY_SHOWN_MAX]
     before = line[:start]
     if before.strip():  # another field on the same line, whose value may be a secret
-        before = ""
-    return before + key, len(before), max(1, len(key))
+        return key, 0, max(1, len(key))
+    shown = before + (key if _may_be_secret(finding, line[start:]) else _COMMENT.sub("", line[start:]))
+    return shown, len(before), max(1, len(key))
+
+
+def _may_be_secret(finding: Finding, rest: str) -> bool:
+    """Also true of an unknown field, which may be a misspelt secret, and if another field follows on the line."""
+    public = {row.name for row in fields() if not row.about.secret}
+    flat = _BRACKETED.sub("", _COMMENT.sub("", rest))
+    return finding.field not in public or "," in flat

@@ -29,8 +29,11 @@ def test_each_refused_line_is_named_as_it_happens_and_the_totals_last(tmp_path: 
     (tmp_path / "in.jsonl").write_bytes(b"\n".join([first_submissions()[0], b"nonsense", UNKNOWN]))
     done = call("run", "--submissions", "in.jsonl", "--results", "out", cwd=tmp_path)
     assert done.code == 0
-    assert re.search(r"error\[invalid_json\]: .*\n  --> in.jsonl:2\n", done.err)
+    help_line = r"  help: `dagmanager explain-error {}` explains this code\n"
+    invalid = r"error\[invalid_json\]: .*\n  --> in.jsonl:2\n" + help_line.format("invalid_json")
+    assert re.search(invalid, done.err)
     missing = r"error\[missing_fields\]: .*\n  --> in.jsonl:3  /nodes/0/node_id\n  strategy: reversal\n"
+    missing += help_line.format("missing_fields")
     assert re.search(missing, done.err)
     assert "3 submissions answered: 1 ok, 2 refused" in done.err.splitlines()[-1]
 
@@ -63,6 +66,29 @@ def test_many_refusals_are_counted_and_shown_again_after_a_while() -> None:
     assert out.getvalue().index("and 5 more refusals") < out.getvalue().index("in.jsonl:99")
     log.finish()
     assert (out.getvalue().count("more refusals"), log.count) == (1, SHOWN_MAX + 6)
+
+
+def test_only_the_first_refusal_of_a_code_says_what_explains_it() -> None:
+    out = io.StringIO()
+    log = RefusalLog(StatusLine(out))
+    log.note(refused(1))
+    log.note(refused(2))
+    assert out.getvalue().count("explain-error missing_fields") == 1
+    assert out.getvalue().index("explain-error") < out.getvalue().index("in.jsonl:2")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--workers", "65"), "--workers takes 1 to 64, not 65"),
+        (("--epoch-seconds", "-1"), "--epoch-seconds takes 0 to 3600, not -1"),
+        (("--submissions", "absent.jsonl"), "--submissions: "),
+    ],
+)
+def test_an_invalid_option_is_named(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = call("run", "--results", "out", *words, cwd=tmp_path)
+    assert done.code == 2
+    assert f"error[settings]: {message}" in done.err
 
 
 def test_the_summary_names_each_kind_of_refusal() -> None:

@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from dagmanager.terminal import progress as module
-from dagmanager.terminal.progress import StatusHandler, StatusLine, progress
+from dagmanager.terminal.progress import StatusHandler, StatusLine, progress, seconds_so_far
 
 
 class Terminal(io.StringIO):
@@ -35,6 +35,14 @@ def test_a_terminal_sees_how_far_it_is_and_nothing_is_left_in_the_end(
         assert asked.wait(60)
     assert "\r\x1b[K3 of 9 answered" in terminal.getvalue()
     assert terminal.getvalue().endswith("\r\x1b[K")
+
+
+def test_what_cannot_be_counted_shows_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [10.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    text = seconds_so_far("schema")
+    now[0] = 13.2
+    assert text() == "schema: 3 s"
 
 
 def test_a_pipe_sees_nothing() -> None:

@@ -12,8 +12,9 @@ from dagmanager.errors import (
     StoreRefusedError,
     UnavailableError,
 )
+from dagmanager.settings.source import SettingsSource, check
 from dagmanager.terminal.report import COMMAND_LINE_CODES, Exit, Report, report_of, show
-from dagmanager.terminal.settings_report import load_settings
+from dagmanager.terminal.settings_report import finding_report, load_settings
 from tests.cli.running import call
 
 REPORT = Report(
@@ -115,3 +116,36 @@ def test_warnings_of_settings_do_not_stop_a_command(
     path.write_text("kafka_dns: x\n")
     assert load_settings(str(path), {}).kafka_dsn == ""
     assert capsys.readouterr().err.startswith("warning[unknown_field]: unknown field `kafka_dns`")
+
+
+@pytest.mark.parametrize(
+    ("line", "excerpt"),
+    [
+        ("grpc_port: many", "grpc_port: many"),
+        ("grpc_port: many  # geheim", "grpc_port: many"),
+        ("topic_shapes: {raww: {}}", "raww"),  # another field may be before it
+        ("neo4j_password: [geheim]", "neo4j_password"),
+        ("kafka_options: {sasl.password: [geheim]}", "sasl.password"),
+        ("{grpc_port: many, neo4j_pasword: geheim}", "grpc_port"),
+        ("{\ngrpc_port: many, neo4j_pasword: geheim}", "grpc_port"),
+        ("topic_shapes:\n  raw: {partitions: 0, replication_factor: 1}",
+         "  raw: {partitions: 0, replication_factor: 1}"),
+    ],
+)  # fmt: skip
+def test_an_excerpt_is_the_whole_line_without_secrets(line: str, excerpt: str) -> None:
+    text = f"{line}\n"
+    [finding] = [each for each in check(SettingsSource(text, "s.yml")) if each.code == "wrong_type"]
+    report = finding_report(finding, text.splitlines())
+    assert (report.source, "geheim" in report.as_text()) == (excerpt, False)
+    assert report.source[report.caret :].startswith(excerpt.split(":", maxsplit=1)[0].strip())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: [", "grpc_port: 1\ngrpc_port: 2", "grpc_port: x", "a: 1", "neo4j_dsn: x\ndagmanager: {}",
+     "neo4j_dsn: ${GONE}", "diffs_topic: a.b\ndead_letters_topic: a_b"],
+)  # fmt: skip
+def test_each_finding_says_what_to_do(text: str) -> None:
+    findings = check(SettingsSource(text, "s.yml"))
+    assert findings
+    assert all(finding_report(each, text.splitlines()).helps for each in findings)

@@ -38,7 +38,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--partition", metavar="P", help="partition of the context")
     parser.add_argument("--strategy", metavar="S", help="strategy_id, if the file has none")
     parser.add_argument("--explain", action="store_true", help="explain each reason and each warning")
-    parser.add_argument("--all", action="store_true", help="show unchanged nodes and every warning")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="show unchanged nodes also where there are more than 10, and every warning also where more than 5 have one code",
+    )
     parser.add_argument("--wide", action="store_true", help="show ids and digests, at any width")
     parser.add_argument("--exit-code", action="store_true", help="exit 3 if anything differs")
     form = parser.add_mutually_exclusive_group()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -56,25 +57,28 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Steps in order; the first failure ends the command, and the next call continues there."""
+    from dagmanager.terminal.progress import progress, seconds_so_far
     from dagmanager.terminal.report import Exit, show
     from dagmanager.terminal.settings_report import load_settings
-    from dagmanager.terminal.text import write_json
+    from dagmanager.terminal.text import columns_of, wrapped, write_json
 
     settings = load_settings(args.config, os.environ)
     request = InitRequest(settings, args.shared, args.dry_run)
     done: dict[str, StepDone] = {}
     for step in STEPS:
         if step.is_wanted(settings):
-            done[step.name] = step.create(request)
+            with progress(seconds_so_far(step.name)):
+                done[step.name] = step.create(request)
             if not args.json:
                 if warning := done[step.name].warning:
                     show(warning)
-                print(f"{step.name}: {done[step.name].summary}")
+                print(wrapped(f"{step.name}: {done[step.name].summary}", columns_of(sys.stdout), "  "))
     if args.json:
         facts = {name: each.facts for name, each in done.items()}
         write_json({"profile": settings.profile, "dry_run": args.dry_run, "steps": facts}, indent=2)
     elif not done:
-        print("nothing to create: the settings name no server, and embedded stores create themselves")
+        words = "nothing to create: the settings name no server, and embedded stores create themselves"
+        print(wrapped(words, columns_of(sys.stdout), "  "))
     return Exit.FINE
 
 

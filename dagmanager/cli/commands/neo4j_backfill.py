@@ -25,11 +25,13 @@ def run(args: argparse.Namespace) -> int:
     from dagmanager.cli.framework.neo4j_address import server_of
     from dagmanager.cli.framework.neo4j_session import opened
     from dagmanager.graph.neo4j.backfill import count, fill
+    from dagmanager.terminal.progress import progress, seconds_so_far
     from dagmanager.terminal.report import Exit, Report, show
     from dagmanager.terminal.text import counted, write_json
 
     server = server_of(args)
-    with opened(server, reads_only=args.dry_run) as session:
+    waiting = progress(seconds_so_far(f"compute nodes of {server.uri}"))
+    with waiting, opened(server, reads_only=args.dry_run) as session:
         before = count(session)
         filled = 0 if args.dry_run else fill(session)
     if args.json:

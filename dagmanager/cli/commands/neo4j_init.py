@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """0 when the schema is complete at the end."""
     from dagmanager.cli.explain.neo4j_schema_change import all_statements, as_cypher, make_schema
     from dagmanager.cli.framework.neo4j_address import find_server, server_of
+    from dagmanager.terminal.progress import progress, seconds_so_far
     from dagmanager.terminal.report import Exit, show
     from dagmanager.terminal.text import note, write_json
 
@@ -45,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
             note("no address: this is the whole schema; no server was contacted")
             print(as_cypher(statements), end="")
         return Exit.FINE
-    change = make_schema(server, shared=args.shared, dry_run=args.dry_run)
+    with progress(seconds_so_far(f"schema of {server.uri}")):
+        change = make_schema(server, shared=args.shared, dry_run=args.dry_run)
     if args.json:
         shown = change.as_json() | {"dry_run": args.dry_run}
         write_json(shown | ({"statements": list(change.statements)} if args.dry_run else {}), indent=2)

@@ -47,11 +47,15 @@ def run(args: argparse.Namespace) -> int:
     """0, also without topics; 1 if the log has a record of another kind, 4 if its broker is unreachable."""
     from dagmanager.cli.framework.timestamp_argument import format_timestamp, parse_timestamp
     from dagmanager.engine.wire.topic_history import topics_at
+    from dagmanager.terminal.progress import progress
     from dagmanager.terminal.text import counted, note, write_json
 
-    at_ms = parse_timestamp(args.at)
-    with _log(args.log, args.config) as (name, entries):
-        found = topics_at(entries, at_ms)
+    at_ms, seen = parse_timestamp(args.at), [0]
+    with (
+        _log(args.log, args.config) as (name, entries),
+        progress(lambda: f"{name}: {counted(seen[0], 'entry', 'entries')} read"),
+    ):
+        found = topics_at(_counted(entries, seen), at_ms)
     if args.json:
         import msgspec
 
@@ -63,6 +67,13 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.flush()
     note(f"{counted(len(found), 'topic')} at {format_timestamp(at_ms)}")
     return Exit.FINE
+
+
+def _counted(entries: Iterator[AdminEntry], seen: list[int]) -> Iterator[AdminEntry]:
+    """The entries; `seen[0]` is how many were taken."""
+    for entry in entries:
+        seen[0] += 1
+        yield entry
 
 
 @contextmanager

@@ -101,7 +101,7 @@ def show(found: Mapping[str, Any], detail: Detail) -> None:
     width = None if detail.wide else columns()
     blocks = [
         [wrapped(line, width, "  ") for line in _opening(found)],
-        list(_table(found, detail, width)),
+        list(node_table(rows(found), detail, width)),
         [wrapped(line, width, "  ") for line in _legend(found)] if detail.explain else [],
         [wrapped(line, width, "  ") for line in _elsewhere(found)],
         list(_warnings(found, detail, width)),
@@ -139,8 +139,13 @@ def _digests(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"submission {found['submission_digest']}"
 
 
-def _table(found: Mapping[str, Any], detail: Detail, width: int | None) -> Iterator[str]:
-    cells = rows(found)
+def node_table(
+    cells: Sequence[tuple[str, ...]],
+    detail: Detail,
+    width: int | None,
+    whole: str = "--wide shows them whole",
+) -> Iterator[str]:
+    """The table of `rows`; many unchanged nodes in one line. `whole` says where shortened names are whole."""
     unchanged = Counter(row[2] for row in cells if row[0] == "reuse")
     folded = unchanged.total() > UNCHANGED_MAX and not detail.all_rows
     if folded:
@@ -150,7 +155,7 @@ def _table(found: Mapping[str, Any], detail: Detail, width: int | None) -> Itera
         drawn = table(heads, [row[: len(heads)] for row in cells], width)
         yield from drawn.styled(cells, sys.stdout)
         if drawn.is_shortened:
-            yield wrapped("  (… marks a shortened name; --wide shows them whole)", width, "  ")
+            yield wrapped(f"  (… marks a shortened name; {whole})", width, "  ")
     if folded:
         why = ", ".join(unchanged)
         yield wrapped(f"  {counted(unchanged.total(), 'node')} reuse ({why}); --all shows them", width, "  ")

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from dagmanager.cli.commands.init import Step, StepDone
 from dagmanager.cli.main import dagmanager
 from tests.waiting import TIMEOUT_S, until
 
@@ -55,3 +56,23 @@ def test_topics_are_made_once_and_a_dry_run_makes_none(
 
 def init_order(prefix: str) -> list[str]:
     return [prefix + name for name in NAMES]
+
+
+def test_no_line_is_wider_than_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(
+        "dagmanager.cli.commands.init.STEPS",
+        [
+            Step(
+                "topics",
+                lambda _: True,
+                lambda _: StepDone("6 topics created (" + "a.topic, " * 20 + ")", {}),
+            )
+        ],
+    )
+    assert dagmanager(["init"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 80
