@@ -9,9 +9,12 @@ from dagmanager.terminal.progress import progress, seconds_so_far
 
 
 def main(text: str, *command: str) -> int:
-    """The exit code of the command."""
-    with progress(seconds_so_far(text)):
-        return subprocess.run(command, check=False).returncode
+    """The exit code of the command; 130 after Ctrl-C, which ends the command too."""
+    try:
+        with progress(seconds_so_far(text)):
+            return subprocess.run(command, check=False).returncode
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def test_a_terminal_sees_how_far_it_is_and_nothing_is_left_in_the_end(
 
 def test_what_cannot_be_counted_shows_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [10.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     text = seconds_so_far("schema")
     now[0] = 13.2
     assert text() == "schema: 3 s"
