@@ -11,7 +11,7 @@ import orjson
 def merge(records: Iterable[bytes]) -> dict[str, Any] | None:
     """The last complete set of chunks of one answer: chunk 0 with the items of all; None without a complete set.
 
-    Records may repeat after a crash, and an answer may have been decided again: sets are told apart by
+    Records may repeat after a crash, and an answer may have been decided again: sets are distinguished by
     (submission, world, outcome digest).
     """
     open_sets: dict[tuple[str, str, str], dict[int, dict[str, Any]]] = {}

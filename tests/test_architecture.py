@@ -1,4 +1,4 @@
-"""The house rules that a machine can check; ARCHITECTURE.md and CONTRIBUTING.md say why."""
+"""The rules that a machine can check; ARCHITECTURE.md and CONTRIBUTING.md say why."""
 
 from __future__ import annotations
 
@@ -324,7 +324,7 @@ def test_the_wheel_has_four_names() -> None:
     assert {top for top in tops if top.startswith(PRODUCT)} <= set(PRODUCT)
 
 
-def test_nobody_else_installs_our_names() -> None:
+def test_no_other_package_installs_our_names() -> None:
     for name, owners in metadata.packages_distributions().items():
         if name in PRODUCT:
             assert {owner.lower() for owner in owners} <= {"qmtl-dagmanager"}, (

@@ -22,7 +22,7 @@ def test_factor_one_keeps_the_pause() -> None:
     assert first(Backoff(0.5, 1, 0.5, 0), 3, 0, 0, 0) == [0.5, 0.5, 0.5]
 
 
-def test_jitter_shortens_each_pause_by_a_number_drawn_anew() -> None:
+def test_jitter_shortens_each_pause_by_a_new_random_number() -> None:
     assert first(Backoff(1, 2, 8, 0.5), 3, 0.0, 0.5, 1.0) == [1.0, 1.5, 2.0]
 
 

@@ -80,7 +80,7 @@ def wrong_sections(text: str) -> Iterator[str]:
         cited = [str(number) for number in numbers(listed)]
         yield from (f"there is no section {number}" for number in cited if number not in SEMANTICS)
         if topic and not any(topic.lower() in SEMANTICS.get(number, "").lower() for number in cited):
-            yield f"section {listed} does not speak of {topic}"
+            yield f"section {listed} does not describe {topic}"
 
 
 def wrong_headings(text: str) -> Iterator[str]:

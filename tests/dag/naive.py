@@ -1,4 +1,4 @@
-"""The pure journey a second time, slow and obvious, straight from the contract and docs/semantics.md 2.
+"""The pure steps a second time, slow and obvious, straight from the contract and docs/semantics.md 2.
 
 Shares nothing with the product but error codes: `json`, `sorted`, one node after the other.
 """
@@ -315,7 +315,7 @@ def has_cycle(edges: dict[str, list[str]]) -> bool:
         left = {name: others - free for name, others in left.items() if name not in free}
 
 
-def journey(value: bytes) -> list[str]:
+def pure_steps(value: bytes) -> list[str]:
     """The node ids of an accepted submission, as submitted. Raises `Refused` or `Foreign`."""
     _, fields, dag = split(value)
     worlds_of(fields)

@@ -276,7 +276,7 @@ def test_a_text_that_every_record_repeats_is_bounded(text: str) -> None:
         assert (found.code, found.field, found.got) == (ErrorCode.TOO_LARGE, pointer, str(size)), pointer
         assert found.message == f"{pointer}: the text has {size} bytes, the limit is 4096"
         with pytest.raises(Refused):
-            naive.journey(record.value)
+            naive.pure_steps(record.value)
 
 
 @pytest.mark.parametrize("text", AT_LIMIT)
@@ -284,7 +284,7 @@ def test_a_text_of_4096_bytes_is_the_longest_that_is_accepted(text: str) -> None
     for tree, fields, _ in repeated(text):
         record = made.request(made.dag(NODE) | tree, **fields)
         made.accepted(record)
-        naive.journey(record.value)
+        naive.pure_steps(record.value)
 
 
 def test_a_version_number_is_bounded_like_a_text() -> None:
@@ -304,7 +304,7 @@ def test_the_texts_of_a_node_are_bounded_on_every_path(field: str, plain: bool) 
         assert found.node_id == bad["node_id"]
         assert f"the text has {len(text.encode())} bytes, the limit is 4096" in found.message
         with pytest.raises(Refused):
-            naive.journey(record.value)
+            naive.pure_steps(record.value)
     for text in AT_LIMIT:
         made.accepted(made.request(made.dag(NODE | other, made.node(period=9, **{field: text}))))
 

@@ -43,7 +43,7 @@ HASTY: Mapping[str, Any] = {"sightings": 1, "settled_s": 0.0}
 
 @dataclass
 class Forgetful:
-    """A broker that hides topics, or is away; `asked` are the names it was asked to describe."""
+    """A broker that hides topics, or is unreachable; `asked` are the names it was asked to describe."""
 
     inner: MemoryTopics
     hidden: set[str] = field(default_factory=set)

@@ -208,7 +208,7 @@ SCENARIOS = [
     Scenario("no_answer_at_first", [(FIRST,)], silences=2),
     Scenario("ambiguous_answer", [(FIRST,)], vague=2),
 ]
-# The snapshot of a crash that the poll mends is one of the uncrashed run only if claims come one by one.
+# The snapshot of a crash that the poll repairs is one of the uncrashed run only if claims come one by one.
 ONE_BY_ONE = [each for each in SCENARIOS if all(len(batch) == 1 for batch in each.batches)]
 
 

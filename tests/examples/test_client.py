@@ -49,12 +49,12 @@ def test_it_imports_the_standard_library_and_the_kafka_client_only() -> None:
 
 @given(seed=st.integers(), total=st.integers(1, 4), repeats=st.integers(0, 3))
 def test_answers_are_put_together_as_the_product_does(seed: int, total: int, repeats: int) -> None:
-    """Chunks in any order, some of them told before a crash already."""
+    """Chunks in any order, some of them sent before a crash already."""
     dice, whole = random.Random(seed), [chunk(number, total) for number in range(total)]
-    told = [dice.choice(whole) for _ in range(repeats)] + dice.sample(whole, total)
+    sent = [dice.choice(whole) for _ in range(repeats)] + dice.sample(whole, total)
     chunks = Chunks()
-    answers = [answer for each in told if (answer := chunks.add(each)) is not None]
-    expected = merge([orjson.dumps(each) for each in told])
+    answers = [answer for each in sent if (answer := chunks.add(each)) is not None]
+    expected = merge([orjson.dumps(each) for each in sent])
     assert expected is not None
     assert answers
     assert all(each == answers[0] for each in answers)

@@ -65,8 +65,10 @@ def asked_by_the_client_alone(lines: list[str]) -> dict[str, Any]:
     """As docs/reference/clients.md shows it, in another terminal."""
     [kafka] = [line.split()[1] for line in lines if line.startswith("  kafka")]
     command = [sys.executable, "-m", "examples.client", kafka, "examples/MA1.json"]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
-    answer: dict[str, Any] = json.loads(told.stdout)
+    finished = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=True
+    )
+    answer: dict[str, Any] = json.loads(finished.stdout)
     return answer
 
 

@@ -33,7 +33,7 @@ Process = subprocess.Popen[bytes]
 
 
 class Submissions:
-    """The topic that every deployment of a test reads: so a submission has one id, whoever reads it."""
+    """The topic that every deployment of a test reads: so a submission has one id, in whichever process."""
 
     def __init__(self, servers: str, prefix: str) -> None:
         self.servers, self.prefix = servers, prefix
@@ -99,16 +99,16 @@ class Deployment:
         return self.begin(name, "flows.run", "--recovery", str(self.folder / name), *options)
 
     def wait(self, answers: int, times: int = 1) -> list[bytes]:
-        """All that was told, once so many answers were told so often; a process that ended too early is shown."""
+        """All answers, once so many were sent so often; a process that ended too early is shown."""
         deadline = time.monotonic() + TIMEOUT_S
-        while (there := self._told(times)) < answers:
+        while (there := self._answers_sent(times)) < answers:
             ended = [process for process in self._running if process.poll() not in (None, KILLED)]
             assert not ended, self.logs()
             assert time.monotonic() < deadline, f"{there} of {answers}\n{self.logs()}"
             self._log.read(0.2)
         return list(self._log.values)
 
-    def _told(self, times: int) -> int:
+    def _answers_sent(self, times: int) -> int:
         return sum(len(repeats) >= times for repeats in by_submission(self._log.values).values())
 
     def drain(self) -> None:
@@ -180,17 +180,17 @@ class TopicLog:
 
 
 def by_submission(values: Sequence[bytes]) -> Mapping[tuple[str, str], list[bytes]]:
-    """What was told of each submission in each world, in order; every answer here fits into one chunk."""
+    """The answers to each submission in each world, in order; every answer here fits into one chunk."""
     found: dict[tuple[str, str], list[bytes]] = defaultdict(list)
     for value in values:
-        told = orjson.loads(value)
-        assert told["chunks"] == 1
-        found[told["submission_id"], told["world_id"]].append(value)
+        answer = orjson.loads(value)
+        assert answer["chunks"] == 1
+        found[answer["submission_id"], answer["world_id"]].append(value)
     return found
 
 
 def queue_of(answers: Sequence[Answer]) -> dict[tuple[str, str], str]:
-    """The topic of each node in each namespace; nobody was told another one, and none serves two."""
+    """The topic of each node in each namespace; no answer has another one, and none serves two."""
     found: dict[tuple[str, str], str] = {}
     for answer in answers:
         for key, topic in answer["queue_map"].items():

@@ -1,7 +1,7 @@
 """The runner as a process in which some strategies' records are deadly: `python -m tests.flows.poisoned STEP HOW WHOM …`.
 
 HOW is `kill` (no Python code runs any more), `raise`, `kill after` (the step's work is done), `once` (kill while
-the file `once` is in the working folder, which goes first) or `away` (a store is away while the file `away` is).
+the file `once` is in the working folder, which goes first) or `away` (a store is unreachable while the file `away` is).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def die(how: str) -> None:
         raise KeyError("a fault of ours")
     if how == "away":
         if Path("away").exists():
-            raise UnavailableError("the store is away")
+            raise UnavailableError("the store is unreachable")
         return
     if how == "once":
         if not Path("once").exists():

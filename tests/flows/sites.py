@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from dagmanager.connect import EVENT_TOPICS, FLOW_TOPICS
 from servers.records import records
-from tests.flows.test_doors import ROOT, environment
+from tests.flows.test_entry_points import ROOT, environment
 from tests.kafka.topics import fill, make
 from tests.waiting import TIMEOUT_S
 
@@ -99,5 +99,5 @@ class LiveSite:
 
 
 def headers(message: Message) -> dict[str, str]:
-    told = cast("list[tuple[str, bytes]]", message.headers() or [])
-    return {name: value.decode() for name, value in told}
+    pairs = cast("list[tuple[str, bytes]]", message.headers() or [])
+    return {name: value.decode() for name, value in pairs}

@@ -1,4 +1,4 @@
-"""What a store holds, told without times, owners and random ids: equal worlds give equal texts."""
+"""The content of a store, without times, owners and random ids: equal worlds give equal texts."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def stores(world: World, raced: bool = False) -> dict[str, Any]:
 
 def answered(message: Message) -> list[str]:
     """What kinds of answer a record tells of."""
-    told = orjson.loads(message.value)
-    if told["status"] == "rejected":
-        return ["rejected", told["error"]["code"]]
-    return [action for action, count in told["actions"].items() if count]
+    answer = orjson.loads(message.value)
+    if answer["status"] == "rejected":
+        return ["rejected", answer["error"]["code"]]
+    return [action for action, count in answer["actions"].items() if count]
 
 
 def submission_of(message: Message) -> tuple[str, str]:
     """Which submission, for which world."""
-    told = orjson.loads(message.value)
-    return told["submission_id"], told["world_id"]
+    answer = orjson.loads(message.value)
+    return answer["submission_id"], answer["world_id"]
 
 
 def assert_equal(found: dict[str, Any], expected: dict[str, Any]) -> None:

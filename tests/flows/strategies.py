@@ -66,7 +66,7 @@ class Market:
                 for each in dice.sample(own, dice.randint(0 if nodes else 1, len(own)))
             ]
         lineage = f"line-{strategy_id}"
-        if self.shared_lineages:  # the Gateway's ids are random: several speak for one lineage
+        if self.shared_lineages:  # the Gateway's ids are random: several belong to one lineage
             lineage = f"line{int(strategy_id[1:]) % 3}"
         meta: dict[str, Any] = {"strategy_name": lineage, "version": dice.choice(["v1", "v1", "v2", "v3"])}
         dag = {"schema_version": "v1", "nodes": nodes, "meta": meta}

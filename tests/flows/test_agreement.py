@@ -1,4 +1,4 @@
-"""Every way in agrees: doors, batch sizes, worker counts, embedded stores; on the real strategies."""
+"""Every way in agrees: entry points, batch sizes, worker counts, embedded stores; on the real strategies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad submissions through the flow: answered, kept with their bytes, and the flow goes on. And outages."""
+"""Bad submissions through the flow: answered, kept with their bytes, and the flow continues. And outages."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ def test_every_kind_is_answered_and_kept(workers: int) -> None:
     world = World()
     given = [record(value, position, "s1") for position, value in enumerate([*values, GOOD_BYTES])]
     run(given, world, impatient(), Fuse(), workers)
-    told = [orjson.loads(each.value) for each in world.diffs]
-    codes = [each["error"]["code"] for each in told[:-1]]
+    answers = [orjson.loads(each.value) for each in world.diffs]
+    codes = [each["error"]["code"] for each in answers[:-1]]
     assert dict(zip(BAD, codes, strict=True)) == {name: code for name, (_, code) in BAD.items()}
-    assert told[-1]["status"] == "ok", "the flow went on"
+    assert answers[-1]["status"] == "ok", "the flow went on"
     assert len(world.letters) == len(BAD)
     for (name, (value, code)), letter in zip(BAD.items(), world.letters, strict=True):
         headers = dict(letter.headers)
@@ -129,7 +129,7 @@ def test_an_outage_is_waited_for_and_nothing_is_lost(seed: int, caplog: pytest.L
     assert not world.graph.waiting_events(1)
 
 
-def test_whoever_stops_during_an_outage_leaves_the_rest_to_the_next_run() -> None:
+def test_a_stop_during_an_outage_leaves_the_rest_to_the_next_run() -> None:
     fuse = Fuse(1)
     fuse.raises = UnavailableError
     with pytest.raises(Exception, match="lookup"):

@@ -153,8 +153,8 @@ def check(run: Run, world: World, expected: World) -> None:
     questions = asked_again(run)
     assert_replays_equal(world, answers, questions)
     for each, values in answers.items():
-        told = {orjson.loads(value)["status"] for value in values}
-        if told != {orjson.loads(value)["status"] for value in without[each]}:
+        statuses = {orjson.loads(value)["status"] for value in values}
+        if statuses != {orjson.loads(value)["status"] for value in without[each]}:
             # An identical resend stores nothing: asked after a newer version it is late (docs/semantics.md 2).
             codes = {orjson.loads(value).get("error", {}).get("code", "late") for value in values}
             assert each[0] in questions, (each, values)
@@ -188,7 +188,7 @@ def asked_again(run: Run) -> set[str]:
 def assert_replays_equal(
     world: World, answers: dict[tuple[str, str], list[bytes]], questions: set[str]
 ) -> None:
-    """A stored outcome is told the same, byte for byte, as often as it is told.
+    """A stored outcome is answered the same, byte for byte, as often as it is sent.
 
     An identical resend stores nothing at first; asked again after a crash it may.
     """

@@ -39,7 +39,7 @@ from tests.flows.crashing import START_MS, Clock, World, impatient
 from tests.kafka.topics import fill, make
 
 Answers = dict[tuple[str, str], tuple[str, dict[str, str]]]
-KEY = b"whoever"
+KEY = b"some-client"
 SETTINGS = (
     "diffs_topic",
     "dead_letters_topic",
@@ -103,7 +103,7 @@ class Site:
 
 
 def answers(records: Sequence[bytes]) -> Answers:
-    """What each submission was told, whatever order the partitions have."""
+    """What was answered to each submission, whatever order the partitions have."""
     by_id: dict[str, list[bytes]] = {}
     for record in records:
         by_id.setdefault(orjson.loads(record)["submission_id"], []).append(record)

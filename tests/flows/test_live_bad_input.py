@@ -44,7 +44,7 @@ def in_world(value: bytes, site: LiveSite) -> bytes:
     return value.replace(b'["w"]', orjson.dumps([site.prefix.removesuffix(".")]))
 
 
-def test_each_bad_record_is_told_and_buried_and_the_good_ones_around_it_are_answered(
+def test_each_bad_record_gets_a_refusal_and_a_dead_letter_and_the_good_ones_are_answered(
     site: LiveSite, empty_neo4j: str
 ) -> None:
     site.settings |= {"neo4j_dsn": empty_neo4j}
@@ -52,7 +52,7 @@ def test_each_bad_record_is_told_and_buried_and_the_good_ones_around_it_are_answ
     given = [good[0], *(value for value, _ in BAD.values()), *OTHERS, good[1]]
     process = site.begin()
     until(site.is_up)
-    site.send(*given, key=b"ingest:somebody")
+    site.send(*given, key=b"ingest:client")
     until(lambda: len(site.answers()) >= 2 + len(BAD))
     process.send_signal(signal.SIGTERM)
     assert process.wait(TIMEOUT_S) == 0, site.log()
@@ -62,12 +62,12 @@ def test_each_bad_record_is_told_and_buried_and_the_good_ones_around_it_are_answ
     assert [[warning["code"] for warning in each["warnings"]] for each in fine] == [["unkeyed_record"]] * 2
     letters = site.found("dead_letters_topic")
     for letter, at, (value, code) in zip(letters, range(1, 99), BAD.values(), strict=False):
-        told = headers(letter)
-        assert orjson.loads(told["error"])["code"] == code
-        assert told["source-topic"] == site.topic("submissions_topic")
-        assert (told["source-partition"], told["source-offset"], told["attempts"]) == ("0", str(at), "1")
+        found = headers(letter)
+        assert orjson.loads(found["error"])["code"] == code
+        assert found["source-topic"] == site.topic("submissions_topic")
+        assert (found["source-partition"], found["source-offset"], found["attempts"]) == ("0", str(at), "1")
         assert letter.value() == (value or b"")
-        assert letter.key() == b"ingest:somebody"
+        assert letter.key() == b"ingest:client"
     assert len(letters) == len(BAD)
     assert "skipped 1 records of another kind: gateway.rebalance" in site.log()
     again = site.begin()
@@ -97,7 +97,7 @@ def test_a_topic_that_would_lose_records_is_refused_at_the_start(
     assert words in said
 
 
-def test_a_broker_or_database_that_nobody_answers_for_is_an_outage(site: LiveSite) -> None:
+def test_a_broker_or_database_that_does_not_answer_is_an_outage(site: LiveSite) -> None:
     nowhere = "127.0.0.1:1"
     site.settings |= {"neo4j_dsn": f"bolt://{nowhere}"}
     code, said = site.refused()
@@ -194,7 +194,7 @@ def test_in_prod_what_is_missing_is_refused_with_the_command_that_makes_it(
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_record_on_a_topic_that_kills_three_times_is_buried_with_its_offset(
+def test_a_record_on_a_topic_that_kills_three_times_is_a_dead_letter_with_its_offset(
     workers: str, site: LiveSite
 ) -> None:
     answer_one(site)
@@ -211,10 +211,10 @@ def test_a_record_on_a_topic_that_kills_three_times_is_buried_with_its_offset(
     bad = [each for each in site.answers() if each["status"] != "ok"]
     assert {each["error"]["code"] for each in bad} == {"quarantined"}
     [letter] = site.found("dead_letters_topic")
-    told = headers(letter)
+    found = headers(letter)
     assert letter.value() == in_world(submission(14), site)
-    assert (told["source-topic"], told["source-partition"]) == (site.topic("submissions_topic"), "5")
-    assert (told["source-offset"], told["attempts"]) == ("4", "3")
+    assert (found["source-topic"], found["source-partition"]) == (site.topic("submissions_topic"), "5")
+    assert (found["source-offset"], found["attempts"]) == ("4", "3")
 
 
 def test_a_share_is_looked_at_before_bytewax_could_panic_over_it(site: LiveSite) -> None:

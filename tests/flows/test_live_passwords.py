@@ -30,7 +30,7 @@ def broker(launch: Launch, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def site(broker: SecuredKafka, tmp_path: Path) -> Iterator[LiveSite]:
-    """Its tests send and read at the listener that is open to everybody."""
+    """Its tests send and read at the listener that is open to every client."""
     found = LiveSite(tmp_path, broker.address, f"t{uuid.uuid4().hex[:10]}.")
     yield found
     found.end()
@@ -53,7 +53,7 @@ def send_one(site: LiveSite, number: int) -> None:
     site.send(submission(number).replace(b'["w"]', b'["%s"]' % world), key=b"s%d" % number)
 
 
-def told(site: LiveSite) -> list[tuple[str, str]]:
+def statuses(site: LiveSite) -> list[tuple[str, str]]:
     return [(each["strategy_id"], each["status"]) for each in site.answers()]
 
 
@@ -66,7 +66,7 @@ def test_with_the_right_password_records_are_read_and_answered(
     process = site.begin()
     until(site.is_up)
     send_one(site, 1)
-    until(lambda: told(site) == [("s1", "ok")])
+    until(lambda: statuses(site) == [("s1", "ok")])
     process.send_signal(signal.SIGTERM)
     assert process.wait(TIMEOUT_S) == 0, site.log()
     assert len(site.found("controlbus_queue_topic")) >= 1
@@ -84,7 +84,7 @@ def test_with_the_right_password_records_are_read_and_answered(
         ("PLAINTEXT", "SASL_PLAINTEXT", {}, "not valid in current SASL state"),
     ],
 )
-def test_who_is_turned_away_at_the_start_is_told_why_and_which_setting_to_look_at(
+def test_failed_authentication_at_start_names_cause_and_setting(
     listener: str, protocol: str, changed: Options, words: str, broker: SecuredKafka, site: LiveSite
 ) -> None:
     given = options(broker, protocol) | changed
@@ -140,7 +140,7 @@ def test_the_controlbus_is_another_cluster_with_credentials_of_its_own(
     assert '"sasl.pasword"' in said
 
 
-def test_a_flow_that_is_locked_out_waits_says_so_and_goes_on_when_it_is_let_in_again(
+def test_a_flow_without_access_waits_reports_it_and_resumes_with_access(
     broker: SecuredKafka, site: LiveSite
 ) -> None:
     user, password = "passing", "until-expelled"
@@ -155,15 +155,15 @@ def test_a_flow_that_is_locked_out_waits_says_so_and_goes_on_when_it_is_let_in_a
     process = site.begin()
     until(site.is_up)
     send_one(site, 1)
-    until(lambda: told(site) == [("s1", "ok")])
+    until(lambda: statuses(site) == [("s1", "ok")])
     broker.remove_user(user)
     until(lambda: TURNED_AWAY in site.log())
-    # Whoever notices first is told first: the poll asks for topics too.
+    # The first thread that notices reports it: the poll asks for topics too.
     until(lambda: "waiting: input: Kafka at " in (site.folder / "alive").read_text())
     send_one(site, 2)
     assert process.poll() is None, site.log()
     broker.add_user(user, password)
-    until(lambda: told(site) == [("s1", "ok"), ("s2", "ok")])
+    until(lambda: statuses(site) == [("s1", "ok"), ("s2", "ok")])
     until(lambda: "answers again" in site.log())
     until(lambda: (site.folder / "alive").read_text() == "ok\n")
     process.send_signal(signal.SIGTERM)

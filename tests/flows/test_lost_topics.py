@@ -1,4 +1,4 @@
-"""On real servers: topics that others deleted, or made again, are noticed; a broker that restarts loses none."""
+"""On real servers: topics that others deleted or recreated are noticed; a broker that restarts loses none."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def polled(parts: Assembled) -> Callable[[str], bool]:
     return is_lost
 
 
-def test_a_topic_deleted_under_us_is_named_and_made_anew(
+def test_a_deleted_topic_is_reported_and_created_again(
     site: Site, kafka_admin: AdminClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     parts = site.started()
@@ -105,7 +105,7 @@ def test_a_topic_deleted_under_us_is_named_and_made_anew(
     assert [AdminEntry(**each).topic for each in logged if each["action"] == "lost"] == [price]
 
 
-def test_a_topic_made_again_by_somebody_else_is_theirs(site: Site, kafka_admin: AdminClient) -> None:
+def test_a_topic_recreated_by_another_program_is_foreign(site: Site, kafka_admin: AdminClient) -> None:
     parts = site.started()
     price, mean = topics_of(site.submit(parts, 0))
     remove(kafka_admin, mean)

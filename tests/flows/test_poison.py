@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from tests.flows.poisoned import STEPS
 from tests.flows.strategies import node
-from tests.flows.test_doors import environment, lines
+from tests.flows.test_entry_points import environment, lines
 from tests.waiting import TIMEOUT_S, until
 
 pytestmark = pytest.mark.slow
@@ -134,7 +134,7 @@ def test_poisons_side_by_side_are_quarantined_one_after_the_other(folder: Path) 
     assert first_answers(folder) == [f"s{number}" for number in range(COUNT)]
 
 
-def test_a_letter_that_kills_when_it_is_buried_is_buried_without_its_bytes(folder: Path) -> None:
+def test_a_dead_letter_that_kills_is_written_without_its_bytes(folder: Path) -> None:
     given = b'{"strategy_id": "bad", "dag": {"nodes": 7}}'
     before = (folder / "in.jsonl").read_bytes()
     (folder / "in.jsonl").write_bytes(before + given + b"\n" + submission(COUNT))
@@ -190,10 +190,10 @@ def test_kills_during_an_outage_quarantine_nothing(step: str, folder: Path) -> N
             words, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True
         ) as killed:
             until(lambda: alive.exists() and alive.read_text().startswith("waiting"))
-            assert alive.read_text() == f"waiting: {step}: the store is away\n"
+            assert alive.read_text() == f"waiting: {step}: the store is unreachable\n"
             killed.kill()
             assert killed.stderr
-            assert f"{step}: waiting for a store (the store is away)" in killed.stderr.read()
+            assert f"{step}: waiting for a store (the store is unreachable)" in killed.stderr.read()
     (folder / "away").unlink()
     done = process(folder, words)
     assert done.returncode == 0, done.stderr

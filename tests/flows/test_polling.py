@@ -1,4 +1,4 @@
-"""The poll finishes what others left behind, and a store that is away does not end it."""
+"""The poll finishes what others left behind, and an unreachable store does not end it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class AwayGraph(MemoryGraph):
         return super().overdue_claims(limit)
 
 
-def test_a_store_that_is_away_is_tried_again_next_time() -> None:
+def test_an_unreachable_store_is_tried_again_next_time() -> None:
     graph = AwayGraph(lambda: 1)
     parts = assemble_over(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     assert poll_once(parts.engine) == "gone"
 
 
-def test_who_looks_at_the_heartbeat_sees_that_the_poll_finds_a_store_away_and_back(tmp_path: Path) -> None:
+def test_heartbeat_shows_an_outage_and_its_end(tmp_path: Path) -> None:
     graph = AwayGraph(lambda: 1)
     parts = assemble_over(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     tally = parts.engine.observer = Tally()
@@ -48,7 +48,7 @@ def test_who_looks_at_the_heartbeat_sees_that_the_poll_finds_a_store_away_and_ba
         until(lambda: heartbeat.read_text() == "ok\n")
 
 
-def test_an_outage_of_many_rounds_is_told_once_and_its_end_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_of_many_rounds_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
     graph = AwayGraph(lambda: 1)
     parts = assemble_over(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     with caplog.at_level(logging.INFO, "dagmanager"), poll(parts.engine, 0.001, Stop()):
@@ -70,7 +70,7 @@ def test_the_heartbeat_is_touched_before_the_first_round(tmp_path: Path) -> None
     assert heartbeat.read_text() == "ok\n"
 
 
-def test_a_defect_in_a_round_is_told_with_its_stack_and_ends_no_poll(
+def test_an_internal_error_in_a_round_is_logged_with_its_stack_and_ends_no_poll(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Defective(AwayGraph):

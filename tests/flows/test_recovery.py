@@ -1,4 +1,4 @@
-"""Runs that begin, go on or are refused; each a process with its recovery folder."""
+"""Runs that begin, resume or are refused; each a process with its recovery folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from flows.failures import explained
 from flows.recovery import START_FILE, STEPS_FILE, Reading, Start, StartFile, Steps, prepared
 from flows.recovery_upgrade import FORMER_STEPS, REMOVED_STEP, delete_removed_state
 from tests.flows.strategies import node
-from tests.flows.test_doors import ROOT, environment, lines, run
+from tests.flows.test_entry_points import ROOT, environment, lines, run
 from tests.flows.test_step_ids import flow
 from tests.waiting import TIMEOUT_S, until
 

@@ -111,14 +111,14 @@ def check_announcements(deployment: Deployment) -> None:
     """Each queue in an event and in the log; an event that came twice is the same bytes under one key."""
     servers, topics = deployment.submissions.servers, deployment.topics
     queues = {row.topic for row in deployment.rows() if isinstance(row, QueueRow)}
-    told: dict[str, set[bytes]] = defaultdict(set)
+    answers: dict[str, set[bytes]] = defaultdict(set)
     announced: set[str] = set()
     for message in records(servers, topics["controlbus_queue_topic"]):
         value = message.value() or b""
         data = orjson.loads(value)["data"]
-        told[data["idempotency_key"]].add(value)
+        answers[data["idempotency_key"]].add(value)
         announced |= {each["queue"] for each in data["queues"]}
-    assert {len(values) for values in told.values()} == {1}
+    assert {len(values) for values in answers.values()} == {1}
     assert announced == queues
     logged = [orjson.loads(message.value() or b"") for message in records(servers, topics["admin_log_topic"])]
     assert {entry["topic"] for entry in logged} == queues

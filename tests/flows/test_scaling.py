@@ -63,7 +63,7 @@ def deploy(
     opened[-1].forget(kafka_admin)
 
 
-def told(values: list[bytes]) -> dict[tuple[str, str], dict[str, Any]]:
+def decoded(values: list[bytes]) -> dict[tuple[str, str], dict[str, Any]]:
     """Answers without what racing workers decide: who is first to create a shared node, and so names it."""
     found = {}
     for name, repeats in by_submission(values).items():
@@ -115,7 +115,7 @@ def test_processes_with_shares_and_a_cluster_answer_as_one_worker(
     shared.run("right", "--partitions", "4-7")
     found = shared.wait(due)
     shared.drain()
-    assert told(found) == told(expected)
+    assert decoded(found) == decoded(expected)
     check_stores(shared, found, kafka_admin)
     for name in ("left", "right"):
         assert " submissions answered" in (shared.folder / f"{name}.log").read_text(), "both had work"
@@ -128,7 +128,7 @@ def test_processes_with_shares_and_a_cluster_answer_as_one_worker(
     clustered.kill()
     processes = cluster(clustered, recovery)
     found = clustered.wait(due)
-    assert told(found) == told(expected)
+    assert decoded(found) == decoded(expected)
     check_stores(clustered, found, kafka_admin)
     processes[0].kill()
     assert processes[1].wait(TIMEOUT_S) != 0, "nobody takes over: the supervisor starts all of them again"
@@ -141,7 +141,7 @@ def test_processes_with_shares_and_a_cluster_answer_as_one_worker(
     assert len(by_submission(after)) == submissions.answers_due > due
 
 
-def test_from_one_process_to_two_and_back_all_is_told_again_from_what_was_stored(
+def test_from_one_process_to_two_and_back_stored_answers_are_sent_again(
     deploy: Open, submissions: Submissions, kafka_admin: AdminClient
 ) -> None:
     due = submissions.answers_due
@@ -165,5 +165,5 @@ def test_from_one_process_to_two_and_back_all_is_told_again_from_what_was_stored
     for row in stored:
         submission_id, _, world_id = row.claim_id.partition("|")
         assert len(set(repeats[submission_id, world_id])) == 1
-    assert moved.rows() == before, "what is told again is written nowhere"
+    assert moved.rows() == before, "what is sent again is written nowhere"
     check_stores(moved, values, kafka_admin)

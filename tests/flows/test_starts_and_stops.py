@@ -13,7 +13,7 @@ import pytest
 
 from dagmanager.errors import SettingsError, UnavailableError
 from flows.failures import explained
-from tests.flows.test_doors import ROOT, environment, lines, run
+from tests.flows.test_entry_points import ROOT, environment, lines, run
 from tests.waiting import TIMEOUT_S, until
 
 pytestmark = pytest.mark.slow
@@ -79,7 +79,7 @@ def interrupted(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_line_without_an_end_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+def test_a_line_without_an_end_delays_no_stop(tmp_path: Path) -> None:
     with (tmp_path / "in.jsonl").open("wb") as file:
         file.truncate(1 << 38)  # takes minutes to read, and no room on disk
     options = ["--heartbeat", str(tmp_path / "alive"), "--recovery", str(tmp_path / "r")]
@@ -126,7 +126,7 @@ def test_a_file_that_cannot_be_used_is_named_without_a_stack_of_ours(workers: st
         (errno.EBADF, type(None)),
     ],
 )
-def test_the_system_s_refusals_are_permanent_passing_or_a_fault_of_ours(number: int, kind: type) -> None:
+def test_system_errors_are_permanent_transient_or_internal_errors(number: int, kind: type) -> None:
     wrapped = RuntimeError("error calling a step")
     wrapped.__cause__ = OSError(number, os.strerror(number), "some/file")
     for recovery in (None, Path("r")):
@@ -136,6 +136,6 @@ def test_the_system_s_refusals_are_permanent_passing_or_a_fault_of_ours(number: 
             assert str(found) == f"some/file cannot be used: {os.strerror(number)}"
 
 
-def test_a_fault_of_this_program_keeps_its_stack() -> None:
+def test_an_internal_error_keeps_its_stack() -> None:
     for fault in (KeyError("x"), RuntimeError("some fault"), KeyboardInterrupt()):
         assert explained(fault, Path("r")) is None

@@ -1,4 +1,4 @@
-"""A run is told to stop by a signal, at any instant, and every thread hears it."""
+"""A signal stops a run at any instant and wakes every thread."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print("heard all")
 """
 
 
-def test_a_signal_in_the_middle_of_a_wait_is_heard() -> None:
+def test_a_signal_ends_a_wait() -> None:
     done = subprocess.run(
         [sys.executable, "-c", ROUNDS],
         cwd=ROOT,
@@ -42,7 +42,7 @@ def test_a_signal_in_the_middle_of_a_wait_is_heard() -> None:
     assert done.stdout == "heard all\n"
 
 
-def test_every_thread_that_waits_hears_it() -> None:
+def test_every_waiting_thread_is_woken() -> None:
     stop, heard = Stop(), list[bool]()
     threads = [threading.Thread(target=lambda: heard.append(stop.wait(TIMEOUT_S))) for _ in range(3)]
     for thread in threads:
@@ -53,7 +53,7 @@ def test_every_thread_that_waits_hears_it() -> None:
     assert heard == [True] * 3
 
 
-def test_a_wait_that_nobody_ends_ends_by_itself() -> None:
+def test_a_wait_times_out() -> None:
     stop = Stop()
     began = time.monotonic()
     assert not stop.wait(0.02)

@@ -46,7 +46,7 @@ def checked(rejection: Rejection) -> str:
 
 def twin(value: bytes) -> str:
     try:
-        return f"accepted {' '.join(naive.journey(value))}"
+        return f"accepted {' '.join(naive.pure_steps(value))}"
     except naive.Foreign:
         return "foreign"
     except Refused as refused:

@@ -253,7 +253,7 @@ class IsolationContract:
 
         assert len(graph.transact(work)) == 1
 
-    def test_the_clock_goes_on(self, graph: Graph) -> None:
+    def test_the_clock_advances(self, graph: Graph) -> None:
         first = now_of(graph)
         next_millisecond()
         assert first < graph.transact(lambda tx: tx.now_ms()) <= now_of(graph)

@@ -1,4 +1,4 @@
-"""One operator alone: items in, a list out; and submissions at every stage of their journey."""
+"""One operator alone: items in, a list out; and submissions at every stage."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def stored(stores: Stores) -> tuple[tuple[Row, ...], tuple[str, ...]]:
 
 
 class WatchedGraph:
-    """A graph that counts its questions and, after `after` calls, is away for `away` calls."""
+    """A graph that counts its questions and, after `after` calls, is unreachable for `away` calls."""
 
     def __init__(self, stores: Stores, away: int = 0, after: int = 0) -> None:
         self.asked: list[LookupKeys] = []

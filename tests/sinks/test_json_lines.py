@@ -189,7 +189,7 @@ def test_a_device_takes_lines_and_has_nothing_to_sync(tmp_path: Path) -> None:
     part.close()
 
 
-def test_a_pipe_that_nobody_reads_is_told_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_without_a_reader_is_reported_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "diffs.jsonl")
     with pytest.raises(SettingsError, match=r"diffs\.jsonl"):
         diffs(tmp_path)

@@ -113,7 +113,7 @@ def test_neighbours_of_a_record_that_is_too_large_are_written_once(
     topic_prefix: str,
     producer: KafkaProducer,
 ) -> None:
-    """Each try that fails shows what lies there; after the third somebody raises the topic's limit."""
+    """Each try that fails shows what is in the topic; after the third its limit is raised."""
     topic = make(kafka_admin, f"{topic_prefix}small", max_message_bytes="1000")
     large, found = b"x" * 5_000, []
 

@@ -110,9 +110,9 @@ def test_bad_files_teach(text: bytes, code: str, place: str, tmp_path: Path) -> 
 )
 def test_a_message_says_what_was_expected(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text(text)
-    told = call("diff", "--file", "bad.json", cwd=tmp_path).err
-    assert said in told
-    assert told.count("did you mean") <= 1
+    printed = call("diff", "--file", "bad.json", cwd=tmp_path).err
+    assert said in printed
+    assert printed.count("did you mean") <= 1
 
 
 def test_people_read_the_right_id_whole_and_machines_get_all_of_it(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_another_thing_under_our_name_is_refused_before_anything_is_made(bare_ne
     assert set(schema_of(bare_neo4j)) == {"tag_of"}
 
 
-def test_somebody_elses_database_needs_a_word_the_first_time(bare_neo4j: str) -> None:
+def test_a_foreign_database_needs_confirmation_at_first_use(bare_neo4j: str) -> None:
     ask(bare_neo4j, "CREATE (:Person), (:Queue {name: 'at the baker'})")
     done = say("neo4j-init", "--uri", bare_neo4j)
     assert done.code == 1

@@ -125,7 +125,7 @@ def test_no_log_is_a_clean_error(tmp_path: Path) -> None:
 
 
 def test_what_a_run_made_is_found_again(tmp_path: Path) -> None:
-    """Through the doors that write and read: the flow, its log, this command."""
+    """Through the entry points that write and read: the flow, its log, this command."""
     submissions, store, results = tmp_path / "in.jsonl", tmp_path / "store.sqlite", tmp_path / "results"
     submissions.write_bytes(b"".join(each + b"\n" for each in first_submissions()))
     ran = call(

@@ -1,4 +1,4 @@
-"""`topics history` where the log is a topic: read to its end, and a broker that is away is told in time."""
+"""`topics history` where the log is a topic: read to its end, and an unreachable broker is reported in time."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_records_that_retention_took_are_warned_of(log: str, kafka: str, kafka_a
     assert f"warning[log_incomplete]: {log} has lost its first 1 records (partition 0)" in done.err
 
 
-def test_a_topic_that_is_missing_is_told_with_what_makes_it(
+def test_a_missing_topic_is_named_with_the_command_that_creates_it(
     log: str, monkeypatch: pytest.MonkeyPatch, kafka_admin: AdminClient
 ) -> None:
     missing = f"{log}-none"
@@ -81,7 +81,7 @@ def test_a_topic_that_is_missing_is_told_with_what_makes_it(
     assert missing not in kafka_admin.list_topics(timeout=TIMEOUT_S).topics
 
 
-def test_a_broker_that_is_away_ends_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_broker_ends_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGMANAGER_KAFKA_DSN", NOWHERE)
     monkeypatch.setenv("DAGMANAGER_KAFKA_REQUEST_SECONDS", "1")
     done = say("topics", "history", "--at", NOON)

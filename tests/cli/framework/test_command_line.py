@@ -107,7 +107,7 @@ def test_qmtl_is_the_same_with_a_prefix() -> None:
     assert "qmtl service dagmanager --help" in done.err
 
 
-def test_errors_as_json_have_the_shape_of_every_door() -> None:
+def test_errors_as_json_have_the_shape_of_every_entry_point() -> None:
     done = call("diff", "--file", "no-such.json", "--json")
     assert (done.code, done.err) == (2, "")
     error = json.loads(done.out)["error"]

@@ -43,7 +43,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(
     assert found == Server("bolt://flag:2", "flag", "from a file")
 
 
-def test_nobody_named_is_nobody() -> None:
+def test_without_an_address_no_server_is_found() -> None:
     assert find_server(parsed()) is None
 
 

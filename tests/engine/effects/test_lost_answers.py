@@ -74,7 +74,7 @@ def test_an_identical_resend_of_a_superseded_version_is_expired(world: World) ->
     assert (refused(again).code, refused(again).got) == (ErrorCode.EXPIRED, topic)
 
 
-def test_a_plan_from_before_the_loss_is_made_again(world: World) -> None:
+def test_a_plan_from_before_the_loss_is_planned_again(world: World) -> None:
     [looked_up] = world.process.lookup([submission([PRICE], strategy="s2", position=1)])
     assert isinstance(looked_up, LookedUp)
     topic = world.lose("PriceInput")

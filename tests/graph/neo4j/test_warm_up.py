@@ -49,7 +49,7 @@ def test_it_stops_before_the_next_statement_when_that_is_enough(graph: Neo4jGrap
     assert calls == 3
 
 
-def test_it_goes_on_to_the_last_statement(graph: Neo4jGraph) -> None:
+def test_it_continues_to_the_last_statement(graph: Neo4jGraph) -> None:
     calls = 0
 
     def enough() -> bool:

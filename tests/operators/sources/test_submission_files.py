@@ -106,7 +106,7 @@ def test_a_state_of_an_unknown_version_is_refused(tmp_path: Path) -> None:
         part(tmp_path, {"v": 3, "line": 1, "offset": 2, "base_ms": 5})
 
 
-def test_a_state_of_the_first_version_goes_on_with_its_run(tmp_path: Path) -> None:
+def test_a_state_of_the_first_version_is_resumed(tmp_path: Path) -> None:
     """It did not say whether the run had ended."""
     (tmp_path / "in.jsonl").write_bytes(b"1\n2\n")
     state: State = {"v": 1, "file": str(tmp_path / "in.jsonl"), "line": 1, "offset": 2, "count": 1}

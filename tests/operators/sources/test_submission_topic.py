@@ -112,7 +112,7 @@ def test_the_exchange_key_is_the_strategy_that_the_key_names(kafka: str, topic: 
     ]
 
 
-def test_a_run_goes_on_where_the_snapshot_says(kafka: str, topic: str, opened: Opened) -> None:
+def test_a_run_resumes_where_the_snapshot_says(kafka: str, topic: str, opened: Opened) -> None:
     fill(kafka, topic, [b"%d" % number for number in range(5)])
     first = opened()
     assert len(some(first, 5)) == 5
@@ -174,7 +174,7 @@ def test_an_offset_behind_the_end_is_an_error_and_not_a_wait(kafka: str, topic: 
     assert "no offset 7 any more" in str(fails(opened(first.snapshot() | {"offset": 7})))
 
 
-def test_a_topic_made_again_is_refused_at_the_start(
+def test_a_recreated_topic_is_refused_at_the_start(
     kafka: str, kafka_admin: AdminClient, topic: str, opened: Opened
 ) -> None:
     fill(kafka, topic, [b"0"])
@@ -187,7 +187,7 @@ def test_a_topic_made_again_is_refused_at_the_start(
         opened(first.snapshot())
 
 
-def test_a_topic_made_again_while_it_is_read_stops_the_run(
+def test_a_topic_recreated_while_it_is_read_stops_the_run(
     kafka: str, kafka_admin: AdminClient, topic: str, opened: Opened
 ) -> None:
     part = opened()
@@ -266,7 +266,7 @@ def test_each_process_reads_its_share(kafka: str, kafka_admin: AdminClient, topi
         parts("4-5")
 
 
-def test_partitions_added_later_are_told_of(
+def test_partitions_added_later_are_logged_once(
     kafka: str,
     kafka_admin: AdminClient,
     topic: str,
@@ -301,20 +301,20 @@ def test_a_topic_that_comes_to_be_known_is_waited_for(
     making.join()
 
 
-def test_no_broker_at_the_start_is_told_soon() -> None:
+def test_an_unreachable_broker_at_the_start_is_reported_soon() -> None:
     at = SubmissionsAt(KafkaAddress(NOWHERE, request_s=2.0), "t")
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1 .*refused"):
         SubmissionTopic(at, lambda: False).list_parts()
 
 
 @pytest.mark.live("kafka")
-def test_an_outage_stalls_the_reading_and_is_told_once(
+def test_an_outage_stalls_the_reading_and_is_reported_once(
     kafka: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with KafkaServer(tmp_path / "broker", settings=SOON_BACK) as broker:
         topic = make(AdminClient({"bootstrap.servers": broker.address}), "t")
-        address, told = KafkaAddress(broker.address, request_s=1.0), list[str]()
-        whole = SubmissionTopic(SubmissionsAt(address, topic, watch_s=0.05), lambda: False, told.append)
+        address, reported = KafkaAddress(broker.address, request_s=1.0), list[str]()
+        whole = SubmissionTopic(SubmissionsAt(address, topic, watch_s=0.05), lambda: False, reported.append)
         part = whole.build_part("input", "t/0", None)
         fill(broker.address, topic, [b"before"])
         some(part, 1)
@@ -327,9 +327,10 @@ def test_an_outage_stalls_the_reading_and_is_told_once(
         assert [record.value for record in some(part, 1)] == [b"after"]
         until(lambda: part.next_batch() == [] and whole.progress().reachable)
         part.close()
-    outages, rest = divmod(len(told), 2)  # on a busy machine an answer may come too late before or after, too
+    # On a busy machine an answer may come too late before or after, too
+    outages, rest = divmod(len(reported), 2)
     assert (outages > 0, rest) == (True, 0)
-    assert [bool(reason) for reason in told] == [True, False] * outages
+    assert [bool(reason) for reason in reported] == [True, False] * outages
     levels = [entry.levelname for entry in caplog.records if "reading resumes" in entry.message]
     assert levels == ["WARNING"] * outages
     assert json.dumps(part.snapshot())

@@ -47,7 +47,7 @@ def test_refused_passes_by_in_order(batch: int) -> None:
     assert [each.strategy_id for each in found] == ["z", "bad", "a"]
 
 
-def test_an_id_that_does_not_hold_is_refused_once_and_keeps_the_record() -> None:
+def test_an_invalid_id_is_refused_once_and_keeps_the_record() -> None:
     given = record([FEED, MEAN | {"code_hash": "other"}], worlds=["w1", "w2"])
     ((_, found),) = hashed(canonical(given))
     assert isinstance(found, Refused)

@@ -72,7 +72,7 @@ def test_refused_passes_by_in_order_and_asks_nothing() -> None:
     assert len(graph.asked) == 1
 
 
-def test_it_waits_for_the_graph_and_goes_on() -> None:
+def test_it_waits_for_the_graph_and_continues() -> None:
     pauses: list[float] = []
     engine, graph = watched(fresh(), away=3)
     found = looked_up(engine, [*GIVEN], 100, patient(pauses.append))

@@ -27,13 +27,13 @@ def given() -> list[tuple[str, Answer | Refused]]:
 def test_everything_is_answered_in_order() -> None:
     found = [message for _, message in passed(lambda up: diff_messages("step", up, guard()), given())]
     assert [each.key for each in found] == ["s1", "bad", "late"]
-    told = [orjson.loads(each.value) for each in found]
-    assert [each["status"] for each in told] == ["ok", "rejected", "rejected"]
-    assert [each["error"]["code"] for each in told[1:]] == ["invalid_json", "late"]
-    assert told[2]["world_id"] == "w1"
+    answers = [orjson.loads(each.value) for each in found]
+    assert [each["status"] for each in answers] == ["ok", "rejected", "rejected"]
+    assert [each["error"]["code"] for each in answers[1:]] == ["invalid_json", "late"]
+    assert answers[2]["world_id"] == "w1"
 
 
-def test_only_what_was_refused_is_buried_with_its_own_bytes() -> None:
+def test_only_refused_records_become_dead_letters_with_their_own_bytes() -> None:
     items = given()
     late = items[2][1]
     assert isinstance(late, Answer)
@@ -53,7 +53,7 @@ def unreadable(key: bytes | None) -> tuple[Message, Message]:
 
 
 @pytest.mark.parametrize("prefix", [b"", b"ingest:"])
-def test_a_key_longer_than_a_strategy_id_may_be_names_nobody(prefix: bytes) -> None:
+def test_a_key_longer_than_a_strategy_id_may_be_names_no_strategy(prefix: bytes) -> None:
     answer, letter = unreadable(prefix + b"k" * 4_097)
     record = orjson.loads(answer.value)
     assert (answer.key, record["strategy_id"], record["sentinel_id"]) == ("", "", "")
@@ -109,13 +109,13 @@ def test_the_longest_texts_that_are_taken_fit_into_the_diffs_topic() -> None:
     assert diffs.shape.value_bytes == MAX_BYTES + CHUNK_ENVELOPE_BYTES
 
 
-def test_each_world_is_told_of_a_refusal_and_one_letter_is_buried() -> None:
+def test_each_world_gets_a_refusal_and_one_dead_letter_is_written() -> None:
     wrong = record([FEED | {"code_hash": "other"}], worlds=[f"w{number}" for number in range(300)])
     items = [("s1", item) for item in Reader(ReadOptions()).read(wrong) if isinstance(item, Refused)]
     found = [message for _, message in passed(lambda up: diff_messages("step", up, guard()), items)]
-    told = [orjson.loads(each.value) for each in found]
-    assert [each["world_id"] for each in told] == [f"w{number}" for number in range(300)]
-    assert {each["error"]["code"] for each in told} == {"node_id_mismatch"}
+    answers = [orjson.loads(each.value) for each in found]
+    assert [each["world_id"] for each in answers] == [f"w{number}" for number in range(300)]
+    assert {each["error"]["code"] for each in answers} == {"node_id_mismatch"}
     assert sum(len(each.value) for each in found) < 2_000_000
     letters = passed(lambda up: dead_letters("step", up, guard()), items)
     assert [message.value for _, message in letters] == [wrong.value]

@@ -109,7 +109,7 @@ def test_what_was_answered_is_answered_again() -> None:
 
 @pytest.mark.parametrize("away", [1, 6])
 @pytest.mark.parametrize("after", range(12))
-def test_it_waits_while_a_store_is_away_and_goes_on(
+def test_it_waits_while_a_store_is_unreachable_and_continues(
     away: int, after: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     alone, stores, pauses = fresh(), fresh(), list[float]()

@@ -69,7 +69,7 @@ def test_bytewax_runs_the_flow_with_and_without_recovery(folder: Path, workers: 
     recovery.mkdir()
     assert run(folder, "bytewax.recovery", str(recovery), "2").returncode == 0
     options = ["-w", workers, "-r", str(recovery), "-s", "1", "-b", "0"]
-    for _ in range(2):  # the second run goes on at the end of the file
+    for _ in range(2):  # the second run resumes at the end of the file
         done = run(folder, "bytewax.run", "flows.submissions", *options)
         assert done.returncode == 0, done.stderr
     assert len(lines(folder)) == 2 * len(first)
