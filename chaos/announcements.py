@@ -69,8 +69,8 @@ def _weight_violations(
 ) -> Iterable[AuditFinding]:
     """Each version ends with its weight; a client that keeps only the newest event of an id is left with a version in force."""
     judged = {(each.sentinel_id, each.scope) for each in weights}
-    heard = {each for each in weighed if (each.sentinel_id, each.scope) in judged}
-    for version in sorted(weights.keys() | heard):
+    received = {each for each in weighed if (each.sentinel_id, each.scope) in judged}
+    for version in sorted(weights.keys() | received):
         announced, true = weighed.get(version, 0.0), weights.get(version, 0.0)
         if abs(announced - true) > WEIGHT_SLACK:
             yield AuditFinding(Violation.WRONG_WEIGHT, f"{version}: announced {announced}, it is {true}")

@@ -156,7 +156,7 @@ class WatchedSource(FixedPartitionedSource[Keyed, State]):
     """The submissions topic; its snapshots are those of the real source."""
 
     def __init__(self, inner: SubmissionTopic, passing: Passing) -> None:
-        """Asks nobody yet."""
+        """No request yet."""
         self._inner = inner
         self._passing = passing
 

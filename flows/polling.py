@@ -132,17 +132,17 @@ def _log_change(failure: str) -> None:
 class Heartbeat:
     """A file for health checks: its age shows whether the flow is alive, its text (`ok`) whether it waits for a store."""
 
-    def __init__(self, path: Path, standing: Callable[[], str]) -> None:
-        """`standing` gives the text. Nothing is written yet."""
+    def __init__(self, path: Path, text: Callable[[], str]) -> None:
+        """`text` returns the content of the file. Nothing is written yet."""
         self._path = path
-        self._standing = standing
+        self._text = text
 
     def __call__(self) -> None:
         """Replace the file in one step. It is also written during an outage, which a restart would not end. An error is
         logged, not raised."""
         try:
             # Not durable: its age means nothing after a power cut, and a slow disk must not stop the poll.
-            replace_file(self._path, f"{self._standing()}\n".encode(), durable=False)
+            replace_file(self._path, f"{self._text()}\n".encode(), durable=False)
         except OSError as error:
             logger.warning("the heartbeat cannot be written: %s", error)
 

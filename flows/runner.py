@@ -142,12 +142,12 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop, refusals
     with (
         prepared(folder, flow, reading) if folder else nullcontext() as recovery,
         counted(kept.quarantine, folder) if folder else nullcontext(),
-        progress(lambda: _standing(tally, stopping), refusals.status),
+        progress(lambda: _progress_text(tally, stopping), refusals.status),
         poll(
             assembled.engine,
             settings.claim_poll_seconds,
             stopping,
-            Heartbeat(heartbeat, tally.standing) if heartbeat else None,
+            Heartbeat(heartbeat, tally.heartbeat_text) if heartbeat else None,
         ),
     ):
         if assembled.broker is not None and not reading.parts:
@@ -163,7 +163,7 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop, refusals
     _summarize(given, settings, reader, tally, stopping)
 
 
-def _standing(tally: Tally, stopping: Stop) -> str:
+def _progress_text(tally: Tally, stopping: Stop) -> str:
     """For a terminal: how many are answered, and that a first Ctrl-C was noticed."""
     shutting_down = "shutting down, Ctrl-C again aborts; " if stopping.is_set() else ""
     return shutting_down + tally.summary()

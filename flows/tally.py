@@ -28,7 +28,7 @@ class Tally(Observer):
         submissions = "submission" if total == 1 else "submissions"
         return f"{total} {submissions} answered: {fine} ok, {total - fine} refused{why}"
 
-    def standing(self) -> str:
+    def heartbeat_text(self) -> str:
         """`ok`, or one line for each waiting worker: `waiting: upsert: Kafka at … is unreachable`."""
         with self._lock:
             waits = [" ".join(f"waiting: {step}: {reason}".split()) for step, reason in self._waits]

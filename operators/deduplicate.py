@@ -88,7 +88,7 @@ class Seen(StatefulLogic[V, V, dict[str, Any]]):
         return [value], StatefulLogic.RETAIN
 
     def on_notify(self) -> tuple[Iterable[V], bool]:
-        """Forget the identities whose time is over; discard the key's state with the last of them."""
+        """Remove expired identities; discard the key's state when none is left."""
         self._forget(self._now())
         return [], not self._until
 

@@ -46,7 +46,7 @@ def append_lines(file: int, lines: bytes, *, durable: bool) -> None:
     Blocks while another process appends. `durable`: on disk before it returns (one fsync). A last line
     without its end is what a crash left of an append that never counted: it is cut off first.
     """
-    # The lock makes that safe: nobody else can be in the middle of a line.
+    # The lock makes that safe: no other process can be in the middle of a line.
     fcntl.flock(file, fcntl.LOCK_EX)
     try:
         start = _end_of_whole_lines(file)

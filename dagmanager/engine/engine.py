@@ -280,7 +280,10 @@ class Engine:
             raise
 
     def publish_own(self) -> int:
-        """`publish` if this process has written since the last `publish`: rows of others are left to the poll."""
+        """`publish` if this process has written since the last `publish`: rows of others are left to the poll.
+
+        How many events were sent. Blocks and raises as `publish`.
+        """
         return self.publish() if self._unpublished else 0
 
     def read_ahead(self) -> None:

@@ -30,8 +30,8 @@ from dagmanager.errors import Rejection
 # Digest and key of a record: the warnings of an envelope depend on the key, too (`unkeyed_record`).
 Read = tuple[bytes, bytes | None]
 
-RECALLED_NODES: Final = 50_000
-RECALLED_READS: Final = 1_000
+CACHED_NODES: Final = 50_000
+CACHED_RECORDS: Final = 1_000
 DIGEST_BYTES: Final = 16
 
 
@@ -68,14 +68,14 @@ class Digested(Canonicalized, frozen=True):
     dag_digest: bytes = b""
 
 
-class _Memory(threading.local):
+class _ThreadCaches(threading.local):
     """Each thread's own caches: workers of one process share a flow and so a reader."""
 
     def __init__(self) -> None:
         self.memo = NodeMemo()
         # Whole records, by digest and key; and DAGs, which the Gateway sends again under new strategy ids.
-        self.records: BoundedCache[Read, tuple[Envelope, Dag]] = BoundedCache(RECALLED_NODES, RECALLED_READS)
-        self.dags: BoundedCache[bytes, Dag] = BoundedCache(RECALLED_NODES, RECALLED_READS)
+        self.records: BoundedCache[Read, tuple[Envelope, Dag]] = BoundedCache(CACHED_NODES, CACHED_RECORDS)
+        self.dags: BoundedCache[bytes, Dag] = BoundedCache(CACHED_NODES, CACHED_RECORDS)
 
 
 class Reader:
@@ -91,7 +91,7 @@ class Reader:
         self.options = options
         self.observer = observer or Observer()
         self._timer = timer
-        self._memory = _Memory()
+        self._memory = _ThreadCaches()
         self._foreign: Counter[str] = Counter()
         self._isolated = 0
         self._counting = threading.Lock()

@@ -116,7 +116,7 @@ def test_a_wrong_password_is_refused_in_one_line_that_does_not_repeat_it(
         code, said = site.refused()
     assert code == 2
     assert said.startswith(
-        f"error[settings]: neo4j_user, neo4j_password: {server.address} refuses user 'neo4j'"
+        f"error[settings]: neo4j_user, neo4j_password: {server.address}: authentication failed for user 'neo4j'"
     )
     assert "password" not in said.replace("credentials", "").partition(server.address)[2].split(":")[0]
     assert "wrong-password" not in said

@@ -123,7 +123,7 @@ def test_of_processes_that_notice_at_once_one_records_it(site: Site, kafka_admin
     remove(kafka_admin, mean)
     for each in parts:
         assert each.engine.find_lost() == ()  # suspected, and not for long enough
-    time.sleep(SETTLED_S)
+    time.sleep(SETTLED_S)  # the product's own limit, a minimum: longer does no harm
     epoch = parts[0].engine.graph.epoch()
     with ThreadPoolExecutor(len(parts)) as pool:
         found = list(pool.map(lambda one: one.engine.find_lost(), parts))

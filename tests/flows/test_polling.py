@@ -42,7 +42,7 @@ def test_heartbeat_shows_an_outage_and_its_end(tmp_path: Path) -> None:
     parts = assemble_over(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     tally = parts.engine.observer = Tally()
     heartbeat = tmp_path / "heartbeat"
-    with poll(parts.engine, 0.01, Stop(), Heartbeat(heartbeat, tally.standing)):
+    with poll(parts.engine, 0.01, Stop(), Heartbeat(heartbeat, tally.heartbeat_text)):
         until(lambda: heartbeat.exists() and heartbeat.read_text() == "waiting: poll: gone\n")
         graph.away = False
         until(lambda: heartbeat.read_text() == "ok\n")

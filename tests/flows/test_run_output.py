@@ -104,13 +104,13 @@ def test_a_run_without_submissions_has_a_summary_too() -> None:
 
 def test_each_wait_is_named_with_its_reason_until_it_ends() -> None:
     tally = Tally()
-    assert tally.standing() == "ok"
+    assert tally.heartbeat_text() == "ok"
     tally.waiting("lookup", "neo4j is unreachable:\nrefused")
     tally.waiting("diffs", "Kafka is unreachable")
     assert (
-        tally.standing()
+        tally.heartbeat_text()
         == "waiting: lookup: neo4j is unreachable: refused\nwaiting: diffs: Kafka is unreachable"
     )
     tally.waiting("lookup", "")
     tally.waiting("diffs", "")
-    assert tally.standing() == "ok"
+    assert tally.heartbeat_text() == "ok"

@@ -17,6 +17,7 @@ from tests.waiting import TIMEOUT_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
 # Longer than the broker's session (SOON_BACK).
+# Only how often the broker is fenced depends on these times: on a slow machine fewer pauses, never a failure.
 HELD_UP_S = 2.5
 AFTERWARDS_S = 2.0
 # In a process of its own, because the library's assertion would abort the tests.

@@ -105,6 +105,7 @@ def test_records_that_fit_into_one_batch_are_one_request(kafka: str, topic: str)
     def counted() -> bool:
         """Statistics arrive with a delivery only, and count when they were taken between two deliveries."""
         nonlocal single
+        # Longer than the interval of the statistics; `until` repeats it when it was too short.
         time.sleep(0.05)
         sent = single
         producer.deliver(numbered(topic, 1))

@@ -151,7 +151,7 @@ def _problem_or_not_an_object(problem: Any) -> JsonProblem:
 
 
 def _fields(whole: bytes, found: dict[str, bytes], pointer: str, limits: Limits) -> dict[str, Any]:
-    """Members of the record, parsed. Texts that nobody reads are skipped: only objects can contain a repeated key."""
+    """Members of the record, parsed. Texts that are not used are skipped: only objects can contain a repeated key."""
     wanted = {key: raw for key, raw in found.items() if raw[:1] != b'"' or key in _TEXTS}
     fields: dict[str, Any] = {}
     for (key, raw), value in zip(

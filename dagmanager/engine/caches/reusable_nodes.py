@@ -73,7 +73,7 @@ def with_cached(known: Known, cached: Mapping[Binding, ReusableRows]) -> Known:
 
 
 def _is_reusable(node: NodeRow, queue: QueueRow) -> bool:
-    """Whether the node is reused as it is, and nothing but a write can end that (no deadline runs)."""
+    """Whether the node is reused as it is, valid until a write: no deadline applies."""
     return (
         queue.state is QueueState.ACTIVE
         and queue.unreferenced_ms is None

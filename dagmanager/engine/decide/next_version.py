@@ -107,8 +107,8 @@ def _not_in_force(
         return AddHolder(back, wanted)  # it stays parked
     revision = max((row.key.revision for row in same), default=0) + 1
     key = back.key if back is not None else SentinelKey(*request.key, request.version, revision)
-    standing = [row for row in same if row.key != key and (row.key in view or row.key in parked)]
-    prior = max(standing, key=lambda row: row.key.revision, default=None)
+    still_used = [row for row in same if row.key != key and (row.key in view or row.key in parked)]
+    prior = max(still_used, key=lambda row: row.key.revision, default=None)
     if prior is not None and wanted == _last_asked(prior, holder):
         wanted = None  # repeating the weight of the prior revision asks for nothing: its share is inherited
     takeover = _transition(key, prior, rows, view, wanted)

@@ -128,7 +128,7 @@ class Completion:
             worked_s += seconds
             self.sleep(seconds)
 
-        def alive() -> None:
+        def renew_leases() -> None:
             nonlocal worked_s
             lease_ms = self.options.policy.lease_ms
             if worked_s * 1000 * 3 >= lease_ms:
@@ -136,7 +136,7 @@ class Completion:
                 ids, owner = (*open_, *self.queued()), self.options.owner
                 self.graph.transact(partial(renew, claim_ids=ids, owner=owner, lease_ms=lease_ms))
 
-        return provision(self.topics, _all(open_), pause, alive)
+        return provision(self.topics, _all(open_), pause, renew_leases)
 
     def _rename(self, open_: dict[str, ClaimRows], foreign: frozenset[str], *, begun: bool) -> None:
         for each, rows in list(open_.items()):

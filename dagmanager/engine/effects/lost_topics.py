@@ -34,7 +34,7 @@ LOST_AT_ONCE: Final = 100
 
 
 class MissingTopic(msgspec.Struct, frozen=True):
-    """A topic that is not as it should be: the id of ours, and the id that the broker has for the name, '' for none."""
+    """A missing or replaced topic: the id that was stored, and the broker's id for the name, '' for none."""
 
     topic: str
     topic_id: str

@@ -56,24 +56,24 @@ def provision(
     topics: Topics,
     rows: Sequence[QueueRow],
     sleep: Callable[[float], None],
-    alive: Callable[[], None],
+    renew_leases: Callable[[], None],
 ) -> Provisioned:
     """Create and verify the topics of these rows; idempotent.
 
     Blocks until all of them are ready, foreign or refused: milliseconds as a rule, `TRIES` x `READY_WITHIN_S`
-    (5 min) and the request timeouts at the worst. `alive` is called between requests; it renews leases, and what it
+    (5 min) and the request timeouts at the worst. `renew_leases` is called between requests; what it
     raises ends the call. Raises `UnavailableError` after the last try; the claim stays open, and the next attempt
     finds the topics that were created.
     """
     if not rows:
         return Provisioned({})
-    request = _Request({row.topic: row for row in rows}, topics, sleep, alive)
+    request = _Request({row.topic: row for row in rows}, topics, sleep, renew_leases)
     for pause_s in islice(BACKOFF.pauses(), TRIES - 1):
-        alive()
+        renew_leases()
         with suppress(UnavailableError):
             return request.send()
         sleep(pause_s)
-    alive()
+    renew_leases()
     return request.send()
 
 
@@ -84,7 +84,7 @@ class _Request:
     wanted: Mapping[str, QueueRow]
     topics: Topics
     sleep: Callable[[float], None]
-    alive: Callable[[], None]
+    renew_leases: Callable[[], None]
     foreign: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
@@ -133,7 +133,7 @@ class _Request:
             if len(found) == len(names) or waited_s >= within_s:
                 break
             self.sleep(pause_s)
-            self.alive()
+            self.renew_leases()
             waited_s += pause_s
         return found
 

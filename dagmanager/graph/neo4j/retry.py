@@ -89,7 +89,7 @@ def translated(server: Server) -> Iterator[None]:
         found = _TAKEN_KEY.search(error.message or "")
         raise ConstraintError(found[1] if found else error.message or "") from error
     except (AuthError, AuthConfigurationError) as error:
-        msg = f"neo4j_user, neo4j_password: {server.uri} refuses user {server.user!r}: {error.message}"
+        msg = f"neo4j_user, neo4j_password: {server.uri}: authentication failed for user {server.user!r}: {error.message}"
         raise SettingsError(msg) from error
     except (ServiceUnavailable, SessionExpired) as error:
         raise _RetryError(str(error), connection_lost=True) from error

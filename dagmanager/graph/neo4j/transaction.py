@@ -90,7 +90,7 @@ class Neo4jTransaction:
         self._order = LockOrder()
         self._now_ms: int | None = None
         # Values of locked counters and tag sets, as the locking statement returned them. The lock is ours until the
-        # end, so nobody else can change them; our own writes update them (`_note_write`).
+        # end, so no other transaction can change them; our own writes update them (`_note_write`).
         self._counters: dict[str, int] = {}
         self._revisions: dict[str, int] = {}
         # Puts by row, not yet sent; the locks of these rows are taken. A later put of the same row replaces an earlier

@@ -34,11 +34,11 @@ class Calls(UnkindTopics):
         self.created.append(sorted(specs))
         return super().create(specs)
 
-    def alive(self) -> None:
+    def renew_leases(self) -> None:
         self.renewed += 1
 
     def provision(self, rows: Sequence[QueueRow] = ROWS) -> Provisioned:
-        return provision(self, rows, self.pauses.append, self.alive)
+        return provision(self, rows, self.pauses.append, self.renew_leases)
 
 
 def assert_backed_off(pauses: Sequence[float]) -> None:

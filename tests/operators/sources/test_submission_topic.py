@@ -276,6 +276,7 @@ def test_partitions_added_later_are_logged_once(
     part = opened()
     kafka_admin.create_partitions([NewPartitions(topic, 2)])[topic].result(TIMEOUT_S)
     until(lambda: part.next_batch() == [] and "restart to read the new ones" in caplog.text)
+    # A negative check: time for a second warning. A slow machine can only hide one, never fail the test.
     time.sleep(0.3)
     part.next_batch()
     assert caplog.text.count("restart to read the new ones") == 1
@@ -320,7 +321,8 @@ def test_an_outage_stalls_the_reading_and_is_reported_once(
         some(part, 1)
         broker.kill()
         until(lambda: part.next_batch() == [] and not whole.progress().reachable)
-        time.sleep(1.5)  # longer than a request: it was asked again meanwhile
+        # Longer than a request, so that it is asked again. A negative check: a slow machine cannot make it fail.
+        time.sleep(1.5)
         assert part.next_batch() == []
         broker.start()
         fill(broker.address, topic, [b"after"])
