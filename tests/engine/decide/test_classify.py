@@ -167,6 +167,7 @@ def test_the_schema_decides_every_reuse(case: Sent, state: QueueState) -> None:
     plan = plan_of(one, facts)
     (action,) = plan.actions
     assert isinstance(action, ReuseNode | BufferNode)
+    assert (action.node, action.binding, action.topic) == (one.dag.nodes[0], binding, "the.topic")
     assert action.schema is case.effect
     buffers = case.reason is not Reason.SAME_SPEC
     assert isinstance(action, BufferNode) == buffers

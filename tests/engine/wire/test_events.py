@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -46,14 +47,11 @@ def data(row: OutboxRow) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("row", "event_type"),
-    [
-        (updated(), "queue_updated"),
-        (dropped(), "queue_lifecycle"),
-        (weighed(), "sentinel_weight_updated"),
-    ],
+    ("event", "event_type"),
+    [(updated, "queue_updated"), (dropped, "queue_lifecycle"), (weighed, "sentinel_weight_updated")],
 )
-def test_every_event_is_a_structured_cloud_event(row: OutboxRow, event_type: str) -> None:
+def test_every_event_is_a_structured_cloud_event(event: Callable[[], OutboxRow], event_type: str) -> None:
+    row = event()
     envelope = json.loads(row.value)
     payload = envelope.pop("data")
     assert envelope == {
