@@ -99,6 +99,18 @@ def test_the_only_active_version_is_parked_when_another_is_active() -> None:
     assert w.rows[key("v1")].state is State.PARKED
 
 
+def test_a_version_that_is_kept_although_superseded_leaves_with_the_next_one() -> None:
+    """Its new revision parks itself, so that nothing would be active: the old one stays until the canary is ready."""
+    w = world(("v1", "b", None), ("v3", "b", 0.1))
+    w.submit("v1", "a", 0.0)
+    w.ready("v1.2")
+    assert w.active == {"v1.1": 1.0}
+    assert w.rows[key("v1.2")].state is State.PARKED
+    w.ready("v3")
+    assert w.active == {"v3.1": 1.0}
+    assert w.rows[key("v1")].state is State.SUPERSEDED
+
+
 def test_a_version_that_is_about_to_be_superseded_is_submitted_again() -> None:
     w = world(("v1", "a", None), ("v2", "b", None))
     change = w.submit("v1", "a")
