@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
-from bytewax.inputs import Source
+from bytewax.inputs import FixedPartitionedSource
 from bytewax.outputs import FixedPartitionedSink, Sink
 
 from dagmanager.assembly import ADMIN_LOG_FILE, EVENTS_FILE, Assembled, assemble, now_ms
@@ -28,9 +28,11 @@ from dagmanager.engine.wire.message import Message
 from dagmanager.settings.source import load
 from flows.marked_sinks import MarkedSink
 from flows.stop import Stop
-from operators.finisher import Finisher
+from operators.finisher import Finisher, PendingResult
 from operators.poison_quarantine import PoisonQuarantine, origin_of
+from operators.result_order import ResultOrder
 from operators.sources.partition_share import PartitionShare
+from operators.sources.paused_input import PausedInput
 from operators.sources.submission_files import RunStart, SubmissionFiles
 from operators.sources.submission_topic import SubmissionsAt, SubmissionTopic
 from operators.step_guard import StepGuard
@@ -100,7 +102,7 @@ class TopicEnds:
 
 def build(
     assembled: Assembled,
-    source: Source[tuple[str, Record]],
+    source: FixedPartitionedSource[tuple[str, Record], Any],
     sinks: Sinks,
     retry: RetryPolicy,
     reader: Reader | None = None,
@@ -110,13 +112,15 @@ def build(
     guard = StepGuard(quarantine or PoisonQuarantine(), retry)
     engine, reader = assembled.engine, reader or assembled.reader()
     flow, sinks = Dataflow(FLOW_ID), sinks.marked(guard.quarantine)
-    records = exchange("exchange", op.input("input", flow, source))
+    order = ResultOrder[PendingResult]()
+    paused = PausedInput(source, order.has_room, retry.stopping)
+    records = exchange("exchange", op.input("input", flow, paused))
     canonical = canonicalize("canonicalize", records, reader, guard)
     hashed = hash_ids("hash", canonical, reader, guard)
     known = lookup("lookup", hashed, engine, guard)
     planned = classify("classify", known, engine, guard)
     finisher = Finisher(engine, reader, guard, background=assembled.slow_topics)
-    answered = upsert("upsert", planned, engine, guard, finisher)
+    answered = upsert("upsert", planned, engine, guard, finisher, order)
     op.output(DIFFS, diff_messages("diff_messages", answered, guard), sinks.diffs)
     op.output(DEAD_LETTERS, dead_letters("dead_letter_messages", answered, guard), sinks.dead_letters)
 

@@ -11,19 +11,17 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from dagmanager.backoff import Backoff
 from dagmanager.dag.model import Origin, Record, Submission
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.reader import Reader, strategy_of
 from dagmanager.engine.stages import Answer, InProgress, Refused
 from dagmanager.errors import ErrorCode, Rejection
+from operators.result_order import BYTES_MAX, ITEMS_MAX
 from operators.step_guard import StepGuard
 
-# The pause after a pass that finished nothing, in seconds: rivals provision for milliseconds to seconds.
-PAUSE_S: Final = 0.020
-# How much may be in progress before the flow waits: every snapshot contains these records, and every restart claims them
-# again. The bytes are those of the records' values. Results that wait behind (`FinishLogic`) are not counted.
-ITEMS_MAX: Final = 500
-BYTES_MAX: Final = 16 * 1024 * 1024
+# The pauses after passes that finished nothing: rivals provision for milliseconds to seconds.
+PAUSE: Final = Backoff(first_s=0.020, factor=1.0, longest_s=0.020, jitter=0.5)
 
 
 class PendingResult:
@@ -51,6 +49,16 @@ class PendingResult:
         """Where the record came from."""
         return self.record.origin
 
+    @property
+    def size(self) -> int:
+        """Bytes of the record's value."""
+        return len(self.record.value)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the results are set."""
+        return self.results is not None
+
 
 class Finisher:
     """Sets the results of pending submissions. Safe between threads.
@@ -65,8 +73,7 @@ class Finisher:
         self._reader = reader
         self._quarantine = guard.quarantine
         self._background = background
-        retry = guard.retry.in_step("upsert")
-        self._work = guard.quarantine.batches("upsert", self._pass, lambda each: each.origin, retry)
+        self._work = guard.batch_work("upsert", self._pass, lambda each: each.origin)
         self._open: list[PendingResult] = []
         self._running = False
         self._serial = threading.Lock()
@@ -77,8 +84,9 @@ class Finisher:
     def put(self, given: Sequence[PendingResult]) -> None:
         """Queue these for the next pass, which takes them in this order after those that were put before.
 
-        Blocks while more than `ITEMS_MAX` items or `BYTES_MAX` bytes are in progress; without `background` until all have
-        results. Raises as `wait`.
+        Blocks while more than `ITEMS_MAX` items or `BYTES_MAX` bytes have no result, which bounds what was read before the
+        input stopped (`ResultOrder.has_room`); without `background` until all have results. Never waits for results to
+        leave: the calling worker emits them. Raises as `wait`.
         """
         if not given:
             return
@@ -106,11 +114,10 @@ class Finisher:
                 raise self._failed
 
     def _has_room(self) -> bool:
-        return (
-            len(self._open) <= ITEMS_MAX and sum(len(each.record.value) for each in self._open) <= BYTES_MAX
-        )
+        return len(self._open) <= ITEMS_MAX and sum(each.size for each in self._open) <= BYTES_MAX
 
     def _run(self) -> None:
+        pauses = PAUSE.pauses()
         try:
             while batch := self._batch():
                 self._work(batch)
@@ -119,7 +126,7 @@ class Finisher:
                     self._open = [each for each in self._open if each.results is None]
                     self._changed.notify_all()
                 if not finished:
-                    self._engine.sleep(PAUSE_S)
+                    self._engine.sleep(next(pauses))
         except BaseException as failed:  # noqa: BLE001 - it is raised in the flow's thread, whatever it is
             with self._changed:
                 self._failed = failed

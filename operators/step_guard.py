@@ -9,11 +9,13 @@ from typing import TypeVar, cast
 import bytewax.operators as op
 from bytewax.operators import KeyedStream
 
+from dagmanager.dag.model import Origin
 from operators.poison_quarantine import Item, PoisonQuarantine, origin_of
 from operators.store_retry import RetryPolicy
 
 X = TypeVar("X", bound=Item)
 Y = TypeVar("Y")
+Z = TypeVar("Z")
 # Items that pass unchanged. The type checker cannot subtract their type from the union, hence the casts.
 P = TypeVar("P", bound=Item)
 
@@ -66,7 +68,7 @@ class StepGuard:
         blocks meanwhile, and the offset stays. `name` replaces the step's id in markers, logs and waits.
         """
         name = name or step_id
-        guarded = self.quarantine.batches(name, work, origin_of, self.retry.in_step(name))
+        guarded = self.batch_work(name, work, origin_of)
 
         def batch(items: list[tuple[str, X | P]]) -> Iterable[tuple[str, Y | P]]:
             taken = [cast(X, item) for _, item in items if not isinstance(item, passing)]
@@ -74,3 +76,9 @@ class StepGuard:
             return [(key, item if isinstance(item, passing) else next(results)) for key, item in items]
 
         return op.flat_map_batch(step_id, up, batch)
+
+    def batch_work(
+        self, name: str, work: Callable[[list[Z]], list[Y]], origin_of: Callable[[Z], Origin | None]
+    ) -> Callable[[list[Z]], list[Y]]:
+        """`work` under quarantine and retry as in `batches`, for a caller that is no step; `name` as there."""
+        return self.quarantine.batches(name, work, origin_of, self.retry.in_step(name))

@@ -4,6 +4,13 @@ What needs no topic is answered by `claim`, and passes `finish` at once. The res
 created (`operators/finisher.py`), other strategies are answered, and later results of the same strategy or lineage wait
 behind it. While a store is unreachable the flow waits and reports it.
 
+There is no deadline: a claim ends when it is activated, refused, or lost to another process, which then answers for it.
+Its lease is renewed while this process works on it, and an outage is retried until it ends. An answer `unavailable` after
+some time would say that nothing was changed, while the claim is stored and its topics may be created.
+
+What is in progress is bounded for the whole process (`ResultOrder.has_room`), with what is done and waits: the input stops
+reading (`operators/sources/paused_input.py`). No step waits for room, because its worker must emit what makes room.
+
 Once `start` has passed a claim to the finisher, the input's offset moves past its record. So the record is kept in the
 state of `finish`: the snapshot that has the offset also has the record, and a restart loses none.
 """
@@ -21,6 +28,7 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.stages import Answer, CacheHit, InProgress, Planned, Refused
+from dagmanager.errors import SettingsError
 from operators.finisher import Finisher, PendingResult
 from operators.poison_quarantine import origin_of
 from operators.result_order import ResultOrder
@@ -41,17 +49,24 @@ class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
     Raises as `Finisher.wait`. Only the first call after a restart blocks (`Finisher.put`), and `on_eof`.
     """
 
-    def __init__(self, state: dict[str, Any] | None, finisher: Finisher, order: ResultOrder) -> None:
-        """Resume from a snapshot of this version. `ValueError` for any other version: its records would be lost."""
+    def __init__(
+        self, state: dict[str, Any] | None, finisher: Finisher, order: ResultOrder[PendingResult]
+    ) -> None:
+        """Resume from a snapshot of this version. `SettingsError` for any other version: its records would be lost."""
         if state is not None and state.get("v") != STATE_VERSION:
-            msg = f"snapshot of version {state.get('v')}, this release reads {STATE_VERSION}"
-            raise ValueError(msg)
+            msg = (
+                f"the recovery folder has submissions in progress in a state of version {state.get('v')!r}, unknown to "
+                "this release: finish them with the release that wrote it (run it until its input is read), or give a "
+                "new folder (then everything is read again, as new submissions)"
+            )
+            raise SettingsError(msg)
         self._finisher, self._order = finisher, order
-        self._queue = [_resumed(each) for each in state["items"]] if state is not None else []
+        # In order of arrival; a dict, because items leave from anywhere in it.
+        self._queue = {_resumed(each): None for each in state["items"]} if state is not None else {}
         # Registered here, before any new item comes, so that nothing overtakes it. The finisher gets it later, in
         # `_resume`, because `put` may block and raise, and Bytewax is still loading the state of other shards.
         for each in self._queue:
-            order.arrive(each, each.keys)
+            order.arrive(each, self)
         self._resumed = list(self._queue)
 
     def on_batch(self, values: list[Item]) -> tuple[Iterable[Answer | Refused], bool]:
@@ -64,8 +79,8 @@ class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
                 passed.append(item)
                 continue
             waiting = item if isinstance(item, PendingResult) else _waiting(item, keys)
-            self._order.arrive(waiting, keys)
-            self._queue.append(waiting)
+            self._order.arrive(waiting, self)
+            self._queue[waiting] = None
         return [*passed, *self._ready()], not self._queue
 
     def on_notify(self) -> tuple[Iterable[Answer | Refused], bool]:
@@ -78,7 +93,10 @@ class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
         """Block until everything of the shard is done, and pass it on. The step `arrival` restores the order of shards."""
         self._resume()
         self._finisher.wait(lambda: all(each.results is not None for each in self._queue))
-        return self._emitted(self._queue), StatefulBatchLogic.DISCARD
+        done = list(self._queue)
+        for each in done:
+            self._order.leave(each)
+        return self._emitted(done), StatefulBatchLogic.DISCARD
 
     def notify_at(self) -> datetime | None:
         """In 2 ms while the shard has items; None otherwise."""
@@ -93,17 +111,12 @@ class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
         self._finisher.put(resumed)
 
     def _ready(self) -> list[Answer | Refused]:
-        found: list[Answer | Refused] = []
-        for each in list(self._queue):
-            if each.results is not None and self._order.is_first(each, each.keys):
-                found += self._emitted([each])
-        return found
+        return self._emitted(self._order.take_ready(self))
 
     def _emitted(self, done: Sequence[PendingResult]) -> list[Answer | Refused]:
         found: list[Answer | Refused] = []
-        for each in list(done):
-            self._order.leave(each, each.keys)
-            self._queue.remove(each)
+        for each in done:
+            del self._queue[each]
             found += each.results or ()
         return found
 
@@ -115,14 +128,14 @@ def upsert(
     engine: Engine,
     guard: StepGuard,
     finisher: Finisher,
+    order: ResultOrder[PendingResult],
 ) -> KeyedStream[Answer | Refused]:
     """The only step that changes a store. Gives one answer or refusal per item.
 
-    Blocks for a transaction per item, while a store is unreachable, and while too much is in progress (`Finisher.put`).
+    Blocks for a transaction per item, while a store is unreachable, and while too much has no result (`Finisher.put`).
     Results leave in order within a strategy, and within a lineage if one worker reads all of it.
     """
     work: Callable[[list[Planned | CacheHit]], list[Answer | InProgress]] = engine.claim
-    order = ResultOrder()
 
     def started_of(batch: list[tuple[str, Answer | InProgress | Refused]]) -> Iterable[tuple[str, Item]]:
         return zip([key for key, _ in batch], start([item for _, item in batch], finisher), strict=True)

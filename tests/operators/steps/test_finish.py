@@ -14,11 +14,11 @@ from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.engine.model.topics_port import CreateResult
 from dagmanager.engine.reader import Reader, ReadOptions
 from dagmanager.engine.stages import Answer, InProgress, Planned, Refused
-from dagmanager.errors import UnavailableError
+from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.topics.admin_log import MemoryAdminLog
-from operators.finisher import ITEMS_MAX, Finisher
+from operators.finisher import Finisher
 from operators.poison_quarantine import PoisonCandidate, PoisonQuarantine
-from operators.result_order import ResultOrder
+from operators.result_order import ITEMS_MAX, ResultOrder
 from operators.step_guard import StepGuard
 from operators.steps.upsert import FinishLogic, start
 from operators.store_retry import RetryPolicy
@@ -136,7 +136,7 @@ def test_a_refusal_behind_its_strategy_is_resumed_as_it_was() -> None:
 
 
 def test_a_snapshot_of_another_version_is_refused() -> None:
-    with pytest.raises(ValueError, match="version 2"):
+    with pytest.raises(SettingsError, match="state of version 2, unknown to this release: finish them"):
         Flow(fresh(), {"v": 2, "items": []})
 
 

@@ -10,6 +10,7 @@ from dagmanager.dag.model import Record
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.stages import Answer, CacheHit, Planned, Refused
 from dagmanager.errors import ErrorCode, UnavailableError
+from operators.result_order import ResultOrder
 from operators.steps.upsert import upsert
 from operators.store_retry import RetryPolicy
 from tests.engine.builders import POLICY, Stores, accepted, engine, node, refused
@@ -36,7 +37,11 @@ def upserted(
     retry: RetryPolicy = IMPATIENT,
 ) -> list[Answer | Refused]:
     keyed = [(f"key{at}", each) for at, each in enumerate(given)]
-    found = passed(lambda up: upsert("step", up, engine, guard(retry), finisher(engine, retry)), keyed, batch)
+    found = passed(
+        lambda up: upsert("step", up, engine, guard(retry), finisher(engine, retry), ResultOrder()),
+        keyed,
+        batch,
+    )
     assert [key for key, _ in found] == [key for key, _ in keyed]
     return [item for _, item in found]
 
