@@ -1,6 +1,6 @@
 """Back-pressure: an input that is not read while the flow has no room for more.
 
-The worker goes on meanwhile: it emits results, which makes room, takes snapshots, and notices a stop. A step that blocked
+The worker continues meanwhile: it emits results, which makes room, takes snapshots, and notices a stop. A step that blocked
 instead would block the results that it waits for. What was read before still arrives: about one micro-batch per worker,
 and while a worker waits for a store, what the others read for it in one epoch.
 """
