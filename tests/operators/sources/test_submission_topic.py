@@ -5,12 +5,14 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, but not by its stub's rules
     AdminClient,
     NewPartitions,
+    TopicDescription,
 )
 
 from dagmanager.dag.limits import Limits
@@ -18,6 +20,7 @@ from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.reader import Reader, ReadOptions
 from dagmanager.engine.stages import Refused
 from dagmanager.errors import ErrorCode, InputLostError, SettingsError, UnavailableError
+from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.progress import PartitionProgress
 from operators.sources.partition_share import PartitionShare
@@ -50,6 +53,19 @@ def opened(kafka: str, topic: str) -> Iterator[Opened]:
     yield open_
     for part in parts:
         part.close()
+
+
+@pytest.fixture
+def identity_checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows by one with each request of the check that the topic is still the same one."""
+    sent, describe = list[str](), KafkaAdmin.describe_async
+
+    def counted(admin: KafkaAdmin, topic: str) -> Future[TopicDescription]:
+        sent.append(topic)
+        return describe(admin, topic)
+
+    monkeypatch.setattr(KafkaAdmin, "describe_async", counted)
+    return sent
 
 
 def source(servers: str, topic: str, stopping: Callable[[], bool] = lambda: False) -> SubmissionTopic:
@@ -271,14 +287,14 @@ def test_partitions_added_later_are_logged_once(
     kafka_admin: AdminClient,
     topic: str,
     opened: Opened,
+    identity_checks: list[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     part = opened()
     kafka_admin.create_partitions([NewPartitions(topic, 2)])[topic].result(TIMEOUT_S)
     until(lambda: part.next_batch() == [] and "restart to read the new ones" in caplog.text)
-    # A negative check: time for a second warning. A slow machine can only hide one, never fail the test.
-    time.sleep(0.3)
-    part.next_batch()
+    seen = len(identity_checks)
+    until(lambda: part.next_batch() == [] and len(identity_checks) >= seen + 3)
     assert caplog.text.count("restart to read the new ones") == 1
 
 
@@ -310,7 +326,7 @@ def test_an_unreachable_broker_at_the_start_is_reported_soon() -> None:
 
 @pytest.mark.live("kafka")
 def test_an_outage_stalls_the_reading_and_is_reported_once(
-    kafka: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    kafka: str, tmp_path: Path, identity_checks: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with KafkaServer(tmp_path / "broker", settings=SOON_BACK) as broker:
         topic = make(AdminClient({"bootstrap.servers": broker.address}), "t")
@@ -321,9 +337,8 @@ def test_an_outage_stalls_the_reading_and_is_reported_once(
         some(part, 1)
         broker.kill()
         until(lambda: part.next_batch() == [] and not whole.progress().reachable)
-        # Longer than a request, so that it is asked again. A negative check: a slow machine cannot make it fail.
-        time.sleep(1.5)
-        assert part.next_batch() == []
+        seen = len(identity_checks)
+        until(lambda: part.next_batch() == [] and len(identity_checks) >= seen + 2)
         broker.start()
         fill(broker.address, topic, [b"after"])
         assert [record.value for record in some(part, 1)] == [b"after"]
