@@ -57,9 +57,7 @@ def to_submission(record: Record, memo: NodeMemo) -> Submission:
     assert not isinstance(dag, Rejection), dag
     proven = hash_dag(dag, memo, envelope.node_ids_crc32)
     assert not isinstance(proven, Rejection), proven
-    [found] = submissions(
-        envelope, proven, record.origin, record.timestamp_ms, namespaces=True, dry_run_ids=frozenset()
-    )
+    [found] = submissions(envelope, proven, record, namespaces=True, dry_run_ids=frozenset())
     assert isinstance(found, Submission), found
     return found
 

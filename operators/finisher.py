@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from dagmanager.backoff import Backoff
@@ -24,25 +25,47 @@ from operators.step_guard import StepGuard
 PAUSE: Final = Backoff(first_s=0.020, factor=1.0, longest_s=0.020, jitter=0.5)
 
 
+@dataclass(frozen=True)
+class Unread:
+    """Only the record is known, as after a restart: it is read, planned and claimed again, as a replay."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What leaves the step `finish`. No results for a submission whose record's one refusal another item carries."""
+
+    results: tuple[Answer | Refused, ...]
+
+
+# What is known of an item, in the order in which it may become known. A claim that was used for one `advance` is a
+# submission again when that fails.
+Progress = Unread | Submission | InProgress | Done
+
+
 class PendingResult:
     """One submission (or refusal) of a record, until its results leave the step `finish`.
 
     `keys` are its strategy and lineage, as `ResultOrder` takes them. `submission_id` identifies it among the submissions
-    of its record; it is empty for a refusal, which `worlds` identifies. `results` is None while in progress, and is set
-    once. Workers read it without a lock: the finisher sets it last, and nothing else is shared.
+    of its record; it is empty for a refusal, which `worlds` identifies.
+
+    `progress` is the only part that changes. Only the finisher sets it; workers read it without a lock, because each
+    value is immutable and `Done` is the last one.
     """
 
     def __init__(
-        self, record: Record, keys: tuple[str, ...], submission_id: str = "", worlds: tuple[str, ...] = ()
+        self,
+        record: Record,
+        keys: tuple[str, ...],
+        progress: Progress,
+        submission_id: str = "",
+        worlds: tuple[str, ...] = (),
     ) -> None:
-        """Only the record is known yet, as after a restart: it is then read, planned and claimed again, as a replay."""
+        """`progress` is `Unread` only if the record comes from the recovery store."""
         self.record = record
         self.keys = keys
+        self.progress = progress
         self.submission_id = submission_id
         self.worlds = worlds
-        self.submission: Submission | None = None
-        self.claim: InProgress | None = None
-        self.results: tuple[Answer | Refused, ...] | None = None
 
     @property
     def origin(self) -> Origin:
@@ -57,7 +80,7 @@ class PendingResult:
     @property
     def is_done(self) -> bool:
         """Whether the results are set."""
-        return self.results is not None
+        return isinstance(self.progress, Done)
 
 
 class Finisher:
@@ -122,8 +145,8 @@ class Finisher:
             while batch := self._batch():
                 self._work(batch)
                 with self._changed:
-                    finished = any(each.results is not None for each in batch)
-                    self._open = [each for each in self._open if each.results is None]
+                    finished = any(each.is_done for each in batch)
+                    self._open = [each for each in self._open if not each.is_done]
                     self._changed.notify_all()
                 if not finished:
                     self._engine.sleep(next(pauses))
@@ -143,42 +166,41 @@ class Finisher:
         A claim is used for one `advance` only: it may have been changed or taken over when that fails in the middle. The
         retry plans and claims the submission again, as a replay, which finds what was stored.
         """
-        fresh = [each for each in batch if each.claim is None and self._readable(each)]
-        planned = self._engine.plan([each.submission for each in fresh if each.submission is not None])
-        for each, found in zip(fresh, self._engine.claim(planned), strict=True):
-            _note(each, found)
-        taken = [(each, each.claim) for each in batch if each.claim is not None]
-        for each, _ in taken:
-            each.claim = None
+        fresh = [(each, found) for each in batch if (found := self._unclaimed(each)) is not None]
+        planned = self._engine.plan([submission for _, submission in fresh])
+        for (each, _), claimed in zip(fresh, self._engine.claim(planned), strict=True):
+            each.progress = _after(claimed)
+        taken = [(each, each.progress) for each in batch if isinstance(each.progress, InProgress)]
+        for each, claim in taken:
+            each.progress = claim.submission
         advanced = self._engine.advance([claim for _, claim in taken]) if taken else []
-        for (each, _), found in zip(taken, advanced, strict=True):
-            _note(each, found)
+        for (each, _), next_ in zip(taken, advanced, strict=True):
+            each.progress = _after(next_)
         return []
 
-    def _readable(self, each: PendingResult) -> bool:
-        """Whether it has a submission to claim. Reads the record of an earlier process again; a refusal is a result."""
-        if each.results is None and each.submission is None:
-            refused = self._quarantine.refusal_of(each.record)
-            if refused is not None:
-                # A record in quarantine gets one refusal, however many submissions it had.
-                each.results = () if each.origin in self._quarantined else (refused,)
-                self._quarantined.add(each.origin)
-                return False
-            for item in self._reader.read(each.record):
-                if isinstance(item, Submission) and item.submission_id == each.submission_id:
-                    each.submission = item
-                elif isinstance(item, Refused) and item.worlds == each.worlds:
-                    each.results = (item,)
-            if each.submission is None and each.results is None:
-                each.results = (_read_otherwise(each),)
-        return each.submission is not None and each.results is None
+    def _unclaimed(self, each: PendingResult) -> Submission | None:
+        """The submission that has no claim yet. Reads the record of an earlier process first; a refusal is a result."""
+        if isinstance(each.progress, Unread):
+            each.progress = self._read(each)
+        return each.progress if isinstance(each.progress, Submission) else None
+
+    def _read(self, each: PendingResult) -> Submission | Done:
+        refused = self._quarantine.refusal_of(each.record)
+        if refused is not None:
+            # A record in quarantine gets one refusal, however many submissions it had.
+            first = each.origin not in self._quarantined
+            self._quarantined.add(each.origin)
+            return Done((refused,) if first else ())
+        for item in self._reader.read(each.record):
+            if isinstance(item, Submission) and item.submission_id == each.submission_id:
+                return item
+            if isinstance(item, Refused) and item.worlds == each.worlds:
+                return Done((item,))
+        return Done((_read_otherwise(each),))
 
 
-def _note(each: PendingResult, found: Answer | InProgress) -> None:
-    if isinstance(found, InProgress):
-        each.claim = found
-    else:
-        each.results = (found,)
+def _after(found: Answer | InProgress) -> InProgress | Done:
+    return found if isinstance(found, InProgress) else Done((found,))
 
 
 def _read_otherwise(each: PendingResult) -> Refused:

@@ -229,15 +229,13 @@ class PoisonQuarantine:
             yield
 
 
-def origin_of(item: Item) -> Origin | None:
-    """The origin of an item's record; None for a submission without a record."""
+def origin_of(item: Item) -> Origin:
+    """The origin of an item's record."""
     if isinstance(item, Record):
         return item.origin
     if isinstance(item, Submission | Canonicalized | Refused):
-        record = item.record
-    else:
-        record = item.submission.record
-    return None if record is None else record.origin
+        return item.record.origin
+    return item.submission.record.origin
 
 
 def _deaths(candidate: PoisonCandidate) -> str:

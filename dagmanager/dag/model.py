@@ -212,6 +212,6 @@ class Submission(msgspec.Struct, frozen=True):
     submission_digest: str
     submission_id: str
     at_ms: int
+    record: Record
     dry_run: bool = False
     warnings: tuple[Notice, ...] = ()
-    record: Record | None = None

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from dagmanager.dag.field_errors import DETAILS_MAX
-from dagmanager.dag.model import ComputeContext, Dag, Envelope, Node, Notice, Origin, Submission
+from dagmanager.dag.model import ComputeContext, Dag, Envelope, Node, Notice, Record, Submission
 from dagmanager.dag.nodes.content import submission_digest, submission_id
 from dagmanager.dag.record.compute_key import compute_key
 from dagmanager.dag.record.context import KNOWN_DOMAINS, resolve_context
@@ -21,15 +21,14 @@ _OTHER_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9._-]", re.ASCII)
 def submissions(
     envelope: Envelope,
     dag: Dag,
-    origin: Origin,
-    at_ms: int,
+    record: Record,
     *,
     namespaces: bool,
     dry_run_ids: frozenset[str],
 ) -> tuple[Submission | Rejection, ...]:
     """One submission or rejection per world, in the order of the request: an invalid world affects no other.
 
-    `at_ms` is the record's time; `namespaces` the setting of that name. A node with a `compute_key` that fits none of
+    `record` is the one that was read; `namespaces` the setting of that name. A node with a `compute_key` that fits none of
     the worlds refuses the whole record (`cross_context`, docs/semantics.md 5).
     """
     contexts = [resolve_context(envelope, dag, world, namespaces=namespaces) for world in envelope.worlds]
@@ -40,14 +39,14 @@ def submissions(
     found = (
         context
         if isinstance(context, Rejection)
-        else _submission(envelope, dag, context, origin, at_ms, envelope.strategy_id in dry_run_ids)
+        else _submission(envelope, dag, context, record, envelope.strategy_id in dry_run_ids)
         for context in contexts
     )
     return tuple(_noted_without_namespace(each) if namespaces else each for each in found)
 
 
 def _submission(
-    envelope: Envelope, dag: Dag, context: ComputeContext, origin: Origin, at_ms: int, dry_run: bool
+    envelope: Envelope, dag: Dag, context: ComputeContext, record: Record, dry_run: bool
 ) -> Submission:
     strategy_id = envelope.strategy_id
     digest = submission_digest(dag.content_digest, strategy_id, dag.version, dag.weight, context)
@@ -56,8 +55,9 @@ def _submission(
         dag=dag,
         context=context,
         submission_digest=digest,
-        submission_id=submission_id(digest, origin),
-        at_ms=at_ms,
+        submission_id=submission_id(digest, record.origin),
+        at_ms=record.timestamp_ms,
+        record=record,
         dry_run=dry_run,
         warnings=(
             *envelope.warnings,

@@ -149,8 +149,7 @@ class Reader:
         found = submissions(
             envelope,
             dag,
-            record.origin,
-            record.timestamp_ms,
+            record,
             namespaces=self.options.namespaces,
             dry_run_ids=self.options.dry_run_ids,
         )
@@ -158,9 +157,7 @@ class Reader:
         with self._counting:
             self._isolated += isolated
         return tuple(
-            self._refused(record, envelope.strategy_id, one, (world,))
-            if isinstance(one, Rejection)
-            else msgspec.structs.replace(one, record=record)
+            self._refused(record, envelope.strategy_id, one, (world,)) if isinstance(one, Rejection) else one
             for one, world in zip(found, envelope.worlds, strict=True)
         )
 

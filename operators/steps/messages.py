@@ -63,8 +63,8 @@ def dead_letter_of(item: Answer | Refused) -> Iterable[Message]:
     match item:
         case Refused(record=record, rejection=rejection, attempts=attempts, withheld=withheld):
             return [_letter(record, rejection, attempts, 0 if withheld else LETTER_BYTES)]
-        case Answer(submission=Submission(record=Record() as record), result=Rejection() as rejection):
-            return [_letter(record, rejection)]
+        case Answer(submission=submission, result=Rejection() as rejection):
+            return [_letter(submission.record, rejection)]
         case _:
             return []
 

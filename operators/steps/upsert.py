@@ -29,7 +29,7 @@ from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.stages import Answer, CacheHit, InProgress, Planned, Refused
 from dagmanager.errors import SettingsError
-from operators.finisher import Finisher, PendingResult
+from operators.finisher import Done, Finisher, PendingResult, Unread
 from operators.poison_quarantine import origin_of
 from operators.result_order import ResultOrder
 from operators.step_guard import StepGuard
@@ -92,7 +92,7 @@ class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
     def on_eof(self) -> tuple[Iterable[Answer | Refused], bool]:
         """Block until everything of the shard is done, and pass it on. The step `arrival` restores the order of shards."""
         self._resume()
-        self._finisher.wait(lambda: all(each.results is not None for each in self._queue))
+        self._finisher.wait(lambda: all(each.is_done for each in self._queue))
         done = list(self._queue)
         for each in done:
             self._order.leave(each)
@@ -117,7 +117,8 @@ class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
         found: list[Answer | Refused] = []
         for each in done:
             del self._queue[each]
-            found += each.results or ()
+            if isinstance(each.progress, Done):
+                found += each.progress.results
         return found
 
 
@@ -159,7 +160,7 @@ def start(batch: Sequence[Answer | InProgress | Refused], finisher: Finisher) ->
 
 def _arrival(item: tuple[str, Answer | Refused]) -> tuple[str, str, int, int]:
     origin = origin_of(item[1])
-    return (origin.source, origin.source_id, origin.partition, origin.position) if origin else ("", "", 0, 0)
+    return (origin.source, origin.source_id, origin.partition, origin.position)
 
 
 def _keys_of(item: Answer | InProgress | Refused) -> tuple[str, ...]:
@@ -171,23 +172,15 @@ def _keys_of(item: Answer | InProgress | Refused) -> tuple[str, ...]:
 
 
 def _pending(item: InProgress | Answer) -> PendingResult:
-    submission = item.submission
-    if submission.record is None:
-        msg = "a submission of the flow has a record"
-        raise AssertionError(msg)
-    pending = PendingResult(submission.record, _keys_of(item), submission.submission_id)
-    pending.submission = submission
-    pending.claim = item if isinstance(item, InProgress) else None
-    return pending
+    submission, progress = item.submission, item if isinstance(item, InProgress) else Done((item,))
+    return PendingResult(submission.record, _keys_of(item), progress, submission.submission_id)
 
 
 def _waiting(item: Answer | Refused, keys: tuple[str, ...]) -> PendingResult:
     """A result that only waits for earlier ones of its strategy or lineage."""
-    waiting = (
-        PendingResult(item.record, keys, "", item.worlds) if isinstance(item, Refused) else _pending(item)
-    )
-    waiting.results = (item,)
-    return waiting
+    if isinstance(item, Refused):
+        return PendingResult(item.record, keys, Done((item,)), worlds=item.worlds)
+    return _pending(item)
 
 
 def _state_of(each: PendingResult) -> dict[str, Any]:
@@ -205,4 +198,4 @@ def _state_of(each: PendingResult) -> dict[str, Any]:
 
 def _resumed(state: dict[str, Any]) -> PendingResult:
     record = Record(state["value"], Origin(*state["origin"]), state["key"], state["timestamp_ms"])
-    return PendingResult(record, state["keys"], state["submission_id"], state["worlds"])
+    return PendingResult(record, state["keys"], Unread(), state["submission_id"], state["worlds"])

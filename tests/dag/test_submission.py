@@ -24,8 +24,7 @@ def outcomes(
     return submissions(
         made.enveloped(record),
         made.accepted(record),
-        record.origin,
-        record.timestamp_ms,
+        record,
         namespaces=namespaces,
         dry_run_ids=dry_run_ids,
     )

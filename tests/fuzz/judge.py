@@ -32,7 +32,7 @@ def product(value: bytes, memo: NodeMemo) -> str:
     proven = hash_dag(dag, memo, envelope.node_ids_crc32)
     if isinstance(proven, Rejection):
         return checked(proven)
-    found = submissions(envelope, proven, record.origin, 1, namespaces=True, dry_run_ids=frozenset())
+    found = submissions(envelope, proven, record, namespaces=True, dry_run_ids=frozenset())
     assert len(found) == len(envelope.worlds)
     assert all(isinstance(each, Submission | Rejection) for each in found)
     return f"accepted {ids}"

@@ -98,7 +98,7 @@ def first(run: Run) -> Planned:
 
 def positions(found: Sequence[Answer | Refused]) -> list[int]:
     records = [each.record if isinstance(each, Refused) else each.submission.record for each in found]
-    return [each.origin.position for each in records if each is not None]
+    return [each.origin.position for each in records]
 
 
 @pytest.mark.parametrize("count", [ITEMS_MAX + 1, 3_000])

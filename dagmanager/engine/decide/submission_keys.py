@@ -51,7 +51,7 @@ def version_request(submission: Submission) -> VersionRequest:
         strategy_id=submission.strategy_id,
         submission_digest=submission.submission_digest,
         at_ms=submission.at_ms,
-        position=submission.record.origin.position if submission.record is not None else 0,
+        position=submission.record.origin.position,
         commit_hash=dag.commit_hash,
         world_id=context.world_id,
         execution_domain=context.execution_domain,

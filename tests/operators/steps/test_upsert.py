@@ -96,7 +96,7 @@ def test_a_submission_that_the_plan_refuses_is_answered_in_its_place() -> None:
         planned(strict, nodes, position=at) for at, nodes in enumerate(([lost], [FEED], [lost]))
     ]
     found = answers_of(upserted(strict, given))
-    assert [each.submission.record and each.submission.record.origin.position for each in found] == [0, 1, 2]
+    assert [each.submission.record.origin.position for each in found] == [0, 1, 2]
     assert refused(found[0]).code == refused(found[2]).code == ErrorCode.UNRESOLVED_DEPENDENCIES
     assert accepted(found[1]).actions.create == 1
 
