@@ -70,7 +70,7 @@ class LiveSite:
         (self.folder / "alive").unlink(missing_ok=True)
         with (self.folder / "log").open("a") as log:
             process = subprocess.Popen(
-                self.command(*options), cwd=ROOT, env=environment(self.folder), stderr=log, text=True
+                self.command(*options), cwd=self.folder, env=environment(self.folder), stderr=log, text=True
             )
         self.begun.append(process)
         return process
