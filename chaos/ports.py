@@ -16,7 +16,8 @@ from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.graph_port import Graph, Transaction
 from dagmanager.engine.model.topics_port import TopicInfo, Topics
 from dagmanager.kafka.records import Delivery, OutgoingRecord
-from operators.sources.submission_topic import Keyed, State, SubmissionTopic
+from operators.sources.keyed_record import KeyedRecord
+from operators.sources.submission_topic import SubmissionTopic, TopicState
 
 T = TypeVar("T")
 # Called with the name of a point; may raise, or end the process.
@@ -119,17 +120,17 @@ class WatchedDelivery:
         return around(self._passing, name, lambda: self._inner.deliver(records))
 
 
-class WatchedPart(StatefulSourcePartition[Keyed, State]):
+class WatchedPart(StatefulSourcePartition[KeyedRecord, TopicState]):
     """One partition; a snapshot counts when something was read since the last."""
 
-    def __init__(self, inner: StatefulSourcePartition[Keyed, State], passing: Passing) -> None:
+    def __init__(self, inner: StatefulSourcePartition[KeyedRecord, TopicState], passing: Passing) -> None:
         """Nothing was read yet."""
         self._inner = inner
         self._passing = passing
         self._read = False
         self._kept = False
 
-    def next_batch(self) -> Iterable[Keyed]:
+    def next_batch(self) -> Iterable[KeyedRecord]:
         """A point after records were read, and one after the snapshot that held earlier ones."""
         if self._kept:
             self._kept = False
@@ -140,7 +141,7 @@ class WatchedPart(StatefulSourcePartition[Keyed, State]):
             self._passing("source read")
         return batch
 
-    def snapshot(self) -> State:
+    def snapshot(self) -> TopicState:
         """A point before it is kept."""
         if self._read:
             self._read, self._kept = False, True
@@ -152,7 +153,7 @@ class WatchedPart(StatefulSourcePartition[Keyed, State]):
         self._inner.close()
 
 
-class WatchedSource(FixedPartitionedSource[Keyed, State]):
+class WatchedSource(FixedPartitionedSource[KeyedRecord, TopicState]):
     """The submissions topic; its snapshots are those of the real source."""
 
     def __init__(self, inner: SubmissionTopic, passing: Passing) -> None:
@@ -164,6 +165,6 @@ class WatchedSource(FixedPartitionedSource[Keyed, State]):
         """Passed on."""
         return self._inner.list_parts()
 
-    def build_part(self, step_id: str, for_part: str, resume_state: State | None) -> WatchedPart:
+    def build_part(self, step_id: str, for_part: str, resume_state: TopicState | None) -> WatchedPart:
         """Wrapped."""
         return WatchedPart(self._inner.build_part(step_id, for_part, resume_state), self._passing)

@@ -105,7 +105,7 @@ def check_store(folder: Path, store: str) -> None:
         raise SettingsError(msg)
 
 
-NOTHING: Final = Reading("")
+NO_READING: Final = Reading("")
 
 
 def step_ids(flow: Dataflow) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ def step_ids(flow: Dataflow) -> tuple[str, ...]:
     return tuple(step.step_id for step in _walk(flow))
 
 
-def stateful_steps(flow: Dataflow, reading: Reading = NOTHING) -> Steps:
+def stateful_steps(flow: Dataflow, reading: Reading = NO_READING) -> Steps:
     """The steps whose state Bytewax finds by id."""
     found = tuple(step.step_id for step in _walk(flow) if type(step).__name__ in _STATEFUL)
     return Steps(flow.flow_id, found, reading.submissions, reading.topic_id, reading.parts)

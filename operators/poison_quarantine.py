@@ -24,7 +24,7 @@ from dagmanager.errors import DagManagerError, ErrorCode, Rejection, StoreRefuse
 
 X = TypeVar("X")
 Y = TypeVar("Y")
-Item = Record | Canonicalized | Submission | LookedUp | CacheHit | Planned | Answer | Refused
+FlowItem = Record | Canonicalized | Submission | LookedUp | CacheHit | Planned | Answer | Refused
 logger = logging.getLogger("dagmanager.flow")
 
 ATTEMPTS_MAX: Final = 3
@@ -229,7 +229,7 @@ class PoisonQuarantine:
             yield
 
 
-def origin_of(item: Item) -> Origin:
+def origin_of(item: FlowItem) -> Origin:
     """The origin of an item's record."""
     if isinstance(item, Record):
         return item.origin

@@ -10,14 +10,14 @@ import bytewax.operators as op
 from bytewax.operators import KeyedStream
 
 from dagmanager.dag.model import Origin
-from operators.poison_quarantine import Item, PoisonQuarantine, origin_of
+from operators.poison_quarantine import FlowItem, PoisonQuarantine, origin_of
 from operators.store_retry import RetryPolicy
 
-X = TypeVar("X", bound=Item)
+X = TypeVar("X", bound=FlowItem)
 Y = TypeVar("Y")
 Z = TypeVar("Z")
 # Items that pass unchanged. The type checker cannot subtract their type from the union, hence the casts.
-P = TypeVar("P", bound=Item)
+P = TypeVar("P", bound=FlowItem)
 
 
 @dataclass(frozen=True)

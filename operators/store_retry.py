@@ -14,7 +14,7 @@ T = TypeVar("T")
 logger = logging.getLogger("dagmanager.flow")
 
 # Of the longest pause a part is drawn at random: the flows of many hosts lose the same server at the same moment.
-BACKOFF: Final = Backoff(first_s=0.25, factor=2, longest_s=5.0, jitter=0.2)
+STORE_BACKOFF: Final = Backoff(first_s=0.25, factor=2, longest_s=5.0, jitter=0.2)
 
 
 def ignore(*_: object) -> None:
@@ -33,7 +33,7 @@ class RetryPolicy:
     stopping: Callable[[], bool]
     observe: Callable[[str, str], None] = ignore
     step: str = "start"
-    backoff: Backoff = BACKOFF
+    backoff: Backoff = STORE_BACKOFF
 
     def in_step(self, step: str) -> RetryPolicy:
         """The same policy, reporting as this step."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from dagmanager.engine.model.event_ports import AdminEntry
-from dagmanager.topics.json_lines import JsonLines
+from dagmanager.topics.json_line_file import JsonLines
 
 
 class MemoryAdminLog:

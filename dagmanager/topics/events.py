@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from dagmanager.engine.model.rows import OutboxRow
-from dagmanager.topics.json_lines import JsonLines
+from dagmanager.topics.json_line_file import JsonLines
 
 
 class MemoryEvents:

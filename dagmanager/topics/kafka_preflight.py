@@ -24,7 +24,7 @@ from dagmanager.kafka.admin import AdminRequest, KafkaAdmin
 
 # A broker that has just come back may not know an existing topic yet: describe again before calling it missing.
 DESCRIBE_RETRIES: Final = 3
-DESCRIBE_BACKOFF: Final = Backoff(first_s=0.5, factor=2, longest_s=2, jitter=0.5)
+PREFLIGHT_BACKOFF: Final = Backoff(first_s=0.5, factor=2, longest_s=2, jitter=0.5)
 WEEK_MS: Final = 7 * DAY_MS
 # One worker reads eight partitions easily, and up to eight workers can share them later.
 TOPIC_PARTITIONS: Final = 8
@@ -146,7 +146,7 @@ def require_topic(admin: KafkaAdmin, own: OwnTopic) -> TopicInfo:
 def _found(admin: KafkaAdmin, topics: list[str], *, patient: bool) -> dict[str, TopicInfo]:
     """The topics that the broker knows; `patient` asks again a few times while one is missing (up to 3.5 s)."""
     found = admin.describe(topics)
-    for pause_s in islice(DESCRIBE_BACKOFF.pauses(), DESCRIBE_RETRIES if patient else 0):
+    for pause_s in islice(PREFLIGHT_BACKOFF.pauses(), DESCRIBE_RETRIES if patient else 0):
         if len(found) == len(set(topics)):
             break
         time.sleep(pause_s)

@@ -26,6 +26,7 @@ from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Origin, Record
 from dagmanager.dag.record.bare_dag import keyed_submission
 from dagmanager.errors import SettingsError
+from operators.sources.keyed_record import KeyedRecord
 from operators.sources.line_splitter import LineSplitter
 
 logger = logging.getLogger("dagmanager.flow")
@@ -36,10 +37,9 @@ CHUNK_BYTES: Final = 64 * 1024
 STATE_VERSION: Final = 2
 # Version 1 did not say whether the run had ended: its runs are always resumed, as they were then.
 _READABLE: Final = frozenset({1, STATE_VERSION})
-POLL: Final = timedelta(milliseconds=20)
+FILE_POLL: Final = timedelta(milliseconds=20)
 STDIN: Final = "-"
-Keyed = tuple[str, Record]
-State = dict[str, Any]
+FileState = dict[str, Any]
 
 
 class RunStart(Protocol):
@@ -69,7 +69,7 @@ class UnkeptStart:
 class _Place:
     """The position of the reading, and the content of a snapshot: names of attributes are stored."""
 
-    def __init__(self, state: State | None, kept_ms: int | None, now_ms: int) -> None:
+    def __init__(self, state: FileState | None, kept_ms: int | None, now_ms: int) -> None:
         """Resume the run that was interrupted, or begin one after the run that ended."""
         known = state or {}
         if state is not None and known.get("v") not in _READABLE:
@@ -89,14 +89,14 @@ class _Place:
             self.count = 0
         self.ended = False
 
-    def snapshot(self) -> State:
+    def snapshot(self) -> FileState:
         return {"v": STATE_VERSION, **vars(self)}
 
     def enter(self, file: str) -> None:
         if file != self.file:
             self.file, self.line, self.offset = file, 0, 0
 
-    def record(self, raw: bytes, longest: int) -> Keyed:
+    def record(self, raw: bytes, longest: int) -> KeyedRecord:
         """A line that is too long is not parsed: it will be refused."""
         stem = "stdin" if self.file == STDIN else Path(self.file).stem
         key, value = keyed_submission(raw, stem) if len(raw) <= longest else ("", raw)
@@ -105,7 +105,7 @@ class _Place:
         return key, Record(value, origin, key.encode(), self.base_ms + self.count)
 
 
-class FilePartition(StatefulSourcePartition[Keyed, State]):
+class FilePartition(StatefulSourcePartition[KeyedRecord, FileState]):
     """Files one after the other, beginning after the last line of the snapshot."""
 
     def __init__(self, files: list[str], place: _Place, stopping: Callable[[], bool], longest: int) -> None:
@@ -118,9 +118,9 @@ class FilePartition(StatefulSourcePartition[Keyed, State]):
         self._longest = longest
         self._file: BinaryIO | None = None
 
-    def next_batch(self) -> Iterable[Keyed]:
+    def next_batch(self) -> Iterable[KeyedRecord]:
         """Some records; StopIteration after the last file, or when the run is stopped."""
-        batch: list[Keyed] = []
+        batch: list[KeyedRecord] = []
         room = BATCH_BYTES
         while len(batch) < BATCH_LINES and room > 0 and not self._stopping():
             found = self._line()
@@ -135,7 +135,7 @@ class FilePartition(StatefulSourcePartition[Keyed, State]):
             raise StopIteration
         return batch
 
-    def snapshot(self) -> State:
+    def snapshot(self) -> FileState:
         """The next position."""
         return self._place.snapshot()
 
@@ -184,11 +184,11 @@ def _warn_of_unread(files: list[str], place: _Place) -> None:
         logger.warning("%s is shorter than what was read of it: its new content is not read", place.file)
 
 
-class LivePartition(StatefulSourcePartition[Keyed, State]):
+class LivePartition(StatefulSourcePartition[KeyedRecord, FileState]):
     """Standard input: polled, so that a signal is noticed. What was read once cannot be read again."""
 
     def __init__(
-        self, state: State | None, stopping: Callable[[], bool], now_ms: Callable[[], int], longest: int
+        self, state: FileState | None, stopping: Callable[[], bool], now_ms: Callable[[], int], longest: int
     ) -> None:
         """After a restart the count continues, although the lines are new ones: a position is used once only."""
         self._now_ms = now_ms
@@ -199,7 +199,7 @@ class LivePartition(StatefulSourcePartition[Keyed, State]):
         self._lines = LineSplitter(longest)
         self._over = False
 
-    def next_batch(self) -> Iterable[Keyed]:
+    def next_batch(self) -> Iterable[KeyedRecord]:
         """The lines that have arrived, without waiting; StopIteration at the end of input, or when the run is stopped."""
         if self._stopping() or self._over:
             self._place.ended = True
@@ -214,13 +214,13 @@ class LivePartition(StatefulSourcePartition[Keyed, State]):
     def next_awake(self) -> datetime | None:
         """At once while lines arrive, after 20 ms when none do."""
         ready = self._over or select.select([sys.stdin.fileno()], [], [], 0)[0]
-        return None if ready else datetime.now(UTC) + POLL
+        return None if ready else datetime.now(UTC) + FILE_POLL
 
-    def snapshot(self) -> State:
+    def snapshot(self) -> FileState:
         """How many lines there were."""
         return self._place.snapshot()
 
-    def _records(self, lines: list[bytes]) -> Iterable[Keyed]:
+    def _records(self, lines: list[bytes]) -> Iterable[KeyedRecord]:
         """Records whose time is the arrival of their line, and later than that of the line before."""
         for line in lines:
             self._place.base_ms = max(self._place.base_ms, self._now_ms() - self._place.count)
@@ -230,7 +230,7 @@ class LivePartition(StatefulSourcePartition[Keyed, State]):
                 yield self._place.record(line.rstrip(b"\r"), self._longest)
 
 
-class SubmissionFiles(FixedPartitionedSource[Keyed, State]):
+class SubmissionFiles(FixedPartitionedSource[KeyedRecord, FileState]):
     """A file, a folder of `.json` and `.jsonl` files, or `-` for standard input.
 
     The files of a folder are read in the order of their names, as one stream: the order of submissions changes
@@ -283,7 +283,7 @@ class SubmissionFiles(FixedPartitionedSource[Keyed, State]):
         return [self._path]
 
     def build_part(
-        self, step_id: str, for_part: str, resume_state: State | None
+        self, step_id: str, for_part: str, resume_state: FileState | None
     ) -> FilePartition | LivePartition:
         """Resume where the snapshot says."""
         if for_part == STDIN:

@@ -25,6 +25,7 @@ from dagmanager.errors import InputLostError, UnavailableError
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.progress import PartitionProgress, TopicProgress
+from operators.sources.keyed_record import KeyedRecord
 from operators.sources.partition_share import PartitionShare
 from operators.sources.shared_consumer import SharedConsumer
 from operators.sources.topic_identity import EVERY_S, TopicIdentityCheck, other_topic
@@ -42,8 +43,7 @@ _GONE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_O
 _UNREADABLE: Final = frozenset({KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError.INVALID_MSG})
 # The worker asks again as soon as it has nothing else to do: the shared consumer waits, not the worker.
 _AT_ONCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
-Keyed = tuple[str, Record]
-State = dict[str, Any]
+TopicState = dict[str, Any]
 
 
 class SubmissionsAt(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ class SubmissionsAt(msgspec.Struct, frozen=True):
     known_within_s: float = KNOWN_WITHIN_S
 
 
-class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
+class TopicPartitionReader(StatefulSourcePartition[KeyedRecord, TopicState]):
     """One partition. State: `{"v": 1, "topic_id": …, "offset": next}`."""
 
     def __init__(
@@ -85,7 +85,7 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
         self._partition = partition
         inbox.open(partition)
 
-    def next_batch(self) -> Iterable[Keyed]:
+    def next_batch(self) -> Iterable[KeyedRecord]:
         """Records that have arrived, without waiting; StopIteration when the run is stopped.
 
         Raises `InputLostError` when records that were still to be read no longer exist.
@@ -95,7 +95,7 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
         self._watch.look()
         messages = self._held or self._inbox.take(self.number)
         self._held = []
-        batch: list[Keyed] = []
+        batch: list[KeyedRecord] = []
         for index, message in enumerate(messages):
             error = message.error()
             if error is None:
@@ -107,7 +107,7 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
                 self._judge(error, message)
         return batch
 
-    def snapshot(self) -> State:
+    def snapshot(self) -> TopicState:
         """The next offset; None while nothing was read."""
         return {"v": STATE_VERSION, "topic_id": self._topic_id, "offset": self._next}
 
@@ -127,7 +127,7 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
             self.number, position if position >= 0 else None, high if high >= 0 else None
         )
 
-    def _read(self, message: Message) -> Keyed:
+    def _read(self, message: Message) -> KeyedRecord:
         offset = message.offset()
         value = message.value() or b""  # a tombstone is refused as text that is not JSON
         origin = Origin(self._topic, self._topic_id, self.number, offset or 0)
@@ -157,7 +157,7 @@ class TopicPartitionReader(StatefulSourcePartition[Keyed, State]):
             logger.warning("%s: %s; reading resumes when the error is over", where, error.str())
 
 
-class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
+class SubmissionTopic(FixedPartitionedSource[KeyedRecord, TopicState]):
     """The submissions topic, or this process' share of its partitions.
 
     New partitions are read after a restart. Blocks for a request's time limit at the start, and
@@ -188,7 +188,9 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
         """One for each partition of our share."""
         return [self._part(number) for number in self._at.share.of(self._topic().partitions, self._at.topic)]
 
-    def build_part(self, step_id: str, for_part: str, resume_state: State | None) -> TopicPartitionReader:
+    def build_part(
+        self, step_id: str, for_part: str, resume_state: TopicState | None
+    ) -> TopicPartitionReader:
         """Resume at the offset of the snapshot, else begin with the first record that exists."""
         found = self._topic()
         number = int(for_part.rpartition("/")[2])
@@ -238,7 +240,7 @@ class SubmissionTopic(FixedPartitionedSource[Keyed, State]):
                 raise UnavailableError(msg)
             time.sleep(next(pauses))
 
-    def _resumed(self, found: TopicInfo, number: int, state: State | None) -> int:
+    def _resumed(self, found: TopicInfo, number: int, state: TopicState | None) -> int:
         if state is None:
             return OFFSET_BEGINNING
         if state.get("v") != STATE_VERSION:

@@ -19,12 +19,12 @@ from dagmanager.dag.model import Record
 from dagmanager.engine.reader import strategy_of
 
 # Many more than workers, so that each worker gets about as many; few enough for one row each at every start.
-SHARDS: Final = 64
+STRATEGY_SHARDS: Final = 64
 
 
 def shard_of(strategy_id: str) -> str:
     """`00` to `3f`; the same in every process and release, because it keys state in the recovery store."""
-    return f"{crc32(strategy_id.encode('utf-8', 'surrogatepass')) % SHARDS:02x}"
+    return f"{crc32(strategy_id.encode('utf-8', 'surrogatepass')) % STRATEGY_SHARDS:02x}"
 
 
 class Stateless(StatefulBatchLogic[Record, Record, None]):

@@ -38,10 +38,10 @@ STATE_VERSION: Final = 1
 # How often results are collected while something is in progress: short against creating a topic, long against one
 # collection.
 LOOK: Final = timedelta(milliseconds=2)
-Item = Answer | Refused | PendingResult
+FinishItem = Answer | Refused | PendingResult
 
 
-class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
+class FinishLogic(StatefulBatchLogic[FinishItem, Answer | Refused, dict[str, Any]]):
     """The items of one shard that are in progress, or that are done and wait behind those, in order of arrival.
 
     State: `{"v": 1, "items": [{"value", "key", "timestamp_ms", "origin", "keys", "submission_id", "worlds"}, …]}`, the
@@ -69,7 +69,7 @@ class FinishLogic(StatefulBatchLogic[Item, Answer | Refused, dict[str, Any]]):
             order.arrive(each, self)
         self._resumed = list(self._queue)
 
-    def on_batch(self, values: list[Item]) -> tuple[Iterable[Answer | Refused], bool]:
+    def on_batch(self, values: list[FinishItem]) -> tuple[Iterable[Answer | Refused], bool]:
         """Pass on results that wait for no earlier item of their strategy or lineage; queue the others."""
         self._resume()
         passed: list[Answer | Refused] = []
@@ -138,7 +138,9 @@ def upsert(
     """
     work: Callable[[list[Planned | CacheHit]], list[Answer | InProgress]] = engine.claim
 
-    def started_of(batch: list[tuple[str, Answer | InProgress | Refused]]) -> Iterable[tuple[str, Item]]:
+    def started_of(
+        batch: list[tuple[str, Answer | InProgress | Refused]],
+    ) -> Iterable[tuple[str, FinishItem]]:
         return zip([key for key, _ in batch], start([item for _, item in batch], finisher), strict=True)
 
     claimed = guard.batches("claim", up, work, passing=Refused, name="upsert")
@@ -147,7 +149,7 @@ def upsert(
     return op.flat_map_batch("arrival", finished, lambda batch: sorted(batch, key=_arrival))
 
 
-def start(batch: Sequence[Answer | InProgress | Refused], finisher: Finisher) -> list[Item]:
+def start(batch: Sequence[Answer | InProgress | Refused], finisher: Finisher) -> list[FinishItem]:
     """Pass what is in progress to the finisher, a whole micro-batch at once, so that topics are created in bulk.
 
     Not in `finish`, which is called per shard: each shard would create its topics in a request of its own. Blocks and

@@ -21,7 +21,7 @@ from dagmanager.errors import ErrorCode, Rejection, UnavailableError
 from operators.finisher import Finisher
 from operators.poison_quarantine import PoisonQuarantine
 from operators.step_guard import StepGuard
-from operators.store_retry import BACKOFF, RetryPolicy
+from operators.store_retry import STORE_BACKOFF, RetryPolicy
 from tests.engine.builders import Clock, Json, Stores, engine, node, submission
 
 X = TypeVar("X")
@@ -56,7 +56,7 @@ def finisher(engine: Engine, retry: RetryPolicy = IMPATIENT) -> Finisher:
 
 def patient(sleep: Callable[[float], object]) -> RetryPolicy:
     """Retries for ever, with pauses of exact length."""
-    return RetryPolicy(sleep, lambda: False, backoff=replace(BACKOFF, jitter=0.0))
+    return RetryPolicy(sleep, lambda: False, backoff=replace(STORE_BACKOFF, jitter=0.0))
 
 
 def looked_up(engine: Engine, nodes: Sequence[Json], **fields: Any) -> LookedUp:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from dagmanager.errors import UnavailableError
-from operators.store_retry import BACKOFF, RetryPolicy
+from operators.store_retry import STORE_BACKOFF, RetryPolicy
 
 
 class Store:
@@ -31,7 +31,7 @@ def observed_and_logged(
         pauses.append,
         lambda: len(pauses) >= stops_after,
         lambda _, reason: observed.append(reason),
-        backoff=replace(BACKOFF, jitter=0.0),
+        backoff=replace(STORE_BACKOFF, jitter=0.0),
     )
     with caplog.at_level(logging.INFO):
         if away <= stops_after:

@@ -28,7 +28,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit 1 at the end when any line was bad."""
-    from dagmanager.cli.explain.json_lines import answer_lines
+    from dagmanager.cli.explain.json_line_answers import answer_lines
 
     return answer_lines(_key_of, "compute_key", as_json=args.json)
 

@@ -21,7 +21,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit 1 at the end when any line was bad."""
-    from dagmanager.cli.explain.json_lines import answer_lines
+    from dagmanager.cli.explain.json_line_answers import answer_lines
     from dagmanager.dag.canonicalize import parse_node_json
     from dagmanager.errors import Rejection
 

@@ -17,15 +17,17 @@ from blake3 import blake3
 from dagmanager.engine.model.graph_port import Locks, Transaction
 from dagmanager.engine.model.rows import CounterRow, HolderKey
 
-SHARDS: Final = 16
+COUNTER_SHARDS: Final = 16
 # Locks of counters are taken in order of name: `moves:…` comes before `weights:…`, which the same transaction may
 # lock later. The name is stored.
-COUNTERS: Final = tuple(f"moves:{shard:02}" for shard in range(SHARDS))
+COUNTERS: Final = tuple(f"moves:{shard:02}" for shard in range(COUNTER_SHARDS))
 
 
 def counter_of(holder: HolderKey) -> str:
     """The counter of this holder's shard; the same in every process and release."""
-    return COUNTERS[blake3("\x1f".join(holder).encode("utf-8", "surrogatepass")).digest(1)[0] % SHARDS]
+    return COUNTERS[
+        blake3("\x1f".join(holder).encode("utf-8", "surrogatepass")).digest(1)[0] % COUNTER_SHARDS
+    ]
 
 
 def count_holder_change(tx: Transaction, holder: HolderKey) -> None:

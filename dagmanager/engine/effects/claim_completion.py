@@ -32,7 +32,7 @@ from dagmanager.engine.transactions.activate import activate_in
 from dagmanager.engine.transactions.begin import begin
 from dagmanager.engine.transactions.claim import claim_in
 from dagmanager.engine.transactions.claim_repair import give_up, refuse, rename
-from dagmanager.engine.transactions.decision import NOTHING, Claimed
+from dagmanager.engine.transactions.decision import NO_LOCKS, Claimed
 from dagmanager.engine.transactions.lease import renew, take_over
 from dagmanager.errors import ClaimLostError, Rejection
 
@@ -45,7 +45,7 @@ class Unfinished(msgspec.Struct, frozen=True):
     """The queues that a claim still has to provision, and the locks that its activation will need, as far as known."""
 
     queues: ClaimRows
-    locks: Locks = NOTHING
+    locks: Locks = NO_LOCKS
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Completion:
         done: dict[str, frozenset[str]] = {}
         for each in open_:
             with suppress(ClaimLostError):
-                done[each] = activate_in(self.graph, each, ids, self.options.owner, locks.get(each, NOTHING))
+                done[each] = activate_in(self.graph, each, ids, self.options.owner, locks.get(each, NO_LOCKS))
         return done
 
     def _log(self, open_: Mapping[str, ClaimRows], report: Provisioned) -> None:

@@ -21,9 +21,9 @@ from dagmanager.engine.model.topics_port import CreateResult, CreateStatus, Topi
 from dagmanager.errors import UnavailableError
 
 TRIES: Final = 5
-BACKOFF: Final = Backoff(first_s=0.5, factor=2, longest_s=4, jitter=0.5)
+CREATE_BACKOFF: Final = Backoff(first_s=0.5, factor=2, longest_s=4, jitter=0.5)
 # A new topic has leaders after 1-5 ms (10 topics) or seconds (1,000): look soon, then less often.
-POLL: Final = Backoff(first_s=0.010, factor=1.5, longest_s=0.250, jitter=0)
+EXISTENCE_POLL: Final = Backoff(first_s=0.010, factor=1.5, longest_s=0.250, jitter=0)
 READY_WITHIN_S: Final = 60.0
 # After an ambiguous answer the topic may not exist at all: wait a short time, then ask for it again.
 AMBIGUOUS_WITHIN_S: Final = 1.0
@@ -68,7 +68,7 @@ def provision(
     if not rows:
         return Provisioned({})
     request = _Request({row.topic: row for row in rows}, topics, sleep, renew_leases)
-    for pause_s in islice(BACKOFF.pauses(), TRIES - 1):
+    for pause_s in islice(CREATE_BACKOFF.pauses(), TRIES - 1):
         renew_leases()
         with suppress(UnavailableError):
             return request.send()
@@ -125,7 +125,7 @@ class _Request:
         """Describe until every name has leaders, or the time is up; those that have."""
         found: dict[str, TopicInfo] = {}
         waited_s = 0.0
-        for pause_s in POLL.pauses():
+        for pause_s in EXISTENCE_POLL.pauses():
             left = [name for name in names if name not in found]
             if left:
                 seen = self.topics.describe(left)

@@ -35,8 +35,8 @@ class BufferInstruction(msgspec.Struct, frozen=True, gc=False):
     schema_compat_id: str
 
 
-Item = tuple[str, str] | BufferInstruction
-Items = tuple[Item, ...]
+OutcomeItem = tuple[str, str] | BufferInstruction
+Items = tuple[OutcomeItem, ...]
 
 
 class ActionCounts(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ from dagmanager.engine.model.rows import (
     SentinelRow,
     SentinelState,
 )
-from dagmanager.engine.transactions.decision import NOTHING
+from dagmanager.engine.transactions.decision import NO_LOCKS
 from dagmanager.engine.transactions.lease import locks_of, must_own
 from dagmanager.engine.transactions.references import (
     TagDelta,
@@ -44,7 +44,7 @@ from dagmanager.engine.wire.events import EventStamp, Scope, sentinel_weight_upd
 
 
 def activate_in(
-    graph: Graph, claim_id: str, topic_ids: Mapping[str, str], owner: str, expected: Locks = NOTHING
+    graph: Graph, claim_id: str, topic_ids: Mapping[str, str], owner: str, expected: Locks = NO_LOCKS
 ) -> frozenset[str]:
     """Activate a claim whose topics were verified; the topics that this activated.
 

@@ -13,7 +13,7 @@ from dagmanager.engine.model.plan import Plan
 from dagmanager.engine.model.policy import ClaimOptions
 from dagmanager.engine.model.rows import QueueRow
 
-NOTHING: Final = Locks()
+NO_LOCKS: Final = Locks()
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -39,4 +39,4 @@ class Claimed(msgspec.Struct, frozen=True):
     joined: tuple[str, ...] = ()
     activated: bool = False
     replayed: bool = False
-    locks: Locks = NOTHING
+    locks: Locks = NO_LOCKS

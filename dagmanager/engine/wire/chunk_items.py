@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from dagmanager.engine.model.outcome import BufferInstruction, Item, Items, Outcome, items_digest
+from dagmanager.engine.model.outcome import BufferInstruction, Items, Outcome, OutcomeItem, items_digest
 
 # In one chunk (docs/semantics.md 9).
 MAX_ITEMS: Final = 100
@@ -38,7 +38,7 @@ def groups(outcome: Outcome) -> Iterator[Items]:
         yield items[start : start + MAX_ITEMS]
 
 
-def body(items: Iterable[Item]) -> bytes:
+def body(items: Iterable[OutcomeItem]) -> bytes:
     """`{"queue_map":{…},"buffer_nodes":[…]`: without the closing brace, because other fields follow."""
     queue_map: dict[str, str] = {}
     buffers: list[dict[str, Any]] = []

@@ -119,7 +119,7 @@ class Neo4jGraph:
 
     def warm_up(self, enough: Callable[[], bool]) -> None:
         """Have the server plan the everyday statements; the first real ones would wait seconds for that."""
-        for statement in (*reads.EVERYDAY, *writes.EVERYDAY):
+        for statement in (*reads.WARMED_READS, *writes.WARMED_WRITES):
             if enough():
                 return
             self._read(partial(_plan, statement))

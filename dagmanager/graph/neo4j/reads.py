@@ -150,8 +150,8 @@ MATCH (s:VersionSentinel {key: $p.key})<-[:HOLDS]-(h:Holder) RETURN collect(h.ro
 ALL_ROWS: Final[LiteralString] = "MATCH (x) WHERE x.row IS NOT NULL RETURN x.row AS row"
 
 # Statements of nearly every submission and poll, planned in advance (`Neo4jGraph.warm_up`). Those with locks in the same
-# statement are in `writes.EVERYDAY`.
-EVERYDAY: Final[tuple[LiteralString, ...]] = (
+# statement are in `writes.WARMED_WRITES`.
+WARMED_READS: Final[tuple[LiteralString, ...]] = (
     EPOCH_READING,
     KNOWN,
     CONTENTS,

@@ -226,7 +226,7 @@ WITH s WHERE NOT EXISTS { (s)--() } DELETE s
 }
 
 # Statements of nearly every new version or new node, planned in advance (`Neo4jGraph.warm_up`).
-EVERYDAY: Final[tuple[LiteralString, ...]] = (
+WARMED_WRITES: Final[tuple[LiteralString, ...]] = (
     *(locking([kind]) for kind in ("lock_nodes", "lock_counters", "lock_tag_sets")),
     locking(["lock_lineages"], KNOWN),
     locking(["lock_nodes"], KNOWN),

@@ -58,4 +58,4 @@ def test_it_continues_to_the_last_statement(graph: Neo4jGraph) -> None:
         return False
 
     graph.warm_up(enough)
-    assert calls == len(reads.EVERYDAY) + len(writes.EVERYDAY)
+    assert calls == len(reads.WARMED_READS) + len(writes.WARMED_WRITES)

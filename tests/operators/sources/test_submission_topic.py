@@ -24,7 +24,12 @@ from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.progress import PartitionProgress
 from operators.sources.partition_share import PartitionShare
-from operators.sources.submission_topic import State, SubmissionsAt, SubmissionTopic, TopicPartitionReader
+from operators.sources.submission_topic import (
+    SubmissionsAt,
+    SubmissionTopic,
+    TopicPartitionReader,
+    TopicState,
+)
 from operators.steps.messages import dead_letter_of
 from servers.kafka import KafkaServer
 from tests.kafka.topics import NOWHERE, SOON_BACK, cut_before, fill, make, remove
@@ -44,7 +49,7 @@ def opened(kafka: str, topic: str) -> Iterator[Opened]:
     parts: list[TopicPartitionReader] = []
 
     def open_(
-        state: State | None = None, stopping: Callable[[], bool] = lambda: False
+        state: TopicState | None = None, stopping: Callable[[], bool] = lambda: False
     ) -> TopicPartitionReader:
         part = source(kafka, topic, stopping).build_part("input", f"{topic}/0", state)
         parts.append(part)

@@ -10,7 +10,7 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSink, TestingSource, run_main
 
 from dagmanager.dag.model import Record
-from operators.steps.exchange import SHARDS, exchange, shard_of
+from operators.steps.exchange import STRATEGY_SHARDS, exchange, shard_of
 from tests.flows.strategies import record
 
 
@@ -33,8 +33,8 @@ def test_records_are_keyed_by_the_shard_of_their_strategy_in_arrival_order() -> 
 def test_shards_are_the_same_in_every_release_and_used_evenly() -> None:
     assert [shard_of(who) for who in ("", "s1", "demo-MA1")] == ["00", "30", "3c"]
     dice = random.Random(1)
-    counts = dict.fromkeys((f"{number:02x}" for number in range(SHARDS)), 0)
-    for _ in range(100 * SHARDS):
+    counts = dict.fromkeys((f"{number:02x}" for number in range(STRATEGY_SHARDS)), 0)
+    for _ in range(100 * STRATEGY_SHARDS):
         counts[shard_of(f"{dice.getrandbits(128):032x}")] += 1
     assert min(counts.values()) > 50
     assert max(counts.values()) < 200
@@ -47,4 +47,4 @@ def test_random_strategy_ids_leave_a_bounded_number_of_rows_in_the_recovery_stor
     assert len(exchanged(given, RecoveryConfig(str(tmp_path)))) == 1_000
     with sqlite3.connect(tmp_path / "part-0.sqlite3") as file:
         [(rows,)] = file.execute("SELECT count(*) FROM snaps WHERE step_id LIKE '%exchange%'").fetchall()
-    assert rows <= SHARDS
+    assert rows <= STRATEGY_SHARDS

@@ -25,7 +25,7 @@ from dagmanager.topics.kafka_preflight import TOPIC_PARTITIONS, check_topics, ow
 from servers.neo4j import wipe
 from tests.waiting import TIMEOUT_S, until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 KILLED = -signal.SIGKILL
 BYTES_MAX = 8 * 1024 * 1024
 Answer = dict[str, Any]

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from operators.result_order import ITEMS_MAX
 from operators.sources.submission_topic import BATCH_RECORDS
-from tests.flows.sites import LiveSite, headers
+from tests.flows.live.sites import LiveSite, headers
 from tests.flows.test_poison import submission
 from tests.kafka.topics import make
 from tests.waiting import TIMEOUT_S, until

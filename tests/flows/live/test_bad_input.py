@@ -14,7 +14,7 @@ from neo4j import GraphDatabase
 from dagmanager.graph.neo4j import schema
 from servers.launch import Launch
 from servers.neo4j import Neo4jServer
-from tests.flows.sites import LiveSite, headers
+from tests.flows.live.sites import LiveSite, headers
 from tests.flows.test_poison import submission
 from tests.kafka.topics import make
 from tests.waiting import TIMEOUT_S, until

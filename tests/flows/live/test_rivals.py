@@ -16,7 +16,7 @@ from dagmanager.engine.model.rows import NodeRow, QueueRow, QueueState
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
 from servers.records import records
-from tests.flows.deployment import KILLED, Deployment, Submissions, by_submission, check_stores
+from tests.flows.live.deployment import KILLED, Deployment, Submissions, by_submission, check_stores
 from tests.flows.strategies import BASE_MS, pool
 from tests.waiting import TIMEOUT_S, until
 

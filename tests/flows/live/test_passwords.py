@@ -11,7 +11,7 @@ import pytest
 
 from servers.launch import Launch
 from servers.secured_kafka import MECHANISM, SecuredKafka, make_certificate
-from tests.flows.sites import LiveSite
+from tests.flows.live.sites import LiveSite
 from tests.flows.test_poison import submission
 from tests.waiting import TIMEOUT_S, until
 

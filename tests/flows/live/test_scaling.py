@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from dagmanager.engine.model.rows import OutcomeRow
 from servers.ports import HOST, free_port
-from tests.flows.deployment import Answer, Deployment, Submissions, by_submission, check_stores
+from tests.flows.live.deployment import Answer, Deployment, Submissions, by_submission, check_stores
 from tests.flows.strategies import Market, pool
 from tests.waiting import TIMEOUT_S
 

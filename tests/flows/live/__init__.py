@@ -1,0 +1,1 @@
+"""The flow as processes on a real Kafka and Neo4j. Tests over embedded stores live one folder up."""
