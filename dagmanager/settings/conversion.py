@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -13,6 +14,7 @@ from dagmanager.settings.table import Field, bare_type
 
 _PATH: Final = " - at `$"
 _ANY_KEY: Final = "[...]"
+_AT_KEY: Final = " - at `key` in"
 
 
 class InvalidValueError(ValueError):
@@ -29,15 +31,15 @@ def convert(row: Field, value: Any, *, from_text: bool) -> Any:
     # Environment variables are texts: lists are written `a, b`, tables as JSON.
     if from_text and typing.get_origin(bare_type(row.type)) in (tuple, Mapping):
         value = _table_or_list(value, row)
-    if bare_type(row.type) == Mapping[str, str] and isinstance(value, dict):
-        value = {key: _as_text(each) for key, each in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidValueError(f"`{row.name}` must be {row.kind}, not {value}", _example(row))
     try:
         return msgspec.convert(value, row.type, strict=not from_text)
     except msgspec.ValidationError as error:
         if isinstance(value, dict) and typing.get_origin(bare_type(row.type)) is Mapping:
             raise _invalid_entry(row, value, str(error), strict=not from_text) from error
         got = "" if row.about.secret else f", not {_short(value)}"
-        words = f"`{row.name}` must be {row.kind}{got} ({_uncapitalized(str(error))})"
+        words = f"`{row.name}` must be {row.kind}{got} ({_reason(str(error))})"
         raise InvalidValueError(words, _example(row)) from error
 
 
@@ -55,12 +57,15 @@ def _invalid_entry(row: Field, table: Mapping[Any, Any], words: str, *, strict: 
         try:
             msgspec.convert({key: value}, row.type, strict=strict)
         except msgspec.ValidationError as error:
+            if _AT_KEY in str(error):
+                known = ", ".join(f"`{each}`" for each in row.default)
+                near = nearest(str(key), row.default)
+                hint = f"did you mean `{near}`?" if near else _example(row)
+                return InvalidValueError(f"`{row.name}.{key}`: the keys are {known}", hint)
             words, _, path = str(error).partition(_PATH)
             place = f"{row.name}.{key}{path.removesuffix('`').removeprefix(_ANY_KEY)}"
-            near = nearest(str(key), row.default) if key not in row.default else None
-            hint = f"did you mean `{near}`?" if near else _example(row)
-            return InvalidValueError(f"`{place}`: {_uncapitalized(words)}", hint)
-    return InvalidValueError(f"`{row.name}`: {_uncapitalized(words)}", _example(row))
+            return InvalidValueError(f"`{place}`: {_reason(words)}", _example(row))
+    return InvalidValueError(f"`{row.name}`: {_reason(words)}", _example(row))
 
 
 def _example(row: Field) -> str:
@@ -71,24 +76,30 @@ def _example(row: Field) -> str:
     return f"for example `{row.name}: {example}`" if example else ""
 
 
-def _uncapitalized(words: str) -> str:
+def _reason(words: str) -> str:
+    """msgspec's words as a part of a sentence; only names of topics have a pattern."""
+    if "matching regex" in words:
+        return "a topic name has letters, digits, `.`, `_` and `-`, 249 at most, and is neither `.` nor `..`"
     return words[:1].lower() + words[1:]
-
-
-def _as_text(value: Any) -> Any:
-    """librdkafka takes options as texts, while people write `30000` and `true` in YAML."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int | float) else value
 
 
 def _table_or_list(text: str, row: Field) -> Any:
     if text.lstrip().startswith(("[", "{")):
         try:
-            return msgspec.json.decode(text)
+            return _texts(text) if bare_type(row.type) == Mapping[str, str] else msgspec.json.decode(text)
         except msgspec.DecodeError as error:
             raise InvalidValueError(f"`{row.name}` is not JSON: {error}", "quote keys and texts") from error
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _texts(text: str) -> dict[str, Any]:
+    """A JSON object whose numbers and truth values are kept as they are written: `1.50` is not `1.5`."""
+    raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    is_written = {key: bytes(each)[:1] not in b'"[{n' for key, each in raw.items()}
+    return {
+        key: bytes(each).decode() if is_written[key] else msgspec.json.decode(each)
+        for key, each in raw.items()
+    }
 
 
 def _short(value: Any) -> str:

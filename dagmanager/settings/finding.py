@@ -22,6 +22,7 @@ class FindingCode(StrEnum):
     UNSET_VARIABLE = "unset_variable"
     EMPTY_FIELD = "empty_field"
     SAME_TOPIC = "same_topic"
+    HALF_EMBEDDED = "half_embedded"
 
 
 # What to do about a finding that has no better hint of its own.
@@ -31,9 +32,10 @@ HINTS: Final[Mapping[FindingCode, str]] = {
     FindingCode.WRONG_TYPE: "`config sample` shows every field with its default",
     FindingCode.UNKNOWN_FIELD: "`config sample` shows every field",
     FindingCode.OUTSIDE_SECTION: "move it into the section `dagmanager`",
-    FindingCode.UNSET_VARIABLE: "set the variable, or write the value here",
+    FindingCode.UNSET_VARIABLE: "set the variable, give a default as `${NAME:-default}`, or write `$${` for a literal `${`",
     FindingCode.EMPTY_FIELD: "set it in the file or in the environment",
     FindingCode.SAME_TOPIC: "give each field a topic of its own",
+    FindingCode.HALF_EMBEDDED: "set both `neo4j_dsn` and `kafka_dsn`, or neither",
 }
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,13 +14,18 @@ import msgspec
 
 from dagmanager.errors import SettingsError
 from dagmanager.settings.conversion import InvalidValueError, convert, nearest
+from dagmanager.settings.edit_distance import misspelt
 from dagmanager.settings.finding import HINTS, Finding, FindingCode, Level
 from dagmanager.settings.table import Field, Settings, bare_type, fields
+from dagmanager.settings.value_checks import value_problems
+from dagmanager.settings.variables import expand
 from dagmanager.settings.yaml_text import YamlError, YamlProblem, YamlValue, read_yaml
 
 ENV_PREFIX: Final = "DAGMANAGER_"
 CONFIG_VARIABLE: Final = "DAGMANAGER_CONFIG"
 SECTION: Final = "dagmanager"
+# Findings that do not concern commands without a server.
+OF_SERVERS: Final = frozenset({FindingCode.EMPTY_FIELD, FindingCode.HALF_EMBEDDED})
 
 
 class SettingsSource(msgspec.Struct, frozen=True):
@@ -43,7 +47,7 @@ def resolve(source: SettingsSource, *, strict: bool = False) -> tuple[Settings, 
 
 
 def check(source: SettingsSource, *, strict: bool = False) -> tuple[Finding, ...]:
-    """The findings that `config validate` reports. `strict` makes errors of unknown fields. Pure."""
+    """The findings that `config validate` reports. `strict` makes every unknown field an error. Pure."""
     return resolve(source, strict=strict)[1]
 
 
@@ -73,7 +77,7 @@ def load(
     """
     settings, findings = resolve(find_source(config, environ))
     if offline:
-        findings = tuple(finding for finding in findings if finding.code != FindingCode.EMPTY_FIELD)
+        findings = tuple(finding for finding in findings if finding.code not in OF_SERVERS)
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
         lines = (f"{e.place()}: {e.message}" if e.place() else e.message for e in errors)
@@ -98,10 +102,13 @@ class _Resolver:
             try:
                 self._read_file(self.source.text)
             except YamlError as error:
+                # Everything else would follow from it: that fields are empty, or do not go together.
                 self._add_problem(error.problem)
+                return
         self._read_environment()
         self._check_profile()
         self._check_topics()
+        self._check_values()
 
     def settings(self) -> Settings:
         """The given values, over the defaults of the profile."""
@@ -138,15 +145,22 @@ class _Resolver:
                 self._unknown(name, entry, [*self._rows, *([] if has_section else [SECTION])])
 
     def _check_outside(self, top: Mapping[str, YamlValue]) -> None:
+        """With a section, everything else at the top belongs to other services, but for `profile` or a misspelt one."""
         for name, entry in top.items():
             if name in self._rows and name != "profile":
                 words = f"`{name}` is outside the section `{SECTION}` and is ignored"
                 self._add(self._typo_level(), FindingCode.OUTSIDE_SECTION, words, entry, name)
+            elif not entry.is_mapping() and misspelt(name, ["profile"]):
+                self._unknown(name, entry, ["profile"])
 
     def _unknown(self, name: str, entry: YamlValue, known: list[str]) -> None:
-        meant = nearest(name, known)
-        hint = f"did you mean `{meant}`?" if meant else "see `config sample` for every field"
-        self._add(self._typo_level(), FindingCode.UNKNOWN_FIELD, f"unknown field `{name}`", entry, name, hint)
+        """An error where a field is misspelt: it would keep its default without a word."""
+        meant, guess = misspelt(name, known), nearest(name, known)
+        hint = (
+            f"did you mean `{meant or guess}`?" if meant or guess else "see `config sample` for every field"
+        )
+        level: Level = "error" if meant else self._typo_level()
+        self._add(level, FindingCode.UNKNOWN_FIELD, f"unknown field `{name}`", entry, name, hint)
 
     def _take(self, row: Field, entry: YamlValue) -> None:
         if typing.get_origin(bare_type(row.type)) is Mapping and entry.is_mapping():
@@ -168,9 +182,11 @@ class _Resolver:
             self._add_problem(problem, row.name)
         taken: dict[str, Any] = dict(row.default)
         for key, entry in entries.items():
+            self._places[f"{row.name}.{key}"] = entry
             try:
-                given, _ = self._filled(row, {key: entry.build()}, entry)
-                taken |= convert(row, given, from_text=False)
+                given, _ = self._filled(row, {key: self._built(row, entry)}, entry)
+                # None: a variable is not set, which is reported.
+                taken |= {} if given is None else convert(row, given, from_text=False)
             except YamlError as error:
                 self._add_problem(error.problem, row.name)
             except InvalidValueError as error:
@@ -180,19 +196,32 @@ class _Resolver:
     def _filled(self, row: Field, value: Any, entry: YamlValue) -> tuple[Any, bool]:
         """The value with each `${NAME}` replaced, and whether it was text that contained one."""
         missing: list[str] = []
+        invalid: list[str] = []
+        has_variables = False
 
-        def replace(match: re.Match[str]) -> str:
-            if match[1] not in self.source.environ:
-                missing.append(match[1])
-            return self.source.environ.get(match[1], "")
+        def fill(text: str) -> str:
+            nonlocal has_variables
+            found = expand(text, self.source.environ)
+            missing.extend(found.missing)
+            invalid.extend(found.invalid)
+            has_variables |= found.has_variables
+            return found.text
 
-        filled = _map_text(value, lambda text: _VARIABLE.sub(replace, text))
+        filled = _map_text(value, fill)
         for name in dict.fromkeys(missing):
             words = f"`{row.name}` uses `${{{name}}}`, which is not set in the environment"
             self._add("error", FindingCode.UNSET_VARIABLE, words, entry, row.name)
-        if missing:
+        if invalid:  # what it contains may be a part of a password
+            words = f"`{row.name}` contains a `${{…}}` that is neither `${{NAME}}` nor `${{NAME:-default}}`"
+            self._add("error", FindingCode.UNSET_VARIABLE, words, entry, row.name)
+        if missing or invalid:
             return None, False  # the field keeps its default
-        return filled, isinstance(value, str) and filled != value
+        return filled, has_variables and isinstance(value, str)
+
+    def _built(self, row: Field, entry: YamlValue) -> Any:
+        """The value of a table's entry. Texts are kept as they are written, although YAML reads `0123` as a number."""
+        written = entry.written() if bare_type(row.type) == Mapping[str, str] else None
+        return entry.build() if written is None else written
 
     def _read_environment(self) -> None:
         names = {ENV_PREFIX + row.name.upper(): row for row in self._rows.values()}
@@ -216,11 +245,12 @@ class _Resolver:
 
         if not variable.startswith(ENV_PREFIX) or variable == CONFIG_VARIABLE:
             return
+        words = f"environment variable {variable} is not a setting"
         # Stricter than `nearest`: all variables share a long prefix.
-        meant = difflib.get_close_matches(variable, names, n=1, cutoff=0.9)
-        if meant:
-            words = f"environment variable {variable} is not a setting"
-            self._add("warning", FindingCode.UNKNOWN_FIELD, words, None, None, f"did you mean {meant[0]}?")
+        if meant := misspelt(variable, names):
+            self._add("error", FindingCode.UNKNOWN_FIELD, words, None, None, f"did you mean {meant}?")
+        elif near := difflib.get_close_matches(variable, names, n=1, cutoff=0.9):
+            self._add("warning", FindingCode.UNKNOWN_FIELD, words, None, None, f"did you mean {near[0]}?")
 
     def _check_profile(self) -> None:
         settings = self.settings()
@@ -250,6 +280,18 @@ class _Resolver:
                 self._add("error", FindingCode.SAME_TOPIC, words, self._places.get(row.name), row.name)
             seen.setdefault(topic, row.name)
 
+    def _check_values(self) -> None:
+        """Fields whose value was refused before have their default here, which would be reported for what it is not."""
+        refused = {finding.field for finding in self.findings if finding.level == "error"}
+        unknown = any(
+            each.code == FindingCode.UNKNOWN_FIELD and each.level == "error" for each in self.findings
+        )
+        for field, message, hint, entry, code in value_problems(self.settings()):
+            if (field in refused and not entry) or (unknown and code == FindingCode.HALF_EMBEDDED):
+                continue
+            place = self._places.get(f"{field}.{entry}") or self._places.get(field)
+            self._add("error", code, message, place, field, hint)
+
     def _typo_level(self) -> Level:
         return "error" if self.strict else "warning"
 
@@ -271,7 +313,6 @@ class _Resolver:
         self.findings.append(Finding(level, code, message, field, *place, hint or HINTS[code]))
 
 
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _IN_MEMORY: Final = {
     "neo4j_dsn": "the graph is embedded (in memory, or in the file of `memory_repo_path`)",
     "kafka_dsn": "topics are embedded, no broker is used",

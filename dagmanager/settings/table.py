@@ -17,10 +17,22 @@ DAY: Final = 86_400
 
 TopicType = Literal["raw", "indicator", "trade_exec"]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
-Count = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
-TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
-OptionalTopicName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{0,249}$")]
+# A controller writes one record per partition and at most 10,000 records for one request.
+Partitions = Annotated[int, Meta(ge=1, le=8_000)]
+Replicas = Annotated[int, Meta(ge=1, le=1_000)]
+# 100 years. In milliseconds, stores and brokers have 64 bits.
+LongSeconds = Annotated[int, Meta(ge=1, le=36_525 * DAY)]
+ZeroOrLongSeconds = Annotated[int, Meta(ge=0, le=36_525 * DAY)]
+# In milliseconds it must be at least 1, and a day between two polls or leases is more than a process can usefully wait.
+Seconds = Annotated[float, Meta(ge=0.001, le=DAY)]
+# The client library takes at most 900,000 ms.
+KafkaSeconds = Annotated[float, Meta(ge=0.01, le=900)]
+# 60 MiB: a dead letter has the whole record, and a producer sends at most 64 MiB.
+RecordBytes = Annotated[int, Meta(ge=1, le=60 * 1024 * 1024)]
+Nodes = Annotated[int, Meta(ge=1, le=1_000_000)]
+# Kafka refuses `.` and `..`.
+TopicName = Annotated[str, Meta(pattern=r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$")]
+OptionalTopicName = Annotated[str, Meta(pattern=r"^(?!\.{1,2}$)[A-Za-z0-9._-]{0,249}$")]
 
 
 class About(typing.NamedTuple):
@@ -45,20 +57,20 @@ NO_COLLECTOR: Final = "Not yet: nothing is collected, the setting has no effect.
 class TopicShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How topics of one type are created (docs/requirements.md T-2)."""
 
-    partitions: Count
-    replication_factor: Count
-    retention_seconds: Count
+    partitions: Partitions
+    replication_factor: Replicas
+    retention_seconds: LongSeconds
 
 
 class RetentionPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When an unreferenced queue may be collected: after `ttl_seconds` + `grace_seconds`. Not yet: nothing is."""
 
-    ttl_seconds: Count
-    grace_seconds: Annotated[int, Meta(ge=0)]
+    ttl_seconds: LongSeconds
+    grace_seconds: ZeroOrLongSeconds
     action: Literal["delete", "archive"] = "delete"
 
 
-def _topic_shapes() -> dict[str, TopicShape]:
+def _topic_shapes() -> dict[TopicType, TopicShape]:
     return {
         "raw": TopicShape(3, 3, 7 * DAY),
         "indicator": TopicShape(1, 2, 30 * DAY),
@@ -88,8 +100,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     kafka_dsn: Annotated[str, About("Kafka", "Bootstrap servers of Kafka, separated by commas; empty keeps topics in memory.", required_in_prod=True, example="localhost:9092")] = ""
     kafka_options: Annotated[Mapping[str, str], About("Kafka", "Further options of the client library (librdkafka), such as `security.protocol`, `ssl.ca.location` and `sasl.*`; give passwords as `${NAME}`.", secret=True, example="{security.protocol: SASL_SSL, sasl.mechanism: SCRAM-SHA-512, sasl.username: dagmanager}")] = msgspec.field(default_factory=dict)
-    kafka_request_seconds: Annotated[Seconds, About("Kafka", "Seconds after which an unanswered request about topics is repeated.")] = 5.0
-    kafka_delivery_seconds: Annotated[Seconds, About("Kafka", "Seconds after which an unacknowledged record is written again.")] = 10.0
+    kafka_request_seconds: Annotated[KafkaSeconds, About("Kafka", "Seconds after which an unanswered request about topics is repeated.")] = 5.0
+    kafka_delivery_seconds: Annotated[KafkaSeconds, About("Kafka", "Seconds after which an unacknowledged record is written again.")] = 10.0
     kafka_metrics_url: Annotated[str, About("Kafka", "Prometheus address with the brokers' metrics; the collector halves its batches while brokers are busy.", not_yet=NO_COLLECTOR, example="http://localhost:9090")] = ""
     submissions_topic: Annotated[TopicName, About("Kafka", "Topic from which submissions are read.")] = "dagmanager.submissions"
     submissions_partitions: Annotated[str, About("Kafka", "Partitions that this process reads: empty for all, `0-3,6` for these, `0/2` for every second one from 0.", example="0/2")] = ""
@@ -101,7 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     controlbus_dsn: Annotated[str, About("ControlBus", "Bootstrap servers of the ControlBus; empty turns control events off.", required_in_prod=True, example="localhost:9092")] = ""
     controlbus_options: Annotated[Mapping[str, str], About("ControlBus", "Further options of the client library for the ControlBus; empty means `kafka_options`.", secret=True, example="{security.protocol: SSL}")] = msgspec.field(default_factory=dict)
-    controlbus_delivery_seconds: Annotated[Seconds, About("ControlBus", "Seconds after which an unacknowledged event is published again. Graph transactions may last three times as long, and at least 60 s.")] = 5.0
+    controlbus_delivery_seconds: Annotated[KafkaSeconds, About("ControlBus", "Seconds after which an unacknowledged event is published again. Graph transactions may last three times as long, and at least 60 s.")] = 5.0
     controlbus_queue_topic: Annotated[OptionalTopicName, About("ControlBus", "Topic of queue events; empty turns them off.", required_in_prod=True, prod_default="")] = "queue"
     controlbus_sentinel_topic: Annotated[TopicName, About("ControlBus", "Topic of traffic weight events.")] = "sentinel_weight"
 
@@ -112,15 +124,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     enable_topic_namespace: Annotated[bool, About("Topics", "Begins topic names with `{world_id}.{execution_domain}.`, as clients do.")] = True
     topic_type_overrides: Annotated[Mapping[str, TopicType], About("Topics", "Topic type by node_type, where the rule based on the name of the node_type does not fit.", example="{FundingRateNode: raw}")] = msgspec.field(default_factory=dict)
-    topic_shapes: Annotated[Mapping[str, TopicShape], About("Topics", "Partitions, replication and retention by topic type; types left out keep their default.", example="{raw: {partitions: 6, replication_factor: 3, retention_seconds: 604800}}")] = msgspec.field(default_factory=_topic_shapes)
+    topic_shapes: Annotated[Mapping[TopicType, TopicShape], About("Topics", "Partitions, replication and retention by topic type; types left out keep their default.", example="{raw: {partitions: 6, replication_factor: 3, retention_seconds: 604800}}")] = msgspec.field(default_factory=_topic_shapes)
 
-    submission_bytes_max: Annotated[Count, About("Submissions", "Largest submission accepted, in bytes; Kafka and gRPC limits follow it.")] = 8 * 1024 * 1024
-    submission_nodes_max: Annotated[Count, About("Submissions", "Most nodes accepted in one submission.")] = 20_000
+    submission_bytes_max: Annotated[RecordBytes, About("Submissions", "Largest submission accepted, in bytes; Kafka and gRPC limits follow it.")] = 8 * 1024 * 1024
+    submission_nodes_max: Annotated[Nodes, About("Submissions", "Most nodes accepted in one submission.")] = 20_000
     submission_depth_max: Annotated[Annotated[int, Meta(ge=4, le=190)], About("Submissions", "Deepest nesting of JSON accepted in a submission.")] = 64
     lineage_fields: Annotated[tuple[str, ...], About("Submissions", "Fields with the name of the lineage, in order of preference; the strategy_id when all are empty.")] = ("meta.strategy_name", "meta.name")
     strict_dependencies: Annotated[bool, About("Submissions", "Refuses submissions with dependencies that are not in the DAG, instead of a warning.")] = False
     dry_run_strategy_ids: Annotated[tuple[str, ...], About("Submissions", "Strategy ids that are planned and answered but never written.")] = ("dryrun",)
-    safe_mode_max_topics: Annotated[Annotated[int, Meta(ge=0)], About("Submissions", "Largest number of topics of isolated (safe mode) submissions at one time.")] = 2_000
+    safe_mode_max_topics: Annotated[Annotated[int, Meta(ge=0, le=1_000_000)], About("Submissions", "Largest number of topics of isolated (safe mode) submissions at one time.")] = 2_000
     claim_lease_seconds: Annotated[Seconds, About("Submissions", "Seconds without renewal after which another process may take a claim over.")] = 10.0
     claim_poll_seconds: Annotated[Seconds, About("Submissions", "Seconds between two looks for claims whose lease has ended.")] = 5.0
 

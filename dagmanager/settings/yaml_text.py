@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 
+# Unquoted values that are not what is written once they are built.
+_REWRITTEN: Final = frozenset(
+    f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "timestamp", "value")
+)
 # Raised by PyYAML's constructors for a value that does not fit its tag (`!!int x`).
 _MISFIT_TAG = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
@@ -74,6 +78,15 @@ class YamlValue:
             if isinstance(key, yaml.ScalarNode):
                 found[key.value] = YamlValue(self._loader, value, key)
         return found, problems
+
+    def written(self) -> str | None:
+        """An unquoted number, date or truth value as it is written: `0123`, where `build` gives 83. Else None."""
+        import yaml
+
+        node = self._node
+        if not isinstance(node, yaml.ScalarNode) or node.style is not None or node.tag not in _REWRITTEN:
+            return None
+        return str(node.value)
 
     def build(self) -> Any:
         """The plain Python value. Raises `YamlError` for unknown tags, and for values that do not fit their tag."""

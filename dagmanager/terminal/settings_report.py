@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from dagmanager.settings.finding import Finding
-from dagmanager.settings.source import find_source, resolve
+from dagmanager.settings.source import OF_SERVERS, find_source, resolve
 from dagmanager.settings.table import Settings, fields
 from dagmanager.terminal.report import CommandError, Exit, Report, show
 
@@ -26,23 +26,17 @@ def load_settings(config: str | None, environ: Mapping[str, str], *, offline: bo
     source = find_source(config, environ)
     settings, found = resolve(source)
     findings = tuple(
-        each for each in found if each.code != "empty_field" or (each.level == "error" and not offline)
+        each for each in found if each.code not in OF_SERVERS or (each.level == "error" and not offline)
     )
     lines = (source.text or "").splitlines()
     errors = [each for each in findings if each.level == "error"]
     if errors:
         words = (f"{each.place()}: {each.message}" if each.place() else each.message for each in errors)
-        shown = tuple(finding_report(each, lines) for each in worth_showing(findings))
+        shown = tuple(finding_report(each, lines) for each in findings)
         raise CommandError(Report("settings", "\n".join(words), Exit.USAGE), shown)
     for each in findings:
         show(finding_report(each, lines))
     return settings
-
-
-def worth_showing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Without what follows from a file that could not be read: that its fields are empty."""
-    unreadable = any(each.code == "invalid_yaml" for each in findings)
-    return tuple(each for each in findings if not (unreadable and each.code == "empty_field"))
 
 
 def finding_report(finding: Finding, lines: Sequence[str]) -> Report:

@@ -26,25 +26,32 @@ class PartitionShare(msgspec.Struct, frozen=True):
         text = self.text.replace(" ", "")
         if not text:
             return list(range(partitions))
+        if problem := share_problem(text):
+            raise SettingsError(f"submissions_partitions: {problem}")
         if part := _OF.fullmatch(text):
-            index, count = int(part[1]), int(part[2])
-            if index >= count:
-                raise SettingsError(
-                    f"submissions_partitions: {text} is not a share of {count}: the first number is 0 to {count - 1}"
-                )
-            return list(range(index, partitions, count))
-        if not _RANGES.fullmatch(text):
-            msg = f"submissions_partitions: {self.text!r} is neither like `0-3,6` nor like `0/2`"
-            raise SettingsError(msg)
+            return list(range(int(part[1]), partitions, int(part[2])))
         chosen: set[int] = set()
         for each in text.split(","):
             first, _, last = each.partition("-")
-            if last and int(last) < int(first):
-                raise SettingsError(
-                    f"submissions_partitions: {each} runs backwards: the smaller number comes first"
-                )
             chosen.update(range(int(first), int(last or first) + 1))
         if max(chosen) >= partitions:
             msg = f"submissions_partitions: {self.text} is not in topic {topic}, which has {partitions} partitions"
             raise SettingsError(msg)
         return sorted(chosen)
+
+
+def share_problem(share: str) -> str:
+    """What is wrong with the text itself, whatever the topic; empty for a valid one."""
+    text = share.replace(" ", "")
+    if part := _OF.fullmatch(text):
+        index, count = int(part[1]), int(part[2])
+        return (
+            "" if index < count else f"{text} is not a share of {count}: the first number is 0 to {count - 1}"
+        )
+    if not _RANGES.fullmatch(text):
+        return f"{share!r} is neither like `0-3,6` nor like `0/2`"
+    for each in text.split(","):
+        first, _, last = each.partition("-")
+        if last and int(last) < int(first):
+            return f"{each} runs backwards: the smaller number comes first"
+    return ""

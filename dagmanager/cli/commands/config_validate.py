@@ -27,15 +27,14 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 without an error (warnings are fine), else 1; 2 when the file cannot be read."""
+    """0 without an error (warnings are fine), else 2, as `run` would end."""
     from dagmanager.settings.source import find_source, resolve
     from dagmanager.terminal.report import Exit, show
-    from dagmanager.terminal.settings_report import finding_report, worth_showing
+    from dagmanager.terminal.settings_report import finding_report
     from dagmanager.terminal.text import counted, write_json
 
     source = find_source(args.config or args.file, os.environ)
-    settings, found = resolve(source, strict=args.strict)
-    findings = worth_showing(found)
+    settings, findings = resolve(source, strict=args.strict)
     errors = sum(finding.level == "error" for finding in findings)
     if args.json:
         shown = [_as_json(finding) for finding in findings]
@@ -43,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
             {"ok": not errors, "profile": settings.profile, "file": source.file or None, "findings": shown},
             indent=2,
         )
-        return Exit.REFUSED if errors else Exit.FINE
+        return Exit.USAGE if errors else Exit.FINE
     lines = (source.text or "").splitlines()
     for finding in findings:
         show(finding_report(finding, lines), stream=sys.stdout)
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     verdict = "invalid" if errors else "valid"
     totals = f"{counted(errors, 'error')}, {counted(len(findings) - errors, 'warning')}"
     print(f"{verdict}: {named}, profile {settings.profile}, {totals}")
-    return Exit.REFUSED if errors else Exit.FINE
+    return Exit.USAGE if errors else Exit.FINE
 
 
 def _as_json(finding: Finding) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def add_address(parser: Parser) -> None:
 def find_server(args: argparse.Namespace) -> Server | None:
     """The server of the flags or the settings, None without an address; warnings go to stderr."""
     from dagmanager.errors import SettingsError
-    from dagmanager.graph.neo4j.server import Server, check_address
+    from dagmanager.graph.neo4j.address import check_address
+    from dagmanager.graph.neo4j.server import Server
     from dagmanager.terminal.report import usage
     from dagmanager.terminal.settings_report import load_settings
 
