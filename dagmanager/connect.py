@@ -11,11 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from dagmanager.engine.model.event_ports import AdminLog, EventSink
 from dagmanager.engine.model.topics_port import Topics
 from dagmanager.engine.wire.chunks import MAX_BYTES
 from dagmanager.errors import SettingsError
 from dagmanager.graph.neo4j.graph import Neo4jGraph
+from dagmanager.graph.neo4j.ping import ping
 from dagmanager.graph.neo4j.server import Server, connect
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress
@@ -27,7 +30,7 @@ from dagmanager.topics.events import NoEvents
 from dagmanager.topics.kafka import KafkaTopics
 from dagmanager.topics.kafka_admin_log import KafkaAdminLog
 from dagmanager.topics.kafka_events import KafkaEvents
-from dagmanager.topics.kafka_preflight import check_topics, own_topics, require_topic
+from dagmanager.topics.kafka_preflight import check_topics, count_brokers, own_topics, require_topic
 
 logger = logging.getLogger("dagmanager")
 
@@ -64,21 +67,41 @@ class Broker:
     partitions: str
 
 
+def neo4j_server(settings: Settings) -> Server:
+    """Where the graph is, with the time limits of a flow."""
+    within_s = max(TRANSACTION_S, TRANSACTIONS_PER_DELIVERY * settings.controlbus_delivery_seconds)
+    return Server(
+        settings.neo4j_dsn,
+        settings.neo4j_user,
+        settings.neo4j_password,
+        settings.neo4j_database or None,
+        transaction_within_s=within_s,
+    )
+
+
+def connection_tests(settings: Settings, within_s: float) -> dict[str, Callable[[], object]]:
+    """For each address that is set (by its field) a call that connects there and authenticates; writes nothing.
+
+    A call blocks for about `within_s` seconds at most. It raises `UnavailableError` when no server answers, and
+    `SettingsError` when the server rejects the client.
+    """
+    calls: dict[str, Callable[[], object]] = {}
+    if settings.neo4j_dsn:
+        calls["neo4j_dsn"] = lambda: ping(neo4j_server(settings), within_s)
+    for field, address in (("kafka_dsn", _kafka(settings)), ("controlbus_dsn", _controlbus(settings))):
+        if address.servers:
+            limited = msgspec.structs.replace(address, request_s=within_s)
+            calls[field] = lambda limited=limited: count_brokers(KafkaAdmin(limited))  # type: ignore[misc]  # bound now
+    return calls
+
+
 def connect_graph(settings: Settings, *, create: bool) -> Neo4jGraph:
     """The graph on Neo4j, with the schema of this release; with `create` missing constraints are created.
 
     Blocks for a few queries. Raises `SettingsError` when the server rejects the user, or the schema is missing or of
     another release; `UnavailableError` when the server is unreachable.
     """
-    server = Server(
-        settings.neo4j_dsn,
-        settings.neo4j_user,
-        settings.neo4j_password,
-        settings.neo4j_database or None,
-        transaction_within_s=max(
-            TRANSACTION_S, TRANSACTIONS_PER_DELIVERY * settings.controlbus_delivery_seconds
-        ),
-    )
+    server = neo4j_server(settings)
     graph = Neo4jGraph(connect(server), server)
     try:
         if foreign := graph.foreign_labels():

@@ -130,6 +130,17 @@ def check_topics(
     return TopicsCheck(brokers, created, tuple(warnings))
 
 
+def count_brokers(admin: KafkaAdmin) -> int:
+    """How many brokers are up. Blocks for one request; raises `UnavailableError`, or `SettingsError` when the brokers
+    reject the client."""
+    try:
+        return admin.brokers()
+    except UnavailableError as error:
+        if admin.connection_errors.is_forbidden():
+            raise SettingsError(f"{admin.address.setting}: {error}") from error
+        raise
+
+
 def require_topic(admin: KafkaAdmin, own: OwnTopic) -> TopicInfo:
     """An own topic that must exist, for commands that only read it. Creates nothing; raises as `check_topics`."""
     try:

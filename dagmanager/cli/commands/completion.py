@@ -138,6 +138,9 @@ def _bash() -> Iterator[str]:
 _qmtl_dagmanager() {{
   local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" path="${{COMP_WORDS[0]##*/}}" words="" files="" i
   COMPREPLY=()
+  # `--file=x` comes as three words
+  [[ $cur == = ]] && cur=""
+  [[ $prev == = ]] && prev="${{COMP_WORDS[COMP_CWORD-2]}}"
   for ((i = 1; i < COMP_CWORD; i++)); do
     case "$path ${{COMP_WORDS[i]}}" in
       {_paths("|")}) path="$path ${{COMP_WORDS[i]}}" ;;

@@ -25,6 +25,7 @@ class LiveSite:
 
     folder: Path
     servers: str
+    neo4j: str
     prefix: str
     settings: dict[str, Any] = field(default_factory=dict)
     profile: str = "dev"
@@ -36,7 +37,11 @@ class LiveSite:
 
     def config(self) -> Path:
         """JSON is YAML."""
-        own: dict[str, Any] = {"kafka_dsn": self.servers, "controlbus_dsn": self.servers}
+        own: dict[str, Any] = {
+            "kafka_dsn": self.servers,
+            "controlbus_dsn": self.servers,
+            "neo4j_dsn": self.neo4j,
+        }
         own |= {name: self.topic(name) for name in (*FLOW_TOPICS, *EVENT_TOPICS)} | {
             "claim_poll_seconds": 0.5
         }

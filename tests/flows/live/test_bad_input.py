@@ -33,8 +33,8 @@ OTHERS = [b'["gateway.rebalance",1,"s1",{}]', b'["n1",60,1,{"x":1}]']
 
 
 @pytest.fixture
-def site(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[LiveSite]:
-    found = LiveSite(tmp_path, kafka, topic_prefix, {"submission_bytes_max": LIMIT})
+def site(kafka: str, empty_neo4j: str, topic_prefix: str, tmp_path: Path) -> Iterator[LiveSite]:
+    found = LiveSite(tmp_path, kafka, empty_neo4j, topic_prefix, {"submission_bytes_max": LIMIT})
     yield found
     found.end()
 
@@ -45,9 +45,8 @@ def in_world(value: bytes, site: LiveSite) -> bytes:
 
 
 def test_each_bad_record_gets_a_refusal_and_a_dead_letter_and_the_good_ones_are_answered(
-    site: LiveSite, empty_neo4j: str
+    site: LiveSite,
 ) -> None:
-    site.settings |= {"neo4j_dsn": empty_neo4j}
     good = [in_world(submission(number), site) for number in (2, 3)]
     given = [good[0], *(value for value, _ in BAD.values()), *OTHERS, good[1]]
     process = site.begin()
@@ -155,7 +154,6 @@ def answer_one(site: LiveSite) -> None:
 def test_an_older_schema_is_brought_up_to_date_in_dev_and_a_newer_one_refused(
     site: LiveSite, empty_neo4j: str
 ) -> None:
-    site.settings |= {"neo4j_dsn": empty_neo4j}
     with GraphDatabase.driver(empty_neo4j) as driver:
         with driver.session() as session:
             schema.create(session)
@@ -180,7 +178,6 @@ def test_in_prod_what_is_missing_is_refused_with_the_command_that_makes_it(
 ) -> None:
     with GraphDatabase.driver(empty_neo4j) as driver, driver.session() as session:
         schema.create(session)
-        site.settings |= {"neo4j_dsn": empty_neo4j}
         site.profile = "prod"
         code, said = site.refused()
         assert code == 2

@@ -29,8 +29,8 @@ FINISH = "dagmanager_submissions.upsert.finish"
 
 
 @pytest.fixture
-def site(kafka: str, topic_prefix: str, tmp_path: Path) -> Iterator[LiveSite]:
-    found = LiveSite(tmp_path, kafka, topic_prefix, deadly=("finish", "away", "s1"))
+def site(kafka: str, empty_neo4j: str, topic_prefix: str, tmp_path: Path) -> Iterator[LiveSite]:
+    found = LiveSite(tmp_path, kafka, empty_neo4j, topic_prefix, deadly=("finish", "away", "s1"))
     yield found
     found.end()
 
@@ -52,9 +52,8 @@ def states(folder: Path) -> dict[str, list[Any]]:
 
 
 def test_reading_stops_behind_a_stuck_claim_and_the_next_run_answers_all_in_order(
-    site: LiveSite, empty_neo4j: str, kafka_admin: AdminClient
+    site: LiveSite, kafka_admin: AdminClient
 ) -> None:
-    site.settings |= {"neo4j_dsn": empty_neo4j}
     make(kafka_admin, site.topic("submissions_topic"), WORKERS)
     away = site.folder / "away"
     away.touch()
