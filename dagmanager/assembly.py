@@ -128,7 +128,7 @@ def read_options_of(settings: Settings) -> ReadOptions:
 
 def policy_of(settings: Settings) -> Policy:
     """The settings that decisions depend on."""
-    shapes = {
+    shapes: dict[str, TopicSpec] = {
         name: TopicSpec(shape.partitions, shape.replication_factor, shape.retention_seconds * SECOND_MS)
         for name, shape in settings.topic_shapes.items()
     }

@@ -54,7 +54,11 @@ def run(args: argparse.Namespace) -> int:
     failures = {field: report_of(failed) for field, failed in servers.items() if failed is not None}
     code = Exit.USAGE if errors else max((each.exit for each in failures.values()), default=Exit.FINE)
     if args.json:
-        verdict = {"ok": code == Exit.FINE, "profile": settings.profile, "file": source.file or None}
+        verdict: dict[str, Any] = {
+            "ok": code == Exit.FINE,
+            "profile": settings.profile,
+            "file": source.file or None,
+        }
         verdict["findings"] = [_as_json(finding) for finding in findings]
         if args.connect:
             verdict["servers"] = [

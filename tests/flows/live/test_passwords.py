@@ -140,7 +140,6 @@ def test_the_controlbus_is_another_cluster_with_credentials_of_its_own(
     assert said.startswith(
         "error[wrong_type]: `controlbus_options.sasl.pasword`: the client library has no such option"
     )
-    assert "did you mean `sasl.password`?" in said
 
 
 def test_a_flow_without_access_waits_reports_it_and_resumes_with_access(
