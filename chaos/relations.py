@@ -79,16 +79,22 @@ LABELS: Mapping[LiteralString, tuple[str, Sequence[str]]] = {
     "Counter": ("key", ("value",)),
 }
 PATHS: Sequence[LiteralString] = (
-    "MATCH (n:ComputeNode)-[:EMITS]->(q:Queue) RETURN 'EMITS', n.node_id, q.topic",
-    "MATCH (c:DagContent)-[m:CONTAINS]->(n:ComputeNode)"
+    "MATCH (n:DagNode)-[:EMITS]->(q:Queue) RETURN 'EMITS', n.node_id, q.topic",
+    "MATCH (c:DagContent)-[m:CONTAINS]->(n:DagNode)"
     " RETURN 'CONTAINS', c.digest, n.node_id, m.name, m.tags, m.schema_hash",
     "MATCH (s:VersionSentinel)-[:OF]->(c:DagContent) RETURN 'OF', s.key, c.digest",
-    "MATCH (s:VersionSentinel)-[:HAS]->(n:ComputeNode) RETURN 'HAS', s.key, n.node_id",
+    "MATCH (s:VersionSentinel)-[:HAS]->(n:DagNode) RETURN 'HAS', s.key, n.node_id",
     "MATCH (h:Holder)-[:HOLDS]->(s:VersionSentinel) RETURN 'HOLDS', h.key, s.key",
-    "MATCH (n:ComputeNode)-[:DEPENDS_ON]->(d:ComputeNode) RETURN 'DEPENDS_ON', n.node_id, d.node_id",
+    "MATCH (n:ComputeNode)-[:DEPENDS_ON]->(d:DagNode) RETURN 'DEPENDS_ON', n.node_id, d.node_id",
     "MATCH (n:ComputeNode)-[:TAGGED]->(t:TagOf) RETURN 'TAGGED', n.node_id, t.key",
     "MATCH (n:ComputeNode)-[:ASKS]->(t:QueryOf) RETURN 'ASKS', n.node_id, t.key",
     "MATCH (a:Artifact)-[:USED_BY]->(n:ComputeNode) RETURN 'USED_BY', a.path, a.checksum, n.node_id",
+)
+# A node that nobody sent is an `ExternalNode`, any other one a `ComputeNode`; never both.
+MISLABELLED: LiteralString = (
+    "MATCH (n:DagNode|ComputeNode|ExternalNode)"
+    " WHERE NOT n:DagNode OR (n.row IS NULL) <> n:ExternalNode OR n:ExternalNode = n:ComputeNode"
+    " RETURN n.node_id AS node, labels(n) AS labels"
 )
 COUNT: LiteralString = "MATCH ()-[r]->() RETURN count(r) AS count"
 # Tag nodes without their owner: nothing would ever remove them.
@@ -104,19 +110,22 @@ INTERVALS: LiteralString = (
 @dataclass(frozen=True)
 class CypherView:
     """What plain Cypher finds. `paths` is the number of all relationships in the database, `orphans` are tag nodes without
-    their owner, `other_intervals` topics whose interval differs from their node's."""
+    their owner, `other_intervals` topics whose interval differs from their node's, `mislabelled` nodes whose labels do not
+    say whether they were submitted."""
 
     facts: Facts
     paths: int
     orphans: tuple[str, ...] = ()
     other_intervals: tuple[str, ...] = ()
+    mislabelled: tuple[str, ...] = ()
 
 
 def cypher_view(session: neo4j.Session) -> CypherView:
     """Read everything; nothing may write meanwhile."""
     paths: int = session.run(COUNT).single(strict=True)["count"]
     orphans = tuple(f"{row['label']} {row['key']}" for row in session.run(ORPHANS))
-    return CypherView(stored_facts(session), paths, orphans, queues_of_another_interval(session))
+    mislabelled = tuple(f"{row['node']} {sorted(row['labels'])}" for row in session.run(MISLABELLED))
+    return CypherView(stored_facts(session), paths, orphans, queues_of_another_interval(session), mislabelled)
 
 
 def contradictions(found: CypherView, rows: Iterable[Row]) -> list[str]:
@@ -132,6 +141,7 @@ def contradictions(found: CypherView, rows: Iterable[Row]) -> list[str]:
             else []
         ),
         *(f"without an owner: {each}" for each in found.orphans),
+        *(f"under the wrong label: {each}" for each in found.mislabelled),
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -47,9 +47,16 @@ class SqliteFile:
         """Close the connection. Later calls raise `SettingsError`."""
         self._connection.close()
 
-    def create(self, room: str, version: int, statements: Sequence[str]) -> None:
+    def create(
+        self,
+        room: str,
+        version: int,
+        statements: Sequence[str],
+        carry_over: Callable[[sqlite3.Connection, int], None] | None = None,
+    ) -> None:
         """Create the tables of one store (`room`) unless they exist; idempotent.
 
+        `carry_over` gets the tables of an older version, and brings them to this one in the same transaction.
         `SettingsError` when they exist in another version.
         """
         with self.writing() as connection:
@@ -58,6 +65,9 @@ class SqliteFile:
                 for statement in statements:
                     connection.execute(statement)
                 connection.execute("INSERT INTO rooms VALUES (?, ?)", (room, version))
+            elif carry_over is not None and found[0] < version:
+                carry_over(connection, found[0])
+                connection.execute("UPDATE rooms SET version = ? WHERE room = ?", (version, room))
             elif found[0] != version:
                 msg = (
                     f"{self.path} has tables of {room} in version {found[0]!r}; this release reads {version}"

@@ -1,4 +1,4 @@
-"""`init`: creates what a process needs before its first start; idempotent (docs/semantics.md 11).
+"""`init`: creates what a process needs before its first start, and carries an older graph over; idempotent (docs/semantics.md 11).
 
 One step per server. A new server is one more entry of `STEPS`.
 """
@@ -109,7 +109,29 @@ def _create_topics(request: InitRequest) -> StepDone:
     )
 
 
+def _carry_store_over(request: InitRequest) -> StepDone:
+    """A new file is created by the flow; one of an older release is carried over when it is opened."""
+    from pathlib import Path
+
+    from dagmanager.graph.embedded.sqlite import SqliteGraph
+    from dagmanager.graph.embedded.sqlite_snapshot import stored_model
+    from dagmanager.graph.model_version import MODEL
+
+    path = Path(request.settings.memory_repo_path)
+    found = stored_model(path) if path.exists() else MODEL
+    if found < MODEL and not request.dry_run:
+        SqliteGraph(path, lambda: 0).close()
+    done = "to carry over" if request.dry_run else "carried over"
+    words = f"{done} from model {found}" if found < MODEL else "nothing to carry over"
+    return StepDone(f"{words}: {path}", {"model": found, "needed": MODEL})
+
+
 STEPS: Final = (
     Step("graph", lambda settings: bool(settings.neo4j_dsn), _create_graph),
+    Step(
+        "store",
+        lambda settings: bool(settings.memory_repo_path and not settings.neo4j_dsn),
+        _carry_store_over,
+    ),
     Step("topics", lambda settings: bool(settings.kafka_dsn or settings.controlbus_dsn), _create_topics),
 )

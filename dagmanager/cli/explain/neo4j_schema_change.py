@@ -102,9 +102,10 @@ def _planned(session: neo4j.Session, uri: str, server: str, foreign: tuple[str, 
 
 
 def _version_statement() -> str:
-    from dagmanager.graph.neo4j.schema import VERSION, WRITE_VERSION
+    from dagmanager.graph.model_version import MODEL
+    from dagmanager.graph.neo4j.schema import WRITE_VERSION
 
-    return WRITE_VERSION.replace("$version", str(VERSION))
+    return WRITE_VERSION.replace("$version", str(MODEL))
 
 
 def _foreign_database(uri: str, foreign: tuple[str, ...]) -> Report:

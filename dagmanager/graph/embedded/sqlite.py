@@ -28,12 +28,13 @@ from dagmanager.engine.model.graph_port import (
 from dagmanager.engine.model.rows import EPOCH_COUNTER, OutboxRow, QueueRow, Row
 from dagmanager.engine.transactions.add_holder import insert_holder
 from dagmanager.errors import SettingsError
+from dagmanager.graph.embedded.carry_over import STEPS
 from dagmanager.graph.embedded.embedded_transaction import retried, run
 from dagmanager.graph.embedded.row_store import RowId, RowStore
+from dagmanager.graph.model_version import MODEL, carry_over
 
 T = TypeVar("T")
 
-VERSION: Final = 1
 # Deleted rows stay as tombstones for this many transactions, for processes that have not read them yet.
 _FORGET_AFTER: Final = 1_000
 
@@ -75,7 +76,7 @@ class SqliteGraph:
         self._clock = clock
         self._row_store = RowStore()
         self._seen = 0
-        self.file.create("graph", VERSION, _TABLES)
+        self.file.create("graph", MODEL, _TABLES, _carry_over)
         with self._current():
             pass
 
@@ -190,6 +191,10 @@ class SqliteGraph:
             connection.execute("DELETE FROM graph_rows WHERE value IS NULL AND seq <= ?", (old,))
             connection.execute("UPDATE graph_state SET forgotten = ?", (old,))
         return seq
+
+
+def _carry_over(connection: sqlite3.Connection, found: int) -> None:
+    carry_over(found, STEPS, connection, lambda _: None)  # `SqliteFile.create` stores the version
 
 
 def _encoded(changed: Mapping[RowId, Row | None], seq: int) -> Iterator[tuple[str, bytes, int, bytes | None]]:

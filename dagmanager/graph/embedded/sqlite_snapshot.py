@@ -6,8 +6,8 @@ Works in a read-only folder, and while a flow uses the file.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from dagmanager.engine.model.graph_port import Known, LookupKeys, TaggedQueue
 from dagmanager.engine.model.rows import ContentRow
 from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.graph.embedded.row_store import RowStore
-from dagmanager.graph.embedded.sqlite import VERSION, decoded
+from dagmanager.graph.embedded.sqlite import decoded
+from dagmanager.graph.model_version import check_model
 
 
 class StoredGraph:
@@ -57,7 +58,24 @@ class StoredGraph:
         return self._store.contents([digest]).get(digest)
 
 
+def stored_model(path: Path) -> int:
+    """The model of the graph in this file (`dagmanager.graph.model_version`). Raises as `StoredGraph`."""
+    try:
+        with _reading(path) as connection:
+            return _model(path, connection)
+    except sqlite3.Error as error:
+        msg = f"{path} cannot be read as a store: {error}"
+        raise (UnavailableError if is_passing(error) else SettingsError)(msg) from error
+
+
 def _stored(path: Path) -> list[tuple[Any, ...]]:
+    with _reading(path) as connection:
+        check_model(str(path), _model(path, connection))
+        return connection.execute("SELECT kind, key, value FROM graph_rows").fetchall()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     with translated_os_errors(path, "read as a store"), path.open("rb"):
         pass
     # A `-wal` file beside it means that a process may be writing, and SQLite must read that file, too. Without one the
@@ -66,13 +84,13 @@ def _stored(path: Path) -> list[tuple[Any, ...]]:
     address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
     with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
         connection.execute("BEGIN")
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'rooms'").fetchone():
-            msg = f"{path} holds no graph: it is not the store of a flow"
-            raise SettingsError(msg)
-        found = connection.execute("SELECT version FROM rooms WHERE room = 'graph'").fetchone()
-        if found != (VERSION,):
-            msg = (
-                f"{path} has a graph in version {found[0] if found else None!r}; this release reads {VERSION}"
-            )
-            raise SettingsError(msg)
-        return connection.execute("SELECT kind, key, value FROM graph_rows").fetchall()
+        yield connection
+
+
+def _model(path: Path, connection: sqlite3.Connection) -> int:
+    rooms = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'rooms'").fetchone()
+    found = rooms and connection.execute("SELECT version FROM rooms WHERE room = 'graph'").fetchone()
+    if found is None:
+        msg = f"{path} holds no graph: it is not the store of a flow"
+        raise SettingsError(msg)
+    return int(found[0])

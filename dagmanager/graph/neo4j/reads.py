@@ -75,7 +75,7 @@ RETURN
 
 REFERENCED: Final[LiteralString] = """
 UNWIND $p.ids AS id
-MATCH (n:ComputeNode {node_id: id})
+MATCH (n:DagNode {node_id: id})
 WHERE EXISTS { (n)<-[:CONTAINS]-(:DagContent)<-[:OF]-(s:VersionSentinel) WHERE s.ref_namespace = $p.namespace }
    OR EXISTS { (n)<-[:DEPENDS_ON]-(:ComputeNode)<-[:CONTAINS]-(:DagContent)<-[:OF]-(s:VersionSentinel)
                WHERE s.ref_namespace = $p.namespace }

@@ -1,4 +1,4 @@
-"""Constraints, indexes and the schema's version on a Neo4j server (docs/requirements.md M3).
+"""Constraints, indexes and the model's version on a Neo4j server (docs/requirements.md M3).
 
 Every function is idempotent and may run at any start. The design's `CREATE CONSTRAINT ON … ASSERT` is Neo4j 4
 (docs/requirements.md T1). Its index `kafka_topic` is a unique constraint here, because Neo4j allows only one of both
@@ -13,12 +13,14 @@ import neo4j
 from neo4j.exceptions import Neo4jError
 
 from dagmanager.errors import SettingsError
+from dagmanager.graph.model_version import carry_over, check_model
+from dagmanager.graph.neo4j.carry_over import STEPS
 from dagmanager.graph.neo4j.schema_inspection import SchemaDiff, SchemaItem, items, labels, schema_diff
 
-VERSION: Final = 1
 ONLINE_WITHIN_S: Final = 300
 
 STATEMENTS: Final[tuple[LiteralString, ...]] = (
+    "CREATE CONSTRAINT node_pk IF NOT EXISTS FOR (n:DagNode) REQUIRE n.node_id IS UNIQUE",
     "CREATE CONSTRAINT compute_pk IF NOT EXISTS FOR (c:ComputeNode) REQUIRE c.node_id IS UNIQUE",
     "CREATE CONSTRAINT compute_base IF NOT EXISTS FOR (c:ComputeNode) REQUIRE c.base_folded IS UNIQUE",
     "CREATE INDEX compute_tags IF NOT EXISTS FOR (c:ComputeNode) ON (c.tags)",
@@ -57,6 +59,8 @@ LABELS: Final = frozenset(
         "Counter",
         "DagContent",
         "DagManagerSchema",
+        "DagNode",
+        "ExternalNode",
         "Holder",
         "Lineage",
         "Lock",
@@ -89,7 +93,7 @@ def create(session: neo4j.Session) -> tuple[str, ...]:
 
     Blocks until the new indexes are online, at most `ONLINE_WITHIN_S` seconds. A plain index in place of a
     unique constraint is replaced. `SettingsError`, and nothing is created, when something else blocks ours or
-    the schema is of a newer release.
+    the graph is of a newer model. A graph of an older model is carried over, in transactions of bounded size.
     """
     found = plan(session)
     if found.blocking:
@@ -98,13 +102,13 @@ def create(session: neo4j.Session) -> tuple[str, ...]:
     for each in found.missing:
         _create(session, each, replaced.get(each.shape[1:]))
     session.run(_AWAIT, seconds=ONLINE_WITHIN_S).consume()
-    session.run(WRITE_VERSION, version=VERSION).consume()
+    carry_over(_model(session), STEPS, session, lambda model: _stamp(session, model))
     return tuple(each.name for each in found.missing)
 
 
 def plan(session: neo4j.Session) -> SchemaDiff:
-    """What `create` would do, and what would block it. Only reads. `SettingsError` for a newer schema."""
-    _check_version(session)
+    """What `create` would do, and what would block it. Only reads. `SettingsError` for a newer model."""
+    check_model("the database", _model(session), oldest=0)
     return schema_diff(session, STATEMENTS)
 
 
@@ -124,14 +128,15 @@ def droppable(session: neo4j.Session) -> tuple[SchemaItem, ...]:
 
 
 def check(session: neo4j.Session) -> None:
-    """`SettingsError` when the schema is missing, incomplete or of another release. Only reads."""
+    """`SettingsError` when the schema is missing or incomplete, or the graph of another model. Only reads."""
+    if found := _model(session):  # none when all nodes were deleted by hand: then the schema below decides
+        check_model("the database", found)
     if missing := schema_diff(session, STATEMENTS).missing:
         msg = (
             f"the database lacks {len(missing)} constraints or indexes of this release, the first is"
             f" {missing[0].name}: run `dagmanager init`"
         )
         raise SettingsError(msg)
-    _check_version(session, oldest=VERSION)
 
 
 def foreign_labels(session: neo4j.Session) -> tuple[str, ...]:
@@ -160,16 +165,13 @@ def blocking_message(item: SchemaItem) -> str:
     return f"{item.shape} named {item.name} blocks our schema: remove it with `{drop_statement(item)}` or rename it"
 
 
-def _check_version(session: neo4j.Session, oldest: int = 0) -> None:
-    found = session.run(_READ_VERSION).single(strict=True)["version"]
-    if found is None:
-        return  # all nodes may have been deleted by hand; `schema_diff` finds out whether the schema is complete
-    if found > VERSION:
-        msg = f"the database has schema version {found}, this release knows {VERSION}: use the newer release"
-        raise SettingsError(msg)
-    if found < oldest:
-        msg = f"the database has schema version {found}, this release needs {oldest}: run `dagmanager init`"
-        raise SettingsError(msg)
+def _model(session: neo4j.Session) -> int:
+    """The model that is stored; 0 in a database that has none."""
+    return session.run(_READ_VERSION).single(strict=True)["version"] or 0
+
+
+def _stamp(session: neo4j.Session, model: int) -> None:
+    session.run(WRITE_VERSION, version=model).consume()
 
 
 def _create(session: neo4j.Session, item: SchemaItem, instead_of: SchemaItem | None) -> None:

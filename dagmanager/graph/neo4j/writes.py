@@ -1,6 +1,9 @@
 """Every statement that writes: locks, puts with their relationships, deletes.
 
-A node that others refer to before it is written is a stub: a label and its key, without `row`. Relationships are
+Every node of a DAG has the label `DagNode`, by which it is locked and linked. It is a `ComputeNode` from when its row is
+written, and an `ExternalNode` (a key, without `row`) as long as others only refer to it. One label with one unique
+constraint for both: with two, a transaction that writes a node and one that depends on it could each create their own.
+Other rows that are referred to before they are written are stubs: a label and a key, without `row`. Relationships are
 replaced only when the digest of what a row links to (`links`, `tag_links`) differs from the stored one.
 """
 
@@ -33,7 +36,7 @@ CHUNK: Final = 2_000
 # property does not.) Rows are locked on the node that is written later; `Lock` nodes stand for what has no row.
 LOCKS: Final[dict[str, LiteralString]] = {
     "lock_lineages": "CALL () { UNWIND $p.lock_lineages AS k MERGE (x:Lineage {key: k}) SET x.lock = true }\n",
-    "lock_nodes": "CALL () { UNWIND $p.lock_nodes AS k MERGE (x:ComputeNode {node_id: k}) SET x.lock = true }\n",
+    "lock_nodes": "CALL () { UNWIND $p.lock_nodes AS k MERGE (x:DagNode {node_id: k}) ON CREATE SET x:ExternalNode SET x.lock = true }\n",
     "lock_counters": "CALL () { UNWIND $p.lock_counters AS k MERGE (x:Counter {key: k}) SET x.lock = true }\n",
     "lock_tags": "CALL () { UNWIND $p.lock_tags AS k MERGE (x:Lock {key: k}) SET x.lock = true }\n",
     "lock_tag_sets": "CALL () { UNWIND $p.lock_tag_sets AS k MERGE (x:TagSet {key: k}) SET x.lock = true }\n",
@@ -95,11 +98,13 @@ RETURN c.value AS value
 _PUT_NODES_AND_QUEUES: Final[LiteralString] = """
 CALL () {
   UNWIND $p.put_nodes AS r
-  MERGE (n:ComputeNode {node_id: r.key})
+  MERGE (n:DagNode {node_id: r.key})
+  SET n:ComputeNode
+  REMOVE n:ExternalNode
   WITH n, r, n.links AS links, n.tag_links AS tag_links
   SET n += r.p
   FOREACH (_ IN CASE WHEN links IS NULL THEN [true] ELSE [] END |
-    FOREACH (id IN r.dependencies | MERGE (d:ComputeNode {node_id: id}) CREATE (n)-[:DEPENDS_ON]->(d))
+    FOREACH (id IN r.dependencies | MERGE (d:DagNode {node_id: id}) ON CREATE SET d:ExternalNode CREATE (n)-[:DEPENDS_ON]->(d))
     FOREACH (key IN r.asks | CREATE (n)-[:ASKS]->(:QueryOf {key: key}))
     FOREACH (a IN r.artifacts | MERGE (x:Artifact {key: a.key}) SET x += a.p CREATE (x)-[:USED_BY]->(n)))
   FOREACH (_ IN CASE WHEN tag_links IS NULL THEN [true] ELSE [] END |
@@ -115,7 +120,7 @@ CALL () {
   WITH q, r, q.binding AS before
   SET q += r.p
   FOREACH (_ IN CASE WHEN before IS NULL THEN [true] ELSE [] END |
-    MERGE (n:ComputeNode {node_id: r.node_id})
+    MERGE (n:DagNode {node_id: r.node_id}) ON CREATE SET n:ExternalNode
     CREATE (n)-[:EMITS]->(q)
     SET q.interval = n.interval)
   WITH r, before WHERE before <> r.p.binding
@@ -131,7 +136,7 @@ CALL (n) { MATCH (n)<-[u:USED_BY]-() DELETE u }
 """
 _LINK_NODES: Final[LiteralString] = """
 UNWIND $p.rows AS r MATCH (n:ComputeNode {node_id: r.key})
-FOREACH (id IN r.dependencies | MERGE (d:ComputeNode {node_id: id}) CREATE (n)-[:DEPENDS_ON]->(d))
+FOREACH (id IN r.dependencies | MERGE (d:DagNode {node_id: id}) ON CREATE SET d:ExternalNode CREATE (n)-[:DEPENDS_ON]->(d))
 FOREACH (key IN r.asks | CREATE (n)-[:ASKS]->(:QueryOf {key: key}))
 FOREACH (a IN r.artifacts | MERGE (x:Artifact {key: a.key}) SET x += a.p CREATE (x)-[:USED_BY]->(n))
 """
@@ -152,7 +157,7 @@ CALL () {
   WITH c, r, links WHERE links IS NULL OR links <> r.p.links
   CALL (c) { MATCH (c)-[m:CONTAINS]->() DELETE m }
   UNWIND r.members AS m
-  MERGE (n:ComputeNode {node_id: m.node_id})
+  MERGE (n:DagNode {node_id: m.node_id}) ON CREATE SET n:ExternalNode
   CREATE (c)-[e:CONTAINS]->(n) SET e = m.p
 }
 CALL () {
@@ -165,7 +170,7 @@ CALL () {
   MERGE (c:DagContent {digest: r.content})
   CREATE (s)-[:OF]->(c)
   WITH s, r UNWIND r.introduced AS id
-  MERGE (n:ComputeNode {node_id: id})
+  MERGE (n:DagNode {node_id: id}) ON CREATE SET n:ExternalNode
   CREATE (s)-[:HAS]->(n)
 }
 CALL () {
@@ -195,14 +200,15 @@ _OTHERS: Final[dict[type[Any], str]] = {
     CounterRow: "put_counters",
 }
 
-# A deleted node that others still point at becomes a stub again; without relationships it is removed.
+# A deleted node that others still point at becomes an `ExternalNode` or a stub again; without relationships it is removed.
 _DELETE: Final[dict[type[Any], LiteralString]] = {
     NodeRow: """
 UNWIND $p.keys AS k MATCH (n:ComputeNode {node_id: k})
 CALL (n) { MATCH (n)-[:ASKS|TAGGED]->(t) DETACH DELETE t }
 CALL (n) { MATCH (n)-[e:DEPENDS_ON]->() DELETE e }
 CALL (n) { MATCH (n)<-[e:USED_BY]-() DELETE e }
-SET n = {node_id: k}
+SET n = {node_id: k}, n:ExternalNode
+REMOVE n:ComputeNode
 WITH n WHERE NOT EXISTS { (n)--() } DELETE n
 """,
     ContentRow: """

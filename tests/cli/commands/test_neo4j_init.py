@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dagmanager.graph.neo4j.schema import STATEMENTS, VERSION, names
+from dagmanager.graph.model_version import MODEL
+from dagmanager.graph.neo4j.schema import STATEMENTS, names
 from dagmanager.graph.neo4j.schema_inspection import Release
 from tests.cli.neo4j_words import ask, say, schema_of
 from tests.cli.running import call
@@ -54,7 +55,7 @@ def test_without_an_address_the_whole_schema_is_printed() -> None:
     assert "no server was contacted" in done.err
     lines = done.out.splitlines()
     assert lines[:-1] == [f"{statement};" for statement in STATEMENTS]
-    assert lines[-1].endswith(f"SET v.version = {VERSION};")
+    assert lines[-1].endswith(f"SET v.version = {MODEL};")
     shown = json.loads(say("neo4j-init", "--dry-run", "--json").out)
     assert [f"{statement};" for statement in shown["statements"]] == lines
 

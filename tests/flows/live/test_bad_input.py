@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from neo4j import GraphDatabase
 
+from dagmanager.graph.model_version import MODEL
 from dagmanager.graph.neo4j import schema
 from servers.launch import Launch
 from servers.neo4j import Neo4jServer
@@ -157,12 +158,12 @@ def test_an_older_schema_is_brought_up_to_date_in_dev_and_a_newer_one_refused(
     with GraphDatabase.driver(empty_neo4j) as driver:
         with driver.session() as session:
             schema.create(session)
-            session.run(schema.WRITE_VERSION, version=schema.VERSION + 1).consume()
+            session.run(schema.WRITE_VERSION, version=MODEL + 1).consume()
         code, said = site.refused()
         assert code == 2
-        assert f"schema version {schema.VERSION + 1}, this release knows {schema.VERSION}" in said
+        assert f"a graph of model {MODEL + 1}, and this release reads model {MODEL}" in said
         with driver.session() as session:
-            session.run(schema.WRITE_VERSION, version=schema.VERSION - 1).consume()
+            session.run(schema.WRITE_VERSION, version=MODEL - 1).consume()
             session.run("DROP INDEX queue_binding").consume()
         process = site.begin()
         until(site.is_up)

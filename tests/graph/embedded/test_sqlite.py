@@ -254,7 +254,7 @@ class TestFilesThatAreNotOurs:
         with sqlite3.connect(path) as connection:
             connection.execute("UPDATE rooms SET version = 99 WHERE room = 'graph'")
         connection.close()
-        self.refused(path, "version 99; this release reads 1")
+        self.refused(path, "version 99; this release reads")
 
     @pytest.mark.parametrize("value", [b"\xc1", b"\x81\xa4type\xa7unknown"])
     def test_a_row_that_cannot_be_decoded(self, path: Path, value: bytes) -> None:

@@ -9,8 +9,9 @@ import neo4j
 import pytest
 
 from dagmanager.errors import SettingsError
+from dagmanager.graph.model_version import MODEL
 from dagmanager.graph.neo4j.graph import Neo4jGraph
-from dagmanager.graph.neo4j.schema import VERSION, check, create, drop, export, foreign_labels, names
+from dagmanager.graph.neo4j.schema import check, create, drop, export, foreign_labels, names
 from dagmanager.graph.neo4j.server import Server, connect
 from servers.neo4j import wipe
 from tests.graph.builders import node, store
@@ -107,17 +108,17 @@ def test_a_missing_index_is_named_with_the_way_out(session: neo4j.Session, state
 
 
 def test_a_newer_version_is_refused_and_left_alone(session: neo4j.Session) -> None:
-    session.run("MATCH (v:DagManagerSchema) SET v.version = $newer", newer=VERSION + 1).consume()
+    session.run("MATCH (v:DagManagerSchema) SET v.version = $newer", newer=MODEL + 1).consume()
     with pytest.raises(SettingsError, match="newer release"):
         check(session)
     with pytest.raises(SettingsError, match="newer release"):
         create(session)
     found = session.run("MATCH (v:DagManagerSchema) RETURN v.version AS version").single(strict=True)
-    assert found["version"] == VERSION + 1
+    assert found["version"] == MODEL + 1
 
 
 def test_an_older_version_is_refused_with_the_command_that_updates_it(session: neo4j.Session) -> None:
-    session.run("MATCH (v:DagManagerSchema) SET v.version = $older", older=VERSION - 1).consume()
+    session.run("MATCH (v:DagManagerSchema) SET v.version = $older", older=MODEL - 1).consume()
     with pytest.raises(SettingsError, match="dagmanager init"):
         check(session)
     create(session)
