@@ -56,6 +56,7 @@ class NoticeCode(StrEnum):
     EMPTY_DAG = "empty_dag"
     ONLY_VERSION = "only_version"
     ROLLED_BACK_CONTENT = "rolled_back_content"
+    NODE_ATTRIBUTES_DIFFER = "node_attributes_differ"
 
 
 RETRYABLE: Final[frozenset[ErrorCode]] = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})

@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from dagmanager.dag.field_errors import DETAILS_MAX
 from dagmanager.dag.model import CanonicalDag, Dag, Node
-from dagmanager.dag.nodes.content import content_digest
+from dagmanager.dag.nodes.content import attributes_digest, content_digest
 from dagmanager.dag.nodes.node_fields import ID_PREFIX
 from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.errors import ErrorCode, Rejection
@@ -94,6 +94,7 @@ def hash_dag(dag: CanonicalDag, memo: NodeMemo, declared_crc32: int | None) -> D
         external=dag.external,
         warnings=dag.warnings,
         content_digest=content_digest(nodes),
+        attributes=attributes_digest(nodes),
         crc32=checksum,
     )
 

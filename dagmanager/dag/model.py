@@ -192,11 +192,13 @@ class Dag(DagFields, frozen=True, kw_only=True):
     """A DAG whose ids are proven, with its digests (docs/semantics.md 2).
 
     `content_digest` covers (node_id, schema_hash, sorted tags, name) of all nodes; no label, weight
-    or context. `crc32` is the contract's checksum of `submitted_ids` (docs/contract.md, Checksum).
+    or context. `attributes` is a digest of the artifacts and `global` flags, '' if no node has any: no other digest
+    covers them. `crc32` is the contract's checksum of `submitted_ids` (docs/contract.md, Checksum).
     """
 
     content_digest: str
     crc32: int
+    attributes: str = ""
 
 
 class Submission(msgspec.Struct, frozen=True):

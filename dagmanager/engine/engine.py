@@ -62,6 +62,7 @@ def lookup(
     known = graph.known(
         LookupKeys(
             bindings=every.difference(kept),
+            nodes=frozenset().union(*(each.nodes for each in keys)),
             lineages=frozenset().union(*(each.lineages for each in keys)),
             holders=frozenset().union(*(each.holders for each in keys)),
             outcomes=frozenset().union(*(each.outcomes for each in keys)),

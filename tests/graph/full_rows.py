@@ -51,6 +51,7 @@ FULL: list[Row] = [
         tag_query=TagQuery(("t1",), "all", None),
         artifacts=(Artifact("p", "sum", 2**40, "torch", None),),
         safe_only=True,
+        base_refused=True,
     ),
     QueueRow(
         topic="Topic.A",

@@ -23,6 +23,16 @@ def content_digest(nodes: Sequence[Node]) -> str:
     return blake3(orjson.dumps([rows[node_id] for node_id in sorted(rows)])).hexdigest()
 
 
+def attributes_digest(nodes: Sequence[Node]) -> str:
+    """A digest of the artifacts and `global` flags of nodes, in any order of nodes; '' if none has any."""
+    said = {
+        node.node_id: (node.global_, [(each.path, each.checksum) for each in node.artifacts])
+        for node in nodes
+        if node.global_ or node.artifacts
+    }
+    return blake3(orjson.dumps(sorted(said.items()))).hexdigest() if said else ""
+
+
 def submission_digest(
     content: str, strategy_id: str, version: str, weight: float | None, context: ComputeContext
 ) -> str:

@@ -37,8 +37,8 @@ from dagmanager.errors import Rejection
 ITEMS_MAX: Final = 500_000
 ANSWERS_MAX: Final = 20_000
 
-ResendKey = tuple[HolderKey, LineageKey, str]
-VersionKey = tuple[str, str, str, ComputeContext]
+ResendKey = tuple[HolderKey, LineageKey, str, str]
+VersionKey = tuple[str, str, str, str, ComputeContext]
 
 
 class CacheEntry(msgspec.Struct, frozen=True):
@@ -133,13 +133,15 @@ class AnswerCache:
 
 
 def _resend_key(submission: Submission) -> ResendKey:
-    # The digest does not cover the lineage: the same DAG in another lineage is no resend.
-    return holder_key(submission), lineage_key(submission), submission.submission_digest
+    # The digest does not cover the lineage: the same DAG in another lineage is no resend. Nor does it cover artifacts and
+    # global flags, which may have to be merged.
+    digests = submission.submission_digest, submission.dag.attributes
+    return holder_key(submission), lineage_key(submission), *digests
 
 
 def _version_key(submission: Submission) -> VersionKey:
     dag = submission.dag
-    return dag.lineage, dag.version, dag.content_digest, submission.context
+    return dag.lineage, dag.version, dag.content_digest, dag.attributes, submission.context
 
 
 def _is_valid(found: CacheEntry, submission: Submission, reading: EpochReading) -> bool:

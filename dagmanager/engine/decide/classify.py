@@ -8,6 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from dagmanager.dag.model import Node, Submission
+from dagmanager.engine.decide.node_attributes import brings, brought_notice
+from dagmanager.engine.decide.node_conflicts import conflict
 from dagmanager.engine.decide.topic_names import safe_suffix
 from dagmanager.engine.model.graph_port import Known
 from dagmanager.engine.model.plan import (
@@ -57,8 +59,12 @@ def classify(
 
     Queues that `claim_id` is provisioning are this submission's own, of an earlier attempt; others belong to rivals.
     `wanted` are the submission's `bindings`, if the caller has them. Refused with `rate_limited` when safe mode has no
-    topics left, and with `unresolved_dependencies` when the policy is strict and neither DAG nor graph has one.
+    topics left, with `unresolved_dependencies` when the policy is strict and neither DAG nor graph has one, and with
+    `conflicting_node` or `node_id_mismatch` when the graph has another spec under an id (`node_conflicts`).
     """
+    refusal = conflict(submission, known.nodes)
+    if refusal is not None:
+        return refusal
     wanted = wanted if wanted is not None else bindings(submission)
     if policy.strict_dependencies and submission.dag.external:
         refusal = _unresolved(submission, known)
@@ -70,6 +76,7 @@ def classify(
     terms = _Terms(claim_id, min(submission.at_ms, known.now_ms), policy.schema_window_ms)
     rows, queues = known.nodes, known.queues
     actions: list[Action] = []
+    brought: list[tuple[str, str]] = []
     plain = True
     for node, binding in zip(submission.dag.nodes, wanted, strict=True):
         row = rows.get(node.node_id)
@@ -83,15 +90,26 @@ def classify(
             queue is not None
             and queue.state is QueueState.ACTIVE
             and not row.safe_only
+            and node.global_ <= row.global_
+            and (not node.artifacts or node.artifacts == row.artifacts)
             and row.buffering_since_ms is None
             and (not node.schema_hash or node.schema_hash == row.schema_hash)
         ):
             actions.append(ReuseNode(node, binding, _SAME_SPEC, queue.topic))
             continue
         action = _by_queue(node, binding, row, queue, terms)
+        if not row.is_provisional and (new := brings(node, row)):
+            brought.append((node.node_id, new))
+            action = _merging(action)
         plain = plain and _is_plain(action)
         actions.append(action)
-    return Plan(tuple(actions), plain)
+    return Plan(tuple(actions), plain, brought_notice(brought))
+
+
+def _merging(action: Action) -> Action:
+    if isinstance(action, ReuseNode | BufferNode):
+        return msgspec.structs.replace(action, merges=True)
+    return action
 
 
 def _by_queue(node: Node, binding: Binding, row: NodeRow, queue: QueueRow | None, terms: _Terms) -> Action:
@@ -192,7 +210,7 @@ def _unresolved(submission: Submission, known: Known) -> Rejection | None:
 
 def _is_plain(action: Action) -> bool:
     match action:
-        case ReuseNode(reason=reason, schema=SchemaEffect.NONE):
+        case ReuseNode(reason=reason, schema=SchemaEffect.NONE, merges=False):
             return reason == _SAME_SPEC
         case _:
             return False

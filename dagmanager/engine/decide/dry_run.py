@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.decide.build_outcome import build_outcome
-from dagmanager.engine.decide.topic_names import choose_base_names, topic_name
+from dagmanager.engine.decide.topic_names import choose_base_names, needs_base_name, topic_name
 from dagmanager.engine.model.graph_port import Known
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.plan import CreateNode, IsolateNode, Plan
@@ -14,9 +14,9 @@ from dagmanager.engine.model.rows import Binding
 def provisional_topics(submission: Submission, plan: Plan, known: Known) -> dict[Binding, str]:
     """The topic of each queue that the plan would create; another submission may take the name first."""
     created = [action for action in plan.actions if isinstance(action, CreateNode | IsolateNode)]
-    unknown = [action.node for action in created if action.node.node_id not in known.nodes]
-    names = choose_base_names(unknown, submission.dag.version, frozenset())
-    names |= {node_id: row.base_name for node_id, row in known.nodes.items()}
+    unknown = [action.node for action in created if needs_base_name(action, known)]
+    names = {node_id: row.base_name for node_id, row in known.nodes.items()}
+    names |= choose_base_names(unknown, submission.dag.version, frozenset())
     return {
         action.binding: action.topic
         or topic_name(

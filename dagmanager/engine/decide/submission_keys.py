@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.decide.next_version import next_version
+from dagmanager.engine.decide.node_conflicts import smaller_ids
 from dagmanager.engine.model.graph_port import Known, LookupKeys
 from dagmanager.engine.model.rows import Binding, HolderKey, LineageKey
 from dagmanager.engine.model.version_change import VersionChange, VersionRequest
@@ -34,6 +35,9 @@ def lookup_keys(submission: Submission, wanted: tuple[Binding, ...]) -> LookupKe
     outside = [Binding(node_id, context.namespace) for node_id in submission.dag.external]
     return LookupKeys(
         bindings=frozenset(wanted).union(outside),
+        nodes=frozenset(
+            each for node in submission.dag.nodes if node.collision for each in smaller_ids(node)
+        ),
         lineages=frozenset() if context.safe_mode else frozenset({lineage_key(submission)}),
         holders=frozenset() if context.safe_mode else frozenset({holder_key(submission)}),
         outcomes=frozenset({claim_id(submission)}),

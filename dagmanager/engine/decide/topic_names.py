@@ -17,6 +17,8 @@ import orjson
 from blake3 import blake3
 
 from dagmanager.dag.model import ComputeContext, Node
+from dagmanager.engine.model.graph_port import Known
+from dagmanager.engine.model.plan import Action, CreateNode
 from dagmanager.engine.model.rows import Binding, fold
 
 MAX_TOPIC: Final = 249
@@ -47,6 +49,13 @@ def base_name_candidates(node: Node, version: str) -> Iterator[str]:
         yield name
     for number in count(2):
         yield f"{name[: limit - 8]}_v{number}"
+
+
+def needs_base_name(action: Action, known: Known) -> bool:
+    """Whether this action gives its node a base name: a new node, and the first shared queue of one that
+    only isolated or refused submissions have named (docs/semantics.md 4)."""
+    row = known.nodes.get(action.node.node_id)
+    return row is None or (row.is_provisional and isinstance(action, CreateNode) and not action.topic)
 
 
 def choose_base_names(nodes: Sequence[Node], version: str, taken: AbstractSet[str]) -> dict[str, str]:
@@ -128,8 +137,11 @@ def safe_suffix(lineage: str, content_digest: str, context: ComputeContext) -> s
 
 
 def _asset(tags: tuple[str, ...]) -> str:
-    """The first tag in lower case, reduced to ASCII letters, digits, `_` and `-`; `asset` when nothing is left."""
-    return (_NOT_ASSET.sub("", tags[0].lower()) if tags else "") or "asset"
+    """The first tag in lower case, reduced to ASCII letters, digits, `_` and `-`; `asset` when nothing is left.
+
+    Without leading `_` and `-`: brokers keep names that begin with `__` for themselves.
+    """
+    return (_NOT_ASSET.sub("", tags[0].lower()).lstrip("_-") if tags else "") or "asset"
 
 
 def _fitted(asset: str, kind: str, short_hash: str, label: str, limit: int) -> str:

@@ -37,9 +37,13 @@ CONSTRAINT_TRIES: Final = 8
 
 
 class LookupKeys(msgspec.Struct, frozen=True):
-    """The keys of everything that a micro-batch of submissions needs, for one query (F3)."""
+    """The keys of everything that a micro-batch of submissions needs, for one query (F3).
+
+    `nodes` are ids of which the node is wanted without a queue.
+    """
 
     bindings: frozenset[Binding] = frozenset()
+    nodes: frozenset[str] = frozenset()
     lineages: frozenset[LineageKey] = frozenset()
     holders: frozenset[HolderKey] = frozenset()
     outcomes: frozenset[str] = frozenset()
@@ -48,7 +52,7 @@ class LookupKeys(msgspec.Struct, frozen=True):
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """The rows found for `LookupKeys`; absent rows are left out.
 
-    `nodes` has every node id of the bindings, `queues` the queue of the highest incarnation of each binding.
+    `nodes` has every node id of the bindings and of `LookupKeys.nodes`, `queues` the queue of the highest incarnation of each binding.
     `sentinels` has all of each lineage, by (version, revision). `outcome_queues` are the queues that the stored
     outcomes name, by topic. `safe_topics` counts the safe-mode topics in existence; it is 0 when no safe-mode
     binding was asked for. `now_ms` is the store's clock in milliseconds since the epoch.

@@ -50,19 +50,23 @@ class CreateNode(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReuseNode(msgspec.Struct, frozen=True, gc=False):
-    """The binding has a queue: use it. With the reason `joined` a rival is still provisioning it."""
+    """The binding has a queue: use it. With the reason `joined` a rival is still provisioning it.
+
+    `merges`: the node comes with artifacts or a `global` flag that the graph does not have yet.
+    """
 
     node: Node
     binding: Binding
     reason: str
     topic: str
     schema: SchemaEffect = SchemaEffect.NONE
+    merges: bool = False
 
 
 class BufferNode(msgspec.Struct, frozen=True, gc=False):
     """The binding has a queue, but the schema changed lately: use it and read `lag` past intervals again.
 
-    `lag` is the node's `period`, a number of intervals (0 or more).
+    `lag` is the node's `period`, a number of intervals (0 or more). `merges` as in `ReuseNode`.
     """
 
     node: Node
@@ -71,6 +75,7 @@ class BufferNode(msgspec.Struct, frozen=True, gc=False):
     topic: str
     lag: int
     schema: SchemaEffect = SchemaEffect.NONE
+    merges: bool = False
 
 
 class IsolateNode(msgspec.Struct, frozen=True, gc=False):
@@ -94,7 +99,7 @@ class Plan(msgspec.Struct, frozen=True):
     """What one submission intends to do; the `Outcome` is what the stores confirmed.
 
     `actions` are in the order of the DAG's nodes, one for each. `plain`: every action is a reuse with the reason
-    `same_spec` and no effect on a schema, so that nothing is written for the nodes.
+    `same_spec` and no effect on a schema or on attributes, so that nothing is written for the nodes.
     """
 
     actions: tuple[Action, ...]

@@ -121,7 +121,9 @@ class NodeRow(msgspec.Struct, frozen=True, tag="node"):
     `interval` is in seconds; `period` is how many past intervals it computes from (docs/contract.md, NodeID).
     `base_name` is chosen once, when the node is created. `tags` are the union over the active contents, sorted.
     `schemas` are all schema hashes seen, the current one included; `buffering_since_ms` is set while a changed schema
-    makes consumers buffer. `safe_only`: only safe-mode submissions have named the node so far.
+    makes consumers buffer. `safe_only`: only safe-mode submissions have named the node so far. `base_refused`: the broker
+    refused every topic of the node so far. `name` is that of the content that came into force last; `artifacts` and
+    `global_` are united over all submissions.
     """
 
     node_id: str
@@ -144,11 +146,17 @@ class NodeRow(msgspec.Struct, frozen=True, tag="node"):
     tag_query: TagQuery | None = None
     artifacts: tuple[Artifact, ...] = ()
     safe_only: bool = False
+    base_refused: bool = False
 
     @property
     def key(self) -> str:
         """The node id."""
         return self.node_id
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether nothing of the row binds a later submission: no shared topic was ever created for the node."""
+        return self.safe_only or self.base_refused
 
 
 class QueueRow(msgspec.Struct, frozen=True, tag="queue"):

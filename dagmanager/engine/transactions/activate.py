@@ -192,7 +192,7 @@ def sentinels_of(tx: Transaction, lineage: LineageKey) -> tuple[SentinelRow, ...
 def _put_tags(
     tx: Transaction, deltas: Mapping[str, TagDelta], fresh: set[str]
 ) -> tuple[list[TagSetChange], frozenset[tuple[str, int]]]:
-    """Put the new tags of these nodes; the changes of tag sets, one per active queue, and the (tag, interval in seconds)
+    """Put the new tags and names of these nodes; the changes of tag sets, one per active queue, and the (tag, interval in seconds)
     pairs of the tag queries among the nodes.
 
     `fresh` are topics that became active in this transaction.
@@ -204,8 +204,9 @@ def _put_tags(
     found = tx.node_usage({node_id: sorted(delta.lost) for node_id, delta in sorted(deltas.items())})
     for node_id, usage in sorted(found.items()):
         row, after = usage.node, deltas[node_id].after(usage.node.tags, usage.still_assigned)
-        if after != row.tags:
-            rows.append(msgspec.structs.replace(row, tags=after))
+        name = deltas[node_id].name or row.name
+        if (after, name) != (row.tags, row.name):
+            rows.append(msgspec.structs.replace(row, tags=after, name=name))
         if row.tag_query is not None:
             query = row.tag_query
             asked.update((tag, query.interval) for tag in query.tags if query.interval is not None)

@@ -20,6 +20,8 @@ from dagmanager.dag.model import Submission
 from dagmanager.engine.caches.reusable_nodes import ReusableNodes, ReusableRows, with_cached
 from dagmanager.engine.decide.build_outcome import build_outcome, merge_redecided
 from dagmanager.engine.decide.classify import bindings, classify
+from dagmanager.engine.decide.node_attributes import renamed_notice
+from dagmanager.engine.decide.predecessor import predecessor
 from dagmanager.engine.decide.submission_keys import (
     claim_id,
     lineage_key,
@@ -29,7 +31,7 @@ from dagmanager.engine.decide.submission_keys import (
 )
 from dagmanager.engine.model.graph_port import Graph, Known, Locks, LookupKeys, Transaction
 from dagmanager.engine.model.outcome import Outcome, encode
-from dagmanager.engine.model.plan import CreateNode, Plan, Reason, ReuseNode, SchemaEffect
+from dagmanager.engine.model.plan import Action, BufferNode, CreateNode, Plan, Reason, ReuseNode, SchemaEffect
 from dagmanager.engine.model.policy import ClaimOptions
 from dagmanager.engine.model.rows import Binding, OutcomeRow, QueueRow, Row
 from dagmanager.engine.model.version_change import (
@@ -49,7 +51,7 @@ from dagmanager.engine.transactions.claim_versions import (
     put_version_change,
 )
 from dagmanager.engine.transactions.decision import Claimed, Decision
-from dagmanager.engine.transactions.references import mark_referenced, nodes_to_lock
+from dagmanager.engine.transactions.references import mark_referenced, names_in, nodes_to_lock
 from dagmanager.engine.transactions.replay import (
     answer_accepted,
     answer_replay,
@@ -126,9 +128,25 @@ def claim(
     more = written - touched
     if more:
         return touched | more
+    if isinstance(change, NewSentinel | Reinstate):
+        plan = _with_renamed(tx, submission, known, plan, touched)
     claimed = _record(tx, Decision(submission, known, plan, claim_id(submission), options), change)
     lineages = () if submission.context.safe_mode else (lineage_key(submission),)
     return msgspec.structs.replace(claimed, locks=Locks(lineages=lineages, nodes=tuple(sorted(touched))))
+
+
+def _with_renamed(
+    tx: Transaction, submission: Submission, known: Known, plan: Plan, touched: frozenset[str]
+) -> Plan:
+    """The plan with a warning for nodes that another version calls otherwise.
+
+    Only locked nodes are asked, so that no cached row decides: a node that the lineage keeps under its name is not locked.
+    """
+    nodes = [node for node in submission.dag.nodes if node.node_id in touched]
+    before = predecessor(submission, known)
+    names = names_in(tx.contents([before.content]).values()) if before is not None else {}
+    renamed = renamed_notice(nodes, known.nodes, names)
+    return msgspec.structs.replace(plan, warnings=(*plan.warnings, *renamed)) if renamed else plan
 
 
 def _refuse(tx: Transaction, submission: Submission, known: Known, why: Rejection) -> Rejection:
@@ -167,12 +185,16 @@ def _read_under_locks(
 def _changes_nothing(plan: Plan, change: Resend, stored: OutcomeRow | None) -> bool:
     """Whether a resend is a question only (docs/semantics.md 2).
 
-    If its version is in force and a queue is missing, the queue is created again. An answer that is decided again must
-    record its other queue.
+    If its version is in force and a queue is missing, the queue is created again; artifacts and `global` flags, which no
+    digest covers, are merged. An answer that is decided again must record its other queue.
     """
-    if any(isinstance(action, CreateNode) for action in plan.actions):
+    if any(isinstance(action, CreateNode) or _merges(action) for action in plan.actions):
         return not change.referencing
     return stored is None
+
+
+def _merges(action: Action) -> bool:
+    return isinstance(action, ReuseNode | BufferNode) and action.merges
 
 
 def _written_nodes(plan: Plan, known: Known) -> list[str]:
@@ -181,7 +203,7 @@ def _written_nodes(plan: Plan, known: Known) -> list[str]:
     if not plan.plain:
         for action in plan.actions:
             match action:
-                case ReuseNode(schema=SchemaEffect.NONE):
+                case ReuseNode(schema=SchemaEffect.NONE, merges=False):
                     pass
                 case _:
                     written.append(action.node.node_id)
@@ -253,7 +275,7 @@ def _outcome_rows(decision: Decision, change: VersionChange | None, outcome: Out
     """
     each, known = decision.claim_id, decision.known
     stored = known.outcomes.get(each)
-    must_store = stored is not None or (change is not None and change.warnings)
+    must_store = stored is not None or decision.plan.warnings or (change is not None and change.warnings)
     if must_store or any(action.reason != Reason.SAME_SPEC.value for action in decision.plan.actions):
         created_ms = known.now_ms if stored is None else stored.created_ms
         return [OutcomeRow(each, encode(outcome), outcome.topics, created_ms)]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from dagmanager.dag.model import Node
-from dagmanager.engine.decide.topic_names import choose_base_names, choose_topics
+from dagmanager.engine.decide.node_attributes import merged
+from dagmanager.engine.decide.topic_names import choose_base_names, choose_topics, needs_base_name
 from dagmanager.engine.model.graph_port import Known, Locks, TakenName, Transaction
 from dagmanager.engine.model.plan import (
     Action,
@@ -17,7 +18,6 @@ from dagmanager.engine.model.plan import (
     Reason,
     SchemaEffect,
 )
-from dagmanager.engine.model.policy import Policy
 from dagmanager.engine.model.rows import GONE, Binding, NodeRow, QueueRow, QueueState, Row, SchemaSeen, fold
 from dagmanager.engine.transactions.decision import Decision
 from dagmanager.engine.transactions.inherited_ttl import inherited_ttls
@@ -111,7 +111,7 @@ def _names(tx: Transaction, decision: Decision, new: Sequence[Action]) -> _Names
     once meet at the unique constraint, and the later one runs again.
     """
     known = decision.known
-    unknown = [a.node for a in decision.plan.actions if a.node.node_id not in known.nodes]
+    unknown = [a.node for a in decision.plan.actions if needs_base_name(a, known)]
     taken = TakenName()
     while unknown or new:
         names = choose_base_names(unknown, decision.submission.dag.version, taken.base_names)
@@ -121,10 +121,17 @@ def _names(tx: Transaction, decision: Decision, new: Sequence[Action]) -> _Names
         )
         folded = sorted(fold(topic) for topic, _ in topics.values())
         found = tx.taken(folded, sorted(map(fold, names.values())))
-        if not found.topics and not found.base_names:
+        # The name that a node has, and may give up, is free for itself.
+        own = {
+            fold(names[each])
+            for each in names.keys() & known.nodes.keys()
+            if names[each] == known.nodes[each].base_name
+        }
+        used = found.base_names - own
+        if not found.topics and not used:
             tx.lock(Locks(names=tuple(folded)))
             return _Names(names, topics)
-        taken = TakenName(taken.topics | found.topics, taken.base_names | found.base_names)
+        taken = TakenName(taken.topics | found.topics, taken.base_names | used)
     return _Names({}, {})
 
 
@@ -158,23 +165,30 @@ def _is_other_schema(node: Node, row: NodeRow | None) -> bool:
 
 
 def _node_rows(decision: Decision, names: Mapping[str, str], elsewhere: frozenset[str]) -> dict[str, NodeRow]:
-    submission, known, plan = decision.submission, decision.known, decision.plan
-    at_ms = min(submission.at_ms, known.now_ms)
+    known, plan = decision.known, decision.plan
+    # The store's clock: by the time of a record that waited for days, a window would end before it began.
+    now_ms = known.now_ms
     rows: dict[str, NodeRow] = {}
     for action in plan.actions:
         node = action.node
         row = known.nodes.get(node.node_id)
-        if row is None:
-            row = _new_node(node, names[node.node_id], known.now_ms, decision.options.policy)
+        if needs_base_name(action, known):
+            row = _new_node(node, names[node.node_id], row, decision)
             row = msgspec.structs.replace(row, safe_only=isinstance(action, IsolateNode))
-        row = _with_schema(row, action, at_ms)
+        elif row is None:
+            msg = f"no name was chosen for {node.node_id}"
+            raise AssertionError(msg)
+        elif not isinstance(action, IsolateNode):
+            row = merged(row, node)
+        row = _with_schema(row, action, now_ms)
         if node.node_id in elsewhere:
-            row = msgspec.structs.replace(row, buffering_since_ms=at_ms)
+            row = _buffering(row, now_ms)
         rows[node.node_id] = row
     return rows
 
 
-def _new_node(node: Node, base_name: str, now_ms: int, policy: Policy) -> NodeRow:
+def _new_node(node: Node, base_name: str, before: NodeRow | None, decision: Decision) -> NodeRow:
+    """A row that owes nothing to `before`, which only isolated or refused submissions have written."""
     return NodeRow(
         node_id=node.node_id,
         node_type=node.node_type,
@@ -184,9 +198,10 @@ def _new_node(node: Node, base_name: str, now_ms: int, policy: Policy) -> NodeRo
         dependencies=node.dependencies,
         schema_compat_id=node.schema_compat_id,
         code_hash=node.code_hash,
-        created_ms=now_ms,
+        created_ms=decision.known.now_ms if before is None else before.created_ms,
         base_name=base_name,
-        topic_type=policy.topic_type(node.node_type),
+        topic_type=decision.options.policy.topic_type(node.node_type),
+        tags=() if before is None else before.tags,
         name=node.name,
         global_=node.global_,
         tag_query=node.tag_query,
@@ -194,29 +209,31 @@ def _new_node(node: Node, base_name: str, now_ms: int, policy: Policy) -> NodeRo
     )
 
 
-def _with_schema(row: NodeRow, action: Action, at_ms: int) -> NodeRow:
+def _with_schema(row: NodeRow, action: Action, now_ms: int) -> NodeRow:
     """The node's row after this action: a created queue sets the schema, a changed schema becomes current."""
     sent = action.node.schema_hash
     match action:
         case IsolateNode():
             return row
         case CreateNode():
-            row = msgspec.structs.replace(row, safe_only=False) if row.safe_only else row
-            return row if not sent or sent == row.schema_hash else _current(row, sent, at_ms)
+            return row if not sent or sent == row.schema_hash else _current(row, sent, now_ms)
         case _ if action.schema is SchemaEffect.ADOPT:
-            return _current(row, sent, at_ms)
+            return _current(row, sent, now_ms)
         case _ if action.schema is SchemaEffect.BECOMES_CURRENT:
-            return msgspec.structs.replace(_current(row, sent, at_ms), buffering_since_ms=at_ms)
+            return _buffering(_current(row, sent, now_ms), now_ms)
         case _:
             return row
 
 
-def _current(row: NodeRow, schema_hash: str, at_ms: int) -> NodeRow:
+def _buffering(row: NodeRow, now_ms: int) -> NodeRow:
+    return msgspec.structs.replace(row, buffering_since_ms=max(now_ms, row.buffering_since_ms or 0))
+
+
+def _current(row: NodeRow, schema_hash: str, now_ms: int) -> NodeRow:
     seen = dict(row.schemas)
-    # The window of the old schema starts when it stops being the current one.
-    if row.schema_hash:
-        seen[row.schema_hash] = at_ms
-    seen[schema_hash] = at_ms
+    # The window of the old schema starts when it stops being the current one. A clock that was set back moves nothing.
+    for each in filter(None, (row.schema_hash, schema_hash)):
+        seen[each] = max(now_ms, seen.get(each, 0))
     return msgspec.structs.replace(
         row,
         schema_hash=schema_hash,

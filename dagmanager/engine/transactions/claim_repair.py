@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -11,6 +11,7 @@ from dagmanager.engine.model.graph_port import Locks, LookupKeys, Transaction
 from dagmanager.engine.model.outcome import Outcome, decode, encode
 from dagmanager.engine.model.rows import (
     GONE,
+    NodeRow,
     OutcomeRow,
     QueueRow,
     QueueState,
@@ -86,6 +87,7 @@ def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: st
     must_own(claim_id, claim, owner)
     now_ms = tx.now_ms()
     tx.put([_failed(row) for row in claim.queues if row.topic in refused])
+    tx.put(_never_named(tx, [row for row in claim.queues if row.topic in refused]))
     for sentinel in claim.sentinels:
         tx.put([_released(sentinel)])
         # A released version has no holders: their resends are new submissions.
@@ -119,6 +121,18 @@ def give_up(tx: Transaction, claim_id: str, owner: str) -> Rejection | None:
         if row.state in GONE
     }
     return refuse(tx, claim_id, gone, owner) if gone else None
+
+
+def _never_named(tx: Transaction, failed: Iterable[QueueRow]) -> list[NodeRow]:
+    """The nodes of these queues that have no other queue: their base name may be what was refused, and the next
+    submission chooses again (docs/semantics.md 4)."""
+    nodes = {row.binding.node_id for row in failed if not row.binding.safe}
+    found = tx.node_usage(dict.fromkeys(sorted(nodes), ())) if nodes else {}
+    return [
+        msgspec.structs.replace(usage.node, base_refused=True)
+        for usage in found.values()
+        if all(row.state is QueueState.FAILED for row in usage.queues)
+    ]
 
 
 def _failed(row: QueueRow) -> QueueRow:

@@ -38,7 +38,7 @@ def nodes_to_lock(
     `sentinels` are all of the lineage, `arriving` is the content of one that is about to be added; the lineage is locked.
 
     Any version may leave when another is activated, but one always stays. So a node that every referencing version has,
-    with the same tags, keeps its references and tags whatever happens, and needs no lock: rivals of other lineages
+    with the same tags and name, keeps its references and tags whatever happens, and needs no lock: rivals of other lineages
     cannot take them away. In a typical change that is all nodes but a few, and locks are the most expensive part of a
     claim on a server.
     """
@@ -46,22 +46,24 @@ def nodes_to_lock(
     contents = dict(tx.contents({row.content for row in rows if row.state in REFERENCING}))
     if arriving is not None:
         contents[arriving.digest] = arriving
-    tags_of_nodes = [_tags_by_node(content) for content in contents.values()]
-    every = frozenset().union(*tags_of_nodes)
-    if not tags_of_nodes or not any(row.state is SentinelState.ACTIVE for row in rows):
+    said_of_nodes = [_said_by_node(content) for content in contents.values()]
+    every = frozenset().union(*said_of_nodes)
+    if not said_of_nodes or not any(row.state is SentinelState.ACTIVE for row in rows):
         return every
-    alike = set(tags_of_nodes[0].items()).intersection(*(each.items() for each in tags_of_nodes[1:]))
+    alike = set(said_of_nodes[0].items()).intersection(*(each.items() for each in said_of_nodes[1:]))
     return every.difference(node_id for node_id, _ in alike)
 
 
 class TagDelta(msgspec.Struct, frozen=True):
     """The tags of one node that a lineage's active versions newly assign, and those that they no longer assign.
 
-    Empty when only the membership of the node changed, or its queue is new.
+    `name` is what a version that became active calls the node, '' when none gives it another name than before. Empty when
+    only the membership of the node changed, or its queue is new.
     """
 
     gained: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
+    name: str = ""
 
     def after(self, tags: Iterable[str], still_assigned: Iterable[str]) -> tuple[str, ...]:
         """The node's tags after the change, sorted: tags ∪ gained − (lost − still_assigned).
@@ -74,7 +76,7 @@ class TagDelta(msgspec.Struct, frozen=True):
 def tag_deltas(
     tx: Transaction, before: Iterable[SentinelRow], after: Iterable[SentinelRow]
 ) -> dict[str, TagDelta]:
-    """The nodes of a lineage's active versions that were added, removed, or got other tags by a change.
+    """The nodes of a lineage's active versions that were added, removed, or got other tags or another name by a change.
 
     `before` and `after` are all sentinels of the lineage.
     """
@@ -82,14 +84,16 @@ def tag_deltas(
     if was == now:
         return {}
     contents = tx.contents(was | now)
+    names = _new_names(contents, was, now)
     old, new = (_tags(contents[each] for each in digests if each in contents) for digests in (was, now))
     deltas = {each: TagDelta(lost=frozenset(tags)) for each, tags in old.items() if each not in new}
     for node_id, tags in new.items():
         other = old.get(node_id)
         if other is None:
-            deltas[node_id] = TagDelta(gained=frozenset(tags))
-        elif other != tags:
-            deltas[node_id] = TagDelta(frozenset(tags).difference(other), frozenset(other).difference(tags))
+            deltas[node_id] = TagDelta(gained=frozenset(tags), name=names.get(node_id, ""))
+        elif other != tags or node_id in names:
+            gained, lost = frozenset(tags).difference(other), frozenset(other).difference(tags)
+            deltas[node_id] = TagDelta(gained, lost, names.get(node_id, ""))
     return deltas
 
 
@@ -99,7 +103,9 @@ def merge_deltas(changes: Iterable[Mapping[str, TagDelta]]) -> dict[str, TagDelt
     for deltas in changes:
         for node_id, delta in deltas.items():
             other = merged.get(node_id, TagDelta())
-            merged[node_id] = TagDelta(other.gained | delta.gained, other.lost | delta.lost)
+            merged[node_id] = TagDelta(
+                other.gained | delta.gained, other.lost | delta.lost, delta.name or other.name
+            )
     return merged
 
 
@@ -130,9 +136,24 @@ def mark_unreferenced(
     ]
 
 
-def _tags_by_node(content: ContentRow) -> dict[str, tuple[str, ...] | None]:
-    """The tags of each member; None for a node that is only depended on."""
-    return dict.fromkeys(content.outside) | {member.node_id: member.tags for member in content.members}
+def _said_by_node(content: ContentRow) -> dict[str, tuple[tuple[str, ...], str] | None]:
+    """Tags and name of each member; None for a node that is only depended on."""
+    said = {member.node_id: (member.tags, member.name) for member in content.members}
+    return dict.fromkeys(content.outside) | said
+
+
+def names_in(contents: Iterable[ContentRow]) -> dict[str, str]:
+    """The name that these contents give each member; of several the last one."""
+    return {member.node_id: member.name for content in contents for member in content.members}
+
+
+def _new_names(
+    contents: Mapping[str, ContentRow], was: frozenset[str], now: frozenset[str]
+) -> dict[str, str]:
+    """The names that contents which became active give to nodes, where they are other names than before."""
+    old = names_in(contents[each] for each in sorted(was) if each in contents)
+    new = names_in(contents[each] for each in sorted(now - was) if each in contents)
+    return {node_id: name for node_id, name in new.items() if name and name != old.get(node_id)}
 
 
 def _active(sentinels: Iterable[SentinelRow]) -> frozenset[str]:

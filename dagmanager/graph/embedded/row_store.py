@@ -139,7 +139,7 @@ class RowStore:
         """All rows that a micro-batch needs, in new mappings that later writes do not change."""
         outcomes = self._picked(OutcomeRow, keys.outcomes)
         return Known(
-            nodes=self._picked(NodeRow, {binding.node_id for binding in keys.bindings}),
+            nodes=self._picked(NodeRow, {binding.node_id for binding in keys.bindings}.union(keys.nodes)),
             queues=self._current(keys.bindings),
             lineages=self._picked(LineageRow, keys.lineages),
             sentinels={key: rows for key in keys.lineages if (rows := self._sentinels(key))},

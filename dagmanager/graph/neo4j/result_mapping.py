@@ -28,7 +28,9 @@ def known(run: Run, keys: LookupKeys) -> Known:
     found = run(
         reads.KNOWN,
         {
-            "nodes": list(dict.fromkeys(clipped(each.node_id) for each in bindings)),
+            "nodes": list(
+                dict.fromkeys(map(clipped, (*(each.node_id for each in bindings), *sorted(keys.nodes))))
+            ),
             "bindings": [binding_key(each) for each in bindings],
             "lineages": [lineage_key(each) for each in sorted(keys.lineages)],
             "holders": [holder_key(each) for each in sorted(keys.holders)],
