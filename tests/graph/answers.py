@@ -42,6 +42,7 @@ def answers_of(tx: Transaction) -> dict[str, Any]:
         "contents": [tx.contents([digest]).get(digest) for digest in CONTENTS],
         "taken": tx.taken([fold(topic) for topic in TOPICS], [fold(name) for name in BASE_NAMES]),
         "referenced": [referenced(tx, namespace, NODES) for namespace in NAMESPACES],
+        "dependents": dict(tx.dependents(NODES)),
         "content_referenced": [tx.content_referenced(c, n) for c in CONTENTS for n in NAMESPACES],
         "node_usage": node_usage(tx, NODES),
         "tag_queries": [

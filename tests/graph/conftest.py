@@ -25,6 +25,7 @@ pytest.register_assert_rewrite(
     "tests.graph.contract_claims",
     "tests.graph.contract_locks",
     "tests.graph.contract_questions",
+    "tests.graph.contract_reachable",
     "tests.graph.contract_rivals",
     "tests.graph.contract_tags",
     "tests.graph.rivalry",

@@ -77,6 +77,11 @@ class KnownContract:
         assert set(known.nodes) == {"n1"}
         assert not known.queues
 
+    def test_a_node_may_be_asked_for_without_a_queue(self, graph: Graph) -> None:
+        store(graph, node("n1"), queue("a", "n1"))
+        found = graph.known(LookupKeys(nodes=frozenset({"n1", "n2"})))
+        assert (set(found.nodes), dict(found.queues)) == ({"n1"}, {})
+
     def test_namespaces_and_safe_copies_are_different_bindings(self, graph: Graph) -> None:
         rows = [queue("b", "n1"), queue("c", "n1", "w"), queue("d", "n1", "w", safe="s1")]
         store(graph, *rows)

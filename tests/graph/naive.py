@@ -163,6 +163,11 @@ class NaiveGraph:
         below = {each for row in self.of(NodeRow) if row.key in inside for each in row.dependencies}
         return frozenset(node_ids) & (inside | below)
 
+    def dependents(self, node_ids: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        rows = tuple(self.of(NodeRow))
+        found = {each: frozenset(row.key for row in rows if each in row.dependencies) for each in node_ids}
+        return {each: above for each, above in found.items() if above}
+
     def content_referenced(self, digest: str, namespace: str) -> bool:
         return any(
             row.content == digest and row.key.namespace == namespace and row.state in REFERENCING

@@ -9,6 +9,7 @@ from tests.graph.contract_add_holder import AddHolderContract, EpochReadingContr
 from tests.graph.contract_claims import ClaimsContract, OutboxContract
 from tests.graph.contract_locks import LockOrderContract
 from tests.graph.contract_questions import KnownContract, ReferencesContract
+from tests.graph.contract_reachable import ReachableContract
 from tests.graph.contract_rivals import ConstraintContract, RivalsContract
 from tests.graph.contract_tags import TagsContract
 
@@ -53,6 +54,10 @@ class TestAddHolder(AddHolderContract):
 
 
 class TestReferences(ReferencesContract):
+    pass
+
+
+class TestReachable(ReachableContract):
     pass
 
 

@@ -43,10 +43,10 @@ class LookupKeys(msgspec.Struct, frozen=True):
     """
 
     bindings: frozenset[Binding] = frozenset()
-    nodes: frozenset[str] = frozenset()
     lineages: frozenset[LineageKey] = frozenset()
     holders: frozenset[HolderKey] = frozenset()
     outcomes: frozenset[str] = frozenset()
+    nodes: frozenset[str] = frozenset()
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,6 +218,10 @@ class Transaction(GraphReader, Protocol):
     def referenced(self, namespace: str, node_ids: Iterable[str]) -> frozenset[str]:
         """Those of these nodes that a referencing sentinel of the namespace has in its content, as a member or as a
         dependency of one (docs/semantics.md 7). The nodes must be locked."""
+        ...
+
+    def dependents(self, node_ids: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        """The nodes that depend on each of these nodes directly; nodes without any are left out."""
         ...
 
     def content_referenced(self, digest: str, namespace: str) -> bool:

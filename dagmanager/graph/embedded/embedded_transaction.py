@@ -98,6 +98,10 @@ class EmbeddedTransaction:
         self._order.must_hold_nodes(wanted)
         return store.referenced(namespace, wanted)
 
+    def dependents(self, node_ids: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        """The nodes that depend on each of these nodes directly."""
+        return self._store.dependents(node_ids)
+
     def content_referenced(self, digest: str, namespace: str) -> bool:
         """Whether a pending, active or parked sentinel of the namespace is of this content."""
         return self._store.content_referenced(digest, namespace)

@@ -192,6 +192,11 @@ class RowStore:
             or any(self._refers(each, namespace) for each in self._indexes.dependents.of(node_id))
         )
 
+    def dependents(self, node_ids: Iterable[str]) -> dict[str, frozenset[str]]:
+        """The nodes that depend on each of these nodes directly."""
+        found = {node_id: frozenset(self._indexes.dependents.of(node_id)) for node_id in node_ids}
+        return {node_id: each for node_id, each in found.items() if each}
+
     def content_referenced(self, digest: str, namespace: str) -> bool:
         """Whether a pending, active or parked sentinel of the namespace is of this content."""
         return namespace in self._indexes.references.of(digest)

@@ -82,6 +82,12 @@ WHERE EXISTS { (n)<-[:CONTAINS]-(:DagContent)<-[:OF]-(s:VersionSentinel) WHERE s
 RETURN collect(id) AS ids
 """
 
+DEPENDENTS: Final[LiteralString] = """
+UNWIND $p.ids AS id
+MATCH (n:DagNode {node_id: id})<-[:DEPENDS_ON]-(d:ComputeNode)
+RETURN id, collect(d.row) AS rows
+"""
+
 CONTENT_REFERENCED: Final[LiteralString] = """
 RETURN EXISTS { MATCH (s:VersionSentinel {content: $p.digest, ref_namespace: $p.namespace}) } AS referenced
 """

@@ -193,6 +193,12 @@ class Neo4jTransaction:
         found = self._query(reads.REFERENCED, {"ids": sorted(by_key), "namespace": namespace})
         return frozenset(by_key[each] for each in found[0]["ids"])
 
+    def dependents(self, node_ids: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        """The nodes that depend on each of these nodes directly."""
+        by_key = {clipped(each): each for each in node_ids}
+        found = self._query(reads.DEPENDENTS, {"ids": sorted(by_key)})
+        return {by_key[each["id"]]: frozenset(row.node_id for row in decoded(each["rows"])) for each in found}
+
     def content_referenced(self, digest: str, namespace: str) -> bool:
         """Whether a pending, active or parked sentinel of the namespace is of this content."""
         keys = {"digest": clipped(digest), "namespace": namespace}
