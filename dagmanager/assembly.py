@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +57,8 @@ class Assembled:
     broker: Broker | None = None
     # Creating a topic is a request to a broker, so that the flow does it beside its answers.
     slow_topics: bool = False
+    # Raises when the graph's server does not answer within so many seconds; None for an embedded graph.
+    ping_graph: Callable[[float], None] | None = None
 
     def reader(self) -> Reader:
         """A new reader with its own caches, for one worker thread."""
@@ -71,14 +75,17 @@ def assemble(settings: Settings) -> Assembled:
     # Imported here: `diff` uses this module's policy only, and must start fast without metrics and clients.
     from prometheus_client import CollectorRegistry
 
-    from dagmanager.connect import connect_broker, connect_graph
+    from dagmanager.connect import connect_broker, connect_graph, neo4j_server
     from dagmanager.metrics import LeakedTopicIdsCollector, PrometheusObserver
 
     observer = PrometheusObserver(CollectorRegistry())
     graph, topics = _embedded_stores(settings)
     create = settings.profile == "dev"
+    ping_graph = None
     if settings.neo4j_dsn:
-        graph = connect_graph(settings, create=create)
+        from dagmanager.graph.neo4j.ping import ping
+
+        graph, ping_graph = connect_graph(settings, create=create), partial(ping, neo4j_server(settings))
     if settings.kafka_dsn:
         from dagmanager.kafka.topic_id_leak_workaround import TOPIC_IDS
 
@@ -87,10 +94,10 @@ def assemble(settings: Settings) -> Assembled:
         parts = assemble_over(settings, graph, broker.topics, broker.events, broker.admin_log, observer)
         # Only for Kafka: embedded topics cannot be deleted by others behind the engine's back.
         engine = replace(parts.engine, lost_topics=LostTopicWatch(time.monotonic))
-        return replace(parts, engine=engine, broker=broker, slow_topics=True)
+        return replace(parts, engine=engine, broker=broker, slow_topics=True, ping_graph=ping_graph)
     results = Path(settings.results_path)
     events, admin_log = FileEvents(results / EVENTS_FILE), FileAdminLog(results / ADMIN_LOG_FILE)
-    return assemble_over(settings, graph, topics, events, admin_log, observer)
+    return replace(assemble_over(settings, graph, topics, events, admin_log, observer), ping_graph=ping_graph)
 
 
 def assemble_over(

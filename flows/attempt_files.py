@@ -26,6 +26,7 @@ from operators.poison_quarantine import PoisonCandidate, PoisonQuarantine
 
 FILE: Final = "attempts.json"
 MARKERS: Final = "hand-*"
+INTERRUPTED: Final = "interrupted"
 FIRST_BYTES: Final = 64 * 1024
 _LENGTH: Final = struct.Struct("<I")
 _InFlight = tuple[str, list[Origin]]
@@ -70,16 +71,19 @@ class AttemptFiles:
         self._folder = folder
         self._markers = 0
         self._lock = threading.Lock()
+        self._interrupted = -1
 
     def candidates(self) -> tuple[PoisonCandidate, ...]:
-        """The stored candidates, with one more attempt for each record that a marker still names.
+        """The stored candidates, with one more attempt for each record that a marker still names, unless the last run was
+        interrupted by a person or a supervisor.
 
         The new counts are stored before the markers are removed: a kill in between counts an attempt twice, never zero
         times.
         """
         with named_errors(self._folder):
             found = {each.origin: each for each in self._kept()}
-            for path in sorted(self._folder.glob(MARKERS)):
+            markers = [] if self._was_interrupted() else sorted(self._folder.glob(MARKERS))
+            for path in markers:
                 step, origins = _held(path.read_bytes())
                 for origin in Counter(origins):  # each once: one record may have been several submissions
                     before = found[origin].attempts if origin in found else 0
@@ -88,6 +92,7 @@ class AttemptFiles:
             if counted:
                 self.keep(counted)
             self._remove_markers()
+            self._open_interrupted()
             return counted
 
     def keep(self, candidates: Sequence[PoisonCandidate]) -> None:
@@ -101,11 +106,35 @@ class AttemptFiles:
             self._markers += 1
             return MappedMarker(self._folder / f"hand-{self._markers - 1}")
 
+    def interrupt(self) -> None:
+        """The end of this run counts for no record from now on: a signal told it to end. Never raises; its byte was
+        reserved before, so that a full disk does not matter."""
+        if self._interrupted >= 0:
+            with suppress(OSError):
+                os.pwrite(self._interrupted, b"1", 0)
+
+    def _was_interrupted(self) -> bool:
+        path = self._folder / INTERRUPTED
+        return path.exists() and path.read_bytes() == b"1"
+
+    def _open_interrupted(self) -> None:
+        """After the markers are gone: a kill in between must not count them."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        self._interrupted = os.open(self._folder / INTERRUPTED, flags, 0o600)
+        os.pwrite(self._interrupted, b"0", 0)
+
     def forget(self) -> None:
         """Remove counts and markers: the run has ended, and everything that was read is answered."""
         with named_errors(self._folder):
             self._remove_markers()
             (self._folder / FILE).unlink(missing_ok=True)
+            (self._folder / INTERRUPTED).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close what is open; `interrupt` does nothing from now on."""
+        file, self._interrupted = self._interrupted, -1
+        if file >= 0:
+            os.close(file)
 
     def _kept(self) -> list[PoisonCandidate]:
         path = self._folder / FILE
@@ -134,9 +163,12 @@ def _held(content: bytes) -> _InFlight:
 
 
 @contextmanager
-def counted(quarantine: PoisonQuarantine, folder: Path) -> Iterator[None]:
+def counted(quarantine: PoisonQuarantine, folder: Path) -> Iterator[AttemptFiles]:
     """Attempts are counted in `folder` within the block, and removed when it ends without an error."""
     files = AttemptFiles(folder)
     quarantine.begin(files)
-    yield
-    files.forget()
+    try:
+        yield files
+        files.forget()
+    finally:
+        files.close()

@@ -11,10 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Final
 
-from dagmanager.disk.replace_file import replace_file
 from dagmanager.engine.caches.epoch_cache import MAX_AGE_S
 from dagmanager.engine.engine import Engine
 from dagmanager.errors import DagManagerError
@@ -27,21 +25,16 @@ READ_AHEAD_S: Final = 0.75 * MAX_AGE_S
 
 
 @contextmanager
-def poll(
-    engine: Engine, seconds: float, stopping: Stop, beat: Callable[[], None] | None = None
-) -> Iterator[None]:
+def poll(engine: Engine, seconds: float, stopping: Stop) -> Iterator[None]:
     """Poll every `seconds` (more than 0), in a thread of its own, until the block ends or the run is stopped.
 
-    `beat` is called before the first round and after each. A round waits for the engine's lock, so when the flow hangs in
-    a store, the heartbeat grows old. The end of the block waits for a running round, at most `seconds`. Raises nothing:
-    a round that fails is logged and repeated.
+    The end of the block waits for a running round, at most `seconds`. Raises nothing: a round that fails is logged and
+    repeated.
     """
     over = threading.Event()
-    beat = beat or _no_heartbeat
 
     def work() -> None:
         waiting = False
-        beat()
         _warm_up(engine, lambda: over.is_set() or stopping.is_set())
         due_s = time.monotonic() + seconds
         while not over.wait(min(READ_AHEAD_S, seconds)) and not stopping.is_set():
@@ -53,7 +46,6 @@ def poll(
                 waiting = bool(failure)
                 _log_change(failure)
                 engine.observer.waiting("poll", failure)
-            beat()
             due_s = time.monotonic() + seconds
 
     thread = threading.Thread(target=work, name="poll", daemon=True)
@@ -127,25 +119,3 @@ def _log_change(failure: str) -> None:
         logger.warning("the poll failed: %s; it is tried again", failure)
     else:
         logger.info("the poll works again")
-
-
-class Heartbeat:
-    """A file for health checks: its age shows whether the flow is alive, its text (`ok`) whether it waits for a store."""
-
-    def __init__(self, path: Path, text: Callable[[], str]) -> None:
-        """`text` returns the content of the file. Nothing is written yet."""
-        self._path = path
-        self._text = text
-
-    def __call__(self) -> None:
-        """Replace the file in one step. It is also written during an outage, which a restart would not end. An error is
-        logged, not raised."""
-        try:
-            # Not durable: its age means nothing after a power cut, and a slow disk must not stop the poll.
-            replace_file(self._path, f"{self._text()}\n".encode(), durable=False)
-        except OSError as error:
-            logger.warning("the heartbeat cannot be written: %s", error)
-
-
-def _no_heartbeat() -> None:
-    """For runs without `--heartbeat`."""

@@ -25,10 +25,13 @@ from dagmanager.terminal.progress import StatusLine, progress
 from dagmanager.terminal.settings_report import load_settings
 from flows.attempt_files import counted
 from flows.failures import explained
-from flows.polling import Heartbeat, poll
+from flows.heartbeat import Heartbeat
+from flows.polling import poll
 from flows.recovery import Reading, StartFile, check_store, prepared
 from flows.refusals import RefusalLog
 from flows.stop import Stop
+from flows.stop_signals import StopSignals
+from flows.store_watch import watched
 from flows.submissions import Kept, from_files, from_topics
 from flows.tally import Tally
 from operators.sources.submission_files import absolute
@@ -45,15 +48,15 @@ _WITHOUT = {
 logger = logging.getLogger("dagmanager.flow")
 
 
-def run(given: argparse.Namespace, stopping: Stop, status: StatusLine) -> int:
-    """Run the flow until its input ends or `stopping` is set; how many submissions were refused.
+def run(given: argparse.Namespace, signals: StopSignals, status: StatusLine) -> int:
+    """Run the flow until its input ends or a signal stops it; how many submissions were refused.
 
     Blocks until everything that was read is answered. Raises `CommandError` for invalid settings, `DagManagerError` for
     what an operator or a supervisor can fix, and any other exception for a defect.
     """
     refusals = RefusalLog(status)
     try:
-        _run(given, _settings(given), stopping, refusals)
+        _run(given, _settings(given), signals, refusals)
         return refusals.count
     except BaseException as failed:  # a panic of Bytewax is not an Exception
         known = explained(failed, Path(given.recovery) if given.recovery else None)
@@ -120,7 +123,8 @@ def options_given(given: argparse.Namespace) -> list[tuple[RunOption, object]]:
     return [(each, getattr(given, each.flag.removeprefix("--").replace("-", "_"))) for each in RUN_OPTIONS]
 
 
-def _run(given: argparse.Namespace, settings: Settings, stopping: Stop, refusals: RefusalLog) -> None:
+def _run(given: argparse.Namespace, settings: Settings, signals: StopSignals, refusals: RefusalLog) -> None:
+    stopping = signals.stop
     if given.recovery and not settings.kafka_dsn and settings.submissions_path == "-":
         msg = "--recovery needs a file or folder: standard input cannot be read again after a crash"
         raise SettingsError(msg)
@@ -135,21 +139,25 @@ def _run(given: argparse.Namespace, settings: Settings, stopping: Stop, refusals
     kept = Kept(StartFile(folder) if folder else None, answered=refusals.note)
     flow, reading = _flow(assembled, settings, stopping, reader, kept)
     tally = Tally()
+    signals.waiting_steps = tally.waiting_steps
     reader.observer = assembled.engine.observer = Observers(tally, assembled.observer)
     if stopping.is_set():
         logger.info("stopped before anything was read")
         return
     with (
         prepared(folder, flow, reading) if folder else nullcontext() as recovery,
-        counted(kept.quarantine, folder) if folder else nullcontext(),
+        counted(kept.quarantine, folder) if folder else nullcontext() as attempts,
+        Heartbeat(heartbeat, tally.heartbeat_text).beating(settings.claim_poll_seconds)
+        if heartbeat
+        else nullcontext(),
         progress(lambda: _progress_text(tally, stopping), refusals.status),
-        poll(
-            assembled.engine,
-            settings.claim_poll_seconds,
-            stopping,
-            Heartbeat(heartbeat, tally.heartbeat_text) if heartbeat else None,
-        ),
+        watched(assembled.ping_graph, lambda: assembled.engine.observer),
+        poll(assembled.engine, settings.claim_poll_seconds, stopping),
     ):
+        if attempts is not None:
+            signals.interrupted = attempts.interrupt
+            if stopping.is_set():  # the signal came before
+                attempts.interrupt()
         if assembled.broker is not None and not reading.parts:
             _idle(settings, stopping)
         else:

@@ -6,8 +6,10 @@ engine to any source and sinks. Step ids are frozen: Bytewax drops the state of 
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +29,9 @@ from dagmanager.engine.stages import Answer, Refused
 from dagmanager.engine.wire.message import Message
 from dagmanager.settings.source import load
 from flows.marked_sinks import MarkedSink
+from flows.polling import poll
 from flows.stop import Stop
+from flows.store_watch import watched
 from operators.finisher import Finisher, PendingResult
 from operators.poison_quarantine import PoisonQuarantine, origin_of
 from operators.result_order import ResultOrder
@@ -194,12 +198,21 @@ def topic_ends(engine: Engine, broker: Broker, stopping: Stop, kept: Kept) -> To
 
 
 def flow() -> Dataflow:
-    """The dataflow for Bytewax's own runner, from settings in the environment. Blocks and raises as `assemble`."""
+    """The dataflow for Bytewax's own runner, from settings in the environment. Blocks and raises as `assemble`.
+
+    The poll runs from now on until this process ends, also in a process of a cluster that reads nothing.
+    """
     settings, _ = load(None, os.environ)
     assembled, stopping = assemble(settings), Stop()
     if assembled.broker is not None:
-        return from_topics(assembled, assembled.broker, stopping)[0]
-    return from_files(assembled, settings.submissions_path, Path(settings.results_path), stopping)
+        found, _ = from_topics(assembled, assembled.broker, stopping)
+    else:
+        found = from_files(assembled, settings.submissions_path, Path(settings.results_path), stopping)
+    beside = ExitStack()
+    beside.enter_context(watched(assembled.ping_graph, lambda: assembled.engine.observer))
+    beside.enter_context(poll(assembled.engine, settings.claim_poll_seconds, stopping))
+    atexit.register(beside.close)
+    return found
 
 
 def _retry_policy(engine: Engine, stopping: Stop, kept: Kept) -> RetryPolicy:

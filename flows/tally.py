@@ -34,6 +34,11 @@ class Tally(Observer):
             waits = [" ".join(f"waiting: {step}: {reason}".split()) for step, reason in self._waits]
         return "\n".join(waits) or "ok"
 
+    def waiting_steps(self) -> list[str]:
+        """The steps that wait, each once, in order."""
+        with self._lock:
+            return list(dict.fromkeys(step for step, _ in self._waits))
+
     def answered(self, status: str) -> None:
         """Count the answer by its status."""
         with self._lock:

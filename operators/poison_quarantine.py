@@ -240,7 +240,7 @@ def origin_of(item: FlowItem) -> Origin:
 
 def _deaths(candidate: PoisonCandidate) -> str:
     times = "once" if candidate.attempts == 1 else f"{candidate.attempts} times"
-    return f"the process was killed or interrupted {times} while it handled this record (the last time in step {candidate.step})"
+    return f"the process died {times} while it handled this record (the last time in step {candidate.step})"
 
 
 def _name(origin: Origin) -> str:

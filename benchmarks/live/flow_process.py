@@ -27,6 +27,7 @@ from dagmanager.assembly import assemble
 from dagmanager.dag.model import Record
 from dagmanager.kafka.records import Delivery, OutgoingRecord
 from dagmanager.settings.source import load
+from flows.heartbeat import Heartbeat
 from flows.polling import poll
 from flows.recovery import Reading, prepared
 from flows.stop import Stop
@@ -136,7 +137,8 @@ def main(config: str, recovery: str, laps: str, alive: str) -> None:
         engine, flow = clocked(config, Clock(kept), stopping)
         with (
             prepared(Path(recovery), flow, Reading("benchmark")) as place,
-            poll(engine, 5.0, stopping, Path(alive).touch),
+            poll(engine, 5.0, stopping),
+            Heartbeat(Path(alive), lambda: "ok").beating(5.0),
         ):
             cli_main(flow, epoch_interval=EPOCH, recovery_config=place)
 

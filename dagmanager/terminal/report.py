@@ -185,6 +185,11 @@ def report_of(error: Exception) -> Report:
             named = f" {error.filename}" if error.filename else ""
             words = error.strerror or str(error)
             return Report("unreadable_file", f"cannot read or write{named}: {words}", Exit.USAGE)
+    return internal_error(error)
+
+
+def internal_error(error: BaseException) -> Report:
+    """A defect of this program."""
     words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     helps = ("this is a bug of the program: please report it with the output of --debug",)
     return Report("internal", words, Exit.INTERNAL, helps=helps)

@@ -12,7 +12,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from dagmanager.assembly import ADMIN_LOG_FILE
 from flows.run import main
+from servers.ports import free_port
 from tests.flows.strategies import Market, pool
 from tests.waiting import TIMEOUT_S, until
 
@@ -73,6 +75,36 @@ def test_bytewax_runs_the_flow_with_and_without_recovery(folder: Path, workers: 
         done = run(folder, "bytewax.run", "flows.submissions", *options)
         assert done.returncode == 0, done.stderr
     assert len(lines(folder)) == 2 * len(first)
+
+
+@pytest.mark.parametrize("cluster", [[], ["-i", "1", "-a"]])
+def test_a_process_of_bytewax_polls_although_it_reads_nothing(
+    cluster: list[str], folder: Path, free_ports: list[int]
+) -> None:
+    """It finishes the claim of a process that was killed, without any new submission (docs/semantics.md 6)."""
+    submissions(folder / "in.jsonl", 1)
+    own = {"MEMORY_REPO_PATH": str(folder / "g"), "CLAIM_LEASE_SECONDS": "0.5", "CLAIM_POLL_SECONDS": "0.1"}
+    own = environment(folder) | {f"DAGMANAGER_{name}": value for name, value in own.items()}
+    died = subprocess.run(
+        [sys.executable, "-m", "tests.flows.poisoned", "finish", "kill", "s0,s1,s2,s3"],
+        cwd=ROOT, env=own, capture_output=True, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    log = folder / "out" / ADMIN_LOG_FILE
+    assert not log.exists()
+    addresses = [";".join(f"127.0.0.1:{port}" for port in free_ports)] if cluster else []
+    command = [sys.executable, "-m", "bytewax.run", "flows.submissions", *cluster, *addresses]
+    own["DAGMANAGER_SUBMISSIONS_PATH"] = "-"  # stays open
+    with subprocess.Popen(
+        command, cwd=ROOT, env=own, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        until(lambda: log.exists() and b"\n" in log.read_bytes())
+        process.kill()
+
+
+@pytest.fixture
+def free_ports() -> list[int]:
+    return [free_port(), free_port()]
 
 
 def test_our_runner_resumes_where_it_stopped(folder: Path) -> None:

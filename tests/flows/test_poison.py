@@ -99,7 +99,7 @@ def folder(tmp_path: Path) -> Path:
     ("step", "how", "code"),
     [
         *((step, "kill", -signal.SIGKILL) for step in STEPS),
-        ("lookup", "raise", 1),
+        ("lookup", "raise", 70),
         ("upsert", "kill after", -signal.SIGKILL),
     ],
 )

@@ -14,7 +14,8 @@ from dagmanager.settings.table import Settings
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents
 from dagmanager.topics.memory import MemoryTopics
-from flows.polling import Heartbeat, poll, poll_once
+from flows.heartbeat import Heartbeat
+from flows.polling import poll, poll_once
 from flows.stop import Stop
 from flows.tally import Tally
 from tests.waiting import until
@@ -42,7 +43,7 @@ def test_heartbeat_shows_an_outage_and_its_end(tmp_path: Path) -> None:
     parts = assemble_over(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
     tally = parts.engine.observer = Tally()
     heartbeat = tmp_path / "heartbeat"
-    with poll(parts.engine, 0.01, Stop(), Heartbeat(heartbeat, tally.heartbeat_text)):
+    with poll(parts.engine, 0.01, Stop()), Heartbeat(heartbeat, tally.heartbeat_text).beating(0.01):
         until(lambda: heartbeat.exists() and heartbeat.read_text() == "waiting: poll: gone\n")
         graph.away = False
         until(lambda: heartbeat.read_text() == "ok\n")
@@ -58,16 +59,6 @@ def test_an_outage_of_many_rounds_is_logged_once_and_so_is_its_end(caplog: pytes
         asked = graph.asked
         until(lambda: graph.asked > asked + 5)
     assert caplog.messages == ["the poll failed: gone; it is tried again", "the poll works again"]
-
-
-def test_the_heartbeat_is_touched_before_the_first_round(tmp_path: Path) -> None:
-    parts = assemble_over(
-        Settings(), MemoryGraph(lambda: 1), MemoryTopics(), MemoryEvents(), MemoryAdminLog()
-    )
-    heartbeat = tmp_path / "heartbeat"
-    with poll(parts.engine, 60.0, Stop(), Heartbeat(heartbeat, lambda: "ok")):
-        until(heartbeat.exists)
-    assert heartbeat.read_text() == "ok\n"
 
 
 def test_an_internal_error_in_a_round_is_logged_with_its_stack_and_ends_no_poll(

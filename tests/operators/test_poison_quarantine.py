@@ -194,7 +194,7 @@ def test_an_empty_or_damaged_marker_counts_for_no_record(tmp_path: Path) -> None
     (tmp_path / "hand-7").write_bytes(b"\x05\0\0\0{]")
     (tmp_path / "hand-8").write_bytes(b"")
     assert AttemptFiles(tmp_path).candidates() == ()
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("hand-*"))
 
 
 def test_a_damaged_count_starts_at_zero_and_is_logged(
@@ -215,3 +215,17 @@ def test_a_run_that_ends_well_leaves_nothing_and_one_that_fails_all(tmp_path: Pa
         again.each("hash", lambda _: None, same)(AT[1])
         assert (tmp_path / FILE).exists()
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_counts_for_no_record_and_keeps_what_was_counted(tmp_path: Path) -> None:
+    """A person who loses patience with an outage must not quarantine the record that waits for it."""
+    AttemptFiles(tmp_path).marker().mark("upsert", AT)
+    interrupted = AttemptFiles(tmp_path)
+    counted_before = interrupted.candidates()
+    interrupted.marker().mark("upsert", AT)
+    interrupted.interrupt()
+    interrupted.close()
+    after = AttemptFiles(tmp_path)
+    assert after.candidates() == counted_before
+    after.marker().mark("upsert", AT)
+    assert {each.attempts for each in AttemptFiles(tmp_path).candidates()} == {2}, "that one was a kill"
