@@ -107,7 +107,7 @@ class AttemptFiles:
             return MappedMarker(self._folder / f"hand-{self._markers - 1}")
 
     def interrupt(self) -> None:
-        """The end of this run counts for no record from now on: a signal told it to end. Never raises; its byte was
+        """The end of this run counts for no record from now on: a signal asked for its end. Never raises; its byte was
         reserved before, so that a full disk does not matter."""
         if self._interrupted >= 0:
             with suppress(OSError):

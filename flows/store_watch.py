@@ -1,6 +1,6 @@
 """Notices a graph server that hangs: it accepts connections and answers nothing, for minutes.
 
-The driver notices late, because its pooled connections have no read time limit of their own. So a thread connects anew
+The driver notices late, because its pooled connections have no read time limit of their own. So a thread opens a new connection
 every few seconds and reports when no answer comes. Kafka needs no such thread: each of its requests has a time limit.
 """
 
@@ -70,6 +70,6 @@ def _failure(ping: Ping, within_s: float) -> str:
         ping(within_s)
     except DagManagerError as failed:
         return str(failed)
-    except Exception as failed:  # noqa: BLE001 - told as the reason
+    except Exception as failed:  # noqa: BLE001 - it becomes the reason
         return f"{type(failed).__name__}: {failed}"
     return ""

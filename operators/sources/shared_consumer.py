@@ -25,6 +25,9 @@ class SharedConsumer:
     def __init__(self, address: KafkaAddress, batch_records: int) -> None:
         """Connects in the background. `SettingsError` for options that the library does not take."""
         options = {**consumer_options(address), "error_cb": ConnectionErrors(address)}
+        # The only way to learn how far reading went where no record is: transactions end with a marker, and an aborted
+        # transaction is never delivered.
+        options["enable.partition.eof"] = True
         self._consumer = client(Consumer, options, address.setting)
         self._batch_records = batch_records
         self._boxes: dict[int, list[Message]] = {}

@@ -100,6 +100,8 @@ class TopicPartitionReader(StatefulSourcePartition[KeyedRecord, TopicState]):
             error = message.error()
             if error is None:
                 batch.append(self._read(message))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._pass(message.offset())
             elif batch:  # the records before the error are answered first
                 self._held = messages[index:]
                 break
@@ -135,6 +137,15 @@ class TopicPartitionReader(StatefulSourcePartition[KeyedRecord, TopicState]):
         record = Record(value, origin, message.key(), max(timestamp_ms, 0))
         self._next = (offset or 0) + 1
         return strategy_of(record), record
+
+    def _pass(self, end: int | None) -> None:
+        """Everything before `end` was read, or is no record: a transaction's marker, or a part of an aborted one.
+
+        Without this, the position would stay before the last marker for ever: retention that removes the marker would look
+        like the loss of a record at the next start, and the lag would never be 0.
+        """
+        if end is not None and end >= 0:
+            self._next = max(end, self._next or 0)
 
     def _judge(self, error: KafkaError, message: Message) -> None:
         code = error.code()

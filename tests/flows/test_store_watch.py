@@ -44,7 +44,12 @@ class HangingGraph(MemoryGraph):
 def test_the_heartbeat_is_written_while_the_graph_hangs(tmp_path: Path) -> None:
     graph, beats = HangingGraph(), list[int]()
     parts = assemble_over(Settings(), graph, MemoryTopics(), MemoryEvents(), MemoryAdminLog())
-    text = Heartbeat(tmp_path / "alive", lambda: (beats.append(1), "ok")[1])
+
+    def beat() -> str:
+        beats.append(1)
+        return "ok"
+
+    text = Heartbeat(tmp_path / "alive", beat)
     with poll(parts.engine, 0.01, Stop()), text.beating(0.01):
         assert graph.asked.wait(TIMEOUT_S)
         seen = len(beats)

@@ -37,6 +37,20 @@ def cut_before(admin: AdminClient, topic: str, offset: int) -> None:
     admin.delete_records([place])[place].result(TIMEOUT_S)
 
 
+def transact(servers: str, topic: str, values: Sequence[bytes], *, commit: bool = True) -> None:
+    """Write records to partition 0 in one transaction, which ends with a marker."""
+    producer = Producer({"bootstrap.servers": servers, "transactional.id": f"{topic}-sender"})
+    producer.init_transactions(TIMEOUT_S)
+    producer.begin_transaction()
+    for value in values:
+        producer.produce(topic, value, b"s", partition=0)
+    assert producer.flush(TIMEOUT_S) == 0
+    if commit:
+        producer.commit_transaction(TIMEOUT_S)
+    else:
+        producer.abort_transaction(TIMEOUT_S)
+
+
 def fill(
     servers: str, topic: str, values: Sequence[bytes | None], partition: int = 0, key: bytes | None = b"s"
 ) -> None:

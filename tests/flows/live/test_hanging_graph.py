@@ -30,7 +30,7 @@ def site(kafka: str, proxy: FaultProxy, topic_prefix: str, tmp_path: Path) -> It
     found.end()
 
 
-def test_a_graph_that_hangs_is_told_by_log_and_heartbeat_and_the_flow_goes_on_when_it_answers(
+def test_a_graph_that_hangs_is_in_log_and_heartbeat_and_the_flow_resumes_when_it_answers(
     site: LiveSite, proxy: FaultProxy
 ) -> None:
     process, alive = site.begin(), site.folder / "alive"

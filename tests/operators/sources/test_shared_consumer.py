@@ -29,13 +29,13 @@ def opened(kafka: str, topic: str, *numbers: int) -> SharedConsumer:
 
 
 def taken(inbox: SharedConsumer, *numbers: int) -> Callable[[int], dict[int, list[bytes | None]]]:
-    """All partitions are asked in turns, as a worker does, until so many records have come."""
+    """All partitions are asked in turns, as a worker does, until so many records have come. Ends of partitions are left out."""
     found: dict[int, list[bytes | None]] = {number: [] for number in numbers}
 
     def come(count: int) -> dict[int, list[bytes | None]]:
         def all_there() -> bool:
             for number in numbers:
-                found[number] += [message.value() for message in inbox.take(number)]
+                found[number] += [each.value() for each in inbox.take(number) if each.error() is None]
             return sum(map(len, found.values())) >= count
 
         until(all_there)

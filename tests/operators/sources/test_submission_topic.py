@@ -32,7 +32,7 @@ from operators.sources.submission_topic import (
 )
 from operators.steps.messages import dead_letter_of
 from servers.kafka import KafkaServer
-from tests.kafka.topics import NOWHERE, SOON_BACK, cut_before, fill, make, remove
+from tests.kafka.topics import NOWHERE, SOON_BACK, cut_before, fill, make, remove, transact
 from tests.waiting import TIMEOUT_S, until
 
 Opened = Callable[..., TopicPartitionReader]
@@ -186,6 +186,48 @@ def test_an_offset_that_retention_took_is_an_error_and_not_a_skip(
     error = fails(opened(first.snapshot() | {"offset": 3}))
     assert "no offset 3 any more" in str(error)
     assert not error.is_retryable()
+
+
+@pytest.mark.parametrize("aborted", [False, True])
+def test_a_marker_of_a_transaction_that_retention_took_is_no_loss(
+    aborted: bool, kafka: str, kafka_admin: AdminClient, topic: str
+) -> None:
+    """Its sender commits each submission; the last offset of the topic is then no record. So is an aborted one."""
+    transact(kafka, topic, [b"first"])
+    if aborted:
+        transact(kafka, topic, [b"never", b"sent"], commit=False)
+    end = 5 if aborted else 2
+    whole = source(kafka, topic)
+    part = whole.build_part("input", f"{topic}/0", None)
+    assert [record.value for record in some(part, 1)] == [b"first"]
+
+    def is_at_the_end() -> bool:
+        assert part.next_batch() == []
+        return whole.progress().partitions == (PartitionProgress(0, end, end),)
+
+    until(is_at_the_end)
+    assert whole.progress().partitions[0].lag == 0
+    state = part.snapshot()
+    part.close()
+    assert state["offset"] == end
+    cut_before(kafka_admin, topic, end)
+    resumed = source(kafka, topic).build_part("input", f"{topic}/0", state)
+    transact(kafka, topic, [b"second"])
+    assert [record.value for record in some(resumed, 1)] == [b"second"]
+    resumed.close()
+
+
+def test_a_record_that_retention_took_behind_a_marker_is_a_loss(
+    kafka: str, kafka_admin: AdminClient, topic: str, opened: Opened
+) -> None:
+    transact(kafka, topic, [b"first"])
+    part = opened()
+    some(part, 1)
+    until(lambda: part.next_batch() == [] and part.snapshot()["offset"] == 2)
+    state = part.snapshot()
+    transact(kafka, topic, [b"unread"])
+    cut_before(kafka_admin, topic, 4)
+    assert "no offset 2 any more" in str(fails(opened(state)))
 
 
 def test_an_offset_behind_the_end_is_an_error_and_not_a_wait(kafka: str, topic: str, opened: Opened) -> None:
