@@ -13,16 +13,16 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from dagmanager.engine.model.rows import PARTITIONS_MAX, REPLICAS_MAX, RETENTION_MS_MAX
+
 DAY: Final = 86_400
 
 TopicType = Literal["raw", "indicator", "trade_exec"]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
-# A controller writes one record per partition and at most 10,000 records for one request.
-Partitions = Annotated[int, Meta(ge=1, le=8_000)]
-Replicas = Annotated[int, Meta(ge=1, le=1_000)]
-# 100 years. In milliseconds, stores and brokers have 64 bits.
-LongSeconds = Annotated[int, Meta(ge=1, le=36_525 * DAY)]
-ZeroOrLongSeconds = Annotated[int, Meta(ge=0, le=36_525 * DAY)]
+Partitions = Annotated[int, Meta(ge=1, le=PARTITIONS_MAX)]
+Replicas = Annotated[int, Meta(ge=1, le=REPLICAS_MAX)]
+LongSeconds = Annotated[int, Meta(ge=1, le=RETENTION_MS_MAX // 1000)]
+ZeroOrLongSeconds = Annotated[int, Meta(ge=0, le=RETENTION_MS_MAX // 1000)]
 # In milliseconds it must be at least 1, and a day between two polls or leases is more than a process can usefully wait.
 Seconds = Annotated[float, Meta(ge=0.001, le=DAY)]
 # The client library takes at most 900,000 ms.

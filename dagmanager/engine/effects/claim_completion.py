@@ -31,7 +31,7 @@ from dagmanager.engine.stages import Answer, InProgress
 from dagmanager.engine.transactions.activate import activate_in
 from dagmanager.engine.transactions.begin import begin
 from dagmanager.engine.transactions.claim import claim_in
-from dagmanager.engine.transactions.claim_repair import give_up, refuse, rename
+from dagmanager.engine.transactions.claim_repair import give_up, refuse, rename, respecify
 from dagmanager.engine.transactions.decision import NO_LOCKS, Claimed
 from dagmanager.engine.transactions.lease import renew, take_over
 from dagmanager.errors import ClaimLostError, Rejection
@@ -85,6 +85,10 @@ class Completion:
         """
         open_ = {each: claim.queues for each, claim in claims.items()}
         locks = {each: claim.locks for each, claim in claims.items()}
+        if not all(row.spec.is_possible for row in _all(open_)):
+            policy, owner = self.options.policy, self.options.owner
+            again = partial(respecify, claims=open_, owner=owner, policy=policy, brokers=self.options.brokers)
+            open_ = self.graph.transact(again)
         while open_:
             # Before `begun` is written: afterwards an existing topic may be ours as well as foreign.
             foreign = frozenset(foreign_before(self.topics, _all(open_)))

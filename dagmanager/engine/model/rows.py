@@ -106,6 +106,13 @@ class SchemaSeen(NamedTuple):
     last_current_ms: int
 
 
+# A controller writes one record per partition, and at most 10,000 records for one request.
+PARTITIONS_MAX: Final = 8_000
+REPLICAS_MAX: Final = 1_000
+# 100 years. Brokers and stores have 64 bits for it.
+RETENTION_MS_MAX: Final = 36_525 * 86_400_000
+
+
 class TopicSpec(msgspec.Struct, frozen=True):
     """What is asked of the broker for one topic. `retention_ms` < 0: records are kept for ever."""
 
@@ -113,6 +120,15 @@ class TopicSpec(msgspec.Struct, frozen=True):
     replication: int
     retention_ms: int
     cleanup_policy: str = "delete"
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether some broker could create it; a client may not even be able to ask for others."""
+        return (
+            1 <= self.partitions <= PARTITIONS_MAX
+            and 1 <= self.replication <= REPLICAS_MAX
+            and self.retention_ms <= RETENTION_MS_MAX
+        )
 
 
 class NodeRow(msgspec.Struct, frozen=True, tag="node"):

@@ -9,6 +9,7 @@ import msgspec
 from dagmanager.engine.decide.topic_names import topic_name
 from dagmanager.engine.model.graph_port import Locks, LookupKeys, Transaction
 from dagmanager.engine.model.outcome import Outcome, decode, encode
+from dagmanager.engine.model.policy import Policy
 from dagmanager.engine.model.rows import (
     GONE,
     NodeRow,
@@ -19,7 +20,7 @@ from dagmanager.engine.model.rows import (
     SentinelState,
     fold,
 )
-from dagmanager.engine.transactions.lease import locks_of, must_own
+from dagmanager.engine.transactions.lease import locks_of, must_own, owners_of
 from dagmanager.engine.transactions.references import content_nodes, mark_unreferenced
 from dagmanager.errors import ErrorCode, Rejection
 
@@ -66,6 +67,33 @@ def _with_new_names(stored: OutcomeRow, renamed: Mapping[str, str]) -> OutcomeRo
         body=encode(msgspec.structs.replace(outcome, items=items)),
         topics=tuple(sorted(renamed.get(topic, topic) for topic in stored.topics)),
     )
+
+
+def respecify(
+    tx: Transaction, claims: Mapping[str, Iterable[QueueRow]], owner: str, policy: Policy, brokers: int
+) -> dict[str, tuple[QueueRow, ...]]:
+    """Give queues whose spec no broker could create the spec of today's settings; the queues of each claim afterwards.
+
+    Their claims were made under settings that no start accepts any more. Claims with another owner are left out.
+    Idempotent.
+    """
+    locked = {row.binding.node_id for rows in claims.values() for row in rows}
+    tx.lock(Locks(nodes=tuple(sorted(locked))))
+    nodes = tx.nodes(sorted(locked))
+    ours: dict[str, tuple[QueueRow, ...]] = {}
+    for each in claims:
+        claim = tx.open_claim(each)
+        if not owners_of(claim) <= {owner}:
+            continue
+        changed = {}
+        for row in claim.queues:
+            if not row.spec.is_possible and row.binding.node_id in locked:
+                topic_type = nodes[row.binding.node_id].topic_type
+                spec = policy.topic_spec(topic_type, brokers, row.binding.safe)
+                changed[row.topic] = msgspec.structs.replace(row, spec=spec)
+        tx.put(list(changed.values()))
+        ours[each] = tuple(changed.get(row.topic, row) for row in claim.queues)
+    return ours
 
 
 def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: str) -> Rejection:

@@ -15,14 +15,17 @@ from chaos.ports import WatchedGraph, WatchedTopics, watched
 from dagmanager.engine.decide.submission_keys import claim_id
 from dagmanager.engine.effects.claim_completion import Completion, Unfinished
 from dagmanager.engine.model.outcome import Outcome
+from dagmanager.engine.model.policy import INDICATOR, RAW
 from dagmanager.engine.model.rows import QueueState, SentinelRow, SentinelState, TopicSpec
 from dagmanager.engine.model.topics_port import CreateResult
 from dagmanager.engine.stages import Answer, InProgress
+from dagmanager.engine.transactions.begin import begin
 from dagmanager.engine.transactions.claim import claim_in
 from dagmanager.engine.transactions.decision import Claimed
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.topics.memory import MemoryTopics
 from tests.engine.builders import (
+    POLICY,
     START_MS,
     Stores,
     engine,
@@ -347,3 +350,27 @@ def test_no_version_is_active_before_the_queues_that_it_joined() -> None:
     assert all(isinstance(each.result, Rejection) for each in found)
     active = [row.key for row in stores.rows(SentinelRow) if row.state is SentinelState.ACTIVE]
     assert [(key.lineage, key.revision) for key in active] == [("beta", 1)]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("spec", [TopicSpec(100_001, 3, 1), TopicSpec(3, 3, 2**62)])
+def test_a_claim_whose_topics_no_broker_could_create_is_decided_again_under_the_settings_of_today(
+    spec: TopicSpec, begun: bool
+) -> None:
+    """Such settings were accepted once; every process that touched the claim failed, after the setting was mended, too."""
+    stores = Stores()
+    mistaken = msgspec.structs.replace(POLICY, topics=((RAW, spec), (INDICATOR, spec)))
+    claimed = claim_in(stores.graph, FIRST, options("dead", mistaken))
+    assert isinstance(claimed, Claimed)
+    if begun:
+        topics = frozenset(row.topic for row in claimed.provision)
+        claims = {claim_id(FIRST): claimed.provision}
+        stores.graph.transact(lambda tx: begin(tx, claims, topics, "dead", POLICY.lease_ms))
+    stores.clock.now_ms += 11_000
+    other = Completion(stores.graph, stores.topics, stores.log, options("other"), stores.clock.sleep)
+    assert other.finish_overdue() == 1
+    assert {row.state for row in stores.queues().values()} == {QueueState.ACTIVE}
+    today = {POLICY.topic_spec(kind, options().brokers) for kind in (RAW, INDICATOR)}
+    assert {row.spec for row in stores.queues().values()} <= today
+    (answer,) = engine(stores, "third").submit([FIRST])
+    assert answer.result == claimed.outcome
