@@ -1,4 +1,4 @@
-"""Admin requests about named topics, never about all topics of a cluster.
+"""Admin requests about named topics, and about all topics of a cluster only where a start fails.
 
 Each request covers a bounded number of topics and has two time limits: the broker's and the client's.
 """
@@ -86,6 +86,14 @@ class KafkaAdmin:
             msg = f"Kafka at {self.address.servers} (listing brokers): no broker has registered yet"
             raise UnavailableError(msg)
         return found
+
+    def names(self) -> tuple[str, ...]:
+        """Every topic that this client may see; empty when the brokers do not answer. One request for the whole cluster:
+        only for the message of a failed start."""
+        try:
+            return tuple(sorted(self._client.list_topics(timeout=self.address.request_s).topics))
+        except KafkaException:
+            return ()
 
     def describe_async(self, topic: str) -> Future[TopicDescription]:
         """Sends the request and returns at once; the future ends within `request_s`."""

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
+from dagmanager.edit_distance import misspelt
 from dagmanager.errors import SettingsError
 from dagmanager.settings.conversion import InvalidValueError, convert, nearest
-from dagmanager.settings.edit_distance import misspelt
 from dagmanager.settings.finding import HINTS, Finding, FindingCode, Level
 from dagmanager.settings.table import Field, Settings, bare_type, fields
 from dagmanager.settings.value_checks import value_problems

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from dagmanager.edit_distance import misspelt
 from dagmanager.errors import SettingsError
 from dagmanager.graph.neo4j.address import check_address
 from dagmanager.kafka.bootstrap_servers import problems_of
-from dagmanager.settings.edit_distance import misspelt
 from dagmanager.settings.finding import FindingCode
 from dagmanager.settings.table import Settings
 

@@ -7,7 +7,7 @@ never changed: its problems are reported.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import islice
 from typing import Final
 
@@ -15,6 +15,7 @@ import msgspec
 from confluent_kafka import KafkaError
 
 from dagmanager.backoff import Backoff
+from dagmanager.edit_distance import misspelt
 from dagmanager.engine.model.policy import DAY_MS
 from dagmanager.engine.model.topics_port import TopicInfo
 from dagmanager.engine.wire.chunks import MAX_BYTES
@@ -118,8 +119,13 @@ def check_topics(
         if admin.connection_errors.is_forbidden():
             raise SettingsError(f"{admin.address.setting}: {error}") from error
         raise
-    errors = [] if create else [_is_missing(own) for own in missing]
-    warnings: list[str] = []
+    near = _near(admin, missing, {own.topic for own in wanted})
+    errors = [] if create else [_is_missing(own, near.get(own.topic)) for own in missing]
+    warnings = [
+        f"{own.setting}: topic {own.topic} was created although {near[own.topic]} exists: is the name right?"
+        for own in missing
+        if own.topic in near and own.topic in created
+    ]
     for own in wanted:
         if own.topic in found and own.topic in configs:
             more, less = config_problems(own, found[own.topic], configs[own.topic])
@@ -150,8 +156,15 @@ def require_topic(admin: KafkaAdmin, own: OwnTopic) -> TopicInfo:
             raise SettingsError(str(error)) from error
         raise
     if own.topic not in found:
-        raise SettingsError(_is_missing(own))
+        raise SettingsError(_is_missing(own, _near(admin, [own], {own.topic}).get(own.topic)))
     return found[own.topic]
+
+
+def _near(admin: KafkaAdmin, missing: Sequence[OwnTopic], own: Set[str]) -> dict[str, str]:
+    """For each missing topic the existing one that differs in one or two characters, if any: often the name is misspelt."""
+    names = [name for name in admin.names() if name not in own] if missing else []
+    found = ((each.topic, misspelt(each.topic, names)) for each in missing)
+    return {topic: near for topic, near in found if near}
 
 
 def _found(admin: KafkaAdmin, topics: list[str], *, patient: bool) -> dict[str, TopicInfo]:
@@ -231,5 +244,8 @@ def _asked(own: OwnTopic, replication: int) -> AdminRequest:
     return AdminRequest(shape.partitions, replication, config)
 
 
-def _is_missing(own: OwnTopic) -> str:
-    return f"{own.setting}: topic {own.topic} is missing: create it with `dagmanager init`, or name another"
+def _is_missing(own: OwnTopic, near: str | None) -> str:
+    text = f"{own.setting}: topic {own.topic} is missing"
+    if near:
+        return f"{text}, but {near} exists: name that one, or create the missing one with `dagmanager init`"
+    return f"{text}: create it with `dagmanager init`, or name another"

@@ -70,6 +70,18 @@ def test_a_missing_topic_is_an_error_where_none_may_be_created(
     assert admin.describe([own.topic for own in wanted]) == {}
 
 
+def test_an_existing_topic_of_nearly_the_same_name_is_named(
+    admin: KafkaAdmin, kafka_admin: AdminClient, topic_prefix: str
+) -> None:
+    right, wrong = f"{topic_prefix}submissions", f"{topic_prefix}submisions"
+    make(kafka_admin, right, 1)
+    with pytest.raises(SettingsError, match=f"topic {wrong} is missing, but {right} exists: name that one"):
+        check_topics(admin, [submissions(wrong)], replication=1, create=False)
+    created = check_topics(admin, [submissions(wrong)], replication=1, create=True)
+    assert created.created == (wrong,)
+    assert f"topic {wrong} was created although {right} exists: is the name right?" in created.warnings[0]
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
