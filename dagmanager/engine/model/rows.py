@@ -106,11 +106,9 @@ class SchemaSeen(NamedTuple):
     last_current_ms: int
 
 
-# A controller writes one record per partition, and at most 10,000 records for one request.
-PARTITIONS_MAX: Final = 8_000
+PARTITIONS_MAX: Final = 8_000  # a controller writes a record for each, at most 10,000 for one request
 REPLICAS_MAX: Final = 1_000
-# 100 years. Brokers and stores have 64 bits for it.
-RETENTION_MS_MAX: Final = 36_525 * 86_400_000
+RETENTION_MS_MAX: Final = 36_525 * 86_400_000  # 100 years
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
@@ -124,11 +122,8 @@ class TopicSpec(msgspec.Struct, frozen=True):
     @property
     def is_possible(self) -> bool:
         """Whether some broker could create it; a client may not even be able to ask for others."""
-        return (
-            1 <= self.partitions <= PARTITIONS_MAX
-            and 1 <= self.replication <= REPLICAS_MAX
-            and self.retention_ms <= RETENTION_MS_MAX
-        )
+        counts = 1 <= self.partitions <= PARTITIONS_MAX and 1 <= self.replication <= REPLICAS_MAX
+        return counts and self.retention_ms <= RETENTION_MS_MAX
 
 
 class NodeRow(msgspec.Struct, frozen=True, tag="node"):

@@ -89,7 +89,7 @@ def respecify(
         for row in claim.queues:
             if not row.spec.is_possible and row.binding.node_id in locked:
                 topic_type = nodes[row.binding.node_id].topic_type
-                spec = policy.topic_spec(topic_type, brokers, row.binding.safe)
+                spec = policy.topic_spec(topic_type, brokers, bool(row.binding.safe))
                 changed[row.topic] = msgspec.structs.replace(row, spec=spec)
         tx.put(list(changed.values()))
         ours[each] = tuple(changed.get(row.topic, row) for row in claim.queues)

@@ -357,7 +357,7 @@ def test_no_version_is_active_before_the_queues_that_it_joined() -> None:
 def test_a_claim_whose_topics_no_broker_could_create_is_decided_again_under_the_settings_of_today(
     spec: TopicSpec, begun: bool
 ) -> None:
-    """Such settings were accepted once; every process that touched the claim failed, after the setting was mended, too."""
+    """Such settings were accepted once; every process that touched the claim failed, after the setting was corrected, too."""
     stores = Stores()
     mistaken = msgspec.structs.replace(POLICY, topics=((RAW, spec), (INDICATOR, spec)))
     claimed = claim_in(stores.graph, FIRST, options("dead", mistaken))
