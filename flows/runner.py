@@ -99,6 +99,9 @@ def _settings(given: argparse.Namespace) -> Settings:
     if chosen.kafka_dsn and (given.submissions or given.results):
         msg = "--submissions and --results are for runs without Kafka, but kafka_dsn is set"
         raise SettingsError(msg)
+    if chosen.neo4j_dsn and given.store:
+        msg = "--store is for runs without Neo4j, but neo4j_dsn is set"
+        raise SettingsError(msg)
     return chosen
 
 

@@ -35,8 +35,9 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A finished process. No stop of ours shows the text of a Rust panic."""
     command = [sys.executable, "-m", *arguments]
-    return subprocess.run(
+    done = subprocess.run(
         command,
         cwd=ROOT,
         env=environment(folder),
@@ -45,6 +46,8 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=TIMEOUT_S,
         check=False,
     )
+    assert "panicked" not in done.stderr
+    return done
 
 
 def lines(folder: Path) -> list[dict[str, object]]:

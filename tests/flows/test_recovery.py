@@ -33,8 +33,9 @@ MANY = 300
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-from flows.run import main
-sys.exit(main(sys.argv[2:]))
+from flows.run import run_process
+del sys.argv[1]
+sys.exit(run_process())
 """
 
 
@@ -291,6 +292,7 @@ def test_no_room_for_the_recovery_folder_is_said_and_may_pass(
     assert done.returncode == 4, done.stderr
     assert f"error[unavailable]: recovery folder {tmp_path / 'r'} cannot be " in done.stderr
     assert "Traceback" not in done.stderr
+    assert "panicked" not in done.stderr
 
 
 def test_the_start_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
