@@ -14,7 +14,7 @@ from neo4j import Driver
 
 from chaos.relations import CypherView, cypher_view
 from dagmanager.dag.model import Origin, Record
-from dagmanager.engine.model.event_ports import AdminEntry
+from dagmanager.engine.model.admin_log_port import AdminEntry
 from dagmanager.engine.model.rows import Row
 from dagmanager.graph.neo4j.graph import Neo4jGraph
 from dagmanager.kafka.admin import KafkaAdmin

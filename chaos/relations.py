@@ -90,7 +90,7 @@ PATHS: Sequence[LiteralString] = (
     "MATCH (n:ComputeNode)-[:ASKS]->(t:QueryOf) RETURN 'ASKS', n.node_id, t.key",
     "MATCH (a:Artifact)-[:USED_BY]->(n:ComputeNode) RETURN 'USED_BY', a.path, a.checksum, n.node_id",
 )
-# A node that nobody sent is an `ExternalNode`, any other one a `ComputeNode`; never both.
+# A node that no submission contained is an `ExternalNode`, any other one a `ComputeNode`; never both.
 MISLABELLED: LiteralString = (
     "MATCH (n:DagNode|ComputeNode|ExternalNode)"
     " WHERE NOT n:DagNode OR (n.row IS NULL) <> n:ExternalNode OR n:ExternalNode = n:ComputeNode"

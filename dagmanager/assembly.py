@@ -18,7 +18,8 @@ from dagmanager.disk.os_errors import translated_os_errors
 from dagmanager.disk.sqlite_file import SqliteFile
 from dagmanager.engine.effects.lost_topics import LostTopicWatch
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.model.event_ports import AdminLog, EventSink
+from dagmanager.engine.model.admin_log_port import AdminLog
+from dagmanager.engine.model.events_port import EventSink
 from dagmanager.engine.model.graph_port import Graph
 from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.model.policy import MIN_GRACE_MS, TOPICS, ClaimOptions, Collection, Policy

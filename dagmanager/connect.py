@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from dagmanager.engine.model.event_ports import AdminLog, EventSink
+from dagmanager.engine.model.admin_log_port import AdminLog
+from dagmanager.engine.model.events_port import EventSink
 from dagmanager.engine.model.topics_port import Topics
 from dagmanager.engine.wire.chunks import MAX_BYTES
 from dagmanager.errors import SettingsError

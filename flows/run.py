@@ -27,7 +27,7 @@ INTERNAL: Final = 70
 def main(argv: list[str] | None = None) -> int:
     """Run the submissions flow until its input ends or a signal stops it; the exit code."""
     signals = StopSignals(Stop())
-    with signals.heard():
+    with signals.handled():
         return _run(argv, signals)
 
 
@@ -42,7 +42,7 @@ def run_process() -> int:
     with panics_held_back() as reported:
         signals = StopSignals(Stop())
         signals.abort = reported
-        with signals.heard():
+        with signals.handled():
             code = _run(None, signals)
         if code != INTERNAL:
             reported()

@@ -15,8 +15,9 @@ from bytewax.run import cli_main
 
 from dagmanager.assembly import Assembled, assemble
 from dagmanager.disk.replace_file import temporary_of
+from dagmanager.engine.context_defaults import ContextDefaults
 from dagmanager.engine.model.observer import Observers
-from dagmanager.engine.reader import ContextDefaults, Reader
+from dagmanager.engine.reader import Reader
 from dagmanager.errors import SettingsError
 from dagmanager.metrics import ProgressCollector, PrometheusObserver
 from dagmanager.settings.run_options import RUN_OPTIONS, RunOption

@@ -27,7 +27,7 @@ def nothing() -> None:
 
 
 class StopSignals:
-    """What a run does at a signal. The attributes are set before or while `heard` runs; calls come from its thread.
+    """What a run does at a signal. The attributes are set before or while `handled` runs; calls come from its thread.
 
     `waiting_steps` are the steps that wait for a store. `interrupted` is called at each signal, before anything else.
     `abort` is called right before the process ends by a second signal.
@@ -41,7 +41,7 @@ class StopSignals:
         self.abort: Callable[[], None] = nothing
 
     @contextmanager
-    def heard(self) -> Iterator[None]:
+    def handled(self) -> Iterator[None]:
         """Signals are handled within the block. Enter it in the main thread before other threads start: they inherit
         that signals do not interrupt them."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

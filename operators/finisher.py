@@ -14,8 +14,9 @@ from typing import Final
 
 from dagmanager.backoff import Backoff
 from dagmanager.dag.model import Origin, Record, Submission
+from dagmanager.dag.record.record_key import strategy_of
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.reader import Reader, strategy_of
+from dagmanager.engine.reader import Reader
 from dagmanager.engine.stages import Answer, InProgress, Refused
 from dagmanager.errors import ErrorCode, Rejection
 from operators.result_order import BYTES_MAX, ITEMS_MAX

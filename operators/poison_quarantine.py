@@ -18,7 +18,7 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from dagmanager.dag.model import Origin, Record, Submission
-from dagmanager.engine.reader import strategy_of
+from dagmanager.dag.record.record_key import strategy_of
 from dagmanager.engine.stages import Answer, CacheHit, Canonicalized, LookedUp, Planned, Refused
 from dagmanager.errors import DagManagerError, ErrorCode, Rejection, StoreRefusedError, UnavailableError
 

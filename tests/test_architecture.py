@@ -63,7 +63,7 @@ GENERATED = "dagmanager/service/v1/"
 
 @cache
 def project_files() -> tuple[Path, ...]:
-    """Every file that is tracked, or would be: ignored ones are nobody's business."""
+    """Every file that is tracked, or would be: ignored ones do not count."""
     if shutil.which("git") and (ROOT / ".git").exists():
         listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
         names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split(

@@ -39,6 +39,8 @@ INSTEAD = {
     "goes on|go on": "continues, resumes",
     "stands? in": "is in, is named in",
     "anybody|everybody": "any client, every process",
+    "nobody|nobody's": "no client, no process",
+    "heard|buried": "received; handled; marked as deleted",
     "journey": "path, steps",
     "dealt": "divided, assigned",
     "speaks? of": "describes, concerns",

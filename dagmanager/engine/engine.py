@@ -25,7 +25,8 @@ from dagmanager.engine.decide.submission_keys import claim_id, lookup_keys, vers
 from dagmanager.engine.effects.claim_completion import WAIT, Completion
 from dagmanager.engine.effects.lost_topics import LOST_AT_ONCE, LostTopic, LostTopicWatch, declare_lost
 from dagmanager.engine.effects.outbox import publish_outbox
-from dagmanager.engine.model.event_ports import AdminLog, EventSink
+from dagmanager.engine.model.admin_log_port import AdminLog
+from dagmanager.engine.model.events_port import EventSink
 from dagmanager.engine.model.graph_port import EpochReading, Graph, GraphReader, LookupKeys
 from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.model.outcome import Outcome

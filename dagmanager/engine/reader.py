@@ -18,11 +18,13 @@ from blake3 import blake3
 from dagmanager.bounded_cache import BoundedCache
 from dagmanager.dag.canonicalize import canonicalize
 from dagmanager.dag.hashing import hash_dag
-from dagmanager.dag.limits import TEXT_BYTES_MAX, Limits
-from dagmanager.dag.model import Dag, Envelope, Foreign, Record, Submission, UnresolvedContext
+from dagmanager.dag.limits import Limits
+from dagmanager.dag.model import Dag, Envelope, Foreign, Record, Submission
 from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.dag.record.decode import decode
+from dagmanager.dag.record.record_key import strategy_of
 from dagmanager.dag.submission import submissions
+from dagmanager.engine.context_defaults import ContextDefaults, filled
 from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.stages import Canonicalized, Refused
 from dagmanager.errors import Rejection
@@ -33,15 +35,6 @@ Read = tuple[bytes, bytes | None]
 CACHED_NODES: Final = 50_000
 CACHED_RECORDS: Final = 1_000
 DIGEST_BYTES: Final = 16
-
-
-class ContextDefaults(msgspec.Struct, frozen=True):
-    """Values for fields that neither the submission nor its DAG names, from the command line. Empty: no default."""
-
-    world_id: str = ""
-    execution_domain: str = ""
-    as_of: str = ""
-    partition: str = ""
 
 
 class ReadOptions(msgspec.Struct, frozen=True):
@@ -91,7 +84,7 @@ class Reader:
         self.options = options
         self.observer = observer or Observer()
         self._timer = timer
-        self._memory = _ThreadCaches()
+        self._caches = _ThreadCaches()
         self._foreign: Counter[str] = Counter()
         self._isolated = 0
         self._counting = threading.Lock()
@@ -113,9 +106,9 @@ class Reader:
 
         Bytes that were proven before under the same key are not read again.
         """
-        memory, options = self._memory, self.options
+        caches, options = self._caches, self.options
         digest = blake3(record.value).digest(DIGEST_BYTES)
-        kept = memory.records.get((digest, record.key))
+        kept = caches.records.get((digest, record.key))
         if kept is not None:
             envelope, proven = kept
             return Digested(record, envelope, proven, digest)
@@ -128,10 +121,10 @@ class Reader:
         if isinstance(envelope_or, Rejection):
             return self._refused(record, strategy_of(record), envelope_or)
         dag_digest = blake3(envelope_or.dag).digest(DIGEST_BYTES)
-        known = memory.dags.get(dag_digest)
+        known = caches.dags.get(dag_digest)
         if known is not None and envelope_or.node_ids_crc32 in (None, known.crc32):
             return Digested(record, envelope_or, known, digest)
-        dag = canonicalize(envelope_or, memory.memo, options.limits, options.lineage_fields)
+        dag = canonicalize(envelope_or, caches.memo, options.limits, options.lineage_fields)
         if isinstance(dag, Rejection):
             return self._refused(record, envelope_or.strategy_id, dag, envelope_or.worlds)
         return Digested(record, envelope_or, dag, digest, dag_digest=dag_digest)
@@ -182,7 +175,7 @@ class Reader:
     def _proven(self, item: Canonicalized) -> Dag | Rejection:
         dag = item.dag
         if not isinstance(dag, Dag):
-            proven = hash_dag(dag, self._memory.memo, item.envelope.node_ids_crc32)
+            proven = hash_dag(dag, self._caches.memo, item.envelope.node_ids_crc32)
             if isinstance(proven, Rejection):
                 return proven
             dag = proven
@@ -191,42 +184,10 @@ class Reader:
         return dag
 
     def _keep(self, item: Digested, dag: Dag) -> None:
-        memory, envelope, nodes = self._memory, item.envelope, len(dag.nodes)
+        caches, envelope, nodes = self._caches, item.envelope, len(dag.nodes)
         if item.digest:
             read = msgspec.structs.replace(envelope, dag=b""), dag
-            memory.records.put((item.digest, item.record.key), read, nodes)
+            caches.records.put((item.digest, item.record.key), read, nodes)
         # A lineage that equals the strategy id may come from there, not from the DAG's bytes.
         if item.dag_digest and dag.lineage != envelope.strategy_id:
-            memory.dags.put(item.dag_digest, dag, nodes)
-
-
-def filled(item: Canonicalized, defaults: ContextDefaults) -> Canonicalized:
-    """The item with defaults filled in where neither the submission nor its DAG names a value."""
-    sent, own = item.envelope.context, item.dag.dag_context
-    if item.envelope.form == "commit_log" and sent == UnresolvedContext():
-        sent = own  # otherwise a single default would count as the sent context and hide that of the DAG
-    changes = {
-        name: value
-        for name in ("execution_domain", "as_of", "partition")
-        if (value := getattr(defaults, name)) and not getattr(sent, name) and not getattr(own, name)
-    }
-    worlds = item.envelope.worlds
-    if defaults.world_id and worlds == ("",) and not own.world_id:
-        worlds = (defaults.world_id,)
-    sent = msgspec.structs.replace(sent, **changes)
-    envelope = msgspec.structs.replace(item.envelope, context=sent, worlds=worlds)
-    return msgspec.structs.replace(item, envelope=envelope)
-
-
-def says_domain(item: Canonicalized) -> bool:
-    """Whether the submission or its DAG names an execution domain; without one it is isolated (safe mode)."""
-    return bool(item.envelope.context.execution_domain or item.dag.dag_context.execution_domain)
-
-
-def strategy_of(record: Record) -> str:
-    """The strategy id in the record's key, without `ingest:`; used when the record itself cannot be read.
-
-    `""` without a key, and for one that is longer than a strategy id may be. Never raises: invalid UTF-8 is replaced.
-    """
-    named = (record.key or b"").removeprefix(b"ingest:")
-    return named.decode("utf-8", "replace") if len(named) <= TEXT_BYTES_MAX else ""
+            caches.dags.put(item.dag_digest, dag, nodes)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from dagmanager.engine.model.event_ports import AdminEntry
+from dagmanager.engine.model.admin_log_port import AdminEntry
 from dagmanager.topics.json_line_file import JsonLines
 
 

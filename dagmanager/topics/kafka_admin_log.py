@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dagmanager.engine.model.event_ports import AdminEntry
+from dagmanager.engine.model.admin_log_port import AdminEntry
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.producer import KafkaProducer
 from dagmanager.kafka.records import OutgoingRecord

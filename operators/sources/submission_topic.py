@@ -19,8 +19,8 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartitio
 
 from dagmanager.backoff import Backoff
 from dagmanager.dag.model import Origin, Record
+from dagmanager.dag.record.record_key import strategy_of
 from dagmanager.engine.model.topics_port import TopicInfo
-from dagmanager.engine.reader import strategy_of
 from dagmanager.errors import InputLostError, UnavailableError
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress

@@ -16,7 +16,7 @@ from bytewax.dataflow import operator
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dagmanager.dag.model import Record
-from dagmanager.engine.reader import strategy_of
+from dagmanager.dag.record.record_key import strategy_of
 
 # Many more than workers, so that each worker gets about as many; few enough for one row each at every start.
 STRATEGY_SHARDS: Final = 64

@@ -314,7 +314,7 @@ def test_a_missing_or_additional_relationship_is_found(evidence: Evidence) -> No
     facts = expected_facts(evidence.rows)
     emits = next(each for each in facts if each[0] == "EMITS")
     lost = view_of(facts - Facts([emits]))
-    more = view_of(facts + Facts([("EMITS", "nobody", "wa.live.nothing")]))
+    more = view_of(facts + Facts([("EMITS", "absent", "wa.live.nothing")]))
     for each in (lost, more):
         assert found(replace(evidence, cypher=each)) == {Violation.WRONG_RELATIONS}
 

@@ -13,7 +13,8 @@ from dagmanager.dag.canonicalize import parse_node_json
 from dagmanager.dag.model import Node, Origin, Record, Submission
 from dagmanager.engine.effects.claim_completion import Completion
 from dagmanager.engine.engine import Engine
-from dagmanager.engine.model.event_ports import AdminLog, EventSink
+from dagmanager.engine.model.admin_log_port import AdminLog
+from dagmanager.engine.model.events_port import EventSink
 from dagmanager.engine.model.graph_port import Graph
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.policy import ClaimOptions, Policy

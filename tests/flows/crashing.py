@@ -99,7 +99,7 @@ def _at_once(call: Callable[[], T]) -> T:
 
 
 def impatient(stopping: Callable[[], bool] = lambda: True) -> RetryPolicy:
-    """Waits for nobody."""
+    """Tries again without a pause."""
     return RetryPolicy(lambda _: None, stopping)
 
 

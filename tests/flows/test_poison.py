@@ -1,4 +1,4 @@
-"""A record that kills the process is quarantined after three deaths; nobody else suffers. Real processes."""
+"""A record that kills the process is quarantined after three deaths; other records are answered. Real processes."""
 
 from __future__ import annotations
 

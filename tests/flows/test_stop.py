@@ -25,7 +25,7 @@ for number in range(20_000):
     signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + number % 40))
     while not stop.wait(0.00001):
         pass
-print("heard all")
+print("all done")
 """
 
 
@@ -39,18 +39,18 @@ def test_a_signal_ends_a_wait() -> None:
         timeout=TIMEOUT_S,
         check=True,
     )
-    assert done.stdout == "heard all\n"
+    assert done.stdout == "all done\n"
 
 
 def test_every_waiting_thread_is_woken() -> None:
-    stop, heard = Stop(), list[bool]()
-    threads = [threading.Thread(target=lambda: heard.append(stop.wait(TIMEOUT_S))) for _ in range(3)]
+    stop, woken = Stop(), list[bool]()
+    threads = [threading.Thread(target=lambda: woken.append(stop.wait(TIMEOUT_S))) for _ in range(3)]
     for thread in threads:
         thread.start()
     stop.set()
     for thread in threads:
         thread.join(TIMEOUT_S)
-    assert heard == [True] * 3
+    assert woken == [True] * 3
 
 
 def test_a_wait_times_out() -> None:
@@ -61,7 +61,7 @@ def test_a_wait_times_out() -> None:
     assert not stop.is_set()
 
 
-def test_telling_it_twice_is_telling_it() -> None:
+def test_setting_it_twice_is_as_once() -> None:
     stop = Stop()
     stop.set()
     stop.set()

@@ -140,7 +140,7 @@ def test_neighbours_of_a_record_that_is_too_large_are_written_once(
 
 
 def test_an_outage_is_waited_out(kafka: str, topic: str, producer: KafkaProducer) -> None:
-    """The first two tries go to an address where nobody is."""
+    """The first two tries go to an address where no server listens."""
     away = KafkaProducer(KafkaAddress(NOWHERE, delivery_s=2.0))
     tries: list[float] = []
 

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from dagmanager.engine.model.event_ports import AdminAction, AdminEntry, AdminLog, EventSink
+from dagmanager.engine.model.admin_log_port import AdminAction, AdminEntry, AdminLog
+from dagmanager.engine.model.events_port import EventSink
 from dagmanager.engine.model.rows import OutboxRow, OutboxState, TopicSpec
 from dagmanager.errors import SettingsError, UnavailableError
 from dagmanager.topics.admin_log import FileAdminLog, MemoryAdminLog

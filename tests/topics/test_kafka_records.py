@@ -8,7 +8,8 @@ from confluent_kafka.admin import AdminClient
 
 from dagmanager.connect import ignore
 from dagmanager.engine.effects.outbox import publish_outbox
-from dagmanager.engine.model.event_ports import AdminAction, AdminEntry, AdminLog, EventSink
+from dagmanager.engine.model.admin_log_port import AdminAction, AdminEntry, AdminLog
+from dagmanager.engine.model.events_port import EventSink
 from dagmanager.engine.model.rows import OutboxRow, OutboxState, TopicSpec
 from dagmanager.errors import UnavailableError
 from dagmanager.graph.embedded.memory import MemoryGraph

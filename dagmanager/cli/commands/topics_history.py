@@ -14,7 +14,7 @@ from dagmanager.cli.framework.arguments import Parser
 from dagmanager.terminal.report import CommandError, Exit, Report, usage
 
 if TYPE_CHECKING:
-    from dagmanager.engine.model.event_ports import AdminEntry
+    from dagmanager.engine.model.admin_log_port import AdminEntry
     from dagmanager.engine.wire.topic_history import TopicThen
     from dagmanager.kafka.whole_topic import WholeTopic
 

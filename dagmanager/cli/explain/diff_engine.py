@@ -15,6 +15,7 @@ import msgspec
 from dagmanager.assembly import now_ms, policy_of, read_options_of
 from dagmanager.dag.model import Node, Origin, Record, Submission
 from dagmanager.dag.record.bare_dag import as_submission, strategy_key
+from dagmanager.engine.context_defaults import ContextDefaults, says_domain
 from dagmanager.engine.decide.build_outcome import build_outcome
 from dagmanager.engine.decide.dry_run import provisional_topics
 from dagmanager.engine.decide.explain import explain, plan_digest
@@ -22,7 +23,7 @@ from dagmanager.engine.decide.predecessor import predecessor
 from dagmanager.engine.engine import Engine, lookup, plan
 from dagmanager.engine.model.policy import ClaimOptions
 from dagmanager.engine.model.rows import Member
-from dagmanager.engine.reader import ContextDefaults, Reader, ReadOptions, says_domain
+from dagmanager.engine.reader import Reader, ReadOptions
 from dagmanager.engine.stages import Planned, Refused
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.graph.embedded.memory import MemoryGraph

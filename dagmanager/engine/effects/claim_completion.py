@@ -21,7 +21,7 @@ from dagmanager.backoff import Backoff
 from dagmanager.dag.model import Submission
 from dagmanager.engine.decide.submission_keys import claim_id
 from dagmanager.engine.effects.provision import Provisioned, foreign_before, provision
-from dagmanager.engine.model.event_ports import AdminAction, AdminEntry, AdminLog
+from dagmanager.engine.model.admin_log_port import AdminAction, AdminEntry, AdminLog
 from dagmanager.engine.model.graph_port import Graph, Locks, LookupKeys, Transaction
 from dagmanager.engine.model.outcome import Outcome, decode
 from dagmanager.engine.model.policy import ClaimOptions

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from dagmanager.engine.model.event_ports import AdminAction, AdminEntry, AdminLog
+from dagmanager.engine.model.admin_log_port import AdminAction, AdminEntry, AdminLog
 from dagmanager.engine.model.graph_port import Graph, Locks, Transaction
 from dagmanager.engine.model.rows import CounterRow, NodeRow, QueueRow, QueueState, Row
 from dagmanager.engine.model.topics_port import LostReason, Topics

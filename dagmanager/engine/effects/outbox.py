@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dagmanager.engine.model.event_ports import EventSink
+from dagmanager.engine.model.events_port import EventSink
 from dagmanager.engine.model.graph_port import Graph, Locks, Transaction
 from dagmanager.engine.model.rows import CounterRow, OutboxRow, Row
 from dagmanager.engine.wire.events import is_full_list

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from dagmanager.engine.model.event_ports import AdminAction, AdminEntry
+from dagmanager.engine.model.admin_log_port import AdminAction, AdminEntry
 from dagmanager.engine.model.rows import TopicSpec
 
 

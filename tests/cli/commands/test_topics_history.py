@@ -8,7 +8,7 @@ import pytest
 
 from dagmanager.cli.framework.timestamp_argument import format_timestamp, parse_timestamp
 from dagmanager.disk.sqlite_file import SqliteFile
-from dagmanager.engine.model.event_ports import AdminAction, AdminEntry
+from dagmanager.engine.model.admin_log_port import AdminAction, AdminEntry
 from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.terminal.report import CommandError
 from dagmanager.topics.admin_log import FileAdminLog

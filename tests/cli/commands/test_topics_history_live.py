@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from dagmanager.engine.model.event_ports import AdminAction
+from dagmanager.engine.model.admin_log_port import AdminAction
 from dagmanager.kafka.options import KafkaAddress
 from dagmanager.kafka.producer import KafkaProducer
 from dagmanager.topics.kafka_admin_log import KafkaAdminLog

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from chaos.ports import watched
-from dagmanager.engine.model.event_ports import AdminAction
+from dagmanager.engine.model.admin_log_port import AdminAction
 from dagmanager.engine.model.rows import (
     ContentRow,
     HolderRow,

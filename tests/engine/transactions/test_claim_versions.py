@@ -98,7 +98,7 @@ def test_the_last_weight_of_a_client_visible_id_is_that_of_the_version_in_force(
 
 
 def test_one_strategy_id_in_two_worlds_announces_no_weight_twice() -> None:
-    """A Gateway drops what has the etag that it heard last, and an etag names no world."""
+    """A Gateway drops what has the etag of the last event that it received, and an etag names no world."""
     stores = Stores()
     works = engine(stores)
     for position, world in enumerate(("w1", "w2")):

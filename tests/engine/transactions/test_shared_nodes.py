@@ -54,7 +54,7 @@ def only_row(stores: Stores) -> NodeRow:
 # --- names
 
 
-def test_a_tag_that_begins_with_underscores_harms_nobody() -> None:
+def test_a_tag_that_begins_with_underscores_is_a_tag_like_any_other() -> None:
     stores = Stores()
     works = engine(stores)
     (first,) = works.submit([submission([same(tags=["__x"])], world="w1")])

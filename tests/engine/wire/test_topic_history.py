@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagmanager.engine.model.event_ports import AdminAction, AdminEntry
+from dagmanager.engine.model.admin_log_port import AdminAction, AdminEntry
 from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.engine.wire.topic_history import topics_at
 

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from dagmanager.assembly import Assembled, assemble_over
 from dagmanager.connect import ignore
 from dagmanager.dag.model import Origin, Record, Submission
-from dagmanager.engine.model.event_ports import AdminEntry
+from dagmanager.engine.model.admin_log_port import AdminEntry
 from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.kafka.admin import KafkaAdmin
 from dagmanager.kafka.options import KafkaAddress

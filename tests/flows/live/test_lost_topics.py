@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from dagmanager.assembly import Assembled, assemble
 from dagmanager.connect import FLOW_TOPICS
-from dagmanager.engine.model.event_ports import AdminEntry
+from dagmanager.engine.model.admin_log_port import AdminEntry
 from dagmanager.engine.model.rows import QueueRow, QueueState
 from dagmanager.engine.stages import Answer
 from dagmanager.errors import UnavailableError

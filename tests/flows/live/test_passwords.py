@@ -78,7 +78,7 @@ def test_with_the_right_password_records_are_read_and_answered(
     [
         ("SASL_PLAINTEXT", "SASL_PLAINTEXT", {"sasl.password": "wrong"}, "invalid credentials"),
         ("SASL_SSL", "SASL_SSL", {"sasl.password": "wrong"}, "invalid credentials"),
-        ("SASL_SSL", "SASL_SSL", {"sasl.username": "nobody"}, "invalid credentials"),
+        ("SASL_SSL", "SASL_SSL", {"sasl.username": "unknown"}, "invalid credentials"),
         ("SASL_SSL", "SASL_SSL", {"sasl.mechanism": "PLAIN"}, f"supported mechanisms: {MECHANISM}"),
         ("SASL_SSL", "SASL_SSL", {"ssl.ca.location": "other"}, "certificate could not be verified"),
         ("PLAINTEXT", "SASL_PLAINTEXT", {}, "not valid in current SASL state"),

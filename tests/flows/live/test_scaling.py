@@ -131,7 +131,7 @@ def test_processes_with_shares_and_a_cluster_answer_as_one_worker(
     assert decoded(found) == decoded(expected)
     check_stores(clustered, found, kafka_admin)
     processes[0].kill()
-    assert processes[1].wait(TIMEOUT_S) != 0, "nobody takes over: the supervisor starts all of them again"
+    assert processes[1].wait(TIMEOUT_S) != 0, "no process takes over: the supervisor starts all of them again"
     clustered.kill()
     again = strategies()[-1]
     submissions.send(again)

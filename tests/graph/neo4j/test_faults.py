@@ -244,12 +244,12 @@ def test_a_silent_server_is_unavailable_and_serves_again_later(own: Neo4jServer,
 
 
 def test_a_server_that_is_unreachable_at_the_start_is_unavailable(graph: Neo4jGraph) -> None:
-    nobody = at(free_port())
-    with connect(nobody) as driver, pytest.raises(UnavailableError, match="unreachable"):
-        Neo4jGraph(driver, nobody).epoch()
+    absent = at(free_port())
+    with connect(absent) as driver, pytest.raises(UnavailableError, match="unreachable"):
+        Neo4jGraph(driver, absent).epoch()
 
 
-@pytest.mark.parametrize("fields", [{"password": "wrong"}, {"user": "nobody"}, {"user": ""}])
+@pytest.mark.parametrize("fields", [{"password": "wrong"}, {"user": "unknown"}, {"user": ""}])
 def test_refused_credentials_name_their_fields(own: Neo4jServer, fields: dict[str, Any]) -> None:
     """The server does not say which of the two is wrong, so both are named, and no password is shown."""
     server = at(own.port, **fields)

@@ -10,7 +10,7 @@ from tests.operators.passing import FEED, MEAN, REFUSED, fresh, guard, looked_up
 
 
 class Untouchable(MemoryTopics):
-    """A store nobody may ask; only its shape is one."""
+    """A store that fails the test when it is used."""
 
     def __getattribute__(self, name: str) -> object:
         msg = f"classify asked for {name}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dagmanager.engine.model.event_ports import AdminEntry
+from dagmanager.engine.model.admin_log_port import AdminEntry
 from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.engine.model.topics_port import CreateResult
 from dagmanager.engine.reader import Reader, ReadOptions

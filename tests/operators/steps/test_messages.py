@@ -45,7 +45,7 @@ def test_only_refused_records_become_dead_letters_with_their_own_bytes() -> None
 
 
 def unreadable(key: bytes | None) -> tuple[Message, Message]:
-    """Answer and dead letter of a record that nobody can read."""
+    """Answer and dead letter of a record that cannot be read."""
     [item] = Reader(ReadOptions()).read(Record(b"{", Origin("subs", "id", 0, 1), key))
     assert isinstance(item, Refused)
     [answer], [letter] = diff_messages_of(item), dead_letter_of(item)

@@ -1,4 +1,4 @@
-"""The ports for control events and for the admin log.
+"""The port for the admin log, and its entries.
 
 Implementations raise `UnavailableError` when the broker or the disk is unreachable; the caller retries.
 """
@@ -11,19 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from dagmanager.engine.model.rows import OutboxRow, TopicSpec
-
-
-class EventSink(Protocol):
-    """Delivers control events to the ControlBus."""
-
-    def publish(self, events: Sequence[OutboxRow]) -> None:
-        """Deliver all events, in the order given.
-
-        Blocks until the last one is acknowledged. Raises `UnavailableError` when any was not; the caller then
-        publishes all of them again, so consumers must tolerate repeats (docs/semantics.md 8).
-        """
-        ...
+from dagmanager.engine.model.rows import TopicSpec
 
 
 class AdminAction(StrEnum):
