@@ -103,6 +103,8 @@ def connect_graph(settings: Settings, *, create: bool) -> Neo4jGraph:
     another release; `UnavailableError` when the server is unreachable.
     """
     server = neo4j_server(settings)
+    # A server that hangs would be noticed three times as late by the retries of the first query.
+    ping(server, server.connect_within_s)
     graph = Neo4jGraph(connect(server), server)
     try:
         if foreign := graph.foreign_labels():

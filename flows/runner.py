@@ -136,6 +136,7 @@ def _run(given: argparse.Namespace, settings: Settings, signals: StopSignals, re
     if folder and not settings.neo4j_dsn:
         check_store(folder, settings.memory_repo_path)
     heartbeat = _heartbeat(given.heartbeat)
+    signals.waiting_steps = lambda: ["start"]
     assembled = assemble(settings)
     defaults = ContextDefaults(given.world or "", given.domain or "")
     options = msgspec.structs.replace(assembled.read_options, context_defaults=defaults)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first lets the run end in order, the second ends the process at once.
+"""SIGINT, SIGTERM and SIGHUP (the terminal was closed): the first lets the run end in order, the second ends it at once.
 
 A thread waits for them. Python's own handlers run in the main thread, which may be inside of a client for half a minute.
 """
@@ -16,10 +16,10 @@ from flows.stop import Stop
 
 logger = logging.getLogger("dagmanager.flow")
 
-SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGTERM})
+SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 # How often the thread looks whether it is to end; a signal itself wakes it at once.
 LOOK_S: Final = 0.5
-NAMES: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+NAMES: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 
 
 def nothing() -> None:
@@ -46,7 +46,7 @@ class StopSignals:
         that signals do not interrupt them."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         # Python's handler of SIGINT would only interrupt the main thread.
-        handlers = {each: signal.signal(each, signal.SIG_DFL) for each in SIGNALS}
+        handlers = {each: signal.signal(each, signal.SIG_DFL) for each in SIGNALS if not _is_ignored(each)}
         over = threading.Event()
         thread = threading.Thread(target=self._listen, args=(over,), name="signals", daemon=True)
         thread.start()
@@ -82,3 +82,8 @@ class StopSignals:
         # The default action: a supervisor sees which signal ended the process.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
         signal.raise_signal(number)
+
+
+def _is_ignored(number: signal.Signals) -> bool:
+    """`nohup` ignores SIGHUP for its command; that an SIGINT is ignored is an accident of shells (`command &`)."""
+    return number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN

@@ -136,7 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     claim_lease_seconds: Annotated[Seconds, About("Submissions", "Seconds without renewal after which another process may take a claim over.")] = 10.0
     claim_poll_seconds: Annotated[Seconds, About("Submissions", "Seconds between two looks for claims whose lease has ended.")] = 5.0
 
-    gc_interval_seconds: Annotated[Seconds, About("Collection", "Seconds between two runs of the collector.", not_yet=NO_COLLECTOR)] = 60.0
+    gc_interval_seconds: Annotated[Annotated[float, Meta(ge=0.001, le=366 * DAY)], About("Collection", "Seconds between two runs of the collector.", not_yet=NO_COLLECTOR)] = 60.0
     gc_archive_bucket: Annotated[str, About("Collection", "S3 bucket into which topics are archived before deletion; without it those topics are kept.", not_yet=NO_COLLECTOR, example="qmtl-archive")] = ""
     gc_policies: Annotated[Mapping[str, RetentionPolicy | None], About("Collection", "When unreferenced queues are collected, by tag; tags left out keep their default, `null` keeps the queues.", not_yet="Not yet: `ttl_seconds` is stored with queues, nothing is collected.", example="{raw: {ttl_seconds: 604800, grace_seconds: 86400, action: delete}}")] = msgspec.field(default_factory=_gc_policies)
 # fmt: on
@@ -196,4 +196,12 @@ def _kind(hint: Any) -> str:
     origin = typing.get_origin(bare)
     if origin is Literal:
         return " or ".join(typing.get_args(bare))
-    return _KINDS[origin or bare]
+    return _KINDS[origin or bare] + _range(hint)
+
+
+def _range(hint: Any) -> str:
+    """` from 1 to 8000`, as far as the type has limits."""
+    limits = next((part for part in hint.__metadata__ if isinstance(part, Meta)), None)
+    if limits is None or limits.ge is None:
+        return ""
+    return f" from {limits.ge:g} to {limits.le}" if limits.le is not None else f" from {limits.ge:g}"

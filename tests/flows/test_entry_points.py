@@ -124,7 +124,7 @@ def test_our_runner_resumes_where_it_stopped(folder: Path) -> None:
     assert after["submission_id"] not in {each["submission_id"] for each in before}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_drains(folder: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "flows.run", "--submissions", "-"]
     lines_in = (folder / "in.jsonl").read_bytes().splitlines()
