@@ -25,13 +25,15 @@ READ_AHEAD_S: Final = 0.75 * MAX_AGE_S
 
 
 @contextmanager
-def poll(engine: Engine, seconds: float, stopping: Stop) -> Iterator[None]:
+def poll(engine: Engine, seconds: float, stopping: Stop) -> Iterator[Callable[[], float]]:
     """Poll every `seconds` (more than 0), in a thread of its own, until the block ends or the run is stopped.
 
-    The end of the block waits for a running round, at most `seconds`. Raises nothing: a round that fails is logged and
+    Gives a function for how many seconds the running round has taken, 0 between rounds: a round that never ends would
+    not be noticed otherwise. The end of the block waits for a running round, at most `seconds`. Raises nothing: a round that fails is logged and
     repeated.
     """
     over = threading.Event()
+    began: list[float] = []
 
     def work() -> None:
         waiting = False
@@ -41,7 +43,9 @@ def poll(engine: Engine, seconds: float, stopping: Stop) -> Iterator[None]:
             if time.monotonic() < due_s:
                 _read_ahead(engine)
                 continue
+            began.append(time.monotonic())
             failure = _round(engine)
+            began.clear()
             if waiting != bool(failure):
                 waiting = bool(failure)
                 _log_change(failure)
@@ -50,8 +54,12 @@ def poll(engine: Engine, seconds: float, stopping: Stop) -> Iterator[None]:
 
     thread = threading.Thread(target=work, name="poll", daemon=True)
     thread.start()
+
+    def taken_s() -> float:
+        return max((time.monotonic() - each for each in tuple(began)), default=0.0)
+
     try:
-        yield
+        yield taken_s
     finally:
         over.set()
         thread.join(timeout=seconds)

@@ -40,6 +40,8 @@ from operators.sources.submission_files import absolute
 WORKERS_MAX = 64
 EPOCH_SECONDS_MAX = 3_600
 IDLE_SECONDS = 3_600.0
+# Longer than a round that waits for the time limits of its stores.
+ROUND_SECONDS_MAX = 60.0
 # What happens without the address of a server.
 _WITHOUT = {
     "neo4j_dsn": "the graph is embedded",
@@ -152,12 +154,12 @@ def _run(given: argparse.Namespace, settings: Settings, signals: StopSignals, re
     with (
         prepared(folder, flow, reading) if folder else nullcontext() as recovery,
         counted(kept.quarantine, folder) if folder else nullcontext() as attempts,
-        Heartbeat(heartbeat, tally.heartbeat_text).beating(settings.claim_poll_seconds)
-        if heartbeat
-        else nullcontext(),
         progress(lambda: _progress_text(tally, stopping), refusals.status),
         watched(assembled.ping_graph, lambda: assembled.engine.observer),
-        poll(assembled.engine, settings.claim_poll_seconds, stopping),
+        poll(assembled.engine, settings.claim_poll_seconds, stopping) as round_s,
+        Heartbeat(heartbeat, lambda: heartbeat_text_of(tally, round_s())).beating(settings.claim_poll_seconds)
+        if heartbeat
+        else nullcontext(),
     ):
         if attempts is not None:
             signals.interrupted = attempts.interrupt
@@ -174,6 +176,14 @@ def _run(given: argparse.Namespace, settings: Settings, signals: StopSignals, re
             )
     refusals.finish()
     _summarize(given, settings, reader, tally, stopping)
+
+
+def heartbeat_text_of(tally: Tally, round_s: float) -> str:
+    """`ok`, or what waits; also a round of the poll without an end, which no store reports."""
+    text = tally.heartbeat_text()
+    if text == "ok" and round_s > ROUND_SECONDS_MAX:
+        return f"waiting: poll: a round has taken {round_s:.0f} s so far"
+    return text
 
 
 def _progress_text(tally: Tally, stopping: Stop) -> str:

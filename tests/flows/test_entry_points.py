@@ -160,3 +160,13 @@ def test_what_cannot_work_is_refused_before_the_start(
     assert main(arguments) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("option", ["--store", "--submissions", "--results"])
+def test_an_option_of_an_embedded_run_is_refused_with_servers(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DAGMANAGER_NEO4J_DSN", "bolt://127.0.0.1:1")
+    monkeypatch.setenv("DAGMANAGER_KAFKA_DSN", "127.0.0.1:1")
+    assert main([option, "x"]) == 2
+    assert option in capsys.readouterr().err

@@ -22,6 +22,7 @@ from dagmanager.topics.memory import MemoryTopics
 from flows import heartbeat, store_watch
 from flows.heartbeat import Heartbeat
 from flows.polling import poll
+from flows.runner import heartbeat_text_of
 from flows.stop import Stop
 from flows.store_watch import watched
 from flows.tally import Tally
@@ -50,11 +51,16 @@ def test_the_heartbeat_is_written_while_the_graph_hangs(tmp_path: Path) -> None:
         return "ok"
 
     text = Heartbeat(tmp_path / "alive", beat)
-    with poll(parts.engine, 0.01, Stop()), text.beating(0.01):
+    with poll(parts.engine, 0.01, Stop()) as round_s, text.beating(0.01):
         assert graph.asked.wait(TIMEOUT_S)
+        until(lambda: round_s() > 0.05)
+        tally = Tally()
+        assert heartbeat_text_of(tally, round_s()) == "ok"
+        assert heartbeat_text_of(tally, 61.0) == "waiting: poll: a round has taken 61 s so far"
         seen = len(beats)
         until(lambda: len(beats) > seen + 5)
         graph.over.set()
+        until(lambda: round_s() < 0.05)
     assert (tmp_path / "alive").read_text() == "ok\n"
 
 
