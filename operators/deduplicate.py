@@ -21,6 +21,8 @@ from blake3 import blake3
 from bytewax.dataflow import operator
 from bytewax.operators import KeyedStream, StatefulLogic
 
+from dagmanager.errors import SettingsError
+
 V = TypeVar("V")
 
 STATE_VERSION: Final = 1
@@ -55,7 +57,11 @@ def identity_of(message_key: str) -> Identity:
 
 
 class Seen(StatefulLogic[V, V, dict[str, Any]]):
-    """The identities of one key. State: `{"v": 1, "seen": [(16 bytes, end in seconds since 1970), …]}`, the oldest first."""
+    """The identities of one key. State: `{"v": 1, "seen": [(16 bytes, end in seconds since 1970), …]}`, the oldest first.
+
+    A map of its own instead of `BoundedCache`: its entries end by time too, are the content of a snapshot, and belong to
+    one key, which one thread at a time works on, so that they need no lock.
+    """
 
     def __init__(
         self,
@@ -65,9 +71,14 @@ class Seen(StatefulLogic[V, V, dict[str, Any]]):
         remembered_max: int,
         now: Callable[[], datetime],
     ) -> None:
-        """Resume from a snapshot of this version. One of another version is ignored: repeats pass once more."""
-        good = state is not None and state.get("v") == STATE_VERSION
-        self._until: dict[bytes, float] = dict(state["seen"]) if good and state is not None else {}
+        """Resume from a snapshot of this version. `SettingsError` for any other version: repeats would pass again."""
+        if state is not None and state.get("v") != STATE_VERSION:
+            msg = (
+                f"the recovery folder has message identities in a state of version {state.get('v')!r}, unknown to this "
+                "release: use the release that wrote it, or a new folder (then everything is read again)"
+            )
+            raise SettingsError(msg)
+        self._until: dict[bytes, float] = dict(state["seen"]) if state is not None else {}
         self._identity = identity
         self._forget_after = forget_after
         self._remembered_max = remembered_max
@@ -122,6 +133,7 @@ def deduplicate(
 ) -> KeyedStream[V]:
     """Pass on each computation once per key, within `forget_after` and the last `remembered_max` (1 or more) identities.
 
-    `now` gives the time with a time zone. Raises what `identity` raises. Blocks for nothing.
+    `now` gives the time with a time zone. Raises what `identity` raises, and `SettingsError` for a snapshot of another
+    version. Blocks for nothing.
     """
     return op.stateful("stateful", up, lambda state: Seen(state, identity, forget_after, remembered_max, now))

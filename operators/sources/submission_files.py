@@ -73,7 +73,10 @@ class _Place:
         """Resume the run that was interrupted, or begin one after the run that ended."""
         known = state or {}
         if state is not None and known.get("v") not in _READABLE:
-            msg = f"the recovery folder has a state of version {known.get('v')!r}, unknown to this release"
+            msg = (
+                f"the recovery folder has a state of version {known.get('v')!r}, unknown to this release: use the release "
+                "that wrote it, or a new folder (then everything is read again, as new submissions)"
+            )
             raise SettingsError(msg)
         self.file: str = known.get("file", "")
         self.line: int = known.get("line", 0)

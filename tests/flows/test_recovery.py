@@ -22,6 +22,7 @@ from dagmanager.errors import SettingsError
 from flows.failures import explained
 from flows.recovery import START_FILE, STEPS_FILE, Reading, Start, StartFile, Steps, prepared
 from flows.recovery_upgrade import FORMER_STEPS, REMOVED_STEP, delete_removed_state
+from operators.steps.exchange import shard_of
 from tests.flows.strategies import node
 from tests.flows.test_entry_points import ROOT, environment, lines, run
 from tests.flows.test_step_ids import flow
@@ -232,6 +233,39 @@ def test_a_recovery_folder_that_cannot_serve_is_refused_in_one_line(
     assert str(recovery) in done.stderr
     assert "Traceback" not in done.stderr
     assert len(complaints(done)) == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (
+            "upsert.finish",
+            "submissions in progress in a state of version 99, unknown to this release: finish them",
+        ),
+        ("input", "a state of version 99, unknown to this release: use the release that wrote it"),
+    ],
+)
+def test_the_state_of_another_release_is_refused_with_a_way_over(step: str, words: str, folder: Path) -> None:
+    kept = ["--recovery", str(folder / "r"), "--store", str(folder / "graph.sqlite")]
+    assert run(folder, "flows.run", *kept).returncode == 0
+    full, key = (
+        f"dagmanager_submissions.{step}",
+        shard_of("other") if step != "input" else str(folder / "in.jsonl"),
+    )
+    with closing(sqlite3.connect(folder / "r" / "part-0.sqlite3")) as file, file:
+        file.execute(
+            "INSERT OR REPLACE INTO snaps (step_id, state_key, snap_epoch, ser_change) "
+            "SELECT ?, ?, max(snap_epoch), ? FROM snaps WHERE step_id = 'dagmanager_submissions.input'",
+            (full, key, pickle.dumps({"v": 99, "items": []})),
+        )
+    for _ in range(2):  # the refusal changes nothing
+        done = run(folder, "flows.run", *kept)
+        assert done.returncode == 2, done.stderr
+        assert len(complaints(done)) == 1
+        assert words in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
+    new = run(folder, "flows.run", "--recovery", str(folder / "new"), "--store", str(folder / "graph.sqlite"))
+    assert new.returncode == 0, new.stderr
 
 
 def test_a_folder_of_an_older_release_with_other_submissions_is_refused_too(folder: Path) -> None:
