@@ -23,7 +23,10 @@ from operators.result_order import BYTES_MAX, ITEMS_MAX
 from operators.step_guard import StepGuard
 
 # The pauses after passes that finished nothing: rivals provision for milliseconds to seconds.
+# They do not grow, because later results of a claim's strategy and lineage wait behind it.
 PAUSE: Final = Backoff(first_s=0.020, factor=1.0, longest_s=0.020, jitter=0.5)
+# What markers, logs and waits call claims and their completion: for the user both are one step.
+GUARDED_AS: Final = "upsert"
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,11 @@ class Finisher:
         self._reader = reader
         self._quarantine = guard.quarantine
         self._background = background
-        self._work = guard.batch_work("upsert", self._pass, lambda each: each.origin)
+        self._work = guard.batch_work(GUARDED_AS, self._pass, lambda each: each.origin)
         self._open: list[PendingResult] = []
         self._running = False
         self._serial = threading.Lock()
+        # Only the thread that runs passes uses this, so that it needs no lock.
         self._quarantined: set[Origin] = set()
         self._failed: BaseException | None = None
         self._changed = threading.Condition()
@@ -145,6 +149,7 @@ class Finisher:
         try:
             while batch := self._batch():
                 self._work(batch)
+                # Results are set without the lock; `wait` looks under it, so that no waiter misses this notification.
                 with self._changed:
                     finished = any(each.is_done for each in batch)
                     self._open = [each for each in self._open if not each.is_done]
@@ -172,6 +177,7 @@ class Finisher:
         for (each, _), claimed in zip(fresh, self._engine.claim(planned), strict=True):
             each.progress = _after(claimed)
         taken = [(each, each.progress) for each in batch if isinstance(each.progress, InProgress)]
+        # Before the call, because a failure in the middle of it leaves no other chance: the claim is then used up.
         for each, claim in taken:
             each.progress = claim.submission
         advanced = self._engine.advance([claim for _, claim in taken]) if taken else []

@@ -52,7 +52,8 @@ class ResultOrder(Generic[T]):
         # Of each item: its shard, and under how many of its keys an earlier item waits.
         self._shards: dict[T, Hashable] = {}
         self._behind: dict[T, int] = {}
-        # Of each shard: the items that wait for no other, and so may leave when they are done.
+        # Of each shard: the items that wait for no other, and so may leave when they are done. Per shard, because an item
+        # must be emitted by the worker that has its state: another one would leave it in the snapshot.
         self._first: dict[Hashable, dict[T, None]] = {}
         self._bytes = 0
         self._lock = threading.Lock()

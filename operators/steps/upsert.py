@@ -29,7 +29,7 @@ from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.stages import Answer, CacheHit, InProgress, Planned, Refused
 from dagmanager.errors import SettingsError
-from operators.finisher import Done, Finisher, PendingResult, Unread
+from operators.finisher import GUARDED_AS, Done, Finisher, PendingResult, Unread
 from operators.poison_quarantine import origin_of
 from operators.result_order import ResultOrder
 from operators.step_guard import StepGuard
@@ -72,6 +72,9 @@ class FinishLogic(StatefulBatchLogic[FinishItem, Answer | Refused, dict[str, Any
     def on_batch(self, values: list[FinishItem]) -> tuple[Iterable[Answer | Refused], bool]:
         """Pass on results that wait for no earlier item of their strategy or lineage; queue the others."""
         self._resume()
+        # Also a result that is done is queued when an earlier item of its strategy or lineage is: only what is free leaves
+        # at once. `is_free` and `arrive` need no common lock, because one worker has all items of a strategy; two
+        # strategies of one lineage in different workers arrive in no defined order anyway.
         passed: list[Answer | Refused] = []
         for item in values:
             keys = item.keys if isinstance(item, PendingResult) else _keys_of(item)
@@ -143,8 +146,10 @@ def upsert(
     ) -> Iterable[tuple[str, FinishItem]]:
         return zip([key for key, _ in batch], start([item for _, item in batch], finisher), strict=True)
 
-    claimed = guard.batches("claim", up, work, passing=Refused, name="upsert")
+    claimed = guard.batches("claim", up, work, passing=Refused, name=GUARDED_AS)
     started = op.flat_map_batch("start", claimed, started_of)
+    # Bytewax calls `finish` shard by shard, in the order of their names; `arrival` undoes that, or two strategies of one
+    # lineage would be swapped within a batch.
     finished = op.stateful_batch("finish", started, lambda state: FinishLogic(state, finisher, order))
     return op.flat_map_batch("arrival", finished, lambda batch: sorted(batch, key=_arrival))
 
