@@ -70,9 +70,10 @@ format: install ## format the code, sort imports, fix what the linter can fix
 fuzz: install ## 100,000 mutated strategies, beside a naive twin (minutes; COUNT= and SEED= choose)
 	@$(BIN)/python -m tests.fuzz --count $(or $(COUNT),100000) --seed $(or $(SEED),0)
 
-chaos: install ## kill -9 a thousand times, break broker, database and network, audit (about an hour; KILLS= and SEED= choose)
+chaos: install ## kill -9 a thousand times, break brokers, database and network, audit (over an hour; KILLS=, SEED=, BROKERS=1 or 3 choose)
 	@$(BIN)/python -m servers fetch
-	@$(BIN)/python -m chaos --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED))
+	@$(if $(filter 3,$(BROKERS)),,$(BIN)/python -m chaos --kills $(or $(KILLS),1000) $(if $(SEED),--seed $(SEED)))
+	@$(if $(filter 1,$(BROKERS)),,$(BIN)/python -m chaos --brokers 3 --kills $(or $(KILLS),300) $(if $(SEED),--seed $(SEED)))
 
 bench: install ## one script per claim of speed
 	@for name in pure flow attempts live; do echo "== benchmarks.$$name"; $(BIN)/python -m "benchmarks.$$name"; done

@@ -1,7 +1,7 @@
 """`python -m chaos --seed S --kills N`: kill, inject faults, audit; exit 1 when anything is found. `make chaos` runs it.
 
 Each round has its own site and writes its report to build/chaos when it ends: `--resume` continues after the finished
-rounds. `--round R` runs only round R of a seed.
+rounds. `--round R` runs only round R of a seed. `--brokers 3` is the same on three brokers, with other faults of Kafka.
 """
 
 from __future__ import annotations
@@ -15,18 +15,15 @@ from pathlib import Path
 import orjson
 
 from chaos.campaign import Campaign
-from chaos.faults import FaultInjector, FaultTarget
+from chaos.faults import FaultInjector
 from chaos.report import REPORTS, Round, RoundStore, Summary
 from chaos.schedule import rounds
 from chaos.site import Site
+from chaos.small_disk import run_with_mounts
+from chaos.trial_servers import TrialServers
 from servers.folders import OwnedFolder
-from servers.kafka import KafkaServer
-from servers.neo4j import Neo4jServer, wipe
-from servers.proxy import FaultProxy
 
 SHOWN = 20
-# After each restart Neo4j would plan every statement repeatedly, most of its time: once is enough.
-PLANS = {"dbms.cypher.min_replan_interval": "1h", "dbms.cypher.statistics_divergence_threshold": "1.0"}
 
 
 def say(line: str) -> None:
@@ -34,29 +31,7 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-class Servers:
-    """A broker and a database, each behind a proxy."""
-
-    def __init__(self, folder: Path) -> None:
-        """Nothing is started yet."""
-        self.folder = folder
-        self.kafka_proxy, self.neo4j_proxy = FaultProxy(0), FaultProxy(0)
-        self.kafka = KafkaServer(folder / "kafka", advertised_port=self.kafka_proxy.port)
-        self.neo4j = Neo4jServer(folder / "neo4j", settings=PLANS)
-        self.kafka_proxy.server_port, self.neo4j_proxy.server_port = self.kafka.port, self.neo4j.port
-
-    def site(self, name: str, shares: int) -> Site:
-        """A site with an empty database, a new folder and its own topics."""
-        wipe(self.neo4j.address)
-        address = f"bolt://{self.neo4j_proxy.address}"
-        return Site(name, self.folder / name, self.kafka.address, address, shares)
-
-    def fault_targets(self) -> tuple[FaultTarget, FaultTarget]:
-        """The servers with their proxies."""
-        return FaultTarget(self.kafka, self.kafka_proxy), FaultTarget(self.neo4j, self.neo4j_proxy)
-
-
-def run_round(servers: Servers, given: argparse.Namespace, number: int, plan: str) -> Round:
+def run_round(servers: TrialServers, given: argparse.Namespace, number: int, plan: str) -> Round:
     """Run one site from its first record to its audit; blocks for minutes."""
     seed = f"{given.seed}/{number}"
     site = servers.site(f"k{given.seed}r{number}w", given.shares)
@@ -66,7 +41,7 @@ def run_round(servers: Servers, given: argparse.Namespace, number: int, plan: st
     try:
         site.open()
         with FaultInjector(
-            () if given.calm else servers.fault_targets(), seed, campaign.counts.total
+            () if given.calm else servers.fault_targets(seed), seed, campaign.counts.total
         ) as injector:
             campaign.run_kills()
         killed_at = time.monotonic()
@@ -119,8 +94,9 @@ def kills_of(given: argparse.Namespace) -> dict[int, int]:
 
 def run_all(given: argparse.Namespace, store: RoundStore) -> list[Round]:
     """The finished rounds: stored ones and those run now, as many as there was time for."""
+    brokers = f", {given.brokers} brokers" if given.brokers > 1 else ""
     plans = {
-        number: f"{kills} kills, {given.shares} shares, {'calm' if given.calm else 'faults'}"
+        number: f"{kills} kills, {given.shares} shares, {'calm' if given.calm else 'faults'}{brokers}"
         for number, kills in kills_of(given).items()
     }
     if not given.resume and given.round is None:
@@ -145,12 +121,10 @@ def run_due(given: argparse.Namespace, plans: Mapping[int, str]) -> Iterator[Rou
     until = time.monotonic() + given.minutes * 60
     if not plans:
         return
-    with OwnedFolder() as folder:
-        servers = Servers(folder.path)
-        with servers.kafka_proxy, servers.neo4j_proxy, servers.kafka, servers.neo4j:
-            for number, plan in plans.items():
-                if time.monotonic() < until:
-                    yield run_round(servers, given, number, plan)
+    with OwnedFolder() as folder, TrialServers(folder.path, given.brokers) as servers:
+        for number, plan in plans.items():
+            if time.monotonic() < until:
+                yield run_round(servers, given, number, plan)
 
 
 def main() -> int:
@@ -163,6 +137,7 @@ def main() -> int:
         help="repeats the same plan (default: random, printed)",
     )
     parser.add_argument("--kills", type=int, default=1_000)
+    parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--minutes", type=float, default=600.0, help="start no round after this time")
     parser.add_argument("--round", type=int, help="only this round of the seed")
     parser.add_argument("--resume", action="store_true", help="continue after the rounds in build/chaos")
@@ -172,6 +147,8 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="the report as JSON")
     given = parser.parse_args()
+    if given.brokers > 1 and not given.calm and (why := run_with_mounts("chaos", sys.argv[1:])):
+        say(f"no small disk can be mounted here, so that no disk is filled: {why}")
     say(f"seed {given.seed}")
     done = run_all(given, RoundStore(REPORTS, given.seed))
     summary = Summary(given.seed, done)

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from chaos.announcements import WEIGHT_SLACK, event_violations, repeats, weights_of
-from chaos.evidence import Evidence
+from chaos.evidence import Evidence, Shape
 from chaos.findings import AuditFinding, Violation
 from chaos.relations import contradictions
 from dagmanager.dag.model import Submission
@@ -177,6 +177,12 @@ def _wrong_topics(evidence: Evidence) -> Iterable[AuditFinding]:
             yield AuditFinding(Violation.UNKNOWN_TOPIC, topic)
         elif (topic, topic_id) not in logged:
             yield AuditFinding(Violation.NOT_LOGGED, topic)
+    for topic, shape in sorted((evidence.shapes or {}).items()):
+        asked = (
+            Shape(queues[topic].spec.partitions, queues[topic].spec.replication) if topic in queues else shape
+        )
+        if shape != asked:
+            yield AuditFinding(Violation.WRONG_SHAPE, f"{topic}: {shape}, asked for {asked}")
     for topic, row in sorted(queues.items()):
         if row.state is QueueState.ACTIVE and broker.get(topic) != row.topic_id:
             yield AuditFinding(

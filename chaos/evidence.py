@@ -38,6 +38,13 @@ class AnnouncedEvent(NamedTuple):
     value: bytes
 
 
+class Shape(NamedTuple):
+    """Partitions and replicas of a topic."""
+
+    partitions: int
+    replicas: int
+
+
 class TagSet(NamedTuple):
     """The tag query that an event answers."""
 
@@ -51,7 +58,7 @@ class TagSet(NamedTuple):
 class Evidence:
     """Everything that is audited. Records of one partition are in order.
 
-    `broker` maps the run's topics to their ids, `tagged` each announced tag set to the topics that the graph now has for
+    `broker` maps the run's topics to their ids, `shapes` to their partitions and replicas, `tagged` each announced tag set to the topics that the graph now has for
     it; `cypher` is the graph as read by plain Cypher.
     """
 
@@ -62,6 +69,7 @@ class Evidence:
     events: Sequence[AnnouncedEvent] = ()
     rows: Sequence[Row] = ()
     broker: Mapping[str, str] | None = None
+    shapes: Mapping[str, Shape] | None = None
     tagged: Mapping[TagSet, tuple[str, ...]] | None = None
     cypher: CypherView | None = None
 
@@ -90,6 +98,7 @@ def gather(sources: EvidenceSources, graph: Neo4jGraph, driver: Driver) -> Evide
     with driver.session() as session:
         seen = cypher_view(session)
     queue_topics = [name for name in listed.topics if name.startswith(sources.prefix)]
+    described = admin.describe(queue_topics)
     return Evidence(
         inputs=[_record(each, source, topic_id) for each in records(servers, source)],
         diffs=[each.value() or b"" for each in records(servers, names["diffs_topic"])],
@@ -100,7 +109,8 @@ def gather(sources: EvidenceSources, graph: Neo4jGraph, driver: Driver) -> Evide
         ],
         events=events,
         rows=graph.rows(),
-        broker={name: info.topic_id for name, info in admin.describe(queue_topics).items()},
+        broker={name: info.topic_id for name, info in described.items()},
+        shapes={name: Shape(info.partitions, info.replication) for name, info in described.items()},
         tagged={each: _behind(graph, each) for each in _tag_sets(events)},
         cypher=seen,
     )

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from servers.process import Server
 from servers.proxy import Direction, FaultProxy
@@ -21,6 +21,13 @@ LASTS_S: Final = (1.0, 6.0)
 LOOK_S: Final = 0.1
 DELAY_S: Final = 0.15
 CUTS: Final = 5
+
+
+class FaultSource(Protocol):
+    """Servers that faults can be injected into."""
+
+    def faults(self) -> Mapping[str, Callable[[float], None]]:
+        """The faults by name; each lasts for the given seconds or longer, and then is undone."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ class FaultInjector:
     `kills` returns the number of kills so far.
     """
 
-    targets: tuple[FaultTarget, ...]
+    targets: tuple[FaultSource, ...]
     seed: str
     kills: Callable[[], int]
     injected: Counter[str] = field(default_factory=Counter)

@@ -17,6 +17,7 @@ class Violation(StrEnum):
     UNKNOWN_TOPIC = "topics that the graph does not know"
     NO_TOPIC = "active queues without their topic"
     NO_QUEUE = "answers that name a queue which is not active"
+    WRONG_SHAPE = "topics with other partitions or replicas than the graph asked for"
     NOT_LOGGED = "topics whose creation is not in the admin log"
     LEFT_CLAIMED = "claimed rows left behind"
     TWO_QUEUES = "(node, namespace) pairs with two queues"

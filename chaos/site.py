@@ -29,7 +29,7 @@ from chaos.points import PlannedKill
 from chaos.strategies import InputRecord, end_marker, tag_query_record
 from chaos.victim import VictimSpec, may_die, run_victim
 from dagmanager.assembly import read_options_of
-from dagmanager.connect import EVENT_TOPICS, FLOW_TOPICS
+from dagmanager.connect import EVENT_TOPICS, FLOW_TOPICS, create_topics
 from dagmanager.engine.model.rows import QueueRow, QueueState, SentinelRow, SentinelState
 from dagmanager.engine.reader import Reader
 from dagmanager.graph.neo4j.graph import Neo4jGraph
@@ -53,13 +53,14 @@ class SiteError(Exception):
 @dataclass(frozen=True)
 class Site:
     """A deployment. Its unique `name` begins the names of its worlds and queue topics; `shares` flow processes divide the
-    partitions."""
+    partitions. With several `replicas` of each topic its profile is prod, in which they are never fewer (T-2)."""
 
     name: str
     folder: Path
     kafka: str
     neo4j: str
     shares: int = 4
+    replicas: int = 1
 
     @property
     def worlds(self) -> tuple[str, str]:
@@ -70,9 +71,10 @@ class Site:
     def settings(self) -> Settings:
         """Short leases, because their owners are killed every second; one partition per topic, because there are many."""
         names = {setting: f"own.{self.name}.{setting}" for setting in OWN_TOPICS}
-        shape = TopicShape(1, 1, DAY_S)
+        shape = TopicShape(1, self.replicas, DAY_S)
         return msgspec.structs.replace(
             Settings(),
+            profile="dev" if self.replicas == 1 else "prod",
             neo4j_dsn=self.neo4j,
             neo4j_user="",
             kafka_dsn=self.kafka,
@@ -102,7 +104,7 @@ class Site:
         return may_die(self.recovery(share))
 
     def open(self) -> None:
-        """Write the settings, create the submissions topic and the schema, and write the first record."""
+        """Write the settings, create the submissions topic (in profile prod: all own topics) and the schema, and write the first record."""
         self.folder.mkdir(parents=True, exist_ok=True)
         values = {name: getattr(self.settings, name) for name in self.settings.__struct_fields__}
         default = Settings()
@@ -112,10 +114,12 @@ class Site:
         topic = NewTopic(
             self.settings.submissions_topic,
             PARTITIONS,
-            1,
+            self.replicas,
             config={"message.timestamp.type": "LogAppendTime"},
         )
         self._admin.create_topics([topic])[topic.topic].result(TIMEOUT_S)
+        if self.settings.profile == "prod":  # in dev the flow creates them
+            create_topics(self.settings, dry_run=False)
         self.graph.prepare(create=True)
         self.feed([tag_query_record(self.worlds[0])])
 

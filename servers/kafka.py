@@ -18,9 +18,13 @@ from servers.ports import HOST, free_port, is_open
 from servers.process import Server, silent
 
 HEAP_MB = 512
+# Of each broker of a cluster: three fit on a small machine.
+CLUSTER_HEAP_MB = 256
 MIB = 1024 * 1024
 # A submission has at most 8 MiB; headers and the batch come on top.
 MESSAGE_BYTES = 10 * MIB
+# Of every topic of a cluster that is large enough.
+REPLICAS = 3
 
 TUNED = {
     "auto.create.topics.enable": "false",  # a misspelt topic name must fail, as in production
@@ -54,11 +58,13 @@ class Quorum:
 
     controller_ports: tuple[int, ...]
     cluster: str = field(default_factory=new_cluster)
+    # (node, controller) to the port at which the node reaches that controller, where it is not the controller's own.
+    links: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
-    @property
-    def voters(self) -> str:
-        """The value of `controller.quorum.voters`."""
-        return ",".join(f"{i}@{HOST}:{port}" for i, port in enumerate(self.controller_ports, start=1))
+    def voters(self, node_id: int) -> str:
+        """The value of `controller.quorum.voters` at this node."""
+        ports = enumerate(self.controller_ports, start=1)
+        return ",".join(f"{i}@{HOST}:{self.links.get((node_id, i), port)}" for i, port in ports)
 
 
 class KafkaServer(Server):
@@ -77,7 +83,7 @@ class KafkaServer(Server):
         launch: Launch | None = None,
     ) -> None:
         """Clients connect to `advertised_port`, for example a proxy's; `settings` override the tuned ones."""
-        super().__init__(folder, port or free_port(), HEAP_MB, launch)
+        super().__init__(folder, port or free_port(), HEAP_MB if node is None else CLUSTER_HEAP_MB, launch)
         self.advertised_port = advertised_port or self.port
         self.node_id, self.quorum = node or (1, Quorum((free_port(),)))
         self.extra = dict(settings or {})
@@ -101,12 +107,12 @@ class KafkaServer(Server):
 
     def settings(self) -> dict[str, str]:
         """Everything in `server.properties`."""
-        copies = str(min(3, len(self.quorum.controller_ports)))
+        copies = str(min(REPLICAS, len(self.quorum.controller_ports)))
         controller_port = self.quorum.controller_ports[self.node_id - 1]
         own = {
             "process.roles": "broker,controller",
             "node.id": str(self.node_id),
-            "controller.quorum.voters": self.quorum.voters,
+            "controller.quorum.voters": self.quorum.voters(self.node_id),
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{controller_port}",
@@ -133,7 +139,7 @@ class KafkaServer(Server):
 
 
 class KafkaCluster:
-    """Several brokers, for tests of replication and of the loss of one."""
+    """Several brokers, for tests of replication and of the loss of one. `brokers` is in the order of their ids, from 1."""
 
     def __init__(
         self,
@@ -143,11 +149,11 @@ class KafkaCluster:
         settings: Mapping[str, str] | None = None,
         launch: Launch | None = None,
     ) -> None:
-        quorum = Quorum(tuple(free_port() for _ in range(brokers)))
-        self.brokers: Sequence[KafkaServer] = [
-            KafkaServer(folder / str(i), node=(i, quorum), settings=settings, launch=launch)
-            for i in range(1, brokers + 1)
-        ]
+        """Nothing is started yet."""
+        self.folder = folder
+        self.settings = cluster_settings(brokers) | dict(settings or {})
+        self.launch = launch
+        self.brokers: Sequence[KafkaServer] = self._brokers(brokers)
 
     @property
     def address(self) -> str:
@@ -156,8 +162,16 @@ class KafkaCluster:
 
     def start(self, say: Say = silent) -> Self:
         """Start all at once: none becomes ready alone. Blocks until all are ready."""
+        return self.begin(say).wait()
+
+    def begin(self, say: Say = silent) -> Self:
+        """Start all without waiting."""
         for broker in self.brokers:
             broker.begin(say)
+        return self
+
+    def wait(self) -> Self:
+        """Block until all are ready; raises as `Server.wait`."""
         for broker in self.brokers:
             broker.wait()
         return self
@@ -167,8 +181,26 @@ class KafkaCluster:
         for broker in self.brokers:
             broker.kill()
 
+    def _brokers(self, count: int) -> Sequence[KafkaServer]:
+        quorum = Quorum(tuple(free_port() for _ in range(count)))
+        return [self._broker(number, quorum) for number in range(1, count + 1)]
+
+    def _broker(self, number: int, quorum: Quorum, advertised_port: int | None = None) -> KafkaServer:
+        return KafkaServer(
+            self.folder / str(number),
+            advertised_port=advertised_port,
+            node=(number, quorum),
+            settings=self.settings,
+            launch=self.launch,
+        )
+
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def cluster_settings(brokers: int) -> dict[str, str]:
+    """What brokers of a cluster of this size have beside `TUNED`: of three replicas two must have a record."""
+    return {"min.insync.replicas": "2"} if brokers >= REPLICAS else {}
