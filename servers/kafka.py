@@ -83,9 +83,10 @@ class KafkaServer(Server):
         launch: Launch | None = None,
     ) -> None:
         """Clients connect to `advertised_port`, for example a proxy's; `settings` override the tuned ones."""
-        super().__init__(folder, port or free_port(), HEAP_MB if node is None else CLUSTER_HEAP_MB, launch)
-        self.advertised_port = advertised_port or self.port
         self.node_id, self.quorum = node or (1, Quorum((free_port(),)))
+        heap_mb = HEAP_MB if len(self.quorum.controller_ports) == 1 else CLUSTER_HEAP_MB
+        super().__init__(folder, port or free_port(), heap_mb, launch)
+        self.advertised_port = advertised_port or self.port
         self.extra = dict(settings or {})
 
     @property
