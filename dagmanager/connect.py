@@ -230,8 +230,8 @@ def _checked(
     short = most_replicas(settings) - checked.brokers
     if settings.profile == "prod" and short > 0 and set(names) & set(FLOW_TOPICS):
         logger.warning(
-            "kafka_dsn: %d brokers are up, but topic_shapes asks for %d replicas: new nodes are refused "
-            "(topic_refused) until there are %d more brokers",
+            "kafka_dsn: %d brokers are up, but topic_shapes asks for %d replicas: where the others are only down, new topics "
+            "get their missing replicas when they are back; without %d more brokers, new nodes are refused (topic_refused)",
             checked.brokers,
             most_replicas(settings),
             short,

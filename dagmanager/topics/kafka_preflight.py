@@ -105,7 +105,8 @@ def check_topics(
 ) -> TopicsCheck:
     """Check all topics, and with `create` create missing ones. Idempotent.
 
-    Blocks for a few requests of `request_s` each. New topics get `replication` replicas, or as many as brokers are up.
+    Blocks for a few requests of `request_s` each. New topics get `replication` replicas, or as many as brokers are up if there
+    are not enough (a broker that is down counts: it gets its replicas when it is back).
     Raises `UnavailableError` when no broker answers; `SettingsError`, with one line per problem, when the brokers reject the
     client, or a topic is missing or unsuitable.
     """
@@ -113,7 +114,7 @@ def check_topics(
         brokers = admin.brokers()
         found = _found(admin, [own.topic for own in wanted], patient=not create)
         missing = [own for own in wanted if own.topic not in found]
-        created = _created(admin, missing, min(replication, brokers)) if create else ()
+        created = _created(admin, missing, replication, brokers) if create else ()
         configs = admin.configs([own.topic for own in wanted if own not in missing])
     except UnavailableError as error:
         if admin.connection_errors.is_forbidden():
@@ -213,8 +214,14 @@ def config_problems(own: OwnTopic, info: TopicInfo, config: Mapping[str, str]) -
     return errors, warnings
 
 
-def _created(admin: KafkaAdmin, missing: Sequence[OwnTopic], replication: int) -> tuple[str, ...]:
+def _created(
+    admin: KafkaAdmin, missing: Sequence[OwnTopic], replication: int, brokers: int
+) -> tuple[str, ...]:
     answers = admin.create({own.topic: _asked(own, replication) for own in missing})
+    # The brokers know how many they are, those that are down included; `brokers` are those that are up.
+    if brokers < replication:
+        fewer = [own for own in missing if _is_short_of_brokers(answers[own.topic])]
+        answers |= admin.create({own.topic: _asked(own, brokers) for own in fewer})
     refused = {topic: error for topic, error in answers.items() if error is not None}
     for own in missing:
         error = refused.get(own.topic)
@@ -225,6 +232,10 @@ def _created(admin: KafkaAdmin, missing: Sequence[OwnTopic], replication: int) -
             raise failure
         raise SettingsError(str(failure))
     return tuple(own.topic for own in missing if own.topic not in refused)
+
+
+def _is_short_of_brokers(error: KafkaError | None) -> bool:
+    return error is not None and error.code() == KafkaError.INVALID_REPLICATION_FACTOR
 
 
 _UNANSWERED: Final = frozenset({KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.REQUEST_TIMED_OUT})

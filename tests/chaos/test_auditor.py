@@ -12,7 +12,7 @@ import pytest
 
 from chaos.announcements import weights_of
 from chaos.auditor import AuditReport, audit
-from chaos.evidence import AnnouncedEvent, DeadLetter, Evidence, TagSet
+from chaos.evidence import AnnouncedEvent, DeadLetter, Evidence, Shape, TagSet
 from chaos.findings import Violation
 from chaos.relations import CypherView, Facts, expected_facts
 from chaos.strategies import SubmissionGenerator, tag_query_record
@@ -75,6 +75,7 @@ def correct_run() -> Evidence:
         ],
         rows=rows,
         broker={name: info.topic_id for name, info in made.items()},
+        shapes={name: Shape(info.partitions, info.replication) for name, info in made.items()},
         cypher=view_of(expected_facts(rows)),
     )
 
@@ -137,6 +138,13 @@ def test_an_answer_without_its_last_chunk_is_none(evidence: Evidence) -> None:
         for each in evidence.diffs
     ]
     assert found(replace(evidence, diffs=half)) == {Violation.UNANSWERED}
+
+
+def test_a_topic_with_fewer_replicas_than_asked_for_is_found(evidence: Evidence) -> None:
+    shapes = dict(evidence.shapes or {})
+    topic = min(shapes)
+    for other in (Shape(shapes[topic].partitions, 0), Shape(7, shapes[topic].replicas)):
+        assert found(replace(evidence, shapes=shapes | {topic: other})) == {Violation.WRONG_SHAPE}
 
 
 def test_a_record_with_a_dead_letter_and_no_answer_is_counted_apart(evidence: Evidence) -> None:

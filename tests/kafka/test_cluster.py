@@ -70,3 +70,20 @@ def test_the_death_of_a_broker_loses_nothing(cluster: KafkaCluster) -> None:
     # Replicas may be assigned to a broker that is down: it creates them when it is back.
     made = retry(lambda: topics.create({"three": TopicSpec(1, 3, -1)}))["three"]
     assert made.status in {CreateStatus.CREATED, CreateStatus.EXISTS}
+    until(lambda: "three" in (found := retry(lambda: topics.describe(["three"]))) and found["three"].ready)
+    assert topics.describe(["three"])["three"].replication == 3
+    late = own_topics({"diffs_topic": "late"}, 1_000_000)
+    retry(lambda: check_topics(admin, late, replication=3, create=True))
+    until(lambda: "late" in (found := retry(lambda: topics.describe(["late"]))) and found["late"].ready)
+    assert topics.describe(["late"])["late"].replication == 3, "not two, although two brokers are up"
+
+
+def test_without_a_quorum_a_creation_waits_and_says_which_broker_lacks(cluster: KafkaCluster) -> None:
+    for broker in cluster.brokers[1:]:
+        broker.kill()
+    topics = KafkaTopics(KafkaAdmin(KafkaAddress(cluster.address, request_s=5.0)))
+    with pytest.raises(UnavailableError) as caught:
+        for _ in range(2):  # a broker that still answers cannot say whether the topic will exist
+            provision(topics, [queue("four", "n4", spec=TopicSpec(1, 3, -1))], time.sleep, lambda: None)
+    print(caught.value)
+    assert "four" in str(caught.value) or "creating topics" in str(caught.value)

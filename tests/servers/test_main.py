@@ -10,9 +10,13 @@ from dagmanager.settings.source import load
 from servers.__main__ import is_writable, main, settings_of
 
 
-@pytest.mark.parametrize("words", [[], ["walk"], ["fetch", "file"], ["run", "a", "b"]])
+@pytest.mark.parametrize(
+    "words", [[], ["walk"], ["fetch", "file"], ["run", "a", "b"], ["run", "--brokers", "2"]]
+)
 def test_other_arguments_are_a_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words) == 2
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
     assert "python -m servers run FILE" in capsys.readouterr().err
 
 

@@ -89,6 +89,7 @@ class _Request:
     refused: dict[str, str] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     _maybe_foreign: set[str] = field(default_factory=set)
+    _reasons: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.missing.update(self.wanted)
@@ -107,8 +108,7 @@ class _Request:
                 self.foreign.add(name)
         self.missing = {name for name in names if name not in found}
         if self.missing:
-            msg = f"{len(self.missing)} topics did not come up, the first is {min(self.missing)}"
-            raise UnavailableError(msg)
+            raise UnavailableError(self._what_lacks())
         ready = {name: info for name, info in found.items() if name not in self.foreign}
         return Provisioned(ready, tuple(sorted(self.foreign)), self.refused)
 
@@ -120,6 +120,17 @@ class _Request:
                 self.refused[name] = answer.reason
             elif answer.status in _MAYBE_FOREIGN:
                 self._maybe_foreign.add(name)
+            self._reasons[name] = answer.reason if answer.status is CreateStatus.AMBIGUOUS else ""
+
+    def _what_lacks(self) -> str:
+        """How many topics are missing, and of the first: what it lacks, and what the broker answered."""
+        first = min(self.missing)
+        exists = first in self.topics.describe([first])
+        lacks = "a partition has no leader" if exists else "the brokers do not know it"
+        asked, up = self.wanted[first].spec.replication, self.topics.brokers()
+        parts = [f"{lacks}, {asked} replicas asked for, {up} brokers up", self._reasons.get(first, "")]
+        reasons = "; ".join(part for part in parts if part)
+        return f"{len(self.missing)} topics did not come up, the first is {first}: {reasons}"
 
     def _wait(self, names: Sequence[str], within_s: float) -> dict[str, TopicInfo]:
         """Describe until every name has leaders, or the time is up; those that have."""
