@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ClusterMetadata
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, but not by its stub's rules
+    AdminClient,
+    ClusterMetadata,
+)
 
 from chaos.small_disk import SmallDisk
 from servers.kafka import KafkaServer

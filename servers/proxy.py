@@ -44,6 +44,7 @@ class FaultProxy:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._links: set[asyncio.StreamWriter] = set()
         self._delay = 0.0
+        self._renamed = (b"", b"")
         self._flowing = {direction: asyncio.Event() for direction in Direction}
 
     @property
@@ -76,6 +77,13 @@ class FaultProxy:
     def stall(self, *directions: Direction) -> None:
         """Hold back all bytes in these directions (default: both); connections stay, new ones are accepted."""
         self._call(self._set(0.0, directions or tuple(Direction)))
+
+    def rename(self, told: str, instead: str) -> None:
+        """Replace an address in what the server says by another of the same length, until the next call."""
+        if len(told) != len(instead):
+            msg = f"{told} and {instead} differ in length: the server's messages carry lengths"
+            raise ValueError(msg)
+        self._renamed = (told.encode(), instead.encode())
 
     def cut(self) -> None:
         """Reset every open connection; new ones are served."""
@@ -157,6 +165,8 @@ class FaultProxy:
             chunk = b"-"
             while chunk:
                 chunk = await reader.read(CHUNK)
+                if direction is Direction.TO_CLIENT and self._renamed[0]:
+                    chunk = chunk.replace(*self._renamed)
                 await in_flight.put((self._loop.time() + self._delay, chunk))
             await delivery
         except OSError:

@@ -26,6 +26,7 @@ def opened(server: Server, *, reads_only: bool = False) -> Iterator[neo4j.Sessio
     from neo4j.exceptions import AuthError, DriverError, Neo4jError
 
     from dagmanager.errors import SettingsError, UnavailableError
+    from dagmanager.graph.neo4j.retry import is_without_leader, writes_refused
     from dagmanager.graph.neo4j.server import connect
 
     mode = neo4j.READ_ACCESS if reads_only else neo4j.WRITE_ACCESS
@@ -46,6 +47,8 @@ def opened(server: Server, *, reads_only: bool = False) -> Iterator[neo4j.Sessio
         words = _first_line(error.message or error)
         if isinstance(error, AuthError) or (error.code or "").startswith("Neo.ClientError.Security."):
             raise _authentication_failed(server, words) from error
+        if is_without_leader(error):
+            raise UnavailableError(f"neo4j at {server.uri} {writes_refused(server)}: {words}") from error
         if error.is_retryable():
             raise UnavailableError(f"neo4j at {server.uri} is busy, try again: {words}") from error
         report = Report(

@@ -1,8 +1,8 @@
 """Errors of the Neo4j driver as ours, and the retry of every read and transaction.
 
 Tried again, with a pause of 10 to 50 ms, after a deadlock, a lost leader, a unique name that another transaction took, a
-timeout of the server or a lost connection. `work` then runs again from its first read. A connection that is lost during a
-commit leaves it unknown whether the commit was applied; no guess is needed, because `work` decides from what it reads and
+timeout of the server, a transaction that an operator terminated, or a lost connection. `work` then runs again from its first read. A connection or leader that is lost
+during a commit leaves it unknown whether the commit was applied; no guess is needed, because `work` decides from what it reads and
 finds its own rows if it was. The driver's own retry is off: it would retry inside ours, and knows nothing of constraints.
 """
 
@@ -18,7 +18,9 @@ from neo4j.exceptions import (
     AuthConfigurationError,
     AuthError,
     DriverError,
+    ForbiddenOnReadOnlyDatabase,
     Neo4jError,
+    NotALeader,
     ServiceUnavailable,
     SessionExpired,
 )
@@ -59,16 +61,37 @@ _TIMED_OUT: Final = (
     "Neo.ClientError.Transaction.TransactionTimedOut",
     "Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration",
 )
+# An operator ended one transaction; its message says to retry it.
+_TERMINATED: Final = "Neo.ClientError.Transaction.Terminated"
+# A member of a cluster passes a write on while there is no leader to pass it to.
+_NO_LEADER_KNOWN: Final = "Neo.ClientError.Cluster.Routing"
 # The driver's `is_retryable` is false for these.
-_RETRYABLE: Final = frozenset({_LOCK_CLIENT_STOPPED, *_CREATED_BY_A_RIVAL, *_TIMED_OUT})
+_RETRYABLE: Final = frozenset(
+    {_LOCK_CLIENT_STOPPED, _TERMINATED, _NO_LEADER_KNOWN, *_CREATED_BY_A_RIVAL, *_TIMED_OUT}
+)
 
 
 class _RetryError(Exception):
-    """Try again; `connection_lost` when the connection failed rather than the transaction."""
+    """Try again; `connection_lost` when the connection failed rather than the transaction.
 
-    def __init__(self, reason: str, *, connection_lost: bool = False) -> None:
+    `state` is what to say about the server when no try succeeds.
+    """
+
+    def __init__(self, reason: str, *, connection_lost: bool = False, state: str = "is too busy") -> None:
         super().__init__(reason)
         self.connection_lost = connection_lost
+        self.state = "is unreachable" if connection_lost else state
+
+
+def is_without_leader(error: Neo4jError) -> bool:
+    """Whether the server refused because it is not the leader of its cluster, or knows none."""
+    return isinstance(error, (NotALeader, ForbiddenOnReadOnlyDatabase)) or error.code == _NO_LEADER_KNOWN
+
+
+def writes_refused(server: Server) -> str:
+    """What to say of a server that stays without leader: with `bolt` the driver looks for no other."""
+    looks_elsewhere = server.uri.startswith("neo4j")
+    return "accepts no writes" + ("" if looks_elsewhere else " (in a cluster, neo4j:// finds the leader)")
 
 
 @contextmanager
@@ -95,7 +118,8 @@ def translated(server: Server) -> Iterator[None]:
         raise _RetryError(str(error), connection_lost=True) from error
     except Neo4jError as error:
         if error.is_retryable() or error.code in _RETRYABLE:
-            raise _RetryError(error.message or "") from error
+            state = writes_refused(server) if is_without_leader(error) else "is too busy"
+            raise _RetryError(error.message or "", state=state) from error
         msg = f"neo4j at {server.uri}: {error.code}: {error.message}"
         if error.code == _NO_DATABASE:
             raise SettingsError(f"neo4j_database: {error.message}") from error
@@ -124,7 +148,6 @@ def retried(server: Server, attempt: Callable[[], T]) -> T:
             lost_connections = lost_connections + 1 if reason.connection_lost else 0
             if lost_connections == LOST_CONNECTIONS_MAX or time.monotonic() >= deadline:
                 why = " ".join(str(reason).split())  # the driver's message may have several lines
-                state = "unreachable" if reason.connection_lost else "too busy"
-                msg = f"neo4j at {server.uri} is {state}: {why}"
+                msg = f"neo4j at {server.uri} {reason.state}: {why}"
                 raise UnavailableError(msg) from reason
         time.sleep(next(pauses))
