@@ -1,7 +1,7 @@
 """A disk of its own for one server, small enough to be filled.
 
 It is a file system in memory, which needs the right to mount. `python -m chaos` therefore runs in a mount namespace of its
-own (`run_with_mounts`): the kernel removes the mount with the last process in it, and nobody else sees it.
+own (`run_with_mounts`): the kernel removes the mount with the last process in it, and no other process sees it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MIB: Final = 1024 * 1024
 BLOCKS: Final = (MIB, 4096)
 # Set in the process that has a mount namespace of its own.
 MARK: Final = "QMTL_CHAOS_MOUNTS"
-# As root, else as root of a user namespace, where the kernel allows them to everybody.
+# As root, else as root of a user namespace, where the kernel allows them to every user.
 NAMESPACES: Final = (("unshare", "--mount"), ("unshare", "--user", "--map-root-user", "--mount"))
 
 

@@ -78,12 +78,12 @@ class FaultProxy:
         """Hold back all bytes in these directions (default: both); connections stay, new ones are accepted."""
         self._call(self._set(0.0, directions or tuple(Direction)))
 
-    def rename(self, told: str, instead: str) -> None:
+    def rename(self, answered: str, instead: str) -> None:
         """Replace an address in what the server says by another of the same length, until the next call."""
-        if len(told) != len(instead):
-            msg = f"{told} and {instead} differ in length: the server's messages carry lengths"
+        if len(answered) != len(instead):
+            msg = f"{answered} and {instead} differ in length: the server's messages carry lengths"
             raise ValueError(msg)
-        self._renamed = (told.encode(), instead.encode())
+        self._renamed = (answered.encode(), instead.encode())
 
     def cut(self) -> None:
         """Reset every open connection; new ones are served."""
