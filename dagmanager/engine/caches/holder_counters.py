@@ -5,7 +5,11 @@ The answer to an identical resend is right only while the strategy id still hold
 of the change. Processes read all counters together with the epoch; a cached resend is valid while the counter of
 its strategy id has the value that it had when the answer was cached. A shard is shared, so a change of one holder
 also invalidates the cached resends of others: a miss, never a wrong answer. One counter per strategy id would be
-exact, but reading the epoch would then read as many counters as there are strategy ids.
+exact, but reading the epoch would then read as many counters as there are strategy ids. The epoch instead of counters
+would drop all cached answers of all processes at every new version of any strategy.
+
+Without cached resends an identical resend needs two queries: 2.7 to 3.4 ms on a Neo4j on the same machine at 100 nodes
+and 8 to 9 ms at 1,000, against 0.1 ms (p50).
 """
 
 from __future__ import annotations
