@@ -44,7 +44,7 @@ def add_arguments(parser: Parser) -> None:
         help="show unchanged nodes also where there are more than 10, and every warning also where more than 5 have one code",
     )
     parser.add_argument("--wide", action="store_true", help="show ids and digests, at any width")
-    parser.add_argument("--exit-code", action="store_true", help="exit 3 if anything differs")
+    parser.add_argument("--exit-code", action="store_true", help="exit 3 if a run would change anything")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="everything as one JSON object")
     form.add_argument("--markdown", action="store_true", help="everything as Markdown, for a pull request")

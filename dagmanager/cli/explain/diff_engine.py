@@ -23,6 +23,7 @@ from dagmanager.engine.decide.predecessor import predecessor
 from dagmanager.engine.engine import Engine, lookup, plan
 from dagmanager.engine.model.policy import ClaimOptions
 from dagmanager.engine.model.rows import Member
+from dagmanager.engine.model.version_change import ChangeWeight, NewSentinel, Reinstate, VersionChange
 from dagmanager.engine.reader import Reader, ReadOptions
 from dagmanager.engine.stages import Planned, Refused
 from dagmanager.errors import ErrorCode, Rejection
@@ -108,6 +109,8 @@ def _result(
         "actions": msgspec.structs.asdict(outcome.actions),
         "nodes": rows,
         "removed": _removed(submission, before),
+        "changed": _changed(submission, before),
+        "version_change": _version_change(planned.change),
         "queue_map": dict(outcome.items),
         "warnings": [warning.as_json() for warning in outcome.warnings],
     }
@@ -149,6 +152,31 @@ def _as_earlier(old: Submission, new: Submission, position: int) -> Submission:
         at_ms=position + 1,
         dry_run=False,
     )
+
+
+def _version_change(change: VersionChange | None) -> str | None:
+    """What a run would do to the versions of the lineage; None for a resend, one more holder, and in safe mode."""
+    match change:
+        case NewSentinel():
+            return "new_version"
+        case Reinstate():
+            return "reinstated"
+        case ChangeWeight():
+            return "weight"
+        case _:
+            return None
+
+
+def _changed(new: Submission, before: Sequence[Node | Member]) -> list[dict[str, Any]]:
+    """Fields outside the id in which nodes of both versions differ; each changes what a run announces or stores."""
+    old = {node.node_id: node for node in before}
+    return [
+        {"node_id": node.node_id, "name": node.name, "field": field, "before": was, "after": now}
+        for node in new.dag.nodes
+        if node.node_id in old
+        for field in ("name", "tags", "schema_hash")
+        if (was := getattr(old[node.node_id], field)) != (now := getattr(node, field))
+    ]
 
 
 def _removed(new: Submission, before: Sequence[Node | Member]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from dagmanager.cli.explain.error_page import codes, remedy
+from dagmanager.errors import NoticeCode
 from dagmanager.terminal.table import Heading, markdown_table, table
 from dagmanager.terminal.text import (
     columns,
@@ -52,6 +53,13 @@ REASONS: Final = {
 }
 
 
+VERSION_CHANGES: Final = {
+    "new_version": "a run replaces the version in force, or adds this one beside it",
+    "reinstated": "a run puts this earlier version into force again",
+    "weight": "a run changes its share of the traffic",
+}
+
+
 class Detail(NamedTuple):
     """How much is shown: reasons in words, unchanged rows, whole ids and digests."""
 
@@ -61,9 +69,11 @@ class Detail(NamedTuple):
 
 
 def differs(found: Mapping[str, Any]) -> bool:
-    """Whether submitting would change anything: a node that is not simply reused, or a removed one."""
-    changed = any(node["action"] != "reuse" for node in found["nodes"])
-    return changed or bool(found["removed"])
+    """Whether a run would change anything: a node that is not simply reused or gets other attributes, a removed one, or a
+    version (another label, tag or name, or another weight)."""
+    created = any(node["action"] != "reuse" for node in found["nodes"])
+    merged = any(each["code"] == NoticeCode.NODE_ATTRIBUTES_DIFFER.value for each in found["warnings"])
+    return created or merged or bool(found["removed"] or found["changed"] or found["version_change"])
 
 
 def context_line(found: Mapping[str, Any]) -> str:
@@ -103,6 +113,7 @@ def show(found: Mapping[str, Any], detail: Detail) -> None:
         [wrapped(line, width, "  ") for line in _opening(found)],
         list(node_table(rows(found), detail, width)),
         [wrapped(line, width, "  ") for line in _legend(found)] if detail.explain else [],
+        [wrapped(line, width, "  ") for line in _changes(found)],
         [wrapped(line, width, "  ") for line in _elsewhere(found)],
         list(_warnings(found, detail, width)),
         list(_digests(found)) if detail.wide else [],
@@ -120,7 +131,7 @@ def markdown(found: Mapping[str, Any], *, explain: bool) -> str:
         heads = [heading.name for heading in (*HEADS, ID_HEAD)]
         parts.append(markdown_table(heads, [_markdown_cells(row) for row in cells]))
     names = {node["node_id"]: node.get("name") or "" for node in found["nodes"]}
-    closing = [*(_legend(found) if explain else ())]
+    closing = [*_changes(found), *(_legend(found) if explain else ())]
     for _, lines in warning_lines(found["warnings"], names, None, str):
         closing += lines
     if closing:
@@ -132,6 +143,20 @@ def _opening(found: Mapping[str, Any]) -> Iterator[str]:
     yield context_line(found)
     if found.get("safe_mode"):
         yield f"safe mode: {visible(str(found['safe_mode']))}; nothing is shared with other submissions"
+
+
+def _changes(found: Mapping[str, Any]) -> Iterator[str]:
+    """What changes although every topic may stay: fields of nodes, and the version."""
+    for each in found["changed"]:
+        before, after = (_value(each[key]) for key in ("before", "after"))
+        yield f"changed: {visible(each['name']) or short_id(each['node_id'])}: {each['field']} {before} -> {after}"
+    if words := VERSION_CHANGES.get(found["version_change"]):
+        yield f"version {visible(found['version'])}: {words}"
+
+
+def _value(value: str | Sequence[str]) -> str:
+    text = value if isinstance(value, str) else ", ".join(value)
+    return visible(text) or "none"
 
 
 def _digests(found: Mapping[str, Any]) -> Iterator[str]:

@@ -16,6 +16,7 @@ OTHER = GOOD.replace('"c"', '"d"')
 CLIENTS = ("bytewax", "confluent_kafka", "neo4j", "grpc", "polars", "rich", "yaml")
 KEYS = {
     "context", "plan_digest", "submission_digest", "version", "safe_mode", "actions", "nodes", "removed",
+    "changed", "version_change",
     "queue_map", "warnings",
 }  # fmt: skip
 

@@ -66,6 +66,27 @@ def test_a_dag_is_compared_with_what_the_flow_has_and_nothing_is_written(folder:
     assert contents(folder) == before
 
 
+@pytest.mark.parametrize(
+    ("meta", "fields", "code", "line"),
+    [
+        ({}, {}, 0, ""),
+        ({"version": "v2"}, {}, 3, "version v2: a run replaces"),
+        ({}, {"tags": ["btc", "eth"]}, 3, "-> btc, eth"),
+        ({}, {"name": "renamed"}, 3, "changed: renamed: name first -> renamed"),
+        ({}, {"global": True}, 3, "node_attributes_differ"),
+        ({}, {"artifacts": [{"path": "p", "checksum": "c", "size": 1}]}, 3, "node_attributes_differ"),
+    ],
+)
+def test_the_exit_code_says_whether_a_run_would_change_anything(
+    folder: Path, meta: dict[str, Any], fields: dict[str, Any], code: int, line: str
+) -> None:
+    sent = json.loads(dag({**FIRST, **fields}, SECOND)) | {"meta": meta}
+    (folder / "momentum.json").write_text(json.dumps(sent))
+    done = call("diff", "momentum.json", "--store", "store/graph.sqlite", "--exit-code", cwd=folder)
+    assert done.code == code
+    assert line in " ".join(done.out.split())
+
+
 def test_a_dag_that_runs_in_another_world_says_so(folder: Path) -> None:
     words = ("diff", "momentum.json", "--store", "store/graph.sqlite", "--domain", "live")
     assert "note: nodes with new_binding" in call(*words, "--world", "w2", cwd=folder).out

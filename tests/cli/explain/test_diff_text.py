@@ -33,6 +33,8 @@ FOUND: dict[str, Any] = {
         },
     ],
     "removed": [{"node_id": "blake3:" + "c" * 64, "name": "old"}],
+    "changed": [],
+    "version_change": None,
     "queue_map": {},
     "warnings": [{"code": "lineage_unknown", "message": "random id", "node_id": None, "details": []}],
 }
