@@ -16,6 +16,7 @@ import msgspec
 from dagmanager.dag.limits import Limits
 from dagmanager.disk.os_errors import translated_os_errors
 from dagmanager.disk.sqlite_file import SqliteFile
+from dagmanager.engine.effects.changed_topics import ChangedTopicWatch
 from dagmanager.engine.effects.lost_topics import LostTopicWatch
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.admin_log_port import AdminLog
@@ -94,7 +95,9 @@ def assemble(settings: Settings) -> Assembled:
         broker = connect_broker(settings, create=create, dropped=observer.event_dropped)
         parts = assemble_over(settings, graph, broker.topics, broker.events, broker.admin_log, observer)
         # Only for Kafka: embedded topics cannot be deleted by others behind the engine's back.
-        engine = replace(parts.engine, lost_topics=LostTopicWatch(time.monotonic))
+        engine = replace(
+            parts.engine, lost_topics=LostTopicWatch(time.monotonic), changed_topics=ChangedTopicWatch()
+        )
         return replace(parts, engine=engine, broker=broker, slow_topics=True, ping_graph=ping_graph)
     results = Path(settings.results_path)
     events, admin_log = FileEvents(results / EVENTS_FILE), FileAdminLog(results / ADMIN_LOG_FILE)

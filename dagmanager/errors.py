@@ -7,6 +7,7 @@ stops the flow with the offset kept, so that nothing is lost (docs/semantics.md 
     └── DagManagerError            is_retryable() says whether the same call may succeed later
         ├── SettingsError          the settings are invalid (exit 2, or a refused start)
         ├── UnavailableError       a store or broker is unreachable or overloaded; retryable (exit 4)
+        │   └── StoreMemoryError   a store has no memory for a transaction, after several tries
         ├── StoreRefusedError      a store rejects this statement, and would each time
         ├── InputLostError         records that were still to be read are gone: an operator must decide
         ├── ConstraintError        another process holds a unique value; the transaction is retried as a whole
@@ -57,6 +58,7 @@ class NoticeCode(StrEnum):
     ONLY_VERSION = "only_version"
     ROLLED_BACK_CONTENT = "rolled_back_content"
     NODE_ATTRIBUTES_DIFFER = "node_attributes_differ"
+    TOPIC_SETTINGS_DIFFER = "topic_settings_differ"
 
 
 RETRYABLE: Final[frozenset[ErrorCode]] = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})
@@ -134,6 +136,14 @@ class UnavailableError(DagManagerError):
 
 class StoreRefusedError(DagManagerError):
     """A store rejects a statement, and would each time; other submissions may still succeed."""
+
+
+class StoreMemoryError(UnavailableError):
+    """A transaction does not fit into the memory that the store gives to one, after several tries with pauses.
+
+    Smaller transactions may succeed: the claim of a whole submission is refused for it instead of waiting for ever. Any other
+    work is tried again, as after an outage.
+    """
 
 
 class InputLostError(DagManagerError):

@@ -104,6 +104,13 @@ def _watch(engine: Engine) -> str:
     try:
         if engine.find_lost():
             engine.publish()
+        for row in engine.find_changed():
+            if row.drift:
+                logger.warning(
+                    "topic %s was changed at the broker: %s; it stays in use", row.topic, row.drift
+                )
+            else:
+                logger.info("topic %s is at the broker as it was created again", row.topic)
     except DagManagerError as failure:
         return str(failure)
     return ""

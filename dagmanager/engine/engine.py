@@ -22,6 +22,7 @@ from dagmanager.engine.decide.build_outcome import build_outcome
 from dagmanager.engine.decide.classify import bindings, classify
 from dagmanager.engine.decide.dry_run import provisional_outcome
 from dagmanager.engine.decide.submission_keys import claim_id, lookup_keys, version_change
+from dagmanager.engine.effects.changed_topics import ChangedTopicWatch
 from dagmanager.engine.effects.claim_completion import WAIT, Completion
 from dagmanager.engine.effects.lost_topics import LOST_AT_ONCE, LostTopic, LostTopicWatch, declare_lost
 from dagmanager.engine.effects.outbox import publish_outbox
@@ -32,7 +33,7 @@ from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.plan import Plan
 from dagmanager.engine.model.policy import ClaimOptions
-from dagmanager.engine.model.rows import Binding
+from dagmanager.engine.model.rows import Binding, QueueRow
 from dagmanager.engine.model.topics_port import Topics
 from dagmanager.engine.model.version_change import Resend
 from dagmanager.engine.stages import Answer, CacheHit, InProgress, LookedUp, Planned
@@ -93,8 +94,8 @@ class Engine:
 
     `sleep`, `timer` and `epoch_clock` are in seconds, the clocks monotonic: `timer` for leases, `epoch_clock` for the
     age of an epoch reading. `answer_cache` and `reusable_nodes` are bounded; `AnswerCache(answers_max=0)` keeps
-    nothing. `lost_topics` is given where a broker holds the topics, which others may delete; without it `find_lost`
-    does nothing. `generation` counts the writes of this process.
+    nothing. `lost_topics` and `changed_topics` are given where a broker holds the topics, which others may delete and
+    change; without them `find_lost` and `find_changed` do nothing. `generation` counts the writes of this process.
     """
 
     graph: Graph
@@ -109,6 +110,7 @@ class Engine:
     answer_cache: AnswerCache = field(default_factory=AnswerCache)
     reusable_nodes: ReusableNodes = field(default_factory=ReusableNodes)
     lost_topics: LostTopicWatch | None = None
+    changed_topics: ChangedTopicWatch | None = None
     generation: int = field(default=0, init=False)
     _epochs: EpochCache = field(init=False)
     # Two locks, so that claims are decided while topics are created: one for deciding claims, one for what asks the
@@ -268,6 +270,19 @@ class Engine:
                 self.observer.lost(each.queue, each.why)
             lost.extend(found)
         return tuple(lost)
+
+    def find_changed(self) -> tuple[QueueRow, ...]:
+        """Ask the broker for the settings of the next topics; the queues whose `drift` this process stored.
+
+        Call it from one thread. Blocks for two requests; raises `UnavailableError`.
+        """
+        if self.changed_topics is None:
+            return ()
+        with self._finishing:
+            changed = self.changed_topics.look(self.graph, self.topics)
+            if changed:
+                self._written()
+        return changed
 
     def publish(self) -> int:
         """Publish the outbox, also rows of other processes; how many events were sent.

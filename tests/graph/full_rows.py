@@ -71,6 +71,7 @@ FULL: list[Row] = [
         expires_ms=15,
         world_id="w",
         execution_domain="live",
+        drift="partitions 4 instead of 1",
     ),
     ContentRow("c1", (Member("n1", "h2", ("t1",), "name"), Member("n2", "", (), ""))),
     SentinelRow(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from dagmanager.dag.model import Node, Submission
-from dagmanager.engine.decide.node_attributes import brings, brought_notice
+from dagmanager.engine.decide.node_attributes import brings, brought_notice, drift_notice
 from dagmanager.engine.decide.node_conflicts import conflict
 from dagmanager.engine.decide.topic_names import safe_suffix
 from dagmanager.engine.model.graph_port import Known
@@ -77,6 +77,7 @@ def classify(
     rows, queues = known.nodes, known.queues
     actions: list[Action] = []
     brought: list[tuple[str, str]] = []
+    drifted: list[QueueRow] = []
     plain = True
     for node, binding in zip(submission.dag.nodes, wanted, strict=True):
         row = rows.get(node.node_id)
@@ -89,6 +90,7 @@ def classify(
         if (
             queue is not None
             and queue.state is QueueState.ACTIVE
+            and not queue.drift
             and not row.safe_only
             and node.global_ <= row.global_
             and (not node.artifacts or node.artifacts == row.artifacts)
@@ -101,9 +103,11 @@ def classify(
         if not row.is_provisional and (new := brings(node, row)):
             brought.append((node.node_id, new))
             action = _merging(action)
+        if queue is not None and queue.drift and queue.state is QueueState.ACTIVE:
+            drifted.append(queue)
         plain = plain and _is_plain(action)
         actions.append(action)
-    return Plan(tuple(actions), plain, brought_notice(brought))
+    return Plan(tuple(actions), plain, (*brought_notice(brought), *drift_notice(drifted)))
 
 
 def _merging(action: Action) -> Action:

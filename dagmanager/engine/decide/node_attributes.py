@@ -1,5 +1,5 @@
 """What a submission says of a known node beside its spec: artifacts, the `global` flag, the name (docs/semantics.md 3,
-Attributes)."""
+Attributes); and the warnings about known nodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from dagmanager.dag.model import Artifact, Node, Notice
-from dagmanager.engine.model.rows import NodeRow
+from dagmanager.engine.model.rows import NodeRow, QueueRow
 from dagmanager.errors import NoticeCode
 
 DETAILS_MAX = 100
@@ -47,6 +47,18 @@ def brought_notice(brought: Sequence[tuple[str, str]]) -> tuple[Notice, ...]:
     message = f"{count} known nodes came with artifacts or a global flag that the graph did not have: it has both now"
     details = tuple(f"{node_id}: {what}" for node_id, what in brought[:DETAILS_MAX])
     return (Notice(NoticeCode.NODE_ATTRIBUTES_DIFFER, message, brought[0][0], details),)
+
+
+def drift_notice(queues: Sequence[QueueRow]) -> tuple[Notice, ...]:
+    """The warning for reused queues whose topic was changed at the broker; none without queues."""
+    if not queues:
+        return ()
+    first = queues[0]
+    message = (
+        f"{len(queues)} reused topics were changed at the broker, the first is {first.topic}: {first.drift}"
+    )
+    details = tuple(f"{row.topic}: {row.drift}" for row in queues[:DETAILS_MAX])
+    return (Notice(NoticeCode.TOPIC_SETTINGS_DIFFER, message, first.binding.node_id, details),)
 
 
 def renamed_notice(

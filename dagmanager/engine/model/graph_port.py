@@ -2,7 +2,8 @@
 
 A store keeps rows and answers the few questions that need an index; it decides nothing. Every call blocks.
 Every call may raise `UnavailableError` (the store is unreachable, or too busy for its time limit: call again) and
-`StoreRefusedError` (the store refuses this statement: a retry is useless).
+`StoreRefusedError` (the store refuses this statement: a retry is useless). `Graph.transact` may also raise
+`StoreMemoryError` (the store has no memory for so large a transaction, after several tries).
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ class QueueRow(msgspec.Struct, frozen=True, tag="queue"):
     `claim_id`, `owner` and `lease_until_ms` say which claim and which process provision it. `begun` is written before
     the broker is asked to create the topic: a topic of a begun queue may be ours, of any other it is foreign.
     `topic_id` is the broker's. `unreferenced_ms` is None while a sentinel references it. `expires_ms` is set for
-    safe-mode copies only.
+    safe-mode copies only. `drift` says in words how the broker's topic differs from `spec`, '' when it does not.
     """
 
     topic: str
@@ -197,6 +197,7 @@ class QueueRow(msgspec.Struct, frozen=True, tag="queue"):
     expires_ms: int | None = None
     world_id: str = ""
     execution_domain: str = ""
+    drift: str = ""
 
     @property
     def key(self) -> str:

@@ -60,7 +60,7 @@ from dagmanager.engine.transactions.replay import (
     failed_queues,
     nodes_of_open_claim,
 )
-from dagmanager.errors import Rejection
+from dagmanager.errors import ErrorCode, Rejection, StoreMemoryError
 
 
 def claim_in(
@@ -68,11 +68,33 @@ def claim_in(
 ) -> Claimed | Rejection:
     """Claim one submission, in as many transactions as it takes to find the nodes to lock (two as a rule).
 
-    `nodes` are cached rows that need not be read again. Blocks; raises as `Graph.transact`. Idempotent: a repeat is a
+    `nodes` are cached rows that need not be read again. Refused with `too_large` when the store has no memory for it: the
+    submissions behind it must not wait for it for ever. Blocks; raises as `Graph.transact`. Idempotent: a repeat is a
     replay of the same submission.
     """
+    try:
+        return _claim_in(graph, submission, options, nodes or ReusableNodes())
+    except StoreMemoryError as error:
+        count = len(submission.dag.nodes)
+        why = Rejection(
+            ErrorCode.TOO_LARGE,
+            f"the graph has no memory for one transaction of {count} nodes; send a smaller DAG, or give the server more"
+            f" memory: {error}",
+            field="/nodes",
+            got=str(count),
+        )
+        return graph.transact(partial(_refuse_whole, submission=submission, why=why))
+
+
+def _refuse_whole(tx: Transaction, submission: Submission, why: Rejection) -> Rejection:
+    known = tx.known(LookupKeys(outcomes=frozenset({claim_id(submission)})))
+    return _refuse(tx, submission, known, why)
+
+
+def _claim_in(
+    graph: Graph, submission: Submission, options: ClaimOptions, nodes: ReusableNodes
+) -> Claimed | Rejection:
     touched: frozenset[str] = frozenset()
-    nodes = nodes or ReusableNodes()
     while True:
         work = partial(claim, submission=submission, touched=touched, options=options, nodes=nodes)
         result = graph.transact(work)

@@ -32,6 +32,7 @@ from dagmanager.errors import (
     ConstraintError,
     DagManagerError,
     SettingsError,
+    StoreMemoryError,
     StoreRefusedError,
     UnavailableError,
 )
@@ -71,14 +72,36 @@ _RETRYABLE: Final = frozenset(
 )
 
 
+# The transaction was ended because the memory for all or for one is used up. Rivals may need it at this moment, so it is
+# tried again; a transaction that is too large for the server would never succeed.
+_OUT_OF_MEMORY: Final = frozenset(
+    {
+        "Neo.TransientError.General.MemoryPoolOutOfMemoryError",
+        "Neo.TransientError.General.TransactionMemoryLimit",
+        "Neo.TransientError.General.TransactionOutOfMemoryError",
+        "Neo.TransientError.General.OutOfMemoryError",
+    }
+)
+MEMORY_TRIES: Final = 4
+MEMORY_PAUSE: Final = Backoff(first_s=0.5, factor=2.0, longest_s=4.0, jitter=0.2)
+
+
 class _RetryError(Exception):
     """Try again; `connection_lost` when the connection failed rather than the transaction.
 
-    `state` is what to say about the server when no try succeeds.
+    `state` is what to say about the server when no try succeeds. `out_of_memory`: it had no memory for the transaction.
     """
 
-    def __init__(self, reason: str, *, connection_lost: bool = False, state: str = "is too busy") -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        connection_lost: bool = False,
+        state: str = "is too busy",
+        out_of_memory: bool = False,
+    ) -> None:
         super().__init__(reason)
+        self.out_of_memory = out_of_memory
         self.connection_lost = connection_lost
         self.state = "is unreachable" if connection_lost else state
 
@@ -119,7 +142,8 @@ def translated(server: Server) -> Iterator[None]:
     except Neo4jError as error:
         if error.is_retryable() or error.code in _RETRYABLE:
             state = writes_refused(server) if is_without_leader(error) else "is too busy"
-            raise _RetryError(error.message or "", state=state) from error
+            out_of_memory = error.code in _OUT_OF_MEMORY
+            raise _RetryError(error.message or "", state=state, out_of_memory=out_of_memory) from error
         msg = f"neo4j at {server.uri}: {error.code}: {error.message}"
         if error.code == _NO_DATABASE:
             raise SettingsError(f"neo4j_database: {error.message}") from error
@@ -130,10 +154,13 @@ def translated(server: Server) -> Iterator[None]:
 
 
 def retried(server: Server, attempt: Callable[[], T]) -> T:
-    """Try until it succeeds, fails for good, or one of the limits is reached."""
+    """Try until it succeeds, fails for good, or one of the limits is reached.
+
+    `StoreMemoryError` when the server had no memory for it `MEMORY_TRIES` times.
+    """
     deadline = time.monotonic() + server.retry_within_s
-    pauses = PAUSE.pauses()
-    constraint_tries = lost_connections = 0
+    pauses, memory_pauses = PAUSE.pauses(), MEMORY_PAUSE.pauses()
+    constraint_tries = lost_connections = memory_tries = 0
     while True:
         try:
             with translated(server):
@@ -144,6 +171,13 @@ def retried(server: Server, attempt: Callable[[], T]) -> T:
             if constraint_tries == CONSTRAINT_TRIES:
                 raise
         except _RetryError as reason:
+            if reason.out_of_memory:
+                memory_tries += 1
+                if memory_tries == MEMORY_TRIES:
+                    why = " ".join(str(reason).split())
+                    raise StoreMemoryError(f"neo4j at {server.uri} has too little memory: {why}") from reason
+                time.sleep(next(memory_pauses))
+                continue
             # Losses in a row only: a retryable answer proves that the server is up.
             lost_connections = lost_connections + 1 if reason.connection_lost else 0
             if lost_connections == LOST_CONNECTIONS_MAX or time.monotonic() >= deadline:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import msgspec
 
 from chaos.ports import watched
 from dagmanager.engine.model.admin_log_port import AdminAction
+from dagmanager.engine.model.graph_port import Transaction
 from dagmanager.engine.model.rows import (
     ContentRow,
     HolderRow,
@@ -14,9 +18,11 @@ from dagmanager.engine.model.rows import (
     OutcomeRow,
     QueueRow,
     QueueState,
+    Row,
     SentinelRow,
 )
-from dagmanager.errors import ErrorCode
+from dagmanager.errors import ErrorCode, StoreMemoryError
+from dagmanager.graph.embedded.memory import MemoryGraph
 from tests.engine.builders import (
     POLICY,
     Stores,
@@ -152,3 +158,35 @@ def test_strict_dependencies_refuse_what_the_graph_does_not_know_either() -> Non
     works.submit([submission([PRICE], lineage="beta", strategy="s2", position=1)])
     (yes,) = works.submit([submission([MEAN], position=2)])
     assert accepted(yes).warnings == ()
+
+
+class SmallGraph(MemoryGraph):
+    """A store without memory for a transaction of many rows, as a server with a small heap."""
+
+    def transact(self, work: Callable[[Transaction], Any]) -> Any:
+        def within_memory(tx: Transaction) -> Any:
+            put, rows = tx.put, 0
+
+            def counted(more: Sequence[Row]) -> None:
+                nonlocal rows
+                rows += len(more)
+                if rows > 20:
+                    raise StoreMemoryError("the allocation would use more than the limit")
+                put(more)
+
+            tx.put = counted  # type: ignore[method-assign, assignment]  # the store's limit, not the engine's code
+            return work(tx)
+
+        return super().transact(within_memory)
+
+
+def test_a_dag_that_the_store_has_no_memory_for_is_refused_and_blocks_nothing() -> None:
+    stores = Stores(open_graph=SmallGraph)
+    works = engine(stores)
+    big = submission([node(f"n{number}") for number in range(30)])
+    answers = works.submit([big, submission([PRICE], strategy="small", lineage="small", position=1)])
+    assert refused(answers[0]).code is ErrorCode.TOO_LARGE
+    assert refused(answers[0]).got == "30"
+    assert accepted(answers[1]).actions.create == 1
+    (replay,) = engine(stores, owner="two").submit([big])
+    assert refused(replay) == refused(answers[0])
