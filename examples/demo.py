@@ -97,7 +97,7 @@ def _show(submission: bytes, answer: dict[str, Any]) -> None:
     name = visible(asked["dag"]["meta"]["strategy_name"])
     say(f"\n{name} in {where}", "1")
     rows = list(_rows(submission, answer))
-    for line in node_table(rows, Detail(all_rows=True), columns() - 2, "the files below have them whole"):
+    for line in node_table(rows, Detail(all_rows=True), columns() - 2):
         print(f"  {line}")
     say(f"  {counts}, version {answer['version']}", "1")
     if answer["safe_mode"]:

@@ -249,6 +249,17 @@ def _idle(settings: Settings, stopping: Stop) -> None:
         pass
 
 
+def _report_leak(settings: Settings) -> None:
+    """Warn how many topic ids the Kafka client library leaked: the metric of it is not served yet."""
+    if not settings.kafka_dsn:
+        return
+    # Imported here: without Kafka a run starts without its client.
+    from dagmanager.kafka.topic_id_leak_workaround import TOPIC_IDS
+
+    if leaked := TOPIC_IDS.leaked():
+        logger.warning("the Kafka client library leaked %d topic ids, about 100 bytes each", leaked)
+
+
 def _summarize(
     given: argparse.Namespace, settings: Settings, reader: Reader, tally: Tally, stopping: Stop
 ) -> None:
@@ -261,6 +272,7 @@ def _summarize(
             "Gateway asked for it; --domain sets the default domain",
             reader.isolated,
         )
+    _report_leak(settings)
     if stopping.is_set():
         resume = (
             f"resume with --recovery {given.recovery}" if given.recovery else "no --recovery to resume with"

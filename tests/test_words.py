@@ -123,23 +123,32 @@ PROMISE = re.compile(
 )
 
 
+# Classes whose public methods ask servers or locks, and are called from many places.
+BLOCKING = {"Engine", "Finisher", "KafkaAdmin"}
+
+
 def is_protocol(node: ast.ClassDef) -> bool:
     return any("Protocol" in ast.unparse(base) for base in node.bases)
 
 
 def unpromised(port: ast.ClassDef) -> list[str]:
-    """Methods of which neither they nor their Protocol say which errors are raised or whether a call blocks."""
-    if not is_protocol(port):
+    """Methods of Protocols and of `BLOCKING` of which neither they nor their class say which errors are raised or whether a call blocks."""
+    if not is_protocol(port) and port.name not in BLOCKING:
         return []
     if PROMISE.search(ast.get_docstring(port) or ""):
         return []
-    methods = [each for each in port.body if isinstance(each, ast.FunctionDef) and not each.decorator_list]
+    methods = [
+        each
+        for each in port.body
+        if isinstance(each, ast.FunctionDef) and not each.decorator_list
+        if is_protocol(port) or not each.name.startswith("_")
+    ]
     return [
         f"{port.name}.{each.name}" for each in methods if not PROMISE.search(ast.get_docstring(each) or "")
     ]
 
 
-def test_protocols_name_their_errors_and_whether_they_block() -> None:
-    """In the docstring of the Protocol, for all of its methods, or in that of each method. Properties are values."""
+def test_protocols_and_classes_that_ask_servers_name_their_errors_and_whether_they_block() -> None:
+    """In the docstring of the class, for all of its methods, or in that of each method. Properties are values."""
     assert sum(is_protocol(node) for _, node in classes()) > 10
     assert not [f"{path.name}: {method}" for path, node in classes() for method in unpromised(node)]

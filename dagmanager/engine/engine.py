@@ -138,7 +138,7 @@ class Engine:
         return [CacheHit(each) if hit else next(found) for each, hit in zip(batch, hits, strict=True)]
 
     def classify(self, item: LookedUp) -> Planned:
-        """The advisory plan of one submission, under this engine's options. Pure."""
+        """The advisory plan of one submission, under this engine's options. Pure, never blocks."""
         return plan(item, self.options)
 
     def upsert(self, batch: Sequence[Planned | CacheHit]) -> list[Answer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from pathlib import Path
 
@@ -11,9 +12,13 @@ import pytest
 from dagmanager.dag.model import Origin, Record
 from dagmanager.engine.stages import Refused
 from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.kafka import topic_id_leak_workaround
+from dagmanager.kafka.topic_id_leak_workaround import TopicIds
+from dagmanager.settings.table import Settings
 from dagmanager.terminal.progress import StatusLine
 from examples.submissions import first_submissions
 from flows.refusals import SHOWN_MAX, WINDOW_SECONDS, RefusalLog, refusal_report
+from flows.runner import _report_leak
 from flows.tally import Tally
 from tests.cli.running import call
 
@@ -114,3 +119,28 @@ def test_each_wait_is_named_with_its_reason_until_it_ends() -> None:
     tally.waiting("lookup", "")
     tally.waiting("diffs", "")
     assert tally.heartbeat_text() == "ok"
+
+
+@pytest.mark.parametrize(
+    ("servers", "leaked", "shown"),
+    [
+        ("127.0.0.1:9092", 3, ["the Kafka client library leaked 3 topic ids, about 100 bytes each"]),
+        ("127.0.0.1:9092", 0, []),
+        ("", 3, []),
+    ],
+)
+def test_the_end_of_a_run_with_kafka_names_how_many_topic_ids_leaked(
+    servers: str,
+    leaked: int,
+    shown: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Leaky(TopicIds):
+        def leaked(self) -> int:
+            return leaked
+
+    monkeypatch.setattr(topic_id_leak_workaround, "TOPIC_IDS", Leaky(("other", "versions", "")))
+    with caplog.at_level(logging.WARNING, "flows.runner"):
+        _report_leak(Settings(kafka_dsn=servers))
+    assert [record.getMessage() for record in caplog.records] == shown

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dagmanager.kafka.whole_topic import WholeTopic
 
 FILE: Final = "admin-log.jsonl"
-TOPIC_SHORTEST: Final = 20
+TOPIC_NARROWEST: Final = 20
 _DAY_MS: Final = 86_400_000
 
 
@@ -162,7 +162,7 @@ def _show(topics: list[TopicThen], *, wide: bool) -> None:
     from dagmanager.terminal.text import columns
 
     heads = [
-        Heading("topic", TOPIC_SHORTEST),
+        Heading("topic", TOPIC_NARROWEST),
         Heading("partitions"),
         Heading("retention"),
         Heading("created"),

@@ -26,13 +26,13 @@ from dagmanager.terminal.text import (
 )
 
 ACTIONS: Final = ("create", "reuse", "buffer", "isolate")
-NAME_SHORTEST: Final = 16
-TOPIC_SHORTEST: Final = 16
+NAME_NARROWEST: Final = 16
+TOPIC_NARROWEST: Final = 16
 HEADS: Final = (
     Heading("action"),
-    Heading("name", NAME_SHORTEST),
+    Heading("name", NAME_NARROWEST),
     Heading("reason"),
-    Heading("topic", TOPIC_SHORTEST),
+    Heading("topic", TOPIC_NARROWEST),
 )
 ID_HEAD: Final = Heading("node")
 UNCHANGED_MAX: Final = 10  # more unchanged rows than these are folded into one line
@@ -164,23 +164,15 @@ def _digests(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"submission {found['submission_digest']}"
 
 
-def node_table(
-    cells: Sequence[tuple[str, ...]],
-    detail: Detail,
-    width: int | None,
-    whole: str = "--wide shows them whole",
-) -> Iterator[str]:
-    """The table of `rows`; many unchanged nodes in one line. `whole` says where shortened names are whole."""
+def node_table(cells: Sequence[tuple[str, ...]], detail: Detail, width: int | None) -> Iterator[str]:
+    """The table of `rows`; many unchanged nodes in one line."""
     unchanged = Counter(row[2] for row in cells if row[0] == "reuse")
     folded = unchanged.total() > UNCHANGED_MAX and not detail.all_rows
     if folded:
         cells = [row for row in cells if row[0] != "reuse"]
     if cells:
         heads = (*HEADS, ID_HEAD) if detail.wide else HEADS
-        drawn = table(heads, [row[: len(heads)] for row in cells], width)
-        yield from drawn.styled(cells, sys.stdout)
-        if drawn.is_shortened:
-            yield wrapped(f"  (… marks a shortened name; {whole})", width, "  ")
+        yield from table(heads, [row[: len(heads)] for row in cells], width).styled(cells, sys.stdout)
     if folded:
         why = ", ".join(unchanged)
         yield wrapped(f"  {counted(unchanged.total(), 'node')} reuse ({why}); --all shows them", width, "  ")
