@@ -31,7 +31,7 @@ def test_each_failure_series_starts_with_the_first_pause() -> None:
     assert first(backoff, 2, 0, 0) == first(backoff, 2, 0, 0) == [1, 2]
 
 
-def test_processes_that_fail_together_return_apart() -> None:
+def test_processes_that_fail_together_retry_at_different_times() -> None:
     backoff = Backoff(1, 2, 8, 0.5)
     assert len({next(backoff.pauses()) for _ in range(50)}) > 1
 

@@ -159,21 +159,21 @@ def test_message_keys() -> None:
 
 
 @pytest.mark.parametrize("world", ["a\nb", "a b", "../../e", "a/b"])
-def test_a_world_that_may_share_its_namespace_is_warned(world: str) -> None:
+def test_a_world_that_may_share_its_namespace_gives_a_warning(world: str) -> None:
     found = only(request(dag(A), **LIVE | {"world_id": world}))
     assert [each.code for each in found.warnings] == ["namespace_respelled"]
     assert repr(found.context.namespace) in found.warnings[0].message
 
 
 @pytest.mark.parametrize("world", ["!!!", "../..", "."])
-def test_a_world_of_which_no_prefix_is_left_is_warned(world: str) -> None:
+def test_a_world_of_which_no_prefix_is_left_gives_a_warning(world: str) -> None:
     found = only(request(dag(A), **LIVE | {"world_id": world}))
     assert found.context.namespace == ""
     assert [each.code for each in found.warnings] == ["namespace_respelled"]
 
 
 @pytest.mark.parametrize("world", ["w1", "KRX-Crypto_2", "eu.spot"])
-def test_a_world_of_letters_digits_and_marks_is_not_warned(world: str) -> None:
+def test_a_world_of_letters_digits_and_marks_gives_no_warning(world: str) -> None:
     assert only(request(dag(A), **LIVE | {"world_id": world})).warnings == ()
 
 

@@ -220,7 +220,7 @@ def assert_order(run: Run, world: World) -> None:
     assert first == sent
 
 
-def test_the_fuse_is_what_ends_a_run(tmp_path: Path) -> None:
+def test_a_run_ends_at_its_fuse_only(tmp_path: Path) -> None:
     run = drawn(0)
     with pytest.raises(Exception, match=r"error calling|graph|source") as caught:
         live(run, World(), Fuse(3), None)

@@ -94,9 +94,7 @@ def test_files_added_to_a_folder_that_was_read_are_not_late(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("epoch_s", ["0", "100"])
-def test_a_killed_run_is_gone_on_with_before_and_after_its_first_snapshot(
-    epoch_s: str, tmp_path: Path
-) -> None:
+def test_a_killed_run_resumes_before_and_after_its_first_snapshot(epoch_s: str, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(b"".join(submission(number) for number in range(MANY)))
     options = ["--recovery", str(tmp_path / "r"), "--epoch-seconds", epoch_s]
     assert interrupted(tmp_path, signal.SIGKILL, *options) == -signal.SIGKILL
@@ -109,7 +107,7 @@ def test_a_killed_run_is_gone_on_with_before_and_after_its_first_snapshot(
     assert start_ms(tmp_path) > first_ms, "after its end, a new run begins"
 
 
-def test_a_drained_run_ended_and_the_next_one_reads_on(tmp_path: Path) -> None:
+def test_after_a_drained_run_the_next_one_continues_to_read(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_bytes(b"".join(submission(number) for number in range(MANY)))
     options = ["--recovery", str(tmp_path / "r")]
     assert interrupted(tmp_path, signal.SIGTERM, *options) == 0

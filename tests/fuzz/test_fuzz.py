@@ -22,6 +22,6 @@ def test_no_mutation_crashes_and_every_verdict_is_the_twins() -> None:
     )
 
 
-def test_a_seed_is_a_submission() -> None:
+def test_a_fuzz_seed_is_a_submission() -> None:
     assert mutated(7) == mutated(7)
     assert mutated(7) != mutated(8)

@@ -74,7 +74,7 @@ class LockOrderContract:
         with pytest.raises(AssertionError, match="lock order"):
             graph.transact(lambda tx: tx.lock(Locks(names=("b", "a"))))
 
-    def test_what_is_held_may_be_locked_again(self, graph: Graph) -> None:
+    def test_a_held_lock_may_be_taken_again(self, graph: Graph) -> None:
         graph.transact(lambda tx: lock_all(tx, *IN_ORDER, *IN_ORDER, Locks()))
 
     def test_raising_the_epoch_locks_it(self, graph: Graph) -> None:

@@ -249,7 +249,7 @@ class RivalsContract:
         assert sorted(chain.from_iterable(got)) == list(range(1, RIVALS * ROUNDS + 1))
         assert graph.epoch() == rival.epoch() == RIVALS * ROUNDS
 
-    def test_publishers_do_not_pass_each_other(self, graph: Graph, rival: Graph) -> None:
+    def test_concurrent_publishers_keep_the_order(self, graph: Graph, rival: Graph) -> None:
         store(graph, *(event("x", n, n) for n in range(1, 31)))
         sent: list[int] = []
 

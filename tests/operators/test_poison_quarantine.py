@@ -83,7 +83,7 @@ def test_a_batch_is_marked_while_it_is_worked_on() -> None:
     assert not store.marked
 
 
-def test_while_one_is_a_candidate_its_neighbours_are_taken_one_by_one() -> None:
+def test_while_a_record_is_suspected_its_neighbours_are_handled_one_by_one() -> None:
     quarantine, store = begun(PoisonCandidate(AT[2], 1, "lookup"))
     seen: list[list[Origin]] = []
 
@@ -163,7 +163,7 @@ def test_a_candidate_is_dropped_one_epoch_after_that_of_the_answer() -> None:
     assert list(store.found) == list(candidates[1:])
 
 
-def test_while_there_is_a_candidate_one_worker_works_at_a_time() -> None:
+def test_while_a_record_is_suspected_one_worker_works_at_a_time() -> None:
     quarantine, store = begun(PoisonCandidate(AT[0], 1, "hash"))
     most: list[int] = []
     work = quarantine.each("hash", lambda _: most.append(len(store.marked)), same)

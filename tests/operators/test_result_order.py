@@ -24,7 +24,7 @@ def taken(order: ResultOrder[Waiting], shard: str) -> list[str]:
     return [each.name for each in order.take_ready(shard)]
 
 
-def test_what_shares_a_key_leaves_in_the_order_of_arrival() -> None:
+def test_results_with_a_key_in_common_leave_in_order_of_arrival() -> None:
     order, items = arrived(
         ("a", ("s1", "l1"), "x"), ("b", ("s2", "l1"), "x"), ("c", ("s2", "l2"), "x"), ("d", ("s3", "l3"), "x")
     )
@@ -38,7 +38,7 @@ def test_what_shares_a_key_leaves_in_the_order_of_arrival() -> None:
     assert order.is_free(["s1", "s2", "l1", "l2"])
 
 
-def test_what_waits_for_another_shard_leaves_with_the_next_call_for_its_own() -> None:
+def test_a_result_that_waited_for_another_shard_leaves_with_the_next_call_of_its_own() -> None:
     order, items = arrived(("a", ("s1", "l1"), "x"), ("b", ("s2", "l1"), "y"))
     items["b"].is_done = True
     assert taken(order, "y") == []

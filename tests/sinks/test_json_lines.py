@@ -113,7 +113,7 @@ def test_a_torn_line_that_could_not_be_cut_at_once_is_cut_before_the_next_try(
     part.close()
 
 
-def test_a_snapshot_waits_for_the_disk_and_trusts_no_second_sync_alone(
+def test_a_snapshot_waits_for_the_disk_and_a_second_sync_alone_is_not_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "diffs.jsonl"
@@ -161,7 +161,7 @@ def test_a_run_that_is_stopped_stops_waiting_for_the_disk(
     [errno.EISDIR, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG],
     ids=errno.errorcode.get,
 )
-def test_what_needs_a_person_is_never_waited_for(
+def test_a_failure_that_needs_a_person_is_never_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     part = diffs(tmp_path, lambda _: pytest.fail("it waited"))

@@ -21,7 +21,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
 
 
-def test_a_terminal_sees_how_far_it_is_and_nothing_is_left_in_the_end(
+def test_a_terminal_shows_the_progress_and_keeps_nothing_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "FIRST_SECONDS", 0.001)
@@ -37,7 +37,7 @@ def test_a_terminal_sees_how_far_it_is_and_nothing_is_left_in_the_end(
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
-def test_what_cannot_be_counted_shows_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_cannot_be_counted_shows_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [10.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     text = seconds_so_far("schema")
@@ -45,7 +45,7 @@ def test_what_cannot_be_counted_shows_its_seconds(monkeypatch: pytest.MonkeyPatc
     assert text() == "schema: 3 s"
 
 
-def test_a_pipe_sees_nothing() -> None:
+def test_a_pipe_gets_no_status_line() -> None:
     pipe = io.StringIO()
     with progress(lambda: "3 of 9", StatusLine(pipe)) as line:
         line.show("3 of 9")

@@ -115,7 +115,7 @@ def test_lines_are_on_disk_before_append_returns(tmp_path: Path, monkeypatch: py
     assert path.stat().st_size in synced
 
 
-def test_rivals_do_not_mix_their_lines(tmp_path: Path) -> None:
+def test_concurrent_writers_do_not_mix_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "admin.jsonl"
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda n: FileAdminLog(path).append([an_entry(n), an_entry(n)]), range(30)))

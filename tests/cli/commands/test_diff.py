@@ -81,7 +81,9 @@ def test_the_first_line_says_what_was_assumed(folder: Path) -> None:
         (GOOD.replace('"c"', '"\\ud800"').encode(), "invalid_json", "1:"),
     ],
 )  # fmt: skip
-def test_bad_files_teach(text: bytes, code: str, place: str, tmp_path: Path) -> None:
+def test_errors_of_bad_files_say_how_to_correct_them(
+    text: bytes, code: str, place: str, tmp_path: Path
+) -> None:
     (tmp_path / "bad.json").write_bytes(text)
     done = call("diff", "--file", "bad.json", cwd=tmp_path)
     assert (done.code, done.out) == (1, "")

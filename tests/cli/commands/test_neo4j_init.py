@@ -14,7 +14,7 @@ from tests.cli.running import call
 pytestmark = pytest.mark.usefixtures("no_settings")
 
 
-def test_all_is_made_once_and_found_from_then_on(bare_neo4j: str) -> None:
+def test_the_schema_is_created_once_and_found_from_then_on(bare_neo4j: str) -> None:
     first = call("neo4j-init", "--uri", bare_neo4j)
     assert (first.code, first.err) == (0, "")
     assert first.out.splitlines()[-1].startswith(
@@ -90,7 +90,7 @@ def test_our_shape_under_another_name_counts_as_there(bare_neo4j: str) -> None:
     assert schema_of(bare_neo4j) == {"by_hand": "unique :Queue(topic)"}
 
 
-def test_another_thing_under_our_name_is_refused_before_anything_is_made(bare_neo4j: str) -> None:
+def test_another_object_under_our_name_is_refused_before_any_write(bare_neo4j: str) -> None:
     ask(bare_neo4j, "CREATE INDEX tag_of FOR (b:Book) ON (b.title)")
     ask(bare_neo4j, "CREATE (:ComputeNode {node_id: 'n'})")
     done = say("neo4j-init", "--uri", bare_neo4j)

@@ -81,7 +81,7 @@ def test_people_read_every_fact_and_the_summary_last(capsys: pytest.CaptureFixtu
     assert "help: Set `meta.strategy_name`" in out
 
 
-def test_no_digest_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_digests_are_shown_only_when_requested(capsys: pytest.CaptureFixture[str]) -> None:
     assert not re.search("[0-9a-f]{32}", shown(capsys, FOUND, explain=True))
     wide = shown(capsys, FOUND, wide=True)
     for node in (*FOUND["nodes"], *FOUND["removed"]):

@@ -36,7 +36,7 @@ def test_places(field: str, line: int, column: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"nodes": [', "nonsense", "[" * 5000])
-def test_broken_text_has_no_place(text: str) -> None:
+def test_text_that_is_no_json_has_no_position(text: str) -> None:
     assert find(text, ("nodes", 0)) is None
 
 

@@ -42,7 +42,7 @@ def test_united_nodes_are_remembered_one_by_one() -> None:
     assert accepted(request(dag(other)), memo=memo).nodes[0].tags == ("z",)
 
 
-def test_a_known_id_does_not_vouch_for_other_bytes() -> None:
+def test_other_bytes_under_a_known_id_are_hashed_again() -> None:
     memo = NodeMemo()
     accepted(request(dag(A)), memo=memo)
     assert refused(request(dag(A | {"params": {"window": 4}}))).code == "node_id_mismatch"

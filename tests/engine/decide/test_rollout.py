@@ -81,7 +81,7 @@ def test_a_transition_keeps_the_partner_that_it_names() -> None:
     assert w.active == {"v1.1": 0.9, "v2.1": 0.1}
 
 
-def test_a_superseded_version_that_comes_up_late_does_not_push_out_a_newer_one() -> None:
+def test_a_superseded_version_that_is_activated_late_does_not_replace_a_newer_one() -> None:
     w = world(("v1", "a", None), ("v3", "a", 0.1), ("v3", "b", 0.0), ("v2", "a", 0.1))
     w.ready("v2")
     w.ready("v3")

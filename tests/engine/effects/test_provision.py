@@ -76,7 +76,7 @@ def test_topics_that_get_no_leaders_are_waited_for_a_minute_five_times() -> None
     assert broker.renewed == 5 + len(polls), "leases are renewed before each request and after each poll"
 
 
-def test_after_an_ambiguous_answer_only_what_is_still_missing_is_asked_for_again_after_a_second() -> None:
+def test_after_an_ambiguous_answer_only_missing_topics_are_requested_again_after_a_second() -> None:
     broker = Calls(MemoryTopics(), vague=1)
     assert sorted(broker.provision().ready) == ["a", "b", "c"]
     assert broker.created == [["a", "b", "c"], ["b"]]

@@ -59,7 +59,7 @@ def test_the_type_follows_from_words_in_the_node_type(node_type: str, topic_type
     assert POLICY.topic_type(node_type) == topic_type
 
 
-def test_an_override_wins_over_the_words() -> None:
+def test_an_override_takes_precedence_over_the_words() -> None:
     policy = Policy(type_overrides=(("ReorderNode", INDICATOR), ("indicator", RAW)))
     assert policy.topic_type("reordernode") == INDICATOR
     assert policy.topic_type("ReorderNode2") == TRADE_EXEC

@@ -73,7 +73,7 @@ ODD_TEXTS = st.text(st.sampled_from("_-.aB9 é/\x00|"), max_size=6) | st.text(ma
     node_type=ODD_TEXTS.filter(lambda text: text.strip() != ""),
     name=ODD_TEXTS,
 )
-def test_whatever_reaches_a_name_the_broker_would_take_it(
+def test_the_broker_accepts_every_name_that_is_chosen(
     tags: list[str], version: str, node_type: str, name: str
 ) -> None:
     parsed = parse_node_json(orjson.dumps(same(tags=tags, node_type=node_type, name=name) | {"node_id": ""}))
@@ -130,7 +130,7 @@ def test_a_joined_claim_decides_again_under_its_own_name() -> None:
     assert topics_of(answers[1])[0].startswith("btc_")
 
 
-def test_who_makes_a_node_real_that_safe_mode_knew_names_it() -> None:
+def test_the_first_submission_outside_safe_mode_names_the_node() -> None:
     stores = Stores()
     works = engine(stores)
     works.submit([submission([same(tags=["zzz"], name="tried")], domain="", version="branch-x")])

@@ -148,7 +148,7 @@ def test_real_strategies_are_answered_on_real_topics_as_in_memory(site: Site, tm
     assert all(info.ready for info in KafkaAdmin(site.address).describe(sorted(named)).values())
 
 
-def test_what_was_made_announced_and_refused_is_on_its_topic(site: Site, tmp_path: Path) -> None:
+def test_creations_events_and_refusals_are_on_their_topics(site: Site, tmp_path: Path) -> None:
     given = site.given()
     fill(site.address.servers, site.submissions, given, key=KEY)
     site.run(len(given), tmp_path / "recovery")

@@ -116,7 +116,9 @@ def test_a_topic_recreated_by_another_program_is_foreign(site: Site, kafka_admin
     assert parts.engine.topics.describe([mean])[mean].topic_id == theirs.topic_id
 
 
-def test_of_processes_that_notice_at_once_one_records_it(site: Site, kafka_admin: AdminClient) -> None:
+def test_of_processes_that_detect_a_loss_together_one_records_it(
+    site: Site, kafka_admin: AdminClient
+) -> None:
     parts = [site.started(sightings=1) for _ in range(3)]
     price, mean = topics_of(site.submit(parts[0], 0))
     remove(kafka_admin, price)

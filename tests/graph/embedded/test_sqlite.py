@@ -249,7 +249,7 @@ class TestFilesThatAreNotOurs:
         connection.close()
         self.refused(path, "another program.*songs")
 
-    def test_a_version_of_tomorrow(self, path: Path) -> None:
+    def test_a_version_of_a_newer_release(self, path: Path) -> None:
         opened(path).close()
         with sqlite3.connect(path) as connection:
             connection.execute("UPDATE rooms SET version = 99 WHERE room = 'graph'")

@@ -269,7 +269,7 @@ def test_an_unknown_database_is_named(own: Neo4jServer) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "not an address", "http://127.0.0.1:7687"])
-def test_an_address_that_is_none_is_a_matter_of_settings(address: str) -> None:
+def test_an_invalid_address_is_a_settings_error(address: str) -> None:
     with pytest.raises(SettingsError, match="Neo4j address"):
         connect(Server(address))
 

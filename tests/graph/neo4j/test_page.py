@@ -31,7 +31,7 @@ def test_the_page_names_every_label() -> None:
     assert {label for labels, _, _ in LABEL_ROWS for label in words(labels)} == LABELS
 
 
-def test_the_page_names_what_every_label_is_unique_by() -> None:
+def test_the_page_names_the_unique_key_of_every_label() -> None:
     documented = {
         (label, each) for labels, unique, _ in LABEL_ROWS for label in words(labels) for each in words(unique)
     }

@@ -15,7 +15,7 @@ STARTS = 4
 ROUNDS = 2
 
 
-def test_all_of_them_find_the_schema_made(empty_neo4j: str) -> None:
+def test_every_process_finds_the_schema(empty_neo4j: str) -> None:
     server = Server(
         empty_neo4j, connect_within_s=TIMEOUT_S, transaction_within_s=TIMEOUT_S, retry_within_s=TIMEOUT_S
     )

@@ -47,14 +47,14 @@ def described(session: neo4j.Session) -> list[tuple[object, ...]]:
     )
 
 
-def test_making_it_again_makes_nothing(session: neo4j.Session) -> None:
+def test_creating_it_again_creates_nothing(session: neo4j.Session) -> None:
     before = described(session)
     assert create(session) == ()
     assert described(session) == before
     check(session)
 
 
-def test_making_it_says_what_was_made(session: neo4j.Session) -> None:
+def test_creating_it_reports_what_was_created(session: neo4j.Session) -> None:
     session.run("DROP INDEX tag_of").consume()
     session.run("DROP CONSTRAINT compute_base").consume()
     assert set(create(session)) == {"tag_of", "compute_base"}

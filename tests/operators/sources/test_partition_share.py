@@ -23,7 +23,7 @@ def test_a_share_names_partitions(text: str, expected: list[int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "1-", "-1", "3-1", "2/2", "0/0", "6", "0-6", "1;2", "9999999"])
-def test_a_share_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_share_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="submissions_partitions"):
         PartitionShare(text).of(6, "t")
 

@@ -138,7 +138,7 @@ def test_a_stopped_run_ended_too(tmp_path: Path) -> None:
     assert [each.timestamp_ms for each in found] == [5 * NOW_MS + 1, 5 * NOW_MS + 2]
 
 
-def test_a_run_killed_before_its_first_snapshot_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_run_killed_before_its_first_snapshot_is_resumed(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"1\n")
     start = Start()
     part(tmp_path, start=start)

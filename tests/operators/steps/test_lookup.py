@@ -81,7 +81,7 @@ def test_it_waits_for_the_graph_and_continues() -> None:
     assert [each.submission for each in found if isinstance(each, LookedUp)] == GIVEN
 
 
-def test_who_is_stopping_does_not_wait() -> None:
+def test_a_step_that_is_stopping_does_not_wait() -> None:
     engine, _ = watched(fresh(), away=1)
     with pytest.raises(BytewaxRuntimeError) as raised:
         looked_up(engine, [*GIVEN], 100)

@@ -61,7 +61,7 @@ def test_a_key_longer_than_a_strategy_id_may_be_names_no_strategy(prefix: bytes)
     assert unreadable(prefix + b"k" * 4_096)[0].key == "k" * 4_096
 
 
-def test_a_letter_has_its_key_as_long_as_that_is_no_burden() -> None:
+def test_a_dead_letter_has_the_key_of_its_record_unless_it_is_too_large() -> None:
     assert [letter.key for _, letter in map(unreadable, (b"ingest:s", b"k" * 4_096, None))] == [
         "ingest:s",
         "k" * 4_096,

@@ -141,7 +141,7 @@ def test_a_dry_run_sees_what_came_earlier_in_the_batch_and_writes_nothing() -> N
     assert set(stores.topics.names()) == set(accepted(first).topics)
 
 
-def test_who_is_stopping_does_not_wait() -> None:
+def test_a_step_that_is_stopping_does_not_wait() -> None:
     stores = fresh()
     given = plans(stores)
     before = stored(stores)
