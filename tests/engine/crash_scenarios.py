@@ -6,7 +6,7 @@ The stores are in memory unless `open_stores` says otherwise: the same scenarios
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ from dagmanager.engine.model.rows import (
     QueueRow,
     QueueState,
     Row,
+    SchemaSeen,
     SentinelRow,
     SentinelState,
     TagSetRow,
@@ -231,10 +232,20 @@ def timeless(row: Row) -> Row:
             return msgspec.structs.replace(row, created_ms=0, last_seen_ms=0, lease_until_ms=0)
         case HolderRow():
             return msgspec.structs.replace(row, last_seen_ms=0)
-        case OutcomeRow() | NodeRow():
+        case NodeRow():
+            buffering = row.buffering_since_ms if row.buffering_since_ms is None else 0
+            return msgspec.structs.replace(
+                row, created_ms=0, schemas=undated(row.schemas), buffering_since_ms=buffering
+            )
+        case OutcomeRow():
             return msgspec.structs.replace(row, created_ms=0)
         case _:
             return row
+
+
+def undated(schemas: Iterable[SchemaSeen]) -> tuple[SchemaSeen, ...]:
+    """Schemas without the times at which they were last current, which the store's clock gives."""
+    return tuple(each._replace(last_current_ms=0) for each in schemas)
 
 
 def snapshot(stores: Stores) -> list[Row]:
