@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, but not by its stub's rules
     AdminClient,
     NewTopic,
@@ -32,9 +32,22 @@ def remove(admin: AdminClient, topic: str) -> None:
 
 
 def cut_before(admin: AdminClient, topic: str, offset: int) -> None:
-    """Delete the records before `offset`, as retention does."""
+    """Delete the records before `offset`, as retention does.
+
+    The broker writes the marker of a transaction after it has confirmed the commit: until then the offset is out of range.
+    """
     place = TopicPartition(topic, 0, offset)
-    admin.delete_records([place])[place].result(TIMEOUT_S)
+
+    def deleted() -> bool:
+        try:
+            admin.delete_records([place])[place].result(TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.OFFSET_OUT_OF_RANGE:
+                raise
+            return False
+        return True
+
+    until(deleted)
 
 
 def transact(servers: str, topic: str, values: Sequence[bytes], *, commit: bool = True) -> None:
