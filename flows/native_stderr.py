@@ -32,7 +32,7 @@ def panics_held_back() -> Iterator[Callable[[], None]]:
     try:
         own = os.dup(STDERR)
     except OSError:  # closed by the caller: nothing is shown at all
-        yield _nothing
+        yield lambda: None
         return
     reader, writer = os.pipe()
     child = os.fork()
@@ -55,10 +55,6 @@ def panics_held_back() -> Iterator[Callable[[], None]]:
         os.dup2(own, STDERR)
         os.close(own)
         os.waitpid(child, 0)
-
-
-def _nothing() -> None:
-    """Nothing is held back."""
 
 
 def _filter(source: int, target: int, unused: tuple[int, ...]) -> None:

@@ -29,8 +29,8 @@ def poll(engine: Engine, seconds: float, stopping: Stop) -> Iterator[Callable[[]
     """Poll every `seconds` (more than 0), in a thread of its own, until the block ends or the run is stopped.
 
     Gives a function for how many seconds the running round has taken, 0 between rounds: a round that never ends would
-    not be noticed otherwise. The end of the block waits for a running round, at most `seconds`. Raises nothing: a round that fails is logged and
-    repeated.
+    not be noticed otherwise. The end of the block waits for a running round, at most `seconds`. Raises nothing: a round
+    that fails is logged and repeated.
     """
     over = threading.Event()
     began: list[float] = []

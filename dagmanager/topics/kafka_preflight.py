@@ -7,7 +7,8 @@ never changed: its problems are reported.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from itertools import islice
 from typing import Final
 
@@ -110,16 +111,12 @@ def check_topics(
     Raises `UnavailableError` when no broker answers; `SettingsError`, with one line per problem, when the brokers reject the
     client, or a topic is missing or unsuitable.
     """
-    try:
+    with _rejected_clients(admin):
         brokers = admin.brokers()
         found = _found(admin, [own.topic for own in wanted], patient=not create)
         missing = [own for own in wanted if own.topic not in found]
         created = _created(admin, missing, replication, brokers) if create else ()
         configs = admin.configs([own.topic for own in wanted if own not in missing])
-    except UnavailableError as error:
-        if admin.connection_errors.is_forbidden():
-            raise SettingsError(f"{admin.address.setting}: {error}") from error
-        raise
     near = _near(admin, missing, {own.topic for own in wanted})
     errors = [] if create else [_is_missing(own, near.get(own.topic)) for own in missing]
     warnings = [
@@ -140,8 +137,15 @@ def check_topics(
 def count_brokers(admin: KafkaAdmin) -> int:
     """How many brokers are up. Blocks for one request; raises `UnavailableError`, or `SettingsError` when the brokers
     reject the client."""
-    try:
+    with _rejected_clients(admin):
         return admin.brokers()
+
+
+@contextmanager
+def _rejected_clients(admin: KafkaAdmin) -> Iterator[None]:
+    """`SettingsError` where brokers that reject the client look like an outage."""
+    try:
+        yield
     except UnavailableError as error:
         if admin.connection_errors.is_forbidden():
             raise SettingsError(f"{admin.address.setting}: {error}") from error

