@@ -30,7 +30,7 @@ live: ## the flow on a real Kafka and Neo4j, fed without end; Ctrl-C stops all o
 check: install ## format, lint, types, import layers and the quick tests (under 90 s)
 	@$(beside) layout lint types layers pure
 
-test: install ## everything in `check` and all other tests, on real servers (7 minutes); CI runs this
+test: install ## everything in `check` and all other tests, on real servers (10 minutes); CI runs this
 	@$(beside) layout lint types layers servers
 	@$(heading) tests
 	@$(BIN)/pytest -n 2 -q
