@@ -59,6 +59,10 @@ class NoticeCode(StrEnum):
     ROLLED_BACK_CONTENT = "rolled_back_content"
     NODE_ATTRIBUTES_DIFFER = "node_attributes_differ"
     TOPIC_SETTINGS_DIFFER = "topic_settings_differ"
+    OLDER_THAN_CURRENT = "older_than_current"
+    SUPERSEDED_VERSION = "superseded_version"
+    LABEL_REUSED = "label_reused"
+    WEIGHT_CONTESTED = "weight_contested"
 
 
 RETRYABLE: Final[frozenset[ErrorCode]] = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED})

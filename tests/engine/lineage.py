@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dagmanager.engine.decide.next_version import next_version
+from msgspec.structs import replace
+
+from dagmanager.engine.decide.next_version import lineage_clock, next_version
 from dagmanager.engine.decide.rollout import effective, finish_change, start_change
 from dagmanager.engine.model.rows import (
     HolderKey,
     HolderRow,
     LineageKey,
+    LineageRow,
     SentinelKey,
     SentinelRow,
     SentinelState,
-    VersionTransition,
 )
 from dagmanager.engine.model.version_change import (
     AddHolder,
@@ -40,28 +42,6 @@ def key(name: str) -> SentinelKey:
     return SentinelKey("alpha", "w1.live", version, int(revision or 1))
 
 
-def row(
-    name: str,
-    content: str,
-    state: SentinelState = State.ACTIVE,
-    weight: float = 1.0,
-    asked: float | None = None,
-    takeover: VersionTransition | None = None,
-    at_ms: int = 0,
-) -> SentinelRow:
-    return SentinelRow(
-        key(name),
-        content,
-        state,
-        weight,
-        content,
-        0,
-        weight_asked=asked,
-        takeover=takeover,
-        last_seen_ms=at_ms,
-    )
-
-
 def ask(
     version: str,
     content: str,
@@ -77,39 +57,20 @@ def holder(name: str, weight_sent: float | None, digest: str = "other") -> Holde
     return HolderRow(HolderKey("s", "w1.live"), key(name), digest, weight_sent, 0)
 
 
-PAIR = (row("v1", "a", weight=0.9), row("v2", "b", weight=0.1, asked=0.1))
-
-
-ONE = (row("v1", "a"),)
-
-
-PARKED = (row("v1", "a"), row("v2", "b", State.PARKED, 0.0, asked=0.0))
-
-
-def summary_of(change: VersionChange | Rejection) -> tuple[object, ...]:
-    """The change in short: kind, sentinel, state, weight, supersedes, weights."""
-    assert not isinstance(change, Rejection), change
-    match change:
-        case Resend(sentinel=found) | AddHolder(sentinel=found):
-            return (type(change).__name__, short_key(found.key))
-        case ChangeWeight(sentinel=found, takeover=takeover):
-            return ("ChangeWeight", short_key(found.key), *transition_summary(takeover))
-        case NewSentinel(key=found_key, takeover=takeover) | Reinstate(key=found_key, takeover=takeover):
-            return (type(change).__name__, short_key(found_key), *transition_summary(takeover))
+Submitted = tuple[str, str, float | None]
 
 
 def short_key(found: SentinelKey) -> str:
     return f"{found.version}.{found.revision}"
 
 
-def transition_summary(takeover: VersionTransition) -> tuple[object, ...]:
-    gone = tuple(short_key(each) for each in takeover.supersedes)
-    return (
-        takeover.state.value,
-        takeover.weight,
-        gone,
-        tuple((short_key(k), w) for k, w in takeover.weights),
-    )
+def change_of(change: VersionChange) -> SentinelKey:
+    """The version that a change is about."""
+    match change:
+        case Resend(sentinel=found) | AddHolder(sentinel=found) | ChangeWeight(sentinel=found):
+            return found.key
+        case NewSentinel(key=found_key) | Reinstate(key=found_key):
+            return found_key
 
 
 CLAIM = ClaimTerms("claim", "process", 99, 50)
@@ -120,6 +81,8 @@ class World:
 
     def __init__(self) -> None:
         self.rows: dict[SentinelKey, SentinelRow] = {}
+        self.at_ms = 0
+        self.lineage: LineageRow | None = None
 
     @property
     def sentinels(self) -> Rows:
@@ -128,11 +91,21 @@ class World:
     def put(self, rows: Rows) -> None:
         self.rows.update({each.key: each for each in rows})
 
-    def submit(self, version: str, content: str, weight: float | None = None) -> VersionChange | Rejection:
-        request = ask(version, content, weight)
-        change = next_version(self.sentinels, None, None, request)
+    def submit(
+        self,
+        version: str,
+        content: str,
+        weight: float | None = None,
+        at_ms: int | None = None,
+        sent_before: HolderRow | None = None,
+    ) -> VersionChange | Rejection:
+        """A record that is newer than all before, unless `at_ms` says when it was written."""
+        self.at_ms += 10
+        request = ask(version, content, weight, at_ms=self.at_ms if at_ms is None else at_ms)
+        change = next_version(self.sentinels, self.lineage, sent_before, request)
         if not isinstance(change, Rejection):
             self.put(start_change(change, self.sentinels, request, CLAIM))
+            self.lineage = LineageRow(LINEAGE, lineage_clock(self.lineage, request, change))
         return change
 
     def ready(self, name: str) -> Rows:
@@ -140,23 +113,37 @@ class World:
         self.put(changed)
         return changed
 
+    def set_state(self, name: str, state: SentinelState) -> None:
+        weight = 1.0 if state is State.ACTIVE else 0.0
+        self.put((replace(self.rows[key(name)], state=state, weight=weight, takeover=None),))
+
     @property
     def active(self) -> dict[str, float]:
         return {short_key(each.key): each.weight for each in self.sentinels if each.state is State.ACTIVE}
 
     @property
     def in_force(self) -> dict[str, float]:
-        return {short_key(found): weight for found, weight in effective(self.sentinels).items()}
+        return {short_key(found): weight for found, weight in effective(self.sentinels).view.items()}
 
     def pending(self) -> list[str]:
         return [short_key(each.key) for each in self.sentinels if each.state is State.PENDING]
 
 
-def world(*submitted: tuple[str, str, float | None]) -> World:
+def world(*submitted: Submitted) -> World:
     """The first is active, the others pending."""
     found = World()
     for number, (version, content, weight) in enumerate(submitted):
         found.submit(version, content, weight)
         if number == 0:
             found.ready(version)
+    return found
+
+
+def prompt(*submitted: Submitted) -> World:
+    """Each is activated before the next is submitted."""
+    found = World()
+    for version, content, weight in submitted:
+        found.submit(version, content, weight)
+        for name in found.pending():
+            found.ready(name)
     return found

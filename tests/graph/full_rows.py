@@ -23,6 +23,7 @@ from dagmanager.engine.model.rows import (
     SentinelRow,
     SentinelState,
     TopicSpec,
+    VersionAsk,
     VersionTransition,
 )
 
@@ -88,7 +89,8 @@ FULL: list[Row] = [
         claim_id="k1",
         owner="me",
         lease_until_ms=17,
-        takeover=VersionTransition(SentinelState.ACTIVE, 0.5, (BEFORE,), ((BEFORE, 0.75),)),
+        takeover=VersionTransition(SentinelState.ACTIVE, 0.5, (VersionAsk(0.5, 3, 2, 1),)),
+        asks=(VersionAsk(None, 1), VersionAsk(0.25, 2)),
         last_seen_ms=18,
         sentinel_id="s1-sentinel",
         weight_revision=19,

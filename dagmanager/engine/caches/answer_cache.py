@@ -116,7 +116,7 @@ class AnswerCache:
             case Resend(referencing=True):
                 counter = reading.counters[counter_of(holder_key(submission))]
                 self._put(_resend_key(submission), CacheEntry(outcome, ids, reading.epoch, counter))
-            case AddHolder(sentinel=sentinel, weight_asked=None) if sentinel.state is SentinelState.ACTIVE:
+            case AddHolder(sentinel=sentinel) if sentinel.state is SentinelState.ACTIVE:
                 if submission.dag.weight is None:
                     sentinels = known.sentinels[lineage_key(submission)]
                     entry = CacheEntry(outcome, ids, reading.epoch, 0, sentinels, sentinel)

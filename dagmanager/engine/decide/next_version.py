@@ -1,7 +1,8 @@
 """What a submission changes about the versions of its lineage (docs/semantics.md 6).
 
-A change is decided against the effective view of the lineage: as if everything pending were active already
-(`rollout.effective`). An older record never undoes what a newer one did.
+A submission is never refused because of its timing. Its ask takes its place in the record order of the lineage; what is in
+force follows from all asks (`version_order`). An older record never undoes what a newer one did: its version is answered
+and parked.
 """
 
 from __future__ import annotations
@@ -9,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from dagmanager.dag.model import Notice
 from dagmanager.engine.decide.holder_history import was_replaced
-from dagmanager.engine.decide.rollout import (
-    ACTIVE,
-    PARKED,
-    PENDING,
-    SUPERSEDED,
-    SentinelRows,
-    View,
-    effective,
-    parked_versions,
-    superseded_by_pending,
+from dagmanager.engine.decide.rollout import ACTIVE, PARKED, SUPERSEDED, SentinelRows
+from dagmanager.engine.decide.version_order import (
+    VersionOrder,
+    asks_claimed,
+    last_weight,
+    ordered,
+    with_ask,
 )
 from dagmanager.engine.model.rows import (
     REFERENCING,
@@ -29,6 +29,7 @@ from dagmanager.engine.model.rows import (
     SentinelKey,
     SentinelRow,
     SentinelState,
+    VersionAsk,
     VersionTransition,
 )
 from dagmanager.engine.model.version_change import (
@@ -44,6 +45,24 @@ from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
 # A content that was rolled back or archived does not come back: it gets a new revision.
 REINSTATED: Final = REFERENCING | {SUPERSEDED, SentinelState.RELEASED, SentinelState.EXPIRED}
+# Within this time of another sender's weight a different one is suspicious (docs/semantics.md 6).
+CONTESTED_MS: Final = 3_600_000
+
+Asks = dict[SentinelKey, tuple[VersionAsk, ...]]
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """A request at its place in the record order.
+
+    `asks` are those of all versions, its own among them; `before` is the lineage right before it, `after` the lineage
+    after everything.
+    """
+
+    key: SentinelKey
+    ask: VersionAsk
+    asks: Asks
+    before: VersionOrder
+    after: VersionOrder
 
 
 def next_version(
@@ -52,136 +71,176 @@ def next_version(
     holder: HolderRow | None,
     request: VersionRequest,
 ) -> VersionChange | Rejection:
-    """What this submission changes; refused with `late` or `too_many_versions`.
+    """What this submission changes; refused with `too_many_versions` only.
 
     `sentinels` are all of the lineage; `holder` is the strategy id's own row, None when it never submitted.
+    `request.at_ms` is at most the store's clock.
     """
     rows = {row.key: row for row in sentinels}
-    # Resends before everything else, `late` too: they change nothing, so their place in the record order is irrelevant.
+    # Resends before everything else: they change nothing, so their place in the record order is irrelevant.
     if holder is not None and holder.submission_digest == request.submission_digest:
         held = rows.get(holder.sentinel)
         if held is not None:
             return Resend(held, held.state in REFERENCING)
     if holder and rows and was_replaced(holder, request.submission_digest, request.at_ms, request.position):
         return Resend(rows.get(holder.sentinel, sentinels[-1]), referencing=False)
-    view = effective(sentinels)
-    late = lineage is not None and request.at_ms < lineage.last_at_ms
-    wanted = None if request.weight is None else min(max(request.weight, 0.0), 1.0)
-    for key in view:
-        if key.version == request.version and rows[key].content == request.content:
-            # A late record may still add a holder; only its weight is out of date.
-            return _in_force_already(rows[key], rows, view, None if late else wanted, holder)
-    if late:
-        message = (
-            f"lineage {request.key.lineage!r} has changed since: a newer record was applied before this one"
-        )
-        return Rejection(ErrorCode.LATE, message, got=str(request.at_ms))
-    return _not_in_force(rows, view, wanted, holder, request)
+    row = _row_of(sentinels, request)
+    key = row.key if row is not None else _new_key(sentinels, request)
+    asks: Asks = {each.key: asks_claimed(each) for each in sentinels}
+    confirmed = _confirmed(asks, lineage)
+    asks.update({each: with_ask(asks[each], ask) for each, ask in confirmed})
+    placed = _placed(key, _ask(asks, row, holder, request, key), asks)
+    return _too_many(placed) or _change(rows, row, placed, holder, confirmed, request)
 
 
-def _in_force_already(
-    row: SentinelRow, rows: SentinelRows, view: View, wanted: float | None, holder: HolderRow | None
-) -> VersionChange | Rejection:
-    """The label has this content: add a holder, and change the weight if this holder asks for another one."""
-    if wanted is None or wanted == _last_asked(row, holder):
-        return AddHolder(row)
-    # The only version keeps 1.0, but the weight is stored: it counts as soon as there is a second one.
-    if len(view) == 1 or view[row.key] == wanted:
-        return AddHolder(row, wanted, _only_version(wanted, 1.0) if len(view) == 1 else ())
-    takeover = _transition(row.key, None, rows, view, wanted)
-    return takeover if isinstance(takeover, Rejection) else ChangeWeight(row, takeover)
-
-
-def _not_in_force(
-    rows: SentinelRows, view: View, wanted: float | None, holder: HolderRow | None, request: VersionRequest
-) -> VersionChange | Rejection:
-    """The label has another content, or none: a new revision, or one of its earlier ones again."""
-    same = [row for row in rows.values() if row.key.version == request.version]
-    known = [row for row in same if row.content == request.content]
-    back = max(
-        (row for row in known if row.state in REINSTATED), key=lambda row: row.key.revision, default=None
+def _row_of(sentinels: tuple[SentinelRow, ...], request: VersionRequest) -> SentinelRow | None:
+    """The version with this label and content, its newest revision; None when it was rolled back, or never was."""
+    same = [row for row in sentinels if (row.key.version, row.content) == (request.version, request.content)]
+    return max(
+        (row for row in same if row.state in REINSTATED), key=lambda row: row.key.revision, default=None
     )
-    parked = parked_versions(rows, view)
-    asks_nothing_new = wanted is not None and back is not None and wanted in (0.0, _last_asked(back, holder))
-    if back is not None and asks_nothing_new and back.key in parked:
-        return AddHolder(back, wanted)  # it stays parked
-    revision = max((row.key.revision for row in same), default=0) + 1
-    key = back.key if back is not None else SentinelKey(*request.key, request.version, revision)
-    still_used = [row for row in same if row.key != key and (row.key in view or row.key in parked)]
-    prior = max(still_used, key=lambda row: row.key.revision, default=None)
-    if prior is not None and wanted == _last_asked(prior, holder):
-        wanted = None  # repeating the weight of the prior revision asks for nothing: its share is inherited
-    takeover = _transition(key, prior, rows, view, wanted)
-    if isinstance(takeover, Rejection):
-        return takeover
-    warnings = _only_version(wanted, takeover.weight) if takeover.state is ACTIVE else ()
-    if back is None:
-        return NewSentinel(key, takeover, (*warnings, *_rolled_back(known)))
-    if back.state in (ACTIVE, PENDING):  # a pending transition was to supersede it, but it is not gone yet
-        return ChangeWeight(back, takeover, warnings)
-    return Reinstate(key, takeover, warnings)
 
 
-def _transition(
-    key: SentinelKey, prior: SentinelRow | None, rows: SentinelRows, view: View, wanted: float | None
-) -> VersionTransition | Rejection:
-    """What happens to the lineage when `key` is activated in place of `prior`, the revision of its label in force.
+def _new_key(sentinels: tuple[SentinelRow, ...], request: VersionRequest) -> SentinelKey:
+    revisions = [row.key.revision for row in sentinels if row.key.version == request.version]
+    return SentinelKey(*request.key, request.version, max(revisions, default=0) + 1)
 
-    Without a weight it inherits the prior's share, else takes all. 1 supersedes all others; 0 parks it; a share in
-    between makes a canary pair. A version that would be alone has 1.0 in any case.
+
+def _confirmed(asks: Asks, lineage: LineageRow | None) -> tuple[tuple[SentinelKey, VersionAsk], ...]:
+    """The ask of the newest holder of the only version in force.
+
+    One more holder moves the lineage's clock only. When the lineage changes, the clock begins anew, and what it says is
+    kept as an ask: read after a content of the same label, that record would have brought its own content back.
     """
-    others = [each for each in view if each != key and (prior is None or each != prior.key)]
-    settled = superseded_by_pending(rows.values()) | parked_versions(rows, view) | set(view)
-    # Pending without a place in the view: a failed claim of the past, which must not be activated later.
-    leaving = [row.key for row in rows.values() if row.state is PENDING and row.key not in settled]
-    leaving = [each for each in leaving if each != key] + ([] if prior is None else [prior.key])
-    weight = wanted if wanted is not None else 1.0 if prior is None else view.get(prior.key, 0.0)
-    superseded, parked = _inherited(leaving + others if weight >= 1.0 else leaving, key, rows)
-    if not others or weight >= 1.0:
-        return VersionTransition(ACTIVE, 1.0, superseded, parked)
-    if weight <= 0.0:
-        return VersionTransition(PARKED, 0.0, superseded, parked)
-    if len(others) > 1:
-        return _too_many(key, others)
-    return VersionTransition(ACTIVE, weight, superseded, ((others[0], round(1.0 - weight, 12)), *parked))
-
-
-def _inherited(
-    leaving: list[SentinelKey], key: SentinelKey, rows: SentinelRows
-) -> tuple[tuple[SentinelKey, ...], tuple[tuple[SentinelKey, float], ...]]:
-    """What `key` supersedes and parks: `leaving`, and what pending ones among these (or `key` itself) had yet to."""
-    superseded = dict.fromkeys(leaving)
-    parked: dict[SentinelKey, float] = {}
-    for each in (*leaving, key):
-        row = rows.get(each)
-        if row is not None and row.state is PENDING and row.takeover is not None:
-            superseded.update(dict.fromkeys(row.takeover.supersedes))
-            parked.update((other, 0.0) for other, weight in row.takeover.weights if weight == 0.0)
-    superseded.pop(key, None)
-    return tuple(superseded), tuple(
-        (other, 0.0) for other in parked if other != key and other not in superseded
-    )
-
-
-def _last_asked(row: SentinelRow, holder: HolderRow | None) -> float | None:
-    """The weight that this holder last sent for this sentinel; for another holder, the last that any holder sent."""
-    return holder.weight_sent if holder is not None and holder.sentinel == row.key else row.weight_asked
-
-
-def _only_version(wanted: float | None, given: float) -> tuple[Notice, ...]:
-    if wanted is None or wanted >= 1.0 or given < 1.0:
+    view = ordered(asks).view
+    if lineage is None or len(view) != 1:
         return ()
-    message = f"weight {wanted:g} was asked for, the only version in force has 1.0"
-    return (Notice(NoticeCode.ONLY_VERSION, message),)
+    (only,) = view
+    ask = VersionAsk(None, lineage.last_at_ms)
+    return ((only, ask),) if ask.place > max(each.place for each in asks[only]) else ()
 
 
-def _rolled_back(known: Iterable[SentinelRow]) -> tuple[Notice, ...]:
-    found = [row.key for row in known if row.state is SentinelState.ROLLED_BACK]
-    texts = [f"this content was rolled back as {key.version} (revision {key.revision})" for key in found]
-    return tuple(Notice(NoticeCode.ROLLED_BACK_CONTENT, text) for text in texts[-1:])
+def _ask(
+    asks: Asks, row: SentinelRow | None, holder: HolderRow | None, request: VersionRequest, key: SentinelKey
+) -> VersionAsk:
+    """The ask of this record. An edit of a canary that repeats what its sender gave the canary inherits its share."""
+    place = VersionAsk(None, request.at_ms, request.partition, request.position)
+    if request.weight is None:
+        return place
+    wanted = min(max(request.weight, 0.0), 1.0)
+    before = ordered(asks, until=place)
+    prior = before.current.get(key.version)
+    own = holder.weight_sent if holder is not None and holder.sentinel == prior else None
+    repeated = row is None and own == wanted and prior in before.view and len(before.view) > 1
+    return place if repeated else place._replace(weight=wanted)
 
 
-def _too_many(key: SentinelKey, others: list[SentinelKey]) -> Rejection:
+def _placed(key: SentinelKey, ask: VersionAsk, asks: Asks) -> Placed:
+    before = ordered(asks, until=ask)
+    after = asks | {key: with_ask(asks.get(key, ()), ask)}
+    return Placed(key, ask, after, before, ordered(after))
+
+
+def _too_many(placed: Placed) -> Rejection | None:
+    key, weight, view = placed.key, placed.ask.weight, placed.before.view
+    others = [each for each in view if each.version != key.version]
+    if key in view or weight is None or not 0.0 < weight < 1.0 or len(others) < 2:
+        return None
     names = " and ".join(f"{each.version} (revision {each.revision})" for each in sorted(others))
     message = f"{names} are in force, two at most may be: submit one of them again with weight 1 first"
     return Rejection(ErrorCode.TOO_MANY_VERSIONS, message, field="weight", got=key.version)
+
+
+def _change(
+    rows: SentinelRows,
+    row: SentinelRow | None,
+    placed: Placed,
+    holder: HolderRow | None,
+    confirmed: tuple[tuple[SentinelKey, VersionAsk], ...],
+    request: VersionRequest,
+) -> VersionChange:
+    key, asks = placed.key, placed.asks[placed.key]
+    warnings = tuple(_warnings(rows, row, placed, holder, request.content))
+    referencing = row is not None and row.state in REFERENCING
+    if row is not None and referencing and _asks_nothing_new(row, placed):
+        return AddHolder(row, warnings, in_force=key in placed.after.view)
+    weight = placed.after.view.get(key, 0.0)
+    takeover = VersionTransition(ACTIVE if key in placed.after.view else PARKED, weight, asks)
+    returning = tuple(
+        each for each in sorted(placed.after.view) if each != key and rows[each].state is SUPERSEDED
+    )
+    if row is not None and referencing:
+        return ChangeWeight(row, takeover, warnings, returning, confirmed)
+    if row is not None:
+        return Reinstate(key, takeover, warnings, returning, confirmed)
+    return NewSentinel(key, takeover, warnings, returning, confirmed)
+
+
+def _asks_nothing_new(row: SentinelRow, placed: Placed) -> bool:
+    """Whether this is one more holder of the only version in force, and not the version's first record.
+
+    Such a record, the most frequent one, moves the lineage's clock only (`lineage_clock`). In a canary pair, or for a
+    version that is not in force, the clock would not tell which version it was for: there it is an ask.
+    """
+    known, key, ask = asks_claimed(row), placed.key, placed.ask
+    if with_ask(known, ask) == known:
+        return True
+    if ask.weight is not None or not known or ask.place < min(each.place for each in known):
+        return False
+    return key in placed.before.view and placed.after.view == {key: 1.0}
+
+
+def _warnings(
+    rows: SentinelRows, row: SentinelRow | None, placed: Placed, holder: HolderRow | None, content: str
+) -> Iterable[Notice]:
+    key, weight, after = placed.key, placed.ask.weight, placed.after
+    if (
+        weight is not None
+        and weight < 1.0
+        and after.view == {key: 1.0}
+        and weight != placed.before.asked.get(key)
+    ):
+        message = f"weight {weight:g} was asked for, the only version in force has 1.0"
+        yield Notice(NoticeCode.ONLY_VERSION, message)
+    if row is not None:
+        yield from _contested(row, placed.ask, holder)
+    prior = placed.before.current.get(key.version)
+    if key in placed.before.asked and key in after.view and prior != key and key not in placed.before.view:
+        yield Notice(NoticeCode.LABEL_REUSED, f"label {key.version} had another content in between")
+    if key not in after.view and key not in after.parked:
+        if key in placed.before.asked:
+            yield Notice(
+                NoticeCode.SUPERSEDED_VERSION,
+                f"{key.version} was superseded; it comes into force again by a weight or a new label",
+            )
+        else:
+            yield Notice(
+                NoticeCode.OLDER_THAN_CURRENT, f"a newer record than this one of {key.version} is in force"
+            )
+    for each in sorted(rows.values(), key=lambda found: found.key)[::-1]:
+        if each.content == content and each.state is SentinelState.ROLLED_BACK:
+            text = f"this content was rolled back as {each.key.version} (revision {each.key.revision})"
+            yield Notice(NoticeCode.ROLLED_BACK_CONTENT, text)
+            return
+
+
+def _contested(row: SentinelRow, ask: VersionAsk, holder: HolderRow | None) -> Iterable[Notice]:
+    newest = last_weight(asks_claimed(row))
+    if newest is None or ask.weight is None or newest.weight == ask.weight:
+        return
+    own = holder is not None and holder.sentinel == row.key and holder.weight_sent == newest.weight
+    if not own and abs(ask.at_ms - newest.at_ms) <= CONTESTED_MS:
+        message = f"another sender asked for weight {newest.weight:g} within the last hour"
+        yield Notice(NoticeCode.WEIGHT_CONTESTED, message)
+
+
+def lineage_clock(lineage: LineageRow | None, request: VersionRequest, change: VersionChange) -> int:
+    """The new `LineageRow.last_at_ms`: the newest holder's record of the only version in force, since the last change."""
+    last_ms = lineage.last_at_ms if lineage is not None else 0
+    match change:
+        case AddHolder(in_force=True):
+            return max(last_ms, request.at_ms)
+        case AddHolder() | Resend():
+            return last_ms
+        case _:
+            return 0

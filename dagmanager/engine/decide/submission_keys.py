@@ -44,8 +44,8 @@ def lookup_keys(submission: Submission, wanted: tuple[Binding, ...]) -> LookupKe
     )
 
 
-def version_request(submission: Submission) -> VersionRequest:
-    """What this submission asks of its lineage."""
+def version_request(submission: Submission, now_ms: int) -> VersionRequest:
+    """What this submission asks of its lineage. `now_ms` is the store's clock: a record of the future is one of now."""
     dag, context = submission.dag, submission.context
     return VersionRequest(
         key=lineage_key(submission),
@@ -54,7 +54,8 @@ def version_request(submission: Submission) -> VersionRequest:
         weight=dag.weight,
         strategy_id=submission.strategy_id,
         submission_digest=submission.submission_digest,
-        at_ms=submission.at_ms,
+        at_ms=min(submission.at_ms, now_ms),
+        partition=submission.record.origin.partition,
         position=submission.record.origin.position,
         commit_hash=dag.commit_hash,
         world_id=context.world_id,
@@ -71,5 +72,5 @@ def version_change(submission: Submission, known: Known) -> VersionChange | Reje
         known.sentinels.get(key, ()),
         known.lineages.get(key),
         known.holders.get(holder_key(submission)),
-        version_request(submission),
+        version_request(submission, known.now_ms),
     )

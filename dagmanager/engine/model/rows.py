@@ -231,24 +231,42 @@ class ContentRow(msgspec.Struct, frozen=True, tag="content"):
         return self.digest
 
 
-class VersionTransition(msgspec.Struct, frozen=True):
-    """What happens to the lineage when a pending sentinel is activated; stored as the field `takeover`.
+class VersionAsk(NamedTuple):
+    """What one record asked for a version, and its place in the record order of the lineage.
 
-    `state` and `weight` (0-1) are what the sentinel itself becomes: active, or parked with 0. `supersedes` are the
-    sentinels that become superseded; `weights` the new weights of others, where 0 parks.
+    `weight` is 0-1, None for "in force as a whole". `at_ms` is the record's time, at most the store's at the claim;
+    `partition` and `position` order records of the same millisecond.
+    """
+
+    weight: float | None
+    at_ms: int
+    partition: int = 0
+    position: int = 0
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Its place in the record order."""
+        return (self.at_ms, self.partition, self.position)
+
+
+class VersionTransition(msgspec.Struct, frozen=True):
+    """What a pending sentinel waits with; stored as the field `takeover`.
+
+    `state` and `weight` (0-1) are what it was to become when it was claimed: active, or parked with 0. `asks` are those
+    of the sentinel from its activation on.
     """
 
     state: SentinelState
     weight: float
-    supersedes: tuple[SentinelKey, ...] = ()
-    weights: tuple[tuple[SentinelKey, float], ...] = ()
+    asks: tuple[VersionAsk, ...] = ()
 
 
 class SentinelRow(msgspec.Struct, frozen=True, tag="sentinel"):
     """VersionSentinel: a content under a version label, with its state and its share of traffic.
 
     `weight` is 0-1: the active weights of a lineage sum to 1, every other state has 0. `weight_asked` (0-1) is what
-    a submission last sent, None if none did. `takeover` is set while pending. `content` is the content digest.
+    a submission last sent, None if none did. `takeover` is set while pending. `asks` are those in effect: what is in
+    force follows from them (`decide/version_order.py`). `content` is the content digest.
     `introduced` are the nodes that the graph did not know before it (F5, HAS). `sentinel_id` is the id that
     the first client saw; `weight_revision` counts the weights that were announced under that id. `waits` are topics
     that rivals were provisioning when it joined them: it is activated only after they are active.
@@ -272,10 +290,12 @@ class SentinelRow(msgspec.Struct, frozen=True, tag="sentinel"):
     sentinel_id: str = ""
     weight_revision: int = 0
     waits: tuple[str, ...] = ()
+    asks: tuple[VersionAsk, ...] = ()
 
 
 class LineageRow(msgspec.Struct, frozen=True, tag="lineage"):
-    """The lock and the clock of one lineage: `last_at_ms` is the newest record time that was applied."""
+    """The lock and the clock of one lineage: `last_at_ms` is the newest record time of the holders that were added to the
+    only version in force since the last change of a version; 0 without one."""
 
     key: LineageKey
     last_at_ms: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dagmanager.dag.model import Notice
-from dagmanager.engine.model.rows import LineageKey, SentinelKey, SentinelRow, VersionTransition
+from dagmanager.engine.model.rows import LineageKey, SentinelKey, SentinelRow, VersionAsk, VersionTransition
 
 
 class VersionRequest(msgspec.Struct, frozen=True):
@@ -13,7 +13,7 @@ class VersionRequest(msgspec.Struct, frozen=True):
 
     `version` is the label; `content` the digest of the set of nodes; `weight` the share of traffic that was asked
     for (clamped to 0-1), None when none was given. `at_ms` is the record's time in milliseconds since the epoch,
-    `position` its offset in its partition: together they are the record order.
+    `partition` and `position` (its offset) order records of the same millisecond.
     """
 
     key: LineageKey
@@ -23,6 +23,7 @@ class VersionRequest(msgspec.Struct, frozen=True):
     strategy_id: str
     submission_digest: str
     at_ms: int
+    partition: int = 0
     position: int = 0
     commit_hash: str = ""
     world_id: str = ""
@@ -52,35 +53,51 @@ class Resend(msgspec.Struct, frozen=True, tag=True):
 
 
 class AddHolder(msgspec.Struct, frozen=True, tag=True):
-    """The label has this content already: only the holder is new. `weight_asked` is stored when it is not None."""
+    """The label has this content already, and nothing else was asked: only the holder is new.
+
+    `in_force`: the version is, or will be once what is pending was activated.
+    """
 
     sentinel: SentinelRow
-    weight_asked: float | None = None
     warnings: tuple[Notice, ...] = ()
+    in_force: bool = True
 
 
 class NewSentinel(msgspec.Struct, frozen=True, tag=True):
-    """A content that this label never had: a new revision becomes pending."""
+    """A content that this label never had: a new revision becomes pending.
+
+    `returning` are other versions that come into force again by this record, because it was read late. `confirmed` are
+    asks of other versions that were holders only until now.
+    """
 
     key: SentinelKey
     takeover: VersionTransition
     warnings: tuple[Notice, ...] = ()
+    returning: tuple[SentinelKey, ...] = ()
+    confirmed: tuple[tuple[SentinelKey, VersionAsk], ...] = ()
 
 
 class Reinstate(msgspec.Struct, frozen=True, tag=True):
-    """A content that was in force before under this label: its sentinel becomes pending again."""
+    """A content that this label had before: its sentinel becomes pending again. `returning` and `confirmed` as in `NewSentinel`."""
 
     key: SentinelKey
     takeover: VersionTransition
     warnings: tuple[Notice, ...] = ()
+    returning: tuple[SentinelKey, ...] = ()
+    confirmed: tuple[tuple[SentinelKey, VersionAsk], ...] = ()
 
 
 class ChangeWeight(msgspec.Struct, frozen=True, tag=True):
-    """An active or pending sentinel gets another share; no topic has to be provisioned."""
+    """Something else was asked for an active, parked or pending sentinel; no topic of it has to be provisioned.
+
+    `returning` and `confirmed` as in `NewSentinel`.
+    """
 
     sentinel: SentinelRow
     takeover: VersionTransition
     warnings: tuple[Notice, ...] = ()
+    returning: tuple[SentinelKey, ...] = ()
+    confirmed: tuple[tuple[SentinelKey, VersionAsk], ...] = ()
 
 
 VersionChange = Resend | AddHolder | NewSentinel | Reinstate | ChangeWeight

@@ -33,7 +33,7 @@ from dagmanager.engine.model.graph_port import Graph, Known, Locks, LookupKeys, 
 from dagmanager.engine.model.outcome import Outcome, encode
 from dagmanager.engine.model.plan import Action, BufferNode, CreateNode, Plan, Reason, ReuseNode, SchemaEffect
 from dagmanager.engine.model.policy import ClaimOptions
-from dagmanager.engine.model.rows import Binding, OutcomeRow, QueueRow, Row
+from dagmanager.engine.model.rows import Binding, OutcomeRow, QueueRow, Row, SentinelState
 from dagmanager.engine.model.version_change import (
     AddHolder,
     ChangeWeight,
@@ -123,7 +123,11 @@ def claim(
     change = version_change(submission, early)
     if isinstance(change, NewSentinel | Reinstate | ChangeWeight):
         sentinels = early.sentinels.get(lineage_key(submission), ())
-        touched |= nodes_to_lock(tx, sentinels, content_row(submission))
+        returning = [
+            msgspec.structs.replace(row, state=SentinelState.PENDING) if row.key in change.returning else row
+            for row in sentinels
+        ]
+        touched |= nodes_to_lock(tx, returning, content_row(submission))
     tx.lock(Locks(nodes=tuple(sorted(touched))))
     cached = nodes.get(_protected_bindings(keys, touched, change, early), early.epoch)
     known = _read_under_locks(tx, keys, early, cached)
@@ -266,7 +270,9 @@ def _put_versions(
 ) -> VersionWrites:
     if change is None or isinstance(change, Resend):
         return VersionWrites()
-    step = VersionStep(version_request(decision.submission), change, writes.introduced, writes.joined)
+    step = VersionStep(
+        version_request(decision.submission, decision.known.now_ms), change, writes.introduced, writes.joined
+    )
     return put_version_change(tx, decision, step)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -10,16 +10,20 @@ from msgspec.structs import replace
 from dagmanager.dag.model import Submission
 from dagmanager.engine.caches.holder_counters import count_holder_change, counter_of
 from dagmanager.engine.decide.holder_history import next_history
+from dagmanager.engine.decide.next_version import lineage_clock
 from dagmanager.engine.decide.rollout import start_change
-from dagmanager.engine.model.graph_port import Locks, Transaction
+from dagmanager.engine.model.graph_port import Locks, LookupKeys, Transaction
 from dagmanager.engine.model.outcome import sentinel_id
 from dagmanager.engine.model.policy import Policy
 from dagmanager.engine.model.rows import (
+    Binding,
     ContentRow,
     HolderKey,
     HolderRow,
+    LineageKey,
     LineageRow,
     Member,
+    QueueRow,
     SentinelKey,
     SentinelRow,
     SentinelState,
@@ -34,9 +38,9 @@ from dagmanager.engine.model.version_change import (
     VersionChange,
     VersionRequest,
 )
-from dagmanager.engine.transactions.activate import put_changed_versions, weight_counter
+from dagmanager.engine.transactions.activate import put_changed_versions, sentinels_of, weight_counter
 from dagmanager.engine.transactions.decision import Decision
-from dagmanager.engine.transactions.references import TagDelta
+from dagmanager.engine.transactions.references import TagDelta, content_nodes, mark_referenced
 
 
 class VersionStep(msgspec.Struct, frozen=True):
@@ -51,7 +55,7 @@ class VersionStep(msgspec.Struct, frozen=True):
 
 class VersionWrites(msgspec.Struct, frozen=True):
     """What was written: the tag deltas of active contents that changed at once (by a weight), and the lineage's
-    sentinels as they are now; these are empty when `put_changed_versions` wrote them."""
+    sentinels as they are now; these are empty when the change left nothing to activate."""
 
     deltas: Mapping[str, TagDelta] = {}
     sentinels: tuple[SentinelRow, ...] = ()
@@ -65,8 +69,7 @@ def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -
     lineage = decision.known.lineages.get(request.key)
     now_ms = tx.now_ms()
     terms = ClaimTerms(decision.claim_id, options.owner, now_ms + options.policy.lease_ms, now_ms)
-    newest = max(request.at_ms, lineage.last_at_ms if lineage is not None else 0)
-    tx.put([LineageRow(request.key, newest)])
+    tx.put([LineageRow(request.key, lineage_clock(lineage, request, change))])
     if isinstance(change, NewSentinel):
         tx.put([content_row(submission)])
     sentinel = _sentinel_of(change)
@@ -74,7 +77,7 @@ def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -
     holder = decision.known.holders.get(key)
     before = {row.key: row for row in sentinels}
     rows = [
-        _with_identity(row, before.get(row.key), submission, step)
+        _with_identity(row, before.get(row.key), submission, step) if row.key == sentinel else row
         for row in start_change(change, sentinels, request, terms)
     ]
     if isinstance(change, AddHolder):
@@ -97,13 +100,20 @@ def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -
             )
         ]
     )
+    if isinstance(change, NewSentinel | Reinstate | ChangeWeight) and change.returning:
+        tx.put(_queues_of(tx, request.key, [before[each].content for each in change.returning]))
     if isinstance(change, ChangeWeight):
-        return VersionWrites(
-            put_changed_versions(tx, request.key, tuple(before.values()), tuple(rows), now_ms)
-        )
+        deltas = put_changed_versions(tx, request.key, tuple(before.values()), tuple(rows), now_ms)
+        return VersionWrites(deltas, sentinels_of(tx, request.key) if change.returning else ())
     tx.put(rows)
     after = {**before, **{row.key: row for row in rows}}
     return VersionWrites(sentinels=tuple(row for _, row in sorted(after.items())))
+
+
+def _queues_of(tx: Transaction, lineage: LineageKey, contents: Sequence[str]) -> list[QueueRow]:
+    """The queues of these contents that were marked unreferenced, without the mark: their versions come back."""
+    bindings = frozenset(Binding(each, lineage.namespace) for each in content_nodes(tx, contents))
+    return mark_referenced(tx.known(LookupKeys(bindings=bindings)).queues.values())
 
 
 def _sentinel_of(change: VersionChange) -> SentinelKey:
