@@ -37,7 +37,6 @@ class ErrorCode(StrEnum):
     SCHEMA_ID_CONFLICT = "schema_id_conflict"
     CROSS_CONTEXT = "cross_context"
     TOO_MANY_VERSIONS = "too_many_versions"
-    LATE = "late"
     EXPIRED = "expired"
     TOPIC_REFUSED = "topic_refused"
     UNAVAILABLE = "unavailable"
@@ -81,7 +80,6 @@ STATUS: Final[dict[ErrorCode, tuple[str, int]]] = {
     ErrorCode.SCHEMA_ID_CONFLICT: ("INVALID_ARGUMENT", 400),
     ErrorCode.CROSS_CONTEXT: ("FAILED_PRECONDITION", 409),
     ErrorCode.TOO_MANY_VERSIONS: ("FAILED_PRECONDITION", 409),
-    ErrorCode.LATE: ("ABORTED", 409),
     ErrorCode.EXPIRED: ("NOT_FOUND", 410),
     ErrorCode.TOPIC_REFUSED: ("FAILED_PRECONDITION", 422),
     ErrorCode.UNAVAILABLE: ("UNAVAILABLE", 503),

@@ -18,7 +18,7 @@ class Tally(Observer):
         self._lock = threading.Lock()
 
     def summary(self) -> str:
-        """`4 submissions answered: 1 ok, 3 refused (2 missing_fields, 1 late)`."""
+        """`4 submissions answered: 1 ok, 3 refused (2 missing_fields, 1 expired)`."""
         with self._lock:
             answers = dict(self._answers)
         fine = answers.pop("ok", 0)

@@ -39,7 +39,7 @@ RUN_OPTIONS: Final = (
     RunOption(
         "--workers",
         "N",
-        "worker threads; with several, two strategies of one lineage may be answered `late`",
+        "worker threads",
         int,
         default=1,
     ),

@@ -212,8 +212,8 @@ def config_problems(own: OwnTopic, info: TopicInfo, config: Mapping[str, str]) -
         )
     if shape.broker_time and config[_TIME] != "LogAppendTime":
         warnings.append(
-            f"{name} carries producers' timestamps: a producer whose clock is ahead makes later submissions of others "
-            f"`late`; set its {_TIME} to LogAppendTime"
+            f"{name} carries producers' timestamps: versions of a producer whose clock is behind are parked; "
+            f"set its {_TIME} to LogAppendTime"
         )
     return errors, warnings
 

@@ -180,7 +180,7 @@ def test_a_repeat_is_fine_and_another_queue_map_is_not(evidence: Evidence) -> No
 
 def test_a_submission_that_was_accepted_and_then_refused_is_found(evidence: Evidence) -> None:
     one = an_answer(evidence)
-    error = Rejection(ErrorCode.LATE, "late")
+    error = Rejection(ErrorCode.EXPIRED, "expired")
     refusal = orjson.dumps(
         one | {"status": "rejected", "error": error.as_json(), "outcome_digest": outcome_digest(error)}
     )

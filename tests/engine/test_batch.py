@@ -140,9 +140,11 @@ def timeless(row: Row) -> Row:
                 weight_revision=0,
                 lease_until_ms=0,
                 weight=round(row.weight, 9),
+                # Which of the two a version is that is not in force may depend on the order.
+                state=SentinelState.SUPERSEDED if row.state is SentinelState.PARKED else row.state,
             )
         case QueueRow():
-            return msgspec.structs.replace(row, topic_id="", lease_until_ms=0)
+            return msgspec.structs.replace(row, topic_id="", lease_until_ms=0, unreferenced_ms=None)
         case HolderRow() | NodeRow() | LineageRow():
             return row
         case _:

@@ -98,9 +98,9 @@ def test_an_invalid_option_is_named(words: tuple[str, ...], message: str, tmp_pa
 
 def test_the_summary_names_each_kind_of_refusal() -> None:
     tally = Tally()
-    for status in ("ok", "late", "missing_fields", "missing_fields"):
+    for status in ("ok", "expired", "missing_fields", "missing_fields"):
         tally.answered(status)
-    assert tally.summary() == "4 submissions answered: 1 ok, 3 refused (1 late, 2 missing_fields)"
+    assert tally.summary() == "4 submissions answered: 1 ok, 3 refused (1 expired, 2 missing_fields)"
 
 
 def test_a_run_without_submissions_has_a_summary_too() -> None:

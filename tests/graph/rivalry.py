@@ -198,8 +198,8 @@ def assert_same_answers(played: Iterable[Played]) -> None:
     for one in all_played:
         for key, topic in one.answers:
             assert topics.setdefault(key, topic) == topic, key
-        # A share while two others are active, and a record that came too late: rules, not accidents.
-        assert set(one.refused) <= {ErrorCode.TOO_MANY_VERSIONS.value, ErrorCode.LATE.value}
+        # A share while two others are active: a rule, no accident.
+        assert set(one.refused) <= {ErrorCode.TOO_MANY_VERSIONS.value}
     assert sum(one.creations for one in all_played) == len(topics)
 
 

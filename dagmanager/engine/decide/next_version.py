@@ -87,7 +87,7 @@ def next_version(
     row = _row_of(sentinels, request)
     key = row.key if row is not None else _new_key(sentinels, request)
     asks: Asks = {each.key: asks_claimed(each) for each in sentinels}
-    confirmed = _confirmed(asks, lineage)
+    confirmed = _confirmed(asks, lineage, request.now_ms)
     asks.update({each: with_ask(asks[each], ask) for each, ask in confirmed})
     placed = _placed(key, _ask(asks, row, holder, request, key), asks)
     return _too_many(placed) or _change(rows, row, placed, holder, confirmed, request)
@@ -106,7 +106,9 @@ def _new_key(sentinels: tuple[SentinelRow, ...], request: VersionRequest) -> Sen
     return SentinelKey(*request.key, request.version, max(revisions, default=0) + 1)
 
 
-def _confirmed(asks: Asks, lineage: LineageRow | None) -> tuple[tuple[SentinelKey, VersionAsk], ...]:
+def _confirmed(
+    asks: Asks, lineage: LineageRow | None, now_ms: int
+) -> tuple[tuple[SentinelKey, VersionAsk], ...]:
     """The ask of the newest holder of the only version in force.
 
     One more holder moves the lineage's clock only. When the lineage changes, the clock begins anew, and what it says is
@@ -116,7 +118,7 @@ def _confirmed(asks: Asks, lineage: LineageRow | None) -> tuple[tuple[SentinelKe
     if lineage is None or len(view) != 1:
         return ()
     (only,) = view
-    ask = VersionAsk(None, lineage.last_at_ms)
+    ask = VersionAsk(None, min(lineage.last_at_ms, now_ms))
     return ((only, ask),) if ask.place > max(each.place for each in asks[only]) else ()
 
 

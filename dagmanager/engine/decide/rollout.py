@@ -102,7 +102,7 @@ def finish_change(
     ready = replace(
         row,
         state=PARKED,
-        asks=row.takeover.asks,
+        asks=asks_claimed(row),
         takeover=None,
         last_seen_ms=max(row.last_seen_ms, now_ms),
         claim_id="",
@@ -111,8 +111,9 @@ def finish_change(
     )
     after = _settled(before | {row.key: ready}, before)
     if after[row.key].state is PARKED and row.takeover.state is ACTIVE:
-        kept = _in_effect(after).parked | effective(after.values()).view.keys()
-        if row.key not in kept:
+        order = _in_effect(after)
+        parked = row.key in order.parked and order.current[row.key.version] == row.key
+        if not parked and row.key not in effective(after.values()).view:
             after[row.key] = replace(after[row.key], state=SUPERSEDED)
     return tuple(row for key, row in after.items() if before[key] != row)
 

@@ -60,6 +60,7 @@ def version_request(submission: Submission, now_ms: int) -> VersionRequest:
         commit_hash=dag.commit_hash,
         world_id=context.world_id,
         execution_domain=context.execution_domain,
+        now_ms=now_ms,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 
 from dagmanager.dag.model import Notice
@@ -13,7 +15,7 @@ class VersionRequest(msgspec.Struct, frozen=True):
 
     `version` is the label; `content` the digest of the set of nodes; `weight` the share of traffic that was asked
     for (clamped to 0-1), None when none was given. `at_ms` is the record's time in milliseconds since the epoch,
-    `partition` and `position` (its offset) order records of the same millisecond.
+    `partition` and `position` (its offset) order records of the same millisecond. `now_ms` is the store's clock.
     """
 
     key: LineageKey
@@ -28,6 +30,7 @@ class VersionRequest(msgspec.Struct, frozen=True):
     commit_hash: str = ""
     world_id: str = ""
     execution_domain: str = ""
+    now_ms: int = sys.maxsize
 
 
 class ClaimTerms(msgspec.Struct, frozen=True):

@@ -298,7 +298,7 @@ def _outcome_rows(decision: Decision, change: VersionChange | None, outcome: Out
     """The outcome, if a replay could not decide it again: any action but `same_spec`, or a warning of the change.
 
     A plain answer is decided again, so an empty body is enough. It says that the submission was accepted: after the
-    holder or the lineage has changed, nothing else would tell a replay from a late or a new submission. Most
+    holder or the lineage has changed, nothing else would tell a replay from an older or a new submission. Most
     submissions are of this kind, and an answer of a thousand nodes takes some 200 kB.
     """
     each, known = decision.claim_id, decision.known

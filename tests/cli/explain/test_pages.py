@@ -35,7 +35,7 @@ def test_a_terminal_shows_no_marks_of_markdown() -> None:
         assert "`" not in shown
         assert "#" not in shown
         assert "**" not in shown
-    script = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-m', 'dagmanager.cli', 'explain-error', 'late']))"
+    script = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-m', 'dagmanager.cli', 'explain-error', 'expired']))"
     out = call_script(script, env={"TERM": "xterm", "NO_COLOR": ""}).out
     assert "\x1b[1mlate\x1b[0m" in out
     assert "##" not in out
@@ -96,7 +96,7 @@ FILES = ["a.json", "b.yml", "folder"]
         (["dagmanager", "di"], ["diff"]),
         (["qmtl", "service", "dagmanager", "node"], ["node-id"]),
         (["dagmanager", "diff", "--base"], ["--baseline"]),
-        (["dagmanager", "explain-error", "lat"], ["late"]),
+        (["dagmanager", "explain-error", "expi"], ["expired"]),
         (["dagmanager", "diff", "--domain", "l"], ["live"]),
     ],
 )

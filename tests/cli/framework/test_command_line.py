@@ -85,7 +85,7 @@ def test_commands_load_no_server_client(words: list[str]) -> None:
         (["explain-error", "node_id_mismach"], 2, "did you mean `node_id_mismatch`?"),
         (["completion", "fsh"], 2, "did you mean `fish`?"),
         (["config", "validate", "--config", "no-such.yml"], 2, "no-such.yml"),
-        (["--debug", "explain-error", "late"], 0, ""),
+        (["--debug", "explain-error", "expired"], 0, ""),
     ],
 )
 def test_exit_codes_and_streams(words: list[str], code: int, said: str, tmp_path: Path) -> None:

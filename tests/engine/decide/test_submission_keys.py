@@ -21,7 +21,7 @@ NOTHING = Known(nodes={}, queues={}, epoch=0, safe_topics=0, now_ms=START_MS)
 
 def test_a_request_for_a_version_is_the_submission_as_it_was_read() -> None:
     one = submission([node("price")], strategy="s9", position=7, lineage="beta")
-    asked = version_request(one)
+    asked = version_request(one, one.at_ms + 1)
     assert asked.key == LineageKey("beta", asked.key.namespace)
     assert (asked.strategy_id, asked.position, asked.submission_digest) == ("s9", 7, one.submission_digest)
     assert (asked.commit_hash, asked.content) == (one.dag.commit_hash, one.dag.content_digest)

@@ -41,7 +41,7 @@ OUTCOME = Outcome(
     warnings=(Notice(NoticeCode.LINEAGE_UNKNOWN, "…", None, ("a", "b")),),
 )
 REJECTION = Rejection(
-    ErrorCode.LATE, "too late", "at", "n", "1", "2", ({"a": 1, "b": [1.5, None, {"c": True}]},)
+    ErrorCode.EXPIRED, "expired", "at", "n", "1", "2", ({"a": 1, "b": [1.5, None, {"c": True}]},)
 )
 
 OTHER: dict[str, object] = {

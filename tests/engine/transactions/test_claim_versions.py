@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dagmanager.engine.model.rows import LineageRow, QueueState, SentinelRow
+from dagmanager.engine.model.rows import HolderRow, QueueRow, QueueState, SentinelRow, SentinelState
 from dagmanager.errors import ErrorCode
 from tests.engine.builders import (
     START_MS,
@@ -31,20 +31,23 @@ from tests.engine.market import (
 def test_an_older_record_never_undoes_a_newer_one() -> None:
     stores = Stores()
     works = engine(stores)
-    works.submit([submission([PRICE], at_ms=START_MS + 10)])
-    rows = stores.effects()
-    (late,) = works.submit([submission([MEAN, PRICE], strategy="s2", at_ms=START_MS + 9, position=1)])
-    assert refused(late).code is ErrorCode.LATE
-    assert stores.effects() == rows
+    works.submit([submission([PRICE])])
+    (older,) = works.submit([submission([MEAN, PRICE], strategy="s2", at_ms=START_MS - 1, position=1)])
+    assert accepted(older).actions.create == 1
+    assert [each.code for each in accepted(older).warnings] == ["older_than_current"]
+    states = {row.key.revision: (row.state, row.weight) for row in stores.rows(SentinelRow)}
+    assert states == {1: (SentinelState.ACTIVE, 1.0), 2: (SentinelState.PARKED, 0.0)}
+    assert all(row.unreferenced_ms is None for row in stores.rows(QueueRow))
 
 
 def test_an_older_record_of_the_content_in_force_adds_a_holder() -> None:
     stores = Stores()
     works = engine(stores)
-    works.submit([submission([PRICE], at_ms=START_MS + 10)])
-    (answer,) = works.submit([submission([PRICE], strategy="s2", at_ms=START_MS + 9, position=1)])
+    works.submit([submission([PRICE])])
+    (answer,) = works.submit([submission([PRICE], strategy="s2", at_ms=START_MS - 1, position=1)])
     assert accepted(answer).actions.reuse == 1
-    assert stores.rows(LineageRow)[0].last_at_ms == START_MS + 10
+    assert not accepted(answer).warnings
+    assert len(stores.rows(HolderRow)) == 2
 
 
 def test_other_lineages_and_namespaces_have_their_own_order() -> None:
@@ -91,7 +94,7 @@ def test_the_last_weight_of_a_client_visible_id_is_that_of_the_version_in_force(
     works.submit([submission([PRICE])])
     works.submit([submission([PRICE, MEAN], version=second, position=1)])
     assert weight_events(stores)[-2:] == [("v1", 0.0), (second, 1.0)]
-    works.submit([submission([PRICE], position=2)])
+    works.submit([submission([PRICE], position=2, weight=1.0)])
     assert weight_events(stores)[-2:] == [(second, 0.0), ("v1", 1.0)]
     revisions = [each["revision"] for each in payloads(stores) if "weight" in each]
     assert revisions == sorted(revisions)

@@ -44,14 +44,14 @@ def test_a_refusal_is_one_record() -> None:
 
 
 ORIGIN = Origin("dagmanager.submissions", "topic-id", 3, 41)
-LATE = Rejection(ErrorCode.LATE, "late")
+EXPIRED = Rejection(ErrorCode.EXPIRED, "expired")
 
 
 def test_a_dead_letter_has_the_original_bytes_the_error_and_the_origin() -> None:
     value = b"\xff not json"
     assert dead_letter_value(value, 100) == value
-    headers = dict(dead_letter_headers(LATE, ORIGIN, 2, value, 100))
-    assert json.loads(headers.pop("error")) == LATE.as_json()
+    headers = dict(dead_letter_headers(EXPIRED, ORIGIN, 2, value, 100))
+    assert json.loads(headers.pop("error")) == EXPIRED.as_json()
     assert headers == {
         "source-topic": b"dagmanager.submissions",
         "source-partition": b"3",
@@ -64,7 +64,7 @@ def test_a_dead_letter_has_the_original_bytes_the_error_and_the_origin() -> None
 def test_a_larger_record_is_cut_to_64_kib_with_digest_and_length(size: int, kept: int) -> None:
     value = bytes(range(256)) * (size // 256) + bytes(size % 256)
     assert dead_letter_value(value, 100) == value[:kept]
-    headers = dict(dead_letter_headers(LATE, ORIGIN, 1, value, 100))
+    headers = dict(dead_letter_headers(EXPIRED, ORIGIN, 1, value, 100))
     assert ("value-digest" in headers) == ("value-length" in headers) == (size > 100)
     if size > 100:
         assert headers["value-length"] == b"%d" % size
@@ -88,7 +88,7 @@ def test_a_large_error_is_cut_and_stays_valid_json(rejection: Rejection) -> None
 
 
 def test_a_refusal_without_digest_is_no_dry_run() -> None:
-    record = json.loads(rejected_record(LATE, "", "w1", "sub"))
+    record = json.loads(rejected_record(EXPIRED, "", "w1", "sub"))
     assert (record["submission_digest"], record["dry_run"], record["sentinel_id"]) == ("", False, "")
 
 
@@ -100,14 +100,16 @@ def test_up_to_the_limit_nothing_of_a_large_record_is_cut() -> None:
 
 def test_an_error_of_exactly_the_limit_keeps_its_details() -> None:
     def error(length: int) -> dict[str, Any]:
-        rejection = Rejection(ErrorCode.LATE, "late", details=({"d": "x" * length},))
+        rejection = Rejection(ErrorCode.EXPIRED, "expired", details=({"d": "x" * length},))
         encoded: dict[str, Any] = json.loads(
             dict(dead_letter_headers(rejection, ORIGIN, 1, b"", 100))["error"]
         )
         return encoded
 
     empty = len(
-        json.dumps(Rejection(ErrorCode.LATE, "late", details=({"d": ""},)).as_json(), separators=(",", ":"))
+        json.dumps(
+            Rejection(ErrorCode.EXPIRED, "expired", details=({"d": ""},)).as_json(), separators=(",", ":")
+        )
     )
     assert error(HEADER_BYTES - empty)["details"] == [{"d": "x" * (HEADER_BYTES - empty)}]
-    assert error(HEADER_BYTES - empty + 1) == Rejection(ErrorCode.LATE, "late").as_json()
+    assert error(HEADER_BYTES - empty + 1) == Rejection(ErrorCode.EXPIRED, "expired").as_json()

@@ -20,28 +20,30 @@ from tests.operators.passing import FEED, REFUSED, fresh, guard, passed
 def given() -> list[tuple[str, Answer | Refused]]:
     """One answered, one that could not be read, one that the stores refused."""
     (good,) = engine(fresh()).submit([submission([FEED])])
-    late = Answer(submission([FEED], strategy="late", world="w1"), Rejection(ErrorCode.LATE, "too late"))
-    return [("s1", good), ("bad", REFUSED), ("late", late)]
+    old = Answer(
+        submission([FEED], strategy="old", world="w1"), Rejection(ErrorCode.EXPIRED, "its queue is gone")
+    )
+    return [("s1", good), ("bad", REFUSED), ("old", old)]
 
 
 def test_everything_is_answered_in_order() -> None:
     found = [message for _, message in passed(lambda up: diff_messages("step", up, guard()), given())]
-    assert [each.key for each in found] == ["s1", "bad", "late"]
+    assert [each.key for each in found] == ["s1", "bad", "old"]
     answers = [orjson.loads(each.value) for each in found]
     assert [each["status"] for each in answers] == ["ok", "rejected", "rejected"]
-    assert [each["error"]["code"] for each in answers[1:]] == ["invalid_json", "late"]
+    assert [each["error"]["code"] for each in answers[1:]] == ["invalid_json", "expired"]
     assert answers[2]["world_id"] == "w1"
 
 
 def test_only_refused_records_become_dead_letters_with_their_own_bytes() -> None:
     items = given()
-    late = items[2][1]
-    assert isinstance(late, Answer)
-    assert late.submission.record is not None
+    old = items[2][1]
+    assert isinstance(old, Answer)
+    assert old.submission.record is not None
     found = [message for _, message in passed(lambda up: dead_letters("step", up, guard()), items)]
-    assert [each.value for each in found] == [REFUSED.record.value, late.submission.record.value]
+    assert [each.value for each in found] == [REFUSED.record.value, old.submission.record.value]
     codes = [orjson.loads(dict(each.headers)["error"])["code"] for each in found]
-    assert codes == ["invalid_json", "late"]
+    assert codes == ["invalid_json", "expired"]
 
 
 def unreadable(key: bytes | None) -> tuple[Message, Message]:
