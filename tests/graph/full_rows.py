@@ -23,9 +23,9 @@ from dagmanager.engine.model.rows import (
     SentinelRow,
     SentinelState,
     TopicSpec,
-    VersionAsk,
     VersionTransition,
 )
+from dagmanager.engine.model.version_ask import VersionAsk
 
 KEY = SentinelKey("l1", "w", "v1", 3)
 BEFORE = SentinelKey("l1", "w", "v0", 1)

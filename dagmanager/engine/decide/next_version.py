@@ -29,9 +29,9 @@ from dagmanager.engine.model.rows import (
     SentinelKey,
     SentinelRow,
     SentinelState,
-    VersionAsk,
     VersionTransition,
 )
+from dagmanager.engine.model.version_ask import VersionAsk
 from dagmanager.engine.model.version_change import (
     AddHolder,
     ChangeWeight,
@@ -111,7 +111,7 @@ def _confirmed(
 ) -> tuple[tuple[SentinelKey, VersionAsk], ...]:
     """The ask of the newest holder of the only version in force.
 
-    One more holder moves the lineage's clock only. When the lineage changes, the clock begins anew, and what it says is
+    One more holder moves the lineage's clock only. When the lineage changes, the clock starts from 0 again, and what it says is
     kept as an ask: read after a content of the same label, that record would have brought its own content back.
     """
     view = ordered(asks).view

@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from dagmanager.engine.model.rows import SentinelKey, SentinelRow, SentinelState, VersionAsk
+from dagmanager.engine.model.rows import SentinelKey, SentinelRow, SentinelState
+from dagmanager.engine.model.version_ask import VersionAsk
 
 View = dict[SentinelKey, float]
 # Versions that take no part: they were withdrawn, whatever was asked for them.

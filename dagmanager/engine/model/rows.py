@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from dagmanager.dag.model import Artifact, TagQuery
+from dagmanager.engine.model.version_ask import VersionAsk
 
 
 class Binding(NamedTuple):
@@ -231,24 +232,6 @@ class ContentRow(msgspec.Struct, frozen=True, tag="content"):
         return self.digest
 
 
-class VersionAsk(NamedTuple):
-    """What one record asked for a version, and its place in the record order of the lineage.
-
-    `weight` is 0-1, None for "in force as a whole". `at_ms` is the record's time, at most the store's at the claim;
-    `partition` and `position` order records of the same millisecond.
-    """
-
-    weight: float | None
-    at_ms: int
-    partition: int = 0
-    position: int = 0
-
-    @property
-    def place(self) -> tuple[int, int, int]:
-        """Its place in the record order."""
-        return (self.at_ms, self.partition, self.position)
-
-
 class VersionTransition(msgspec.Struct, frozen=True):
     """What a pending sentinel waits with; stored as the field `takeover`.
 
@@ -265,8 +248,7 @@ class SentinelRow(msgspec.Struct, frozen=True, tag="sentinel"):
     """VersionSentinel: a content under a version label, with its state and its share of traffic.
 
     `weight` is 0-1: the active weights of a lineage sum to 1, every other state has 0. `weight_asked` (0-1) is what
-    a submission last sent, None if none did. `takeover` is set while pending. `asks` are those in effect: what is in
-    force follows from them (`decide/version_order.py`). `content` is the content digest.
+    a submission last sent, None if none did. `takeover` is set while pending. `asks` are those in effect. `content` is the content digest.
     `introduced` are the nodes that the graph did not know before it (F5, HAS). `sentinel_id` is the id that
     the first client saw; `weight_revision` counts the weights that were announced under that id. `waits` are topics
     that rivals were provisioning when it joined them: it is activated only after they are active.
@@ -294,8 +276,7 @@ class SentinelRow(msgspec.Struct, frozen=True, tag="sentinel"):
 
 
 class LineageRow(msgspec.Struct, frozen=True, tag="lineage"):
-    """The lock and the clock of one lineage: `last_at_ms` is the newest record time of the holders that were added to the
-    only version in force since the last change of a version; 0 without one."""
+    """The lock and the clock of one lineage: `last_at_ms` is the newest record of a holder of the only version in force."""
 
     key: LineageKey
     last_at_ms: int

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+from typing import Final
 
 import msgspec
 
 from dagmanager.dag.model import Notice
-from dagmanager.engine.model.rows import LineageKey, SentinelKey, SentinelRow, VersionAsk, VersionTransition
+from dagmanager.engine.model.rows import LineageKey, SentinelKey, SentinelRow, VersionTransition
+from dagmanager.engine.model.version_ask import VersionAsk
+
+# Later than every record.
+FAR_MS: Final = 2**62
 
 
 class VersionRequest(msgspec.Struct, frozen=True):
@@ -30,7 +34,7 @@ class VersionRequest(msgspec.Struct, frozen=True):
     commit_hash: str = ""
     world_id: str = ""
     execution_domain: str = ""
-    now_ms: int = sys.maxsize
+    now_ms: int = FAR_MS
 
 
 class ClaimTerms(msgspec.Struct, frozen=True):

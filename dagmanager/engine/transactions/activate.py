@@ -106,8 +106,15 @@ def activate_claimed(
         for row in queues
     ]
     tx.put(fresh)
+    waiting = tuple(sentinels)
+    if len(waiting) > 1:
+        # A claim may bring a version of another label into force, too. All counters at once, in the order of the locks.
+        lineages = {LineageKey(row.key.lineage, row.key.namespace) for row in waiting}
+        known |= {each: sentinels_of(tx, each) for each in lineages.difference(known)}
+        names = {weight_counter(row) for each in lineages for row in known[each]}
+        tx.lock(Locks(counters=tuple(sorted(names))))
     # Each sentinel is decided from the rows that the one before it left.
-    for pending in sentinels:
+    for pending in waiting:
         if not _has_its_queues(tx, pending):
             continue
         lineage = LineageKey(pending.key.lineage, pending.key.namespace)

@@ -82,12 +82,13 @@ def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -
     ]
     if isinstance(change, AddHolder):
         rows = _with_last_seen(change, rows, options.policy, now_ms)
+    # With the counters that `put_changed_versions` may need: a later lock of a smaller name could deadlock.
+    weights = set(map(weight_counter, (*before.values(), *rows)))
     if holder is not None:
-        # With the counters that `put_changed_versions` may need: a later lock of a smaller name could deadlock.
-        tx.lock(
-            Locks(counters=tuple(sorted({counter_of(key), *map(weight_counter, (*before.values(), *rows))})))
-        )
+        tx.lock(Locks(counters=tuple(sorted({counter_of(key), *weights}))))
         count_holder_change(tx, key)
+    elif isinstance(change, ChangeWeight) and change.returning:
+        tx.lock(Locks(counters=tuple(sorted(weights))))
     tx.put(
         [
             HolderRow(

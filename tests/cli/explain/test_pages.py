@@ -37,7 +37,7 @@ def test_a_terminal_shows_no_marks_of_markdown() -> None:
         assert "**" not in shown
     script = "import pty, sys; sys.exit(pty.spawn([sys.executable, '-m', 'dagmanager.cli', 'explain-error', 'expired']))"
     out = call_script(script, env={"TERM": "xterm", "NO_COLOR": ""}).out
-    assert "\x1b[1mlate\x1b[0m" in out
+    assert "\x1b[1mexpired\x1b[0m" in out
     assert "##" not in out
 
 

@@ -16,7 +16,7 @@ ONE = (("v1", "a", None),)
 PAIR = (*ONE, ("v2", "b", 0.1))
 PARKED = (*ONE, ("v2", "b", 0.0))
 EDITED = (*ONE, ("v1", "b", None))
-MOVED_ON = (*ONE, ("v2", "b", None))
+REPLACED = (*ONE, ("v2", "b", None))
 
 # What was submitted, what is submitted now → kind of change, version, what is in force then, warnings.
 CASES: dict[str, tuple[tuple[Submitted, ...], Submitted, str, str, dict[str, float], tuple[str, ...]]] = {
@@ -155,7 +155,7 @@ CASES: dict[str, tuple[tuple[Submitted, ...], Submitted, str, str, dict[str, flo
     ),
     "a weight beyond 1": (ONE, ("v2", "b", 7.0), "NewSentinel", "v2.1", {"v2.1": 1.0}, ()),
     "an old client sends a superseded label again": (
-        MOVED_ON,
+        REPLACED,
         ("v1", "a", None),
         "Reinstate",
         "v1.1",
@@ -163,7 +163,7 @@ CASES: dict[str, tuple[tuple[Submitted, ...], Submitted, str, str, dict[str, flo
         ("superseded_version",),
     ),
     "a superseded label comes back with a weight": (
-        MOVED_ON,
+        REPLACED,
         ("v1", "a", 1.0),
         "Reinstate",
         "v1.1",
@@ -171,7 +171,7 @@ CASES: dict[str, tuple[tuple[Submitted, ...], Submitted, str, str, dict[str, flo
         (),
     ),
     "a superseded label with other content": (
-        MOVED_ON,
+        REPLACED,
         ("v1", "x", None),
         "NewSentinel",
         "v1.2",
@@ -194,7 +194,7 @@ def test_the_rules_of_semantics_6(name: str) -> None:
 
 @pytest.mark.parametrize("state", [SentinelState.ROLLED_BACK, SentinelState.ARCHIVED])
 def test_what_was_rolled_back_or_archived_gets_a_new_revision(state: SentinelState) -> None:
-    w = prompt(*MOVED_ON)
+    w = prompt(*REPLACED)
     w.set_state("v1", state)
     change = w.submit("v1", "a")
     assert not isinstance(change, Rejection)
@@ -204,7 +204,7 @@ def test_what_was_rolled_back_or_archived_gets_a_new_revision(state: SentinelSta
 
 
 def test_rolled_back_content_is_named_under_any_label() -> None:
-    w = prompt(*MOVED_ON)
+    w = prompt(*REPLACED)
     w.set_state("v1", SentinelState.ROLLED_BACK)
     change = w.submit("v9", "a")
     assert not isinstance(change, Rejection)
@@ -226,7 +226,7 @@ def test_a_content_that_was_released_or_expired_is_reinstated(state: SentinelSta
     [(state, state in {"pending", "active", "parked"}) for state in SentinelState],
 )
 def test_an_identical_resend_is_a_question(state: SentinelState, referencing: bool) -> None:
-    w = prompt(*MOVED_ON)
+    w = prompt(*REPLACED)
     w.set_state("v1", state)
     request = ask("v1", "a", at_ms=1)
     held = holder("v1", None, request.submission_digest)

