@@ -6,7 +6,15 @@ from typing import Any
 
 import orjson
 
-from dagmanager.engine.model.rows import CounterRow, NodeRow, OutcomeRow, QueueRow, SentinelRow, TagSetRow
+from dagmanager.engine.model.rows import (
+    CounterRow,
+    NodeRow,
+    OutcomeRow,
+    QueueRow,
+    SentinelRow,
+    SentinelState,
+    TagSetRow,
+)
 from dagmanager.engine.wire.message import Message
 from tests.engine.crash_scenarios import undated
 from tests.flows.crashing import World
@@ -33,6 +41,8 @@ def stores(world: World, raced: bool = False) -> dict[str, Any]:
         kept = {name: getattr(row, name) for name in row.__struct_fields__ if name not in LOOSE}
         if isinstance(row, SentinelRow):
             kept.pop("claim_id")
+            if row.state is SentinelState.PARKED:  # or superseded: docs/semantics.md 2, Record order
+                kept["state"] = SentinelState.SUPERSEDED
         if isinstance(row, NodeRow):  # schemas are dated by the store's clock, which a crash moves
             kept["schemas"] = undated(row.schemas)
             kept["buffering_since_ms"] = None if row.buffering_since_ms is None else 0

@@ -110,12 +110,17 @@ def finish_change(
         lease_until_ms=0,
     )
     after = _settled(before | {row.key: ready}, before)
-    if after[row.key].state is PARKED and row.takeover.state is ACTIVE:
-        order = _in_effect(after)
-        parked = row.key in order.parked and order.current[row.key.version] == row.key
-        if not parked and row.key not in effective(after.values()).view:
-            after[row.key] = replace(after[row.key], state=SUPERSEDED)
+    if after[row.key].state is PARKED and not _stays_parked(row.key, row.takeover, after):
+        after[row.key] = replace(after[row.key], state=SUPERSEDED)
     return tuple(row for key, row in after.items() if before[key] != row)
+
+
+def _stays_parked(key: SentinelKey, takeover: VersionTransition, after: SentinelRows) -> bool:
+    """Whether a version that is ready and not in force keeps its queues."""
+    order = _in_effect(after)
+    if key in order.parked:
+        return order.current[key.version] == key
+    return takeover.state is PARKED or key in effective(after.values()).view
 
 
 def _asked(row: SentinelRow, takeover: VersionTransition) -> SentinelRow:

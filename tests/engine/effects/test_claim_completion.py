@@ -204,7 +204,7 @@ def test_own_claims_left_by_a_failure_are_finished_at_once() -> None:
     assert_settled(stores)
 
 
-def test_a_version_superseded_while_a_joined_queue_failed_is_expired_for_good() -> None:
+def test_a_version_superseded_while_a_joined_queue_failed_is_refused_for_good() -> None:
     """The queue that it had joined is refused, and created later for another submission."""
     stores = Stores()
     engine(stores).submit([sub([PRICE], 0, lineage="pre", strategy="s0")])
@@ -213,8 +213,7 @@ def test_a_version_superseded_while_a_joined_queue_failed_is_expired_for_good() 
     batch = [sub([RISK], 1, lineage="other"), joiner, sub([PRICE], 3, strategy="s3", version="v2")]
     _, first, _ = engine(stores, topics=broker).submit(batch)
     assert isinstance(first.result, Rejection)
-    assert first.result.code is ErrorCode.EXPIRED
-    assert "never came up" in first.result.message
+    assert first.result.code is ErrorCode.TOPIC_REFUSED
     (again,) = engine(stores, "two", topics=broker).submit([joiner])
     engine(stores, "three").submit([sub([RISK], 4, lineage="z", strategy="s9")])
     (later,) = engine(stores, "four").submit([joiner])
