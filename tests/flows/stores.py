@@ -41,7 +41,7 @@ def stores(world: World, raced: bool = False) -> dict[str, Any]:
         kept = {name: getattr(row, name) for name in row.__struct_fields__ if name not in LOOSE}
         if isinstance(row, SentinelRow):
             kept.pop("claim_id")
-            if row.state is SentinelState.PARKED:  # or superseded: docs/semantics.md 2, Record order
+            if row.state is SentinelState.PARKED:  # or superseded, as the reading order decides
                 kept["state"] = SentinelState.SUPERSEDED
         if isinstance(row, NodeRow):  # schemas are dated by the store's clock, which a crash moves
             kept["schemas"] = undated(row.schemas)

@@ -235,8 +235,7 @@ class ContentRow(msgspec.Struct, frozen=True, tag="content"):
 class VersionTransition(msgspec.Struct, frozen=True):
     """What a pending sentinel waits with; stored as the field `takeover`.
 
-    `state` and `weight` (0-1) are what it was to become when it was claimed: active, or parked with 0. `asks` are those
-    of the sentinel from its activation on.
+    `state` and `weight` (0-1) are what it was to become when it was claimed; `asks` are its asks once it is active.
     """
 
     state: SentinelState
@@ -247,11 +246,11 @@ class VersionTransition(msgspec.Struct, frozen=True):
 class SentinelRow(msgspec.Struct, frozen=True, tag="sentinel"):
     """VersionSentinel: a content under a version label, with its state and its share of traffic.
 
-    `weight` is 0-1: the active weights of a lineage sum to 1, every other state has 0. `weight_asked` (0-1) is what
-    a submission last sent, None if none did. `takeover` is set while pending. `asks` are those in effect. `content` is the content digest.
-    `introduced` are the nodes that the graph did not know before it (F5, HAS). `sentinel_id` is the id that
-    the first client saw; `weight_revision` counts the weights that were announced under that id. `waits` are topics
-    that rivals were provisioning when it joined them: it is activated only after they are active.
+    `weight` is 0-1: the active weights of a lineage sum to 1, every other state has 0. `weight_asked` (0-1) is what a
+    submission last sent, None if none did. `takeover` is set while pending. `asks` are those in effect. `content` is a
+    digest. `introduced` are nodes that were new with it (F5, HAS). `sentinel_id` is the id that the first client saw;
+    `weight_revision` counts the weights that were announced under that id. `waits` are topics that rivals were
+    provisioning when it joined them: it is activated only after they are active.
     """
 
     key: SentinelKey
