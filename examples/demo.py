@@ -1,14 +1,16 @@
 """`make demo`: nine real strategies through the Bytewax flow, then a changed second version of one.
 
-No servers: the graph and the topics are kept in memory, the answers land as JSON lines.
+No servers: the graph and the topics are kept in memory, the answers land as JSON lines. `--all` and `--wide` as in `diff`.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,17 @@ import orjson
 from bytewax.testing import run_main
 
 from dagmanager.assembly import Assembled, assemble
-from dagmanager.cli.explain.diff_text import Detail, node_table
+from dagmanager.cli.explain.diff_engine import as_found
+from dagmanager.cli.explain.diff_text import Detail, changed_lines, count_line, node_table, rows
+from dagmanager.engine.decide.predecessor import predecessor
+from dagmanager.engine.engine import Engine
+from dagmanager.engine.model.rows import Member
+from dagmanager.engine.stages import Answer, CacheHit, InProgress, Planned
+from dagmanager.errors import Rejection
 from dagmanager.settings.table import Settings
 from dagmanager.terminal.progress import progress
 from dagmanager.terminal.text import columns, counted, painted, visible, wrapped
-from examples.submissions import CHANGED, first_submissions, names_of, second_version
+from examples.submissions import CHANGED, first_submissions, second_version
 from flows.stop import Stop
 from flows.submissions import from_files
 
@@ -34,26 +42,80 @@ WARNINGS = {
 }
 
 
-def main() -> int:
-    """Run both parts and show what came out; 1 when an answer is missing."""
+Found = dict[str, Any]
+
+
+@dataclass
+class ShowingEngine(Engine):
+    """The engine, which also keeps what `diff` would show of each submission: an answer has no reasons."""
+
+    found: dict[str, Found] = field(default_factory=dict)
+
+    def claim(self, batch: Sequence[Planned | CacheHit]) -> list[Answer | InProgress]:
+        """Plan and claim one by one. Nothing else writes to this graph, so that each claim is as it was planned."""
+        results: list[Answer | InProgress] = []
+        for item in batch:
+            [planned] = self.plan([item.submission])
+            if isinstance(planned, Planned):
+                found = as_found(planned, self._nodes_before(planned))
+                if not isinstance(found, Rejection):
+                    self.found[item.submission.strategy_id] = found
+            results += super().claim([planned])
+        return results
+
+    def _nodes_before(self, planned: Planned) -> Sequence[Member]:
+        """The nodes of the version in force."""
+        before = predecessor(planned.submission, planned.known)
+        if before is None:
+            return ()
+        return self.graph.transact(lambda tx: tx.contents([before.content]))[before.content].members
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run both parts and show what came out; 1 when an answer is missing, or is not as it was planned."""
+    given = _parser().parse_args(arguments)
+    detail = Detail(all_rows=given.all, wide=given.wide)
     shutil.rmtree(RESULTS, ignore_errors=True)
     RESULTS.mkdir(parents=True)
-    assembled = assemble(Settings(results_path=str(RESULTS)))
+    assembled, engine = _assembled()
     first = first_submissions()
     say(f"1. {len(first)} strategies, and an empty graph", "1")
     answers = _run(assembled, first, "first")
-    for submission, answer in answers:
-        _show(submission, answer)
+    as_planned = [_show(answer, engine, detail) for answer in answers]
     _explain_warnings(answers)
     say(f"\n2. {CHANGED}, version 2: one period and one schema changed", "1")
     again = _run(assembled, [second_version()], "second")
-    for submission, answer in again:
-        _show(submission, answer)
+    for answer in again:
+        as_planned.append(_show(answer, engine, detail))
         say(f"  {_cost(answer)}")
     say("\nThe same as JSON lines:")
     for path in sorted(RESULTS.rglob("*.jsonl")):
         say(f"  {path}")
-    return 0 if len(answers) + len(again) == len(first) + 1 else 1
+    return 0 if as_planned == [True] * (len(first) + 1) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m examples.demo", description=__doc__)
+    parser.add_argument(
+        "--all", action="store_true", help="show unchanged nodes also where there are more than 10"
+    )
+    parser.add_argument("--wide", action="store_true", help="show ids, at any width")
+    return parser
+
+
+def _assembled() -> tuple[Assembled, ShowingEngine]:
+    found = assemble(Settings(results_path=str(RESULTS)))
+    parts = found.engine
+    engine = ShowingEngine(
+        parts.graph,
+        parts.topics,
+        parts.events,
+        parts.admin_log,
+        parts.options,
+        parts.sleep,
+        observer=parts.observer,
+    )
+    return replace(found, engine=engine), engine
 
 
 def say(text: str, style: str = "") -> None:
@@ -61,8 +123,8 @@ def say(text: str, style: str = "") -> None:
     print(painted(wrapped(text, columns(), "    "), style, sys.stdout), flush=True)
 
 
-def _run(assembled: Assembled, submissions: list[bytes], name: str) -> list[tuple[bytes, dict[str, Any]]]:
-    """Through the real flow; each submission with its answer."""
+def _run(assembled: Assembled, submissions: list[bytes], name: str) -> list[dict[str, Any]]:
+    """Through the real flow; the answers in the order of the submissions."""
     results = RESULTS / name
     path = results / "submissions.jsonl"
     results.mkdir()
@@ -74,11 +136,8 @@ def _run(assembled: Assembled, submissions: list[bytes], name: str) -> list[tupl
     took_ms = (time.perf_counter() - started) * 1000
     answers = _answers(results)
     say(f"   {len(answers)} answered in {took_ms:.0f} ms, with the start and end of the flow")
-    return [
-        (submission, answers[key])
-        for submission in submissions
-        if (key := orjson.loads(submission)["strategy_id"]) in answers
-    ]
+    names = [orjson.loads(each)["strategy_id"] for each in submissions]
+    return [answers[each] for each in names if each in answers]
 
 
 def _answers(results: Path) -> dict[str, dict[str, Any]]:
@@ -89,58 +148,33 @@ def _answers(results: Path) -> dict[str, dict[str, Any]]:
     return {answer["strategy_id"]: answer for answer in map(orjson.loads, whole)}
 
 
-def _show(submission: bytes, answer: dict[str, Any]) -> None:
-    """One table per submission: every node, its action, why, and its topic; the summary last."""
-    asked = orjson.loads(submission)
-    counts = ", ".join(f"{number} {action}" for action, number in answer["actions"].items() if number)
-    where = f"{asked['world_id']}.{asked['execution_domain']}"
-    name = visible(asked["dag"]["meta"]["strategy_name"])
-    say(f"\n{name} in {where}", "1")
-    rows = list(_rows(submission, answer))
-    for line in node_table(rows, Detail(all_rows=True), columns() - 2):
+def _show(answer: dict[str, Any], engine: ShowingEngine, detail: Detail) -> bool:
+    """As `diff` shows it: every node, its action, why, and its topic; the summary last. Whether the answer is that plan."""
+    found = engine.found[answer["strategy_id"]]
+    context = found["context"]
+    name = visible(answer["strategy_id"].removeprefix("demo-"))
+    say(f"\n{name} in {context['world_id']}.{context['execution_domain']}", "1")
+    width = None if detail.wide else columns() - 2
+    for line in node_table(rows(found), detail, width):
         print(f"  {line}")
-    say(f"  {counts}, version {answer['version']}", "1")
+    for line in changed_lines(found, detail):
+        say(f"  {line}")
     if answer["safe_mode"]:
         say(f"  isolated (safe mode): {answer['safe_mode']}, so it shares nothing with others")
+    say(f"  {count_line(found)}", "1")
+    same: bool = answer["queue_map"] == found["queue_map"] and answer["actions"] == found["actions"]
+    return same
 
 
-def _rows(submission: bytes, answer: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The rows of `diff`. An answer has no reasons: here they follow from it and from the admin log."""
-    names, created = names_of(submission), _created(answer)
-    first_topic = {entry["node_id"]: entry["topic"] for entry in reversed(_admin_log())}
-    buffered = {each["node_id"] for each in answer["buffer_nodes"]}
-    for key, topic in answer["queue_map"].items():
-        node_id = key.split("#")[0].rsplit(":", 2)[0]
-        action = "create" if topic in created else "buffer" if node_id in buffered else "reuse"
-        reason = {"reuse": "same_spec", "buffer": "schema_changed"}.get(action, "new_node")
-        if answer["safe_mode"]:
-            action, reason = "isolate", f"safe_mode:{answer['safe_mode']}"
-        elif action == "create" and first_topic[node_id] != topic:
-            reason = "new_binding"
-        yield action, names.get(node_id, node_id), reason, topic, node_id
-
-
-def _explain_warnings(answers: list[tuple[bytes, dict[str, Any]]]) -> None:
+def _explain_warnings(answers: list[dict[str, Any]]) -> None:
     """One sentence for each kind of warning."""
-    found = [each["code"] for _, answer in answers for each in answer.get("warnings", ())]
+    found = [each["code"] for answer in answers for each in answer.get("warnings", ())]
     if not found:
         return
     say(f"\n{counted(len(found), 'warning')}; `dagmanager explain-error CODE` explains each code:")
     for code in dict.fromkeys(found):
         why = f": {WARNINGS[code]}" if code in WARNINGS else ""
         say(f"  {code} ({found.count(code)}){why}")
-
-
-def _created(answer: dict[str, Any]) -> set[str]:
-    """Topics that this submission created, by the admin log."""
-    claim = f"{answer['submission_id']}|{answer['world_id']}"
-    return {entry["topic"] for entry in _admin_log() if entry["claim_id"] == claim}
-
-
-def _admin_log() -> list[dict[str, Any]]:
-    """An entry for each topic that was created, in that order."""
-    path = RESULTS / "admin-log.jsonl"
-    return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
 
 def _cost(answer: dict[str, Any]) -> str:

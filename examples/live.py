@@ -219,7 +219,7 @@ class StopSignal:
 def main(arguments: list[str] | None = None) -> int:
     """0 when everything sent was answered, or when it was stopped before that began."""
     given = _parser().parse_args(arguments)
-    view, stop = View(), StopSignal()
+    view, stop = View(wide=given.wide), StopSignal()
     launch = chosen_launch()
     if launch is None:
         view.fail("unavailable", f"no way to run real servers: {HOW_TO_GET}")
@@ -305,6 +305,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--once", action="store_true", help="stop after a resend and a second version")
     parser.add_argument("--seconds", type=float, help="stop after so many seconds")
     parser.add_argument("--every", type=float, default=3.0, help="seconds between submissions (default 3)")
+    parser.add_argument("--wide", action="store_true", help="do not fit rows into the terminal")
     parser.add_argument(
         "--folder", type=Path, default=FOLDER, help=f"for data and logs, emptied first (default {FOLDER})"
     )

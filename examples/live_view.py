@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from dagmanager.terminal.progress import StatusLine, progress, seconds_so_far
 from dagmanager.terminal.report import Report, show
-from dagmanager.terminal.table import STYLES
-from dagmanager.terminal.text import columns, painted, shortened, visible, wrapped
+from dagmanager.terminal.table import STYLES, Heading, layout
+from dagmanager.terminal.text import columns, painted, visible, wrapped
 
 ACTIONS = ("create", "reuse", "buffer", "isolate")
-NAME_WIDTH = 22
-PLACE_WIDTH = 17
+# Rows come one after the other, so that widths are fixed before: 79 columns in all, for the names of this folder.
+HEADS = (
+    Heading("strategy", narrowest=14),
+    Heading("world.domain", narrowest=12),
+    Heading("ver"),
+    *(Heading(action, right=True) for action in ACTIONS),
+    Heading("ms", right=True),
+)
+WIDTHS = (22, 17, 3, *map(len, ACTIONS), 6)
 DIM = "2"
 
 
 class View:
-    """Writes rows that come one after the other: their columns have a fixed width, 79 in all."""
+    """Writes rows that come one after the other, in columns that fit the terminal; `wide`: 79 columns at any width."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wide: bool = False) -> None:
         self._status = StatusLine(sys.stdout)
+        self._layout = layout(HEADS, WIDTHS, None if wide else columns(), gap=" ")
 
     def say(self, text: str, style: str = "") -> None:
         """One line at once, wrapped at words."""
@@ -44,24 +52,27 @@ class View:
 
     def head(self) -> None:
         """Above the rows."""
-        actions = " ".join(ACTIONS)
-        self.say(f"\n{'strategy':{NAME_WIDTH}} {'world.domain':{PLACE_WIDTH}}    {actions} {'ms':>6}", "1")
+        self._rows(self._layout.head, "1", before="\n")
 
     def answer(self, name: str, place: str, answer: dict[str, Any], took_ms: float, note: str) -> None:
         """One row: what was sent, the actions of its nodes, how long that took; notes below it."""
-        row = f"{shortened(visible(name), NAME_WIDTH):{NAME_WIDTH}} {shortened(place, PLACE_WIDTH):{PLACE_WIDTH}} "
         if answer["status"] != "ok":
             error = answer["error"]
-            self.say(f"{row}error[{error['code']}]: {visible(error['message'])}", "31")
+            self._rows(self._layout.lines((name, place, *[""] * (len(HEADS) - 2))), "31")
+            self.say(f"  error[{error['code']}]: {visible(error['message'])}", "31")
             return
-        counts = " ".join(
-            painted(f"{count or '·':>{len(action)}}", STYLES[action] if count else DIM, sys.stdout)
-            for action, count in answer["actions"].items()
+        counts = [answer["actions"][action] for action in ACTIONS]
+        row = (name, place, answer["version"], *(str(count or "·") for count in counts), f"{took_ms:.0f}")
+        main = next(
+            (action for action in ("create", "isolate", "buffer", "reuse") if answer["actions"][action]), ""
         )
-        self._print(f"{row}{answer['version']:2} {counts} {took_ms:6.0f}")
+        self._rows(self._layout.lines(row), STYLES.get(main, ""))
         isolated = f"isolated: {answer['safe_mode']}" if answer["safe_mode"] else ""
         if notes := ", ".join(filter(None, (note, isolated))):
             self.say(f"  {notes}", DIM)
+
+    def _rows(self, lines: Sequence[str], style: str, before: str = "") -> None:
+        self._print(before + "\n".join(painted(line, style, sys.stdout) for line in lines))
 
     def event(self, event: dict[str, Any]) -> None:
         """One line about a control event."""

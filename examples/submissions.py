@@ -52,12 +52,6 @@ def version(number: int) -> dict[str, Any]:
     return changed
 
 
-def names_of(submission: bytes) -> dict[str, str]:
-    """Node names by id, for people."""
-    nodes = orjson.loads(submission)["dag"]["nodes"]
-    return {node["node_id"]: node.get("name") or node["node_type"] for node in nodes}
-
-
 def _named(name: str) -> dict[str, Any]:
     dag: dict[str, Any] = orjson.loads((FOLDER / f"{name}.json").read_bytes())
     return dag | {"meta": {"strategy_name": name}}

@@ -11,9 +11,10 @@ from typing import Final
 from dagmanager.dag.model import Origin
 from dagmanager.engine.stages import Answer, Refused
 from dagmanager.errors import Rejection
+from dagmanager.terminal.node_label import NodeLabels
 from dagmanager.terminal.progress import StatusLine
 from dagmanager.terminal.report import PROGRAM, Report, show
-from dagmanager.terminal.text import counted, short_id
+from dagmanager.terminal.text import counted
 from operators.sources.submission_files import STDIN
 
 SHOWN_MAX: Final = 20  # in each window
@@ -73,10 +74,7 @@ class RefusalLog:
 
 def refusal_report(rejection: Rejection, origin: Origin, strategy_id: str) -> Report:
     """The error with its place: `file:line`, or topic, partition and offset."""
-    message = rejection.message.removeprefix(f"{rejection.field or ''}: ")
-    for full in (rejection.expected, rejection.got, rejection.node_id):
-        if full and full.startswith("blake3:"):
-            message = message.replace(full, short_id(full))
+    message = NodeLabels().labelled(rejection.message.removeprefix(f"{rejection.field or ''}: "))
     file = _file_of(origin)
     topic = f"topic {origin.source}, partition {origin.partition}, offset {origin.position}"
     return Report(

@@ -1,4 +1,4 @@
-"""The one table of `diff`, `run`, `topics history`, the demo and `make live`: it fits the terminal.
+"""The one table of `diff`, `topics history`, the demo and `make live`: it fits the terminal.
 
 In a table that is too wide, long cells of the columns that allow it continue on further lines, in their column. Nothing is
 cut, and nothing here is printed.
@@ -6,6 +6,7 @@ cut, and nothing here is printed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Final, NamedTuple, TextIO
@@ -13,16 +14,44 @@ from typing import Final, NamedTuple, TextIO
 from dagmanager.terminal.text import display_width, painted, visible
 
 GAP: Final = "  "
-SEPARATORS: Final = "_.-:/# "  # of the words of names and topics
+# Where a word of a name or a topic ends: behind a separator; in a longer word, before a capital (`Signal|Generator`).
+SEPARATORS: Final = "_.-:/# "
+CAPITAL: Final = re.compile("(?<=[a-z])(?=[A-Z])")
 # The terminal's colours, by the action that a row begins with: green, dim, yellow, magenta, red.
 STYLES: Final = {"create": "32", "reuse": "2", "buffer": "33", "isolate": "35", "remove": "31"}
 
 
 class Heading(NamedTuple):
-    """A column's name, and the width to which it may be narrowed; 0: never."""
+    """A column's name, and the width to which it may be narrowed; 0: never.
+
+    `late`: narrowed only after all others. `right`: its cells are numbers, aligned at the right.
+    """
 
     name: str
     narrowest: int = 0
+    late: bool = False
+    right: bool = False
+
+
+class Layout(NamedTuple):
+    """Columns with their widths, for rows that come one after the other."""
+
+    headings: tuple[Heading, ...]
+    widths: tuple[int, ...]
+    gap: str = GAP
+
+    def lines(self, row: Sequence[str]) -> tuple[str, ...]:
+        """The row on as many lines as its longest cell needs, without trailing blanks; control characters are escaped."""
+        parts = [_broken(visible(cell), fit) for cell, fit in zip(row, self.widths, strict=True)]
+        fields = zip_longest(*parts, fillvalue="")
+        return tuple(
+            self.gap.join(map(_padded, line, self.widths, self.headings)).rstrip() for line in fields
+        )
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """The lines of the columns' names."""
+        return self.lines([each.name for each in self.headings])
 
 
 class Table(NamedTuple):
@@ -42,35 +71,32 @@ class Table(NamedTuple):
             yield from (painted(line, style, stream) for line in row)
 
 
+def layout(headings: Sequence[Heading], widths: Sequence[int], width: int | None, gap: str = GAP) -> Layout:
+    """Columns of at most these widths, fitted into `width` terminal columns; None: not fitted."""
+    fitted = list(widths) if width is None else _fitted(headings, widths, width, len(gap))
+    return Layout(tuple(headings), tuple(fitted), gap)
+
+
 def table(headings: Sequence[Heading], rows: Sequence[Sequence[str]], width: int | None) -> Table:
     """Aligned columns in `width` terminal columns; None: as wide as the cells are."""
-    shown = [[visible(cell) for cell in row] for row in rows]
-    cells = [[heading.name for heading in headings], *shown]
+    cells = [[each.name for each in headings], *([visible(cell) for cell in row] for row in rows)]
     widths = [max(display_width(row[at]) for row in cells) for at in range(len(headings))]
-    fitted = widths if width is None else _fitted(headings, widths, width)
-    return Table(tuple(_lines(row, fitted) for row in cells))
-
-
-def _lines(row: Sequence[str], fitted: Sequence[int]) -> tuple[str, ...]:
-    """The row in columns of these widths, on as many lines as its longest cell needs."""
-    parts = [_broken(cell, fit) for cell, fit in zip(row, fitted, strict=True)]
-    fields = zip_longest(*parts, fillvalue="")
-    return tuple(
-        GAP.join(_padded(part, fit) for part, fit in zip(line, fitted, strict=True)).rstrip()
-        for line in fields
-    )
+    found = layout(headings, widths, width)
+    return Table(tuple(map(found.lines, cells)))
 
 
 def _broken(cell: str, width: int) -> list[str]:
-    """The cell in parts of at most `width` columns, which end after a separator where there is one."""
+    """The cell in parts of at most `width` columns, which end where a word ends, if one does in that width."""
     parts = []
     while display_width(cell) > width:
         most = 1
         while most < len(cell) and display_width(cell[: most + 1]) <= width:
             most += 1
-        after = max(cell.rfind(each, 0, most) for each in SEPARATORS) + 1
-        parts.append(cell[: after or most])
-        cell = cell[after or most :]
+        separated = max(cell.rfind(each, 0, most) for each in SEPARATORS) + 1
+        capitals = [each.start() for each in CAPITAL.finditer(cell, 0, most + 1)]
+        end = separated or next(reversed(capitals), most)
+        parts.append(cell[:end])
+        cell = cell[end:]
     return [*parts, cell]
 
 
@@ -81,19 +107,20 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _fitted(headings: Sequence[Heading], widths: list[int], width: int) -> list[int]:
-    """The widest column that may lose something loses it first, down to its narrowest width."""
+def _fitted(headings: Sequence[Heading], widths: Sequence[int], width: int, gap: int) -> list[int]:
+    """The widest column that may lose something loses it first, down to its narrowest width; `late` ones come last."""
     fitted = list(widths)
-    over = sum(fitted) + len(GAP) * (len(fitted) - 1) - width
+    over = sum(fitted) + gap * (len(fitted) - 1) - width
     while over > 0:
         free = [at for at, each in enumerate(headings) if each.narrowest and fitted[at] > each.narrowest]
         if not free:
             break
-        at = max(free, key=lambda each: fitted[each])
+        at = max(free, key=lambda each: (not headings[each].late, fitted[each]))
         fitted[at] -= 1
         over -= 1
     return fitted
 
 
-def _padded(cell: str, width: int) -> str:
-    return cell + " " * (width - display_width(cell))
+def _padded(cell: str, width: int, heading: Heading) -> str:
+    blanks = " " * (width - display_width(cell))
+    return blanks + cell if heading.right else cell + blanks

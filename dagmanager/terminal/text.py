@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from typing import Any, Final, TextIO
 
 COLUMNS_DEFAULT: Final = 80
-SHORT_ID: Final = 15  # `blake3:` and the 8 digits that the topic's name has too
 
 
 def visible(text: str) -> str:
@@ -70,11 +69,6 @@ def shortened(text: str, width: int) -> str:
     while head and display_width(text[:head]) + 1 + display_width(text[len(text) - tail :]) > width:
         head, tail = head - 1, max(0, tail - 1)
     return f"{text[:head]}…{text[len(text) - tail :] if tail else ''}"
-
-
-def short_id(node_id: str) -> str:
-    """An id for people: `blake3:1e2feb89…`. The whole id is in `--json` and `--wide`."""
-    return node_id if len(node_id) <= SHORT_ID + 1 else node_id[:SHORT_ID] + "…"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

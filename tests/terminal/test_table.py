@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagmanager.terminal.table import Heading, table
+from dagmanager.terminal.table import Heading, layout, table
 from dagmanager.terminal.text import display_width, shortened
 
 HEADS = (Heading("action"), Heading("name", 8), Heading("reason"), Heading("topic", 10))
@@ -42,6 +42,25 @@ def test_a_word_that_is_longer_than_its_column_continues_on_the_next_line() -> N
         "efgh",
         "ij",
     )
+
+
+def test_a_type_name_that_is_longer_than_its_column_continues_before_a_capital() -> None:
+    rows = [("t_TradeSignalGeneratorNode_v1",)]
+    assert table((Heading("topic", 8),), rows, 16).lines[1:] == ("t_", "TradeSignal", "GeneratorNode_v1")
+
+
+def test_a_late_column_is_narrowed_only_after_the_others() -> None:
+    heads = (Heading("name", 4), Heading("reason", 4, late=True))
+    row = ("aaaa_bbbb", "safe_mode:missing")
+    assert table(heads, [row], 23).lines[1:] == ("aaaa  safe_mode:missing", "_", "bbbb")
+    assert table(heads, [row], 15).lines[1:] == ("aaaa  safe_", "_     mode:", "bbbb  missing")
+
+
+def test_rows_that_come_one_after_the_other_share_their_columns() -> None:
+    columns = layout((Heading("name", 4), Heading("ms", right=True)), (9, 5), 11, gap=" ")
+    assert columns.head == ("name     ms",)
+    assert columns.lines(("mean_", "7")) == ("mean_     7",)
+    assert columns.lines(("mean_price", "1200")) == ("mean_  1200", "price")
 
 
 def test_a_reason_stays_whole_however_narrow_the_terminal() -> None:

@@ -18,7 +18,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help='one {"compute_key": …} or {"error": …} per line instead of bare keys',
+        help="one JSON object per line, with the field compute_key or, for an invalid line, error",
     )
     parser.examples(
         """echo '{"node_id":"blake3:…","world_id":"w1","execution_domain":"live"}' | {prog}""",

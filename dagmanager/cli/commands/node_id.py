@@ -10,7 +10,9 @@ from dagmanager.cli.framework.arguments import Parser
 def add_arguments(parser: Parser) -> None:
     """Only the form of the answer can be chosen."""
     parser.add_argument(
-        "--json", action="store_true", help='one {"node_id": …} or {"error": …} per line instead of bare ids'
+        "--json",
+        action="store_true",
+        help="one JSON object per line, with the field node_id or, for an invalid line, error",
     )
     parser.examples(
         """echo '{"node_type":"N","code_hash":"c","schema_compat_id":"s"}' | {prog}""",

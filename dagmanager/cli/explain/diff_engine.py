@@ -84,10 +84,19 @@ def _against_store(
 def _result(
     request: DiffRequest, planned: Planned, before: Sequence[Node | Member], domain_given: bool
 ) -> dict[str, Any] | Refusal:
+    found = as_found(planned, before)
+    if isinstance(found, Rejection):
+        return request.file.name, found
+    found["context"]["assumed"] = [] if domain_given else ["execution_domain"]
+    return found
+
+
+def as_found(planned: Planned, before: Sequence[Node | Member]) -> dict[str, Any] | Rejection:
+    """The dict of `diff --json` for a plan, or why there is none; `before` are the nodes of the previous version. Pure."""
     if isinstance(planned.plan, Rejection):
-        return request.file.name, planned.plan
+        return planned.plan
     if isinstance(planned.change, Rejection):
-        return request.file.name, planned.change
+        return planned.change
     submission, context = planned.submission, planned.submission.context
     topics = provisional_topics(submission, planned.plan, planned.known)
     rows = explain(planned.plan, topics)
@@ -100,7 +109,7 @@ def _result(
             "partition": context.partition,
             "dataset_fingerprint": context.dataset_fingerprint,
             "namespace": context.namespace,
-            "assumed": [] if domain_given else ["execution_domain"],
+            "assumed": [],
         },
         "plan_digest": plan_digest(rows),
         "submission_digest": submission.submission_digest,

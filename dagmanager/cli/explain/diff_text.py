@@ -6,13 +6,15 @@ fields that have their default.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from dagmanager.cli.explain.error_page import codes, remedy
 from dagmanager.errors import NoticeCode
+from dagmanager.terminal.node_label import NodeLabels
 from dagmanager.terminal.table import Heading, markdown_table, table
 from dagmanager.terminal.text import (
     columns,
@@ -20,23 +22,22 @@ from dagmanager.terminal.text import (
     markdown_code,
     markdown_text,
     painted,
-    short_id,
     visible,
     wrapped,
 )
 
 ACTIONS: Final = ("create", "reuse", "buffer", "isolate")
-NAME_NARROWEST: Final = 16
-TOPIC_NARROWEST: Final = 16
 HEADS: Final = (
     Heading("action"),
-    Heading("name", NAME_NARROWEST),
-    Heading("reason"),
-    Heading("topic", TOPIC_NARROWEST),
+    Heading("name", narrowest=16),
+    Heading("reason", narrowest=15, late=True),
+    Heading("topic", narrowest=16),
 )
 ID_HEAD: Final = Heading("node")
 UNCHANGED_MAX: Final = 10  # more unchanged rows than these are folded into one line
 WARNINGS_MAX: Final = 5  # of one code
+HASH: Final = re.compile("[0-9a-f]{32,}")
+HASH_SHOWN: Final = 8  # digits without --wide
 REASONS: Final = {
     "new_node": "no such computation exists: a node and a topic are created",
     "new_binding": "the computation exists, but has no topic in this namespace yet: one is created",
@@ -61,7 +62,7 @@ VERSION_CHANGES: Final = {
 
 
 class Detail(NamedTuple):
-    """How much is shown: reasons in words, unchanged rows, whole ids and digests."""
+    """How much is shown: reasons in words, unchanged rows and all warnings, whole ids and digests."""
 
     explain: bool = False
     all_rows: bool = False
@@ -95,9 +96,10 @@ def context_line(found: Mapping[str, Any]) -> str:
 
 
 def count_line(found: Mapping[str, Any]) -> str:
-    """The whole in one line."""
-    counts = [f"{found['actions'].get(action, 0)} {action}" for action in ACTIONS]
-    return ", ".join([*counts, f"{len(found['removed'])} removed", f"version {visible(found['version'])}"])
+    """The whole in one line, without what does not occur."""
+    counts = {**found["actions"], "removed": len(found["removed"])}
+    shown = [f"{counts[each]} {each}" for each in (*ACTIONS, "removed") if counts.get(each)]
+    return ", ".join([*shown, f"version {visible(found['version'])}"])
 
 
 def rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -112,8 +114,8 @@ def show(found: Mapping[str, Any], detail: Detail) -> None:
     blocks = [
         [wrapped(line, width, "  ") for line in _opening(found)],
         list(node_table(rows(found), detail, width)),
-        [wrapped(line, width, "  ") for line in _legend(found)] if detail.explain else [],
-        [wrapped(line, width, "  ") for line in _changes(found)],
+        [wrapped(line, width, "  ") for line in _legend(found, detail)] if detail.explain else [],
+        [wrapped(line, width, "  ") for line in (*changed_lines(found, detail), *_version_lines(found))],
         [wrapped(line, width, "  ") for line in _elsewhere(found)],
         list(_warnings(found, detail, width)),
         list(_digests(found)) if detail.wide else [],
@@ -130,9 +132,13 @@ def markdown(found: Mapping[str, Any], *, explain: bool) -> str:
     if cells:
         heads = [heading.name for heading in (*HEADS, ID_HEAD)]
         parts.append(markdown_table(heads, [_markdown_cells(row) for row in cells]))
-    names = {node["node_id"]: node.get("name") or "" for node in found["nodes"]}
-    closing = [*_changes(found), *(_legend(found) if explain else ())]
-    for _, lines in warning_lines(found["warnings"], names, None, str):
+    detail = Detail(explain, all_rows=True, wide=True)
+    closing = [
+        *changed_lines(found, detail),
+        *_version_lines(found),
+        *(_legend(found, detail) if explain else ()),
+    ]
+    for _, lines in warning_lines(found, detail):
         closing += lines
     if closing:
         parts.append("\n".join(f"- {markdown_text(line.strip())}" for line in closing))
@@ -145,18 +151,28 @@ def _opening(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"safe mode: {visible(str(found['safe_mode']))}; nothing is shared with other submissions"
 
 
-def _changes(found: Mapping[str, Any]) -> Iterator[str]:
-    """What changes although every topic may stay: fields of nodes, and the version."""
+def _labels(found: Mapping[str, Any], detail: Detail) -> NodeLabels:
+    nodes = (*found["nodes"], *found["removed"])
+    return NodeLabels(((node["node_id"], node.get("name") or "") for node in nodes), whole_ids=detail.wide)
+
+
+def changed_lines(found: Mapping[str, Any], detail: Detail) -> Iterator[str]:
+    """The fields of nodes that change, although every topic may stay."""
+    labels = _labels(found, detail)
     for each in found["changed"]:
-        before, after = (_value(each[key]) for key in ("before", "after"))
-        yield f"changed: {visible(each['name']) or short_id(each['node_id'])}: {each['field']} {before} -> {after}"
+        before, after = (_value(each[key], detail) for key in ("before", "after"))
+        yield f"changed: {labels.label(each['node_id'])}: {each['field']} {before} -> {after}"
+
+
+def _version_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if words := VERSION_CHANGES.get(found["version_change"]):
         yield f"version {visible(found['version'])}: {words}"
 
 
-def _value(value: str | Sequence[str]) -> str:
+def _value(value: str | Sequence[str], detail: Detail) -> str:
     text = value if isinstance(value, str) else ", ".join(value)
-    return visible(text) or "none"
+    shown = text if detail.wide else HASH.sub(lambda found: f"{found[0][:HASH_SHOWN]}…", text)
+    return visible(shown) or "none"
 
 
 def _digests(found: Mapping[str, Any]) -> Iterator[str]:
@@ -184,18 +200,17 @@ def _elsewhere(found: Mapping[str, Any]) -> Iterator[str]:
         yield "note: nodes with new_binding have topics in another namespace; --world and --domain choose it"
 
 
-def _legend(found: Mapping[str, Any]) -> Iterator[str]:
+def _legend(found: Mapping[str, Any], detail: Detail) -> Iterator[str]:
+    labels = _labels(found, detail)
     for reason in dict.fromkeys(row[2] for row in rows(found)):
         yield f"{visible(reason)}: {REASONS.get(reason, 'runs isolated from all other submissions')}"
     for node in found["nodes"]:
         for line in node.get("why") or ():
-            yield f"  {visible(node.get('name') or short_id(node['node_id']))}: {visible(str(line))}"
+            yield f"  {labels.label(node['node_id'])}: {visible(str(line))}"
 
 
 def _warnings(found: Mapping[str, Any], detail: Detail, width: int | None) -> Iterator[str]:
-    names = {node["node_id"]: node.get("name") or "" for node in found["nodes"]}
-    most = None if detail.all_rows else WARNINGS_MAX
-    for code, lines in warning_lines(found["warnings"], names, most):
+    for code, lines in warning_lines(found, detail):
         for line in lines:
             indent = "  " if line.startswith("warning") else "    "
             shown = wrapped(line, width, indent)
@@ -205,32 +220,21 @@ def _warnings(found: Mapping[str, Any], detail: Detail, width: int | None) -> It
             yield wrapped(f"  help: {remedy(code)}", width, "    ")
 
 
-def warning_lines(
-    warnings: Sequence[Mapping[str, Any]],
-    names: Mapping[str, str],
-    most: int | None,
-    id_text: Callable[[str], str] = short_id,
-) -> Iterator[tuple[str, list[str]]]:
-    """Each code with its lines; several warnings of one message share its head, at most `most` below it.
-
-    Nodes are called by their names (`names`, by id) and their ids as `id_text` writes them.
-    """
-
-    def named(node_id: str) -> str:
-        name = names.get(node_id)
-        return f"{name} ({id_text(node_id)})" if name else id_text(node_id)
+def warning_lines(found: Mapping[str, Any], detail: Detail) -> Iterator[tuple[str, list[str]]]:
+    """Each code with its lines; several warnings of one message share its head, with at most 5 below it without
+    `all_rows`. Nodes are called by their names."""
+    labels, most = _labels(found, detail), None if detail.all_rows else WARNINGS_MAX
 
     def about(warning: Mapping[str, Any]) -> str:
-        details = [str(each) for each in warning.get("details") or ()]
-        shown = ", ".join(named(each) if each.startswith("blake3:") else each for each in details)
-        node = named(warning["node_id"]) if warning.get("node_id") else ""
-        return visible(": ".join(filter(None, (node, shown))))
+        details = ", ".join(labels.labelled(visible(str(each))) for each in warning.get("details") or ())
+        node = labels.label(warning["node_id"]) if warning.get("node_id") else ""
+        return ": ".join(filter(None, (node, details)))
 
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for warning in warnings:
+    for warning in found["warnings"]:
         groups.setdefault((warning["code"], warning["message"]), []).append(warning)
     for (code, message), members in groups.items():
-        head = f"warning[{code}]: {visible(message)}"
+        head = f"warning[{code}]: {labels.labelled(visible(message))}"
         lines = [head, *(f"  {about(each)}" for each in members[:most] if about(each))]
         if more := len(members) - len(members[:most]):
             lines.append(f"  … and {more:,} more; --all shows them")

@@ -22,11 +22,11 @@ from dagmanager.cli.explain.json_position import (
 )
 from dagmanager.dag.nodes.node_fields import ID_PREFIX, KNOWN_FIELDS
 from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.terminal.node_label import NodeLabels, short_id
 from dagmanager.terminal.report import Exit, Report
-from dagmanager.terminal.text import nearest, short_id
+from dagmanager.terminal.text import nearest
 
 SHOWN_MAX = 5
-_ID: Final = re.compile("blake3:[0-9a-f]{64,128}")
 _PLACE: Final = re.compile(r", at line \d+, column \d+ \(byte \d+\)( of the DAG)?$")
 _DAG_FIELDS = frozenset({"nodes", "meta", "schema_version"})
 
@@ -71,23 +71,23 @@ def _json_mistake(rejection: Rejection, raw: bytes, text: str) -> Mistake | None
 def _short(rejection: Rejection, text: str) -> str:
     """The message without its place, which is below it; ids short, the nodes of a cycle by their names."""
     message = _PLACE.sub("", rejection.message.removeprefix(f"{rejection.field or ''}: "))
-    names = node_names(text) if rejection.code is ErrorCode.DEPENDENCY_CYCLE else {}
-    return _ID.sub(lambda found: names.get(found[0]) or short_id(found[0]), message)
+    labels = node_labels(text) if rejection.code is ErrorCode.DEPENDENCY_CYCLE else NodeLabels()
+    return labels.labelled(message)
 
 
-def node_names(text: str) -> dict[str, str]:
-    """The names of a file's nodes by id; empty for a text that is not a DAG or a submission."""
+def node_labels(text: str) -> NodeLabels:
+    """The labels of a file's nodes; without names for a text that is not a DAG or a submission."""
     try:
         document: Any = json.loads(text)
     except (ValueError, RecursionError):
-        return {}
+        return NodeLabels()
     holder = document.get("dag", document) if isinstance(document, dict) else None
     nodes = holder.get("nodes") if isinstance(holder, dict) else None
-    return {
-        str(node["node_id"]): node["name"]
+    return NodeLabels(
+        (str(node["node_id"]), node["name"])
         for node in (nodes if isinstance(nodes, list) else [])
         if isinstance(node, dict) and "node_id" in node and isinstance(node.get("name"), str)
-    }
+    )
 
 
 def _one_of_many(rejection: Rejection, text: str, file: str) -> list[str]:
@@ -157,10 +157,7 @@ def _notes(rejection: Rejection, text: str) -> list[str]:
     """Facts below the place. The expected id is whole: it is what has to be written into the file."""
     notes: list[str] = []
     if rejection.node_id and rejection.node_id != rejection.got:
-        name = node_names(text).get(rejection.node_id)
-        notes.append(
-            f"node: {f'{name} ({short_id(rejection.node_id)})' if name else short_id(rejection.node_id)}"
-        )
+        notes.append(f"node: {node_labels(text).label(rejection.node_id)}")
     if rejection.expected is not None:
         notes.append(f"expected: {rejection.expected}")
     if rejection.got is not None:

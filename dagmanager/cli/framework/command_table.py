@@ -42,7 +42,7 @@ class Group(NamedTuple):
 
 
 CONFIG: Final = Group(
-    "check or print a settings file; needs no server",
+    "check or print a settings file",
     {
         "validate": Command("report every error and warning of the settings", "config_validate"),
         "sample": Command("print a settings file with every field explained", "config_sample"),

@@ -73,4 +73,4 @@ def test_a_cycle_is_named_by_its_nodes(tmp_path: Path) -> None:
     (tmp_path / "dag.json").write_text(json.dumps({"nodes": nodes}))
     done = call("diff", "dag.json", cwd=tmp_path)
     assert "2 nodes depend on each other: node_a -> node_b -> node_a\n" in done.err
-    assert "  node: node_a (blake3:aaaaaaaa…)\n" in done.err
+    assert "  node: node_a\n" in done.err
