@@ -65,7 +65,7 @@ class PrometheusObserver(Observer):
             buckets=BUCKETS_MS,
         )
         self._cross = counter(
-            "cross_context_cache_hit", "Submitted keys that belong to another world or domain (target 0)."
+            "cross_context_cache_hit", "Submitted compute keys that belong to another context (target 0)."
         )
         self._resolved = histogram(
             "tagquery_resolved_queues",

@@ -90,15 +90,15 @@ def _gc_policies() -> dict[str, RetentionPolicy | None]:
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set (docs/semantics.md 11). Units are the last word of a name."""
 
-    profile: Annotated[Literal["dev", "prod"], About("Profile", "How strict to be: `dev` works in memory where no server is set and creates missing topics and constraints; `prod` refuses to start instead. At the top of the file.")] = "dev"
+    profile: Annotated[Literal["dev", "prod"], About("Profile", "How strict to be: `dev` works in memory when no server is set and creates missing topics and constraints; `prod` refuses to start instead. At the top of the file.")] = "dev"
 
-    neo4j_dsn: Annotated[str, About("Graph", "Address of Neo4j; empty keeps the graph in memory.", required_in_prod=True, example="bolt://localhost:7687")] = ""
+    neo4j_dsn: Annotated[str, About("Graph", "Address of Neo4j; empty keeps the graph in memory. Set both `neo4j_dsn` and `kafka_dsn`, or neither.", required_in_prod=True, example="bolt://localhost:7687")] = ""
     neo4j_user: Annotated[str, About("Graph", "User name for Neo4j.")] = "neo4j"
     neo4j_password: Annotated[str, About("Graph", "Password for Neo4j; give it as `${NAME}`, so that it is not in the file.", secret=True, example="${NEO4J_PASSWORD}")] = "neo4j"
     neo4j_database: Annotated[str, About("Graph", "Name of the database on the server; empty means the server's default.")] = ""
     memory_repo_path: Annotated[str, About("Graph", "SQLite file for the graph of a run without Neo4j; empty keeps the graph in memory only, it is lost at the end.", example="dagmanager.sqlite")] = ""
 
-    kafka_dsn: Annotated[str, About("Kafka", "Bootstrap servers of Kafka, separated by commas; empty keeps topics in memory.", required_in_prod=True, example="localhost:9092")] = ""
+    kafka_dsn: Annotated[str, About("Kafka", "Bootstrap servers of Kafka, separated by commas; empty keeps topics in memory. Set both `neo4j_dsn` and `kafka_dsn`, or neither.", required_in_prod=True, example="localhost:9092")] = ""
     kafka_options: Annotated[Mapping[str, str], About("Kafka", "Further options of the client library (librdkafka), such as `security.protocol`, `ssl.ca.location` and `sasl.*`; give passwords as `${NAME}`.", secret=True, example="{security.protocol: SASL_SSL, sasl.mechanism: SCRAM-SHA-512, sasl.username: dagmanager}")] = msgspec.field(default_factory=dict)
     kafka_request_seconds: Annotated[KafkaSeconds, About("Kafka", "Seconds after which an unanswered request about topics is repeated.")] = 5.0
     kafka_delivery_seconds: Annotated[KafkaSeconds, About("Kafka", "Seconds after which an unacknowledged record is written again.")] = 10.0
@@ -111,7 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     submissions_path: Annotated[str, About("Kafka", "File, folder or `-` (standard input) to read submissions from, without Kafka.")] = "-"
     results_path: Annotated[str, About("Kafka", "Folder for answers, dead letters, events and the admin log, without Kafka.")] = "results"
 
-    controlbus_dsn: Annotated[str, About("ControlBus", "Bootstrap servers of the ControlBus; empty turns control events off.", required_in_prod=True, example="localhost:9092")] = ""
+    controlbus_dsn: Annotated[str, About("ControlBus", "Bootstrap servers of the ControlBus, often those of Kafka; empty turns control events off. Needs `neo4j_dsn` and `kafka_dsn`.", required_in_prod=True, example="localhost:9092")] = ""
     controlbus_options: Annotated[Mapping[str, str], About("ControlBus", "Further options of the client library for the ControlBus; empty means `kafka_options`.", secret=True, example="{security.protocol: SSL}")] = msgspec.field(default_factory=dict)
     controlbus_delivery_seconds: Annotated[KafkaSeconds, About("ControlBus", "Seconds after which an unacknowledged event is published again. Graph transactions may last three times as long, and at least 60 s.")] = 5.0
     controlbus_queue_topic: Annotated[OptionalTopicName, About("ControlBus", "Topic of queue events; empty turns them off.", required_in_prod=True, prod_default="")] = "queue"
@@ -130,7 +130,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     submission_nodes_max: Annotated[Nodes, About("Submissions", "Most nodes accepted in one submission.")] = 20_000
     submission_depth_max: Annotated[Annotated[int, Meta(ge=4, le=190)], About("Submissions", "Deepest nesting of JSON accepted in a submission.")] = 64
     lineage_fields: Annotated[tuple[str, ...], About("Submissions", "Fields with the name of the lineage, in order of preference; the strategy_id when all are empty.")] = ("meta.strategy_name", "meta.name")
-    strict_dependencies: Annotated[bool, About("Submissions", "Refuses submissions with dependencies that are not in the DAG, instead of a warning.")] = False
+    strict_dependencies: Annotated[bool, About("Submissions", "Refuses submissions with dependencies that are neither in the DAG nor in the graph, instead of a warning.")] = False
     dry_run_strategy_ids: Annotated[tuple[str, ...], About("Submissions", "Strategy ids that are planned and answered but never written.")] = ("dryrun",)
     safe_mode_max_topics: Annotated[Annotated[int, Meta(ge=0, le=1_000_000)], About("Submissions", "Largest number of topics of isolated (safe mode) submissions at one time.")] = 2_000
     claim_lease_seconds: Annotated[Seconds, About("Submissions", "Seconds without renewal after which another process may take a claim over.")] = 10.0

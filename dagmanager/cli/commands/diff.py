@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dagmanager.cli.framework.arguments import Parser
 
 if TYPE_CHECKING:
     from dagmanager.cli.explain.diff_request import DiffRequest
     from dagmanager.settings.table import Settings
+
+
+MISSPELT_MAX: Final = 5  # notes per file
 
 
 def add_arguments(parser: Parser) -> None:
@@ -71,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if settings.neo4j_dsn and args.store is None:
         note("note: only the given files are compared; the graph at neo4j_dsn is not read")
     found = _decided(request, settings)
+    _note_misspelt(request)
     if args.json:
         write_json(found, indent=2)
     elif args.markdown:
@@ -95,6 +99,21 @@ def _request(args: argparse.Namespace, bytes_max: int) -> DiffRequest:
     files = [InputFile(_shown(name), read_input(name, bytes_max)) for name in names]
     context = (args.world, args.domain, args.as_of, args.partition, args.strategy)
     return DiffRequest(files[0], tuple(files[1:]), *context, args.explain, args.store)
+
+
+def _note_misspelt(request: DiffRequest) -> None:
+    """On stderr, the ignored fields whose names are nearly those of known ones."""
+    from dagmanager.cli.explain.misspelt_fields import misspelt_fields
+    from dagmanager.terminal.text import note, visible
+
+    for file in (request.file, *request.baselines):
+        found = list(misspelt_fields(file.raw.decode("utf-8", "replace")))
+        for pointer, meant in found[:MISSPELT_MAX]:
+            note(
+                f"note: {visible(file.name)} {visible(pointer)}: an unknown field, which is ignored; did you mean `{meant}`?"
+            )
+        if len(found) > MISSPELT_MAX:
+            note(f"note: {visible(file.name)}: {len(found) - MISSPELT_MAX} more fields like these")
 
 
 def _shown(name: str) -> str:

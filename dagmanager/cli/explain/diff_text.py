@@ -55,7 +55,7 @@ REASONS: Final = {
 
 
 VERSION_CHANGES: Final = {
-    "new_version": "a run replaces the version in force, or adds this one beside it",
+    "new_version": "a run puts it into force, in place of an earlier version or beside it",
     "reinstated": "a run puts this earlier version into force again",
     "weight": "a run changes its share of the traffic",
 }

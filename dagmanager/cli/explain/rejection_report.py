@@ -20,6 +20,7 @@ from dagmanager.cli.explain.json_position import (
     pointer_of,
     value_start,
 )
+from dagmanager.cli.explain.misspelt_fields import misspelt_fields
 from dagmanager.dag.nodes.node_fields import ID_PREFIX, KNOWN_FIELDS
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.terminal.node_label import NodeLabels, short_id
@@ -54,7 +55,7 @@ def rejection_report(rejection: Rejection, raw: bytes, file: str, first_line: in
         caret=place.caret,
         width=place.width,
         notes=tuple(_notes(rejection, text)),
-        helps=tuple(_meant_field(rejection, text, path) + (helps or [remedy(rejection.code.value)])),
+        helps=tuple(_meant(rejection, text, path) + (helps or [remedy(rejection.code.value)])),
         error=rejection.as_json(),
     )
 
@@ -165,6 +166,15 @@ def _notes(rejection: Rejection, text: str) -> list[str]:
             f"got: {short_id(rejection.got) if rejection.got.startswith(ID_PREFIX) else rejection.got}"
         )
     return [*notes, *(f"also: {line}" for line in _others(rejection.details))]
+
+
+def _meant(rejection: Rejection, text: str, path: Path) -> list[str]:
+    """Fields with a typing error in their names, which may be the cause: the missing field, or ignored optional ones."""
+    required = _meant_field(rejection, text, path)
+    if required or rejection.code is ErrorCode.INVALID_JSON or "did you mean" in rejection.message:
+        return required
+    ignored = [f"{pointer} is unknown: did you mean `{meant}`?" for pointer, meant in misspelt_fields(text)]
+    return ignored[:SHOWN_MAX]
 
 
 def _meant_field(rejection: Rejection, text: str, path: Path) -> list[str]:
