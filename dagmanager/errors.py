@@ -21,6 +21,8 @@ from typing import Any, Final
 
 import msgspec
 
+from dagmanager.echo import ECHO_MAX, MESSAGE_MAX, echoed, echoed_detail
+
 
 class ErrorCode(StrEnum):
     """Why a submission is refused: a closed set, the same for every interface (docs/semantics.md 10)."""
@@ -92,7 +94,8 @@ class Rejection(msgspec.Struct, frozen=True):
     """Why a submission was refused: a value that passes through the flow as answers do.
 
     `field` is a dotted path or a JSON pointer into the submission. `details` has one entry per finding when there are
-    several (at most 100; `message` has the total).
+    several (at most 100; `message` has the total). Whatever comes from the submission is shown as `dagmanager.echo` says:
+    bounded, without control characters, and such that every encoder takes it.
     """
 
     code: ErrorCode
@@ -102,6 +105,18 @@ class Rejection(msgspec.Struct, frozen=True):
     expected: str | None = None
     got: str | None = None
     details: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Bound every text and value; a value that is already bounded stays the same object."""
+        for name in ("message", "field", "node_id", "expected", "got"):
+            text = getattr(self, name)
+            if (
+                text is not None
+                and (shown := echoed(text, MESSAGE_MAX if name == "message" else ECHO_MAX)) != text
+            ):
+                msgspec.structs.force_setattr(self, name, shown)
+        if self.details:
+            msgspec.structs.force_setattr(self, "details", tuple(map(echoed_detail, self.details)))
 
     def as_json(self) -> dict[str, Any]:
         """The wire format of docs/semantics.md 10: every key always present."""

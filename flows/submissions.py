@@ -117,6 +117,7 @@ def build(
     engine, reader = assembled.engine, reader or assembled.reader()
     flow, sinks = Dataflow(FLOW_ID), sinks.marked(guard.quarantine)
     order = ResultOrder[PendingResult]()
+    bytes_max = reader.options.limits.bytes_max
     paused = PausedInput(source, order.has_room, retry.stopping)
     records = exchange("exchange", op.input("input", flow, paused))
     canonical = canonicalize("canonicalize", records, reader, guard)
@@ -126,7 +127,9 @@ def build(
     finisher = Finisher(engine, reader, guard, background=assembled.slow_topics)
     answered = upsert("upsert", planned, engine, guard, finisher, order)
     op.output(DIFFS, diff_messages("diff_messages", answered, guard), sinks.diffs)
-    op.output(DEAD_LETTERS, dead_letters("dead_letter_messages", answered, guard), sinks.dead_letters)
+    op.output(
+        DEAD_LETTERS, dead_letters("dead_letter_messages", answered, guard, bytes_max), sinks.dead_letters
+    )
 
     def settle(item: Answer | Refused) -> None:
         sinks.answered(item)

@@ -12,6 +12,7 @@ the stream: the node id, or the partition key. With recovery on, the identities 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeVar
@@ -45,15 +46,20 @@ def identity_of(message_key: str) -> Identity:
 
     A message key is `node_id:interval:bucket_ts[#ck=compute_key]:input_window_hash` (docs/contract.md).
     """
-    partition_key, _, window = message_key.rpartition(":")
-    plain, _, compute_key = partition_key.partition("#ck=")
-    parts = plain.rsplit(":", 2)
-    if len(parts) != 3 or not parts[0] or not window:
+    found = _MESSAGE_KEY(message_key)
+    if found is None:
         msg = (
             f"not a message key (node_id:interval:bucket_ts[#ck=…]:input_window_hash): {message_key[:200]!r}"
         )
         raise ValueError(msg)
-    return Identity(parts[0], int(parts[2]), window, compute_key)
+    node_id, bucket_ts, compute_key, window = found.groups()
+    return Identity(node_id, int(bucket_ts), window, compute_key or "")
+
+
+# Hashes may carry their `blake3:`, so that the colons alone do not separate the parts.
+_MESSAGE_KEY: Final = re.compile(
+    r"(blake3:[^:]+|.+?):-?[0-9]+:(-?[0-9]+)(?:#ck=((?:blake3:)?[^:]*))?:(.+)", re.DOTALL
+).fullmatch
 
 
 class Seen(StatefulLogic[V, V, dict[str, Any]]):

@@ -21,7 +21,7 @@ FILE: Final = "dead-letters.jsonl"
 
 def dead_letter_file(results: Path, retry: Retry) -> JsonLinesSink:
     """Writes `dead-letters.jsonl` in this folder, one `{key, headers, value_base64}` per line: a value may be any bytes."""
-    return JsonLinesSink(results / FILE, _line, retry)
+    return JsonLinesSink(results / FILE, dead_letter_line, retry)
 
 
 def dead_letter_topic(topic: str, delivery: Delivery, retry: Retry) -> KafkaRecordsSink:
@@ -38,7 +38,8 @@ def cut(message: Message) -> Message:
     return msgspec.structs.replace(message, value=value[:DEAD_LETTER_BYTES], headers=headers)
 
 
-def _line(message: Message) -> bytes:
+def dead_letter_line(message: Message) -> bytes:
+    """One line of `dead-letters.jsonl`. Never raises: a header that is not UTF-8 is shown with replacements."""
     headers = {name: value.decode("utf-8", "replace") for name, value in message.headers}
     return orjson.dumps(
         {"key": message.key, "headers": headers, "value_base64": b64encode(message.value).decode()}

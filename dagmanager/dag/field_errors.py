@@ -33,7 +33,7 @@ def shortened(value: object) -> str:
     """A value for a message, at most `SHOWN_MAX` characters; of lists and objects only the type."""
     if isinstance(value, dict | list):
         return json_type(value)
-    text = repr(value) if isinstance(value, str) else str(value).lower()
+    text = repr(value) if isinstance(value, str) else getattr(value, "digits", str(value)).lower()
     return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from dagmanager.echo import printable
 from dagmanager.errors import NoticeCode
 
 
@@ -69,12 +70,24 @@ class ComputeContext(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """A warning: something that the submitter should know although nothing is refused."""
+    """A warning: something that the submitter should know although nothing is refused.
+
+    Texts have escapes instead of control characters, as those of a refusal have (`dagmanager.echo`).
+    """
 
     code: NoticeCode
     message: str
     node_id: str | None = None
     details: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Escape what is not printable; `dagmanager.engine.wire.chunks` bounds the size of all warnings together."""
+        if not self.message.isprintable():
+            msgspec.structs.force_setattr(self, "message", printable(self.message))
+        if self.node_id is not None and not self.node_id.isprintable():
+            msgspec.structs.force_setattr(self, "node_id", printable(self.node_id))
+        if self.details:
+            msgspec.structs.force_setattr(self, "details", tuple(map(printable, self.details)))
 
     def as_json(self) -> dict[str, Any]:
         """The wire form on chunk 0."""

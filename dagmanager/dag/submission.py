@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -11,11 +10,8 @@ from dagmanager.dag.field_errors import DETAILS_MAX
 from dagmanager.dag.model import ComputeContext, Dag, Envelope, Node, Notice, Record, Submission
 from dagmanager.dag.nodes.content import submission_digest, submission_id
 from dagmanager.dag.record.compute_key import compute_key
-from dagmanager.dag.record.context import KNOWN_DOMAINS, resolve_context
+from dagmanager.dag.record.context import KNOWN_DOMAINS, resolve_context, segment
 from dagmanager.errors import ErrorCode, NoticeCode, Rejection
-
-# Upper case and dots change in a topic name, too, but few worlds differ in those alone.
-_OTHER_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9._-]", re.ASCII)
 
 
 def submissions(
@@ -28,21 +24,24 @@ def submissions(
 ) -> tuple[Submission | Rejection, ...]:
     """One submission or rejection per world, in the order of the request: an invalid world affects no other.
 
-    `record` is the one that was read; `namespaces` the setting of that name. A node with a `compute_key` that fits none of
-    the worlds refuses the whole record (`cross_context`, docs/semantics.md 5).
+    `record` is the one that was read; `namespaces` the setting of that name. A node with a `compute_key` refuses the worlds
+    that it does not belong to (`cross_context`, docs/semantics.md 5).
     """
     contexts = [resolve_context(envelope, dag, world, namespaces=namespaces) for world in envelope.worlds]
     usable = [context for context in contexts if isinstance(context, ComputeContext)]
-    crossed = _cross_context(dag.nodes, usable) if usable else None
-    if crossed:
-        return (crossed,) * len(contexts)
-    found = (
-        context
-        if isinstance(context, Rejection)
-        else _submission(envelope, dag, context, record, envelope.strategy_id in dry_run_ids)
-        for context in contexts
-    )
-    return tuple(_noted_without_namespace(each) if namespaces else each for each in found)
+    claims = _ComputeKeyClaims(dag.nodes, usable)
+    found: list[Submission | Rejection] = []
+    for world, context in zip(envelope.worlds, contexts, strict=True):
+        if isinstance(context, Rejection):
+            found.append(context)
+            continue
+        crossed = claims.crossed(context)
+        if crossed is not None:
+            found.append(crossed)
+            continue
+        submission = _submission(envelope, dag, context, record, envelope.strategy_id in dry_run_ids)
+        found.append(_noted_without_namespace(submission) if namespaces and world.strip() else submission)
+    return tuple(found)
 
 
 def _submission(
@@ -85,50 +84,65 @@ def _unknown_domain(context: ComputeContext) -> tuple[Notice, ...]:
 def _changed_spelling(context: ComputeContext, meta_namespace: str | None) -> tuple[Notice, ...]:
     """A warning about a world whose spelling in topic names may be that of other worlds as well."""
     world = context.world_id
-    if not context.namespace or meta_namespace or not _OTHER_CHARACTERS.search(world):
+    if not context.namespace or meta_namespace or segment(world) == world.strip():
         return ()
     message = (
         f"world {world[:80]!r} is spelled {context.namespace[:80]!r} in topic names, as any world would be "
-        "that differs only in characters other than letters, digits, - and _: they share their topics"
+        "that differs only in case, in characters other than letters, digits, - and _, or in - and _ at its ends: "
+        "they share their topics"
     )
     return (Notice(NoticeCode.NAMESPACE_RESPELLED, message),)
 
 
-def _noted_without_namespace(found: Submission | Rejection) -> Submission | Rejection:
-    """Add a warning if nothing of the world's name is left in topic names: it has no namespace then.
+def _noted_without_namespace(found: Submission) -> Submission:
+    """Add a warning if a world that the request names has no namespace, as nothing of its name, or of the domain's, is left.
 
     Its topics are shared with every such world, with submissions without a world, and across execution domains.
     """
-    if isinstance(found, Rejection) or found.context.namespace or not found.context.world_id.strip():
+    if found.context.namespace:
         return found
+    world = found.context.world_id
+    what = f"the execution domain of world {world[:80]!r}" if segment(world) else f"world {world[:80]!r}"
     message = (
-        f"world {found.context.world_id[:80]!r} leaves nothing for a topic name: it has no namespace, and shares "
+        f"{what} leaves nothing for a topic name: the world has no namespace, and shares "
         "its topics with every world like it, with none, and across execution domains"
     )
     notice = Notice(NoticeCode.NAMESPACE_RESPELLED, message)
     return msgspec.structs.replace(found, warnings=(*found.warnings, notice))
 
 
-def _cross_context(nodes: tuple[Node, ...], contexts: list[ComputeContext]) -> Rejection | None:
-    """`cross_context` if nodes have a compute key of another context."""
-    crossed: list[dict[str, Any]] = []
-    for node in nodes:
-        if not node.compute_key:
-            continue
-        allowed = {compute_key(node.node_id, context) for context in contexts}
-        if not allowed.issuperset(node.compute_key.split(",")):
-            expected = min(allowed) if len(allowed) == 1 else f"one of {len(allowed)}"
-            crossed.append({"node_id": node.node_id, "expected": expected, "got": node.compute_key})
-    if not crossed:
-        return None
-    first = crossed[0]
-    message = f"{len(crossed)} nodes have a compute_key of another context than the one they are submitted in"
-    return Rejection(
-        ErrorCode.CROSS_CONTEXT,
-        message,
-        "compute_key",
-        first["node_id"],
-        first["expected"],
-        first["got"],
-        tuple(crossed[:DETAILS_MAX]),
-    )
+class _ComputeKeyClaims:
+    """The compute keys that nodes carry, against the contexts of all worlds of the record."""
+
+    def __init__(self, nodes: tuple[Node, ...], contexts: list[ComputeContext]) -> None:
+        """`contexts` are those that resolved; most DAGs carry no compute key, and cost nothing here."""
+        self._claims = [(node, frozenset(node.compute_key.split(","))) for node in nodes if node.compute_key]
+        self._known = {
+            node.node_id: {compute_key(node.node_id, context) for context in contexts}
+            for node, _ in self._claims
+        }
+
+    def crossed(self, context: ComputeContext) -> Rejection | None:
+        """`cross_context` if a node carries no key of this world, or one that belongs to no world of the record."""
+        found: list[dict[str, Any]] = []
+        count = 0
+        for node, claimed in self._claims:
+            expected = compute_key(node.node_id, context)
+            if expected in claimed and claimed <= self._known[node.node_id]:
+                continue
+            count += 1
+            if len(found) < DETAILS_MAX:
+                found.append({"node_id": node.node_id, "expected": expected, "got": node.compute_key})
+        if not found:
+            return None
+        first = found[0]
+        message = f"{count} nodes have a compute_key of another context than the one they are submitted in"
+        return Rejection(
+            ErrorCode.CROSS_CONTEXT,
+            message,
+            "compute_key",
+            first["node_id"],
+            first["expected"],
+            first["got"],
+            tuple(found),
+        )

@@ -158,7 +158,7 @@ class Reader:
         self, record: Record, strategy_id: str, why: Rejection, worlds: tuple[str, ...] = ("",)
     ) -> Refused:
         self.observe(why)
-        return Refused(record, strategy_id, why, worlds)
+        return Refused(record, strategy_id, why, worlds, dry_run=strategy_id in self.options.dry_run_ids)
 
     def observe(self, why: Rejection) -> None:
         """Report a refusal to the observer; for refusals that the engine does not see."""

@@ -23,7 +23,8 @@ class Refused(msgspec.Struct, frozen=True):
 
     `attempts`: how often it was tried; more than once only when the process died at it. `withheld`: its dead
     letter is written without the record's bytes, because the process died while it wrote them. `worlds`: which of the
-    record's worlds this refuses, one answer each; `("",)` while they are not known.
+    record's worlds this refuses, one answer each; `("",)` while they are not known. `dry_run`: the strategy id
+    is one of `dry_run_strategy_ids`.
     """
 
     record: Record
@@ -32,6 +33,7 @@ class Refused(msgspec.Struct, frozen=True):
     worlds: tuple[str, ...] = ("",)
     attempts: int = 1
     withheld: bool = False
+    dry_run: bool = False
 
 
 class Canonicalized(msgspec.Struct, frozen=True):

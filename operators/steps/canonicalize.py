@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 from bytewax.operators import KeyedStream
 
 from dagmanager.dag.model import Record
@@ -24,7 +25,8 @@ def canonicalize(
         refused = guard.quarantine.refusal_of(record)
         if refused is not None:
             reader.observe(refused.rejection)
-            return (refused,)
+            dry_run = refused.strategy_id in reader.options.dry_run_ids
+            return (msgspec.structs.replace(refused, dry_run=dry_run),)
         found = reader.canonicalize(record)
         return () if found is None else (found,)
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
+from blake3 import blake3
 from bytewax.operators import KeyedStream
 
 from dagmanager.dag.limits import TEXT_BYTES_MAX, Limits
 from dagmanager.dag.model import Record, Submission
+from dagmanager.dag.nodes.content import submission_id
 from dagmanager.engine.caches.chunk_cache import ChunkCache
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.stages import Answer, Refused
@@ -21,7 +23,6 @@ from dagmanager.errors import Rejection
 from operators.poison_quarantine import origin_of
 from operators.step_guard import StepGuard
 
-LETTER_BYTES: Final = Limits().bytes_max
 # A refusal of more worlds than this leaves its details to the dead letter.
 DETAILED_WORLDS_MAX: Final = 20
 
@@ -36,9 +37,18 @@ def diff_messages(step_id: str, up: KeyedStream[Answer | Refused], guard: StepGu
     return guard.each(step_id, up, messages)
 
 
-def dead_letters(step_id: str, up: KeyedStream[Answer | Refused], guard: StepGuard) -> KeyedStream[Message]:
-    """The original bytes of what was refused, with reason and origin in the headers."""
-    return guard.each(step_id, up, dead_letter_of)
+def dead_letters(
+    step_id: str, up: KeyedStream[Answer | Refused], guard: StepGuard, bytes_max: int = Limits().bytes_max
+) -> KeyedStream[Message]:
+    """The original bytes of what was refused, with reason and origin in the headers.
+
+    `bytes_max` is the setting `submission_bytes_max`: a larger record is cut.
+    """
+
+    def letters(item: Answer | Refused) -> Iterable[Message]:
+        return dead_letter_of(item, bytes_max)
+
+    return guard.each(step_id, up, letters)
 
 
 def diff_messages_of(
@@ -49,7 +59,14 @@ def diff_messages_of(
         who, why, origin = item.strategy_id, item.rejection, item.record.origin
         if len(item.worlds) > DETAILED_WORLDS_MAX:
             why = msgspec.structs.replace(why, details=())
-        return [Message(who, rejected_record(why, who, world, ""), origin=origin) for world in item.worlds]
+        # A DAG that is refused has no content digest. The bytes stand for it, so that a requester can tell answers apart.
+        digest = "blake3:" + blake3(item.record.value).hexdigest()
+        request_id = submission_id(digest, origin)
+        headers = result_headers(request_id, digest)
+        return [
+            Message(who, rejected_record(why, who, world, request_id, digest, item.dry_run), headers, origin)
+            for world in item.worlds
+        ]
     submission, result = item.submission, item.result
     headers = result_headers(submission.submission_id, submission.submission_digest)
     values = (
@@ -58,20 +75,18 @@ def diff_messages_of(
     return [Message(submission.strategy_id, value, headers, origin_of(item)) for value in values]
 
 
-def dead_letter_of(item: Answer | Refused) -> Iterable[Message]:
-    """The dead letter of a refusal, if it is one."""
+def dead_letter_of(item: Answer | Refused, bytes_max: int = Limits().bytes_max) -> Iterable[Message]:
+    """The dead letter of a refusal, if it is one; a record of more than `bytes_max` bytes is cut."""
     match item:
         case Refused(record=record, rejection=rejection, attempts=attempts, withheld=withheld):
-            return [_letter(record, rejection, attempts, 0 if withheld else LETTER_BYTES)]
+            return [_letter(record, rejection, attempts, 0 if withheld else bytes_max)]
         case Answer(submission=submission, result=Rejection() as rejection):
-            return [_letter(submission.record, rejection)]
+            return [_letter(submission.record, rejection, 1, bytes_max)]
         case _:
             return []
 
 
-def _letter(
-    record: Record, rejection: Rejection, attempts: int = 1, bytes_max: int = LETTER_BYTES
-) -> Message:
+def _letter(record: Record, rejection: Rejection, attempts: int, bytes_max: int) -> Message:
     # A key of any length would make a record that no topic takes, however much its value is cut.
     key = record.key if record.key and len(record.key) <= TEXT_BYTES_MAX else b""
     headers = dead_letter_headers(rejection, record.origin, attempts, record.value, bytes_max)

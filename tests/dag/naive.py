@@ -200,19 +200,19 @@ def query_of(node: dict[str, Any]) -> str:
     if interval is None:
         interval = params.get("interval")
     try:
-        seconds = (
-            None if interval in (None, "") or isinstance(interval, bool) else number_of(interval, 10**400)
-        )
+        whole = int(interval) if isinstance(interval, bool | float) else interval
+        seconds = None if whole in (None, "") else number_of(whole, 10**400)
     except Refused:
         seconds = None
     if isinstance(interval, LongInteger):
         seconds = None
-    if isinstance(interval, int | float | str) and not isinstance(interval, bool | LongInteger):
-        negative = str(interval).strip().startswith("-")
+    if isinstance(interval, int | float):
+        need(int(interval) >= 0, interval)
+    elif isinstance(interval, str) and not isinstance(interval, LongInteger):
+        negative = re.fullmatch(r"-([0-9]{1,30})", interval.strip())
         if negative:
-            number = re.fullmatch(r"-[0-9]{1,30}(\.0)?", str(interval).strip())
-            need(not number or not int(float(str(interval))), interval)
-            seconds = 0 if number else None
+            need(not int(negative[1]), interval)
+            seconds = 0
     need(seconds is None or seconds <= INT64, seconds)
     spec = {
         "interval": seconds,

@@ -132,10 +132,15 @@ def test_the_record_time_and_all_warnings_travel_along() -> None:
     assert [notice.code for notice in found.warnings] == ["unkeyed_record", "unresolved_dependencies"]
 
 
-def test_a_node_of_another_context_is_refused_for_all_worlds() -> None:
+def test_a_node_of_another_context_refuses_only_the_worlds_concerned() -> None:
     key = compute_key(A["node_id"], ComputeContext("w1", "live"))
     mine = A | {"compute_key": key}
     found = outcomes(request(dag(B, mine), world_ids=["w1", "w2"], execution_domain="live"))
+    assert isinstance(found[0], Submission)
+    assert isinstance(found[1], Rejection)
+    assert found[1].code is ErrorCode.CROSS_CONTEXT
+    both = A | {"compute_key": compute_key(A["node_id"], ComputeContext("w2", "live"))}
+    found = outcomes(request(dag(mine, both), world_ids=["w1", "w2"], execution_domain="live"))
     assert all(isinstance(each, Submission) for each in found)
     crossed = outcomes(request(dag(B, mine), world_ids=["w3", "w4"], execution_domain="live"))
     assert [getattr(each, "code", None) for each in crossed] == [ErrorCode.CROSS_CONTEXT] * 2
@@ -158,11 +163,25 @@ def test_message_keys() -> None:
     assert message_key(partition_key("n", 60, 120, "k"), "h") == "n:60:120#ck=k:h"
 
 
-@pytest.mark.parametrize("world", ["a\nb", "a b", "../../e", "a/b"])
+@pytest.mark.parametrize("world", ["a\nb", "a b", "../../e", "a/b", "KRX-Crypto_2", "eu.spot", "_w1"])
 def test_a_world_that_may_share_its_namespace_gives_a_warning(world: str) -> None:
     found = only(request(dag(A), **LIVE | {"world_id": world}))
     assert [each.code for each in found.warnings] == ["namespace_respelled"]
     assert repr(found.context.namespace) in found.warnings[0].message
+    assert found.warnings[0].message.isprintable()
+
+
+def test_a_world_that_only_the_context_of_the_dag_names_gives_no_warning() -> None:
+    found = only(request(dag(A, compute_context={"world_id": "w1"}), execution_domain="live"))
+    assert (found.context.world_id, found.context.namespace) == ("w1", "")
+    assert found.warnings == ()
+
+
+def test_a_domain_of_which_no_prefix_is_left_is_named() -> None:
+    found = only(request(dag(A), world_id="w1", execution_domain="!!!"))
+    assert found.context.namespace == ""
+    [notice] = [each for each in found.warnings if each.code == "namespace_respelled"]
+    assert notice.message.startswith("the execution domain of world 'w1' leaves nothing")
 
 
 @pytest.mark.parametrize("world", ["!!!", "../..", "."])
@@ -172,8 +191,8 @@ def test_a_world_of_which_no_prefix_is_left_gives_a_warning(world: str) -> None:
     assert [each.code for each in found.warnings] == ["namespace_respelled"]
 
 
-@pytest.mark.parametrize("world", ["w1", "KRX-Crypto_2", "eu.spot"])
-def test_a_world_of_letters_digits_and_marks_gives_no_warning(world: str) -> None:
+@pytest.mark.parametrize("world", ["w1", "krx-crypto_2", " w1 "])
+def test_a_world_that_is_spelled_alike_in_topic_names_gives_no_warning(world: str) -> None:
     assert only(request(dag(A), **LIVE | {"world_id": world})).warnings == ()
 
 

@@ -29,6 +29,17 @@ ODD_VALUES: tuple[Any, ...] = (
     2**31,
     2**63,
     2**64,
+    -(2**64),
+    10**400,
+    10**4_290,
+    float("nan"),
+    float("inf"),
+    "x" * 5_000,
+    "\x00" * 2_000,
+    "\ud800",
+    "\x1b[2J\r\n",
+    {"deep": {"er": [{"n": 10**400}]}},
+    [2**64, "y" * 2_000, {"z": None}],
     10**40,
     -(10**30),
     "",
@@ -131,7 +142,9 @@ def submission(dag: dict[str, Any], dice: random.Random) -> Any:
     if form == 1:
         return fields | {"dag": dag}
     text = json.dumps(dag, ensure_ascii=dice.random() < 0.5)
-    return fields | {"dag_json": text if form == 2 else base64.b64encode(text.encode()).decode()}
+    return fields | {
+        "dag_json": text if form == 2 else base64.b64encode(text.encode(errors="surrogatepass")).decode()
+    }
 
 
 def places(tree: Any, found: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:

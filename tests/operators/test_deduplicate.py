@@ -40,6 +40,10 @@ def test_repeats_are_dropped_and_everything_else_passes() -> None:
 def test_a_message_key_is_taken_apart_as_it_is_made() -> None:
     assert identity_of(key("blake3:a", 5, "w")) == Identity("blake3:a", 5, "w")
     assert identity_of(key("blake3:a", 0, "w", "blake3:c")) == Identity("blake3:a", 0, "w", "blake3:c")
+    assert identity_of(key("blake3:1", 5, "blake3:w")) == Identity("blake3:1", 5, "blake3:w")
+    assert identity_of(key("blake3:1", 5, "blake3:w", "blake3:c")) == Identity(
+        "blake3:1", 5, "blake3:w", "blake3:c"
+    )
     for wrong in ("", "a", "a:b", "a:1:x:w"):
         with pytest.raises(ValueError, match=r"not a message key|invalid literal"):
             identity_of(wrong)

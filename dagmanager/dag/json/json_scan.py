@@ -21,6 +21,7 @@ from dagmanager.errors import ErrorCode, Rejection
 DIGITS_MAX: Final = 4_300
 
 TOO_DEEP: Final = "nested too deep"
+BYTE_ORDER_MARK: Final = "a byte order mark (U+FEFF) stands where a JSON value was expected"
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN = re.compile(r'"([^"\\\x00-\x1f]*)"')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -156,6 +157,8 @@ class _Scanner:
     def number(self, at: int) -> tuple[Any, int]:
         match = _NUMBER.match(self.text, at)
         if not match:
+            if self.text.startswith("\ufeff", at):
+                raise _ScanError(BYTE_ORDER_MARK, at)
             raise _ScanError(
                 "the text ends too early" if at >= len(self.text) else "a value was expected", at
             )

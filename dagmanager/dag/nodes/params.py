@@ -140,15 +140,13 @@ def tag_query(fields: dict[str, Any], params: dict[str, Any] | None) -> TagQuery
 
 
 def _query_interval(value: Any) -> int | None:
-    """A whole number of seconds; None for anything that is not one (docs/contract.md, NodeID)."""
+    """`int()` of the value, as clients compute it (60.5 is 60, true is 1); None where that fails (docs/contract.md, NodeID)."""
     number: int | None = None
     if isinstance(value, str):
         stripped = value.strip()
         number = int(stripped) if INTEGER_TEXT(stripped) else None
-    elif isinstance(value, float):
-        number = int(value) if value.is_integer() else None
-    elif isinstance(value, int) and not isinstance(value, bool):
-        number = value
+    elif isinstance(value, int | float):
+        number = int(value)
     if number is not None and not 0 <= number <= INT64_MAX:
         raise field_error(
             "/interval", f"/interval: seconds from 0 to {INT64_MAX} were expected", got=str(number)[:80]

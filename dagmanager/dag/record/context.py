@@ -151,7 +151,7 @@ def _namespace(sent: UnresolvedContext, dag: DagFields, world: str) -> str | Rej
         return _legal(dag.meta_namespace, "/meta/topic_namespace", dag.meta_namespace)
     if not world:
         return ""
-    domain = sent.execution_domain or dag.meta_domain or "live"
+    domain = dag.meta_domain or sent.execution_domain or "live"
     namespace = world_namespace(world, domain)
     if not namespace:
         return ""

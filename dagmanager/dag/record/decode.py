@@ -28,7 +28,7 @@ from dagmanager.dag.json.exact_json import (
     parse_many,
     repeated_key_problem,
 )
-from dagmanager.dag.json.json_scan import JsonProblem, scan
+from dagmanager.dag.json.json_scan import BYTE_ORDER_MARK, JsonProblem, scan
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Envelope, Foreign, Notice, Origin, Record, UnresolvedContext
 from dagmanager.dag.record.context_fields import context_text, read_context
@@ -92,7 +92,8 @@ def _from_list(record: Record, limits: Limits) -> Envelope | Foreign:
         kind, when, who, payload = _split_commit_log(value)
     except DECODE_ERRORS:
         return _foreign_list(value, limits)
-    if bytes(kind) != b'"gateway.ingest"':
+    # A kind with escapes (`"gateway\\u002eingest"`) is the same text; only such a one must be parsed.
+    if bytes(kind) != b'"gateway.ingest"' and (b"\\" not in bytes(kind) or parse(bytes(kind), 1) != INGEST):
         return _foreign_list(value, limits)
     found = {key: bytes(raw) for key, raw in payload.items()}
     quotes_outside = bytes(kind).count(b'"') + bytes(when).count(b'"') + bytes(who).count(b'"')
@@ -208,6 +209,10 @@ def dag_bytes(text: str, limits: Limits, pointer: str = "/dag_json") -> bytes | 
     if len(found) > limits.bytes_max:
         message = f"{pointer}: the DAG has {len(found)} bytes, the limit is {limits.bytes_max}"
         return Rejection(ErrorCode.TOO_LARGE, message, pointer, got=str(len(found)))
+    if found.startswith(b"\xef\xbb\xbf") or stripped.startswith("\ufeff"):
+        return Rejection(
+            ErrorCode.INVALID_JSON, f"{pointer}: {BYTE_ORDER_MARK}", pointer, expected="{…} or base64"
+        )
     if found[:1] != b"{":
         message = f"{pointer}: neither a JSON object nor base64 of one"
         return Rejection(
@@ -253,8 +258,8 @@ def _key_notices(record: Record, strategy_id: str) -> tuple[Notice, ...]:
     Submissions from files and requests have no keys.
     """
     if record.key:
-        named = record.key.decode(errors="replace").removeprefix(_INGEST_KEY)
-        if named == strategy_id:
+        named = record.key.decode(errors="replace")
+        if strategy_id in (named, named.removeprefix(_INGEST_KEY)):
             return ()
         message = f"the record's key names {named[:80]!r}, its strategy is {strategy_id[:80]!r}"
         return (Notice(NoticeCode.UNKEYED_RECORD, f"{message}: order is kept per partition only"),)

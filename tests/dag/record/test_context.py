@@ -101,7 +101,7 @@ def test_domain_aliases(raw: str, domain: str) -> None:
         (
             dag(A, meta={"execution_domain": "dryrun"}),
             {"world_id": "w", "execution_domain": "live"},
-            "w.live",
+            "w.dryrun",
         ),
         (dag(A, compute_context={"execution_domain": "shadow"}), {"world_id": "w"}, "w.live"),
         (dag(A, compute_context={"world_id": "own"}), {}, ""),

@@ -99,17 +99,22 @@ def test_up_to_the_limit_nothing_of_a_large_record_is_cut() -> None:
 
 
 def test_an_error_of_exactly_the_limit_keeps_its_details() -> None:
+    def details(length: int) -> tuple[dict[str, str], ...]:
+        return (
+            *({"d": "x" * 900},) * 60,
+            *({"d": "x" * (length // 16)},) * 15,
+            {"d": "x" * (length - length // 16 * 15)},
+        )
+
     def error(length: int) -> dict[str, Any]:
-        rejection = Rejection(ErrorCode.EXPIRED, "expired", details=({"d": "x" * length},))
+        rejection = Rejection(ErrorCode.EXPIRED, "expired", details=details(length))
         encoded: dict[str, Any] = json.loads(
             dict(dead_letter_headers(rejection, ORIGIN, 1, b"", 100))["error"]
         )
         return encoded
 
     empty = len(
-        json.dumps(
-            Rejection(ErrorCode.EXPIRED, "expired", details=({"d": ""},)).as_json(), separators=(",", ":")
-        )
+        json.dumps(Rejection(ErrorCode.EXPIRED, "expired", details=details(0)).as_json(), separators=(",", ":"))
     )
-    assert error(HEADER_BYTES - empty)["details"] == [{"d": "x" * (HEADER_BYTES - empty)}]
+    assert error(HEADER_BYTES - empty)["details"] == list(details(HEADER_BYTES - empty))
     assert error(HEADER_BYTES - empty + 1) == Rejection(ErrorCode.EXPIRED, "expired").as_json()

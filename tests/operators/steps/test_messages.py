@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
+from blake3 import blake3
 
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Origin, Record
@@ -44,6 +45,36 @@ def test_only_refused_records_become_dead_letters_with_their_own_bytes() -> None
     assert [each.value for each in found] == [REFUSED.record.value, old.submission.record.value]
     codes = [orjson.loads(dict(each.headers)["error"])["code"] for each in found]
     assert codes == ["invalid_json", "expired"]
+
+
+def test_a_refusal_has_the_id_of_its_bytes_and_origin_and_says_that_it_was_a_dry_run() -> None:
+    wrong = record([FEED | {"code_hash": "other"}])
+    value = wrong.value.replace(b'"s1"', b'"dryrun"')
+    found = [
+        Reader(ReadOptions()).read(Record(each, Origin("subs", "id", 0, at), b"k"))[0]
+        for each, at in ((wrong.value, 1), (wrong.value, 1), (wrong.value, 2), (value, 1), (b"{", 1))
+    ]
+    answers = [next(iter(diff_messages_of(item))) for item in found if isinstance(item, Refused)]
+    bodies = [orjson.loads(each.value) for each in answers]
+    assert [dict(each.headers)["submission-id"].decode() for each in answers] == [
+        each["submission_id"] for each in bodies
+    ]
+    assert bodies[0]["submission_digest"] == "blake3:" + blake3(wrong.value).hexdigest()
+    first, again, *others = (each["submission_id"] for each in bodies)
+    assert first == again
+    assert len({first, *others}) == 4
+    assert [each["dry_run"] for each in bodies] == [False, False, False, True, False]
+
+
+def test_a_dead_letter_keeps_all_bytes_up_to_the_set_limit() -> None:
+    value = b"{" * 9_400_000
+    [item] = Reader(ReadOptions(limits=Limits(bytes_max=16 * 1024 * 1024))).read(
+        Record(value, Origin("subs"))
+    )
+    assert isinstance(item, Refused)
+    [whole], [cut] = dead_letter_of(item, 16 * 1024 * 1024), dead_letter_of(item, 8 * 1024 * 1024)
+    assert whole.value == value
+    assert (len(cut.value), dict(cut.headers)["value-length"]) == (64 * 1024, b"9400000")
 
 
 def unreadable(key: bytes | None) -> tuple[Message, Message]:
