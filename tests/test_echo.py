@@ -59,7 +59,9 @@ def test_every_text_of_a_refusal_is_bounded_and_printable(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "blake3:" + "0" * 128, "한국 e\u0301", "x" * ECHO_MAX])
 def test_what_is_harmless_is_not_changed(text: str) -> None:
     assert echoed(text) is text
-    found = Rejection(ErrorCode.EXPIRED, text, text, text, details=({"a": text, "b": 1, "c": None, "d": True},))
+    found = Rejection(
+        ErrorCode.EXPIRED, text, text, text, details=({"a": text, "b": 1, "c": None, "d": True},)
+    )
     assert Rejection(**msgspec.structs.asdict(found)) == found
     assert found.details == ({"a": text, "b": 1, "c": None, "d": True},)
 

@@ -26,7 +26,7 @@ from dagmanager.dag.nodes.node_entries import NodeEntries, read_entries
 from dagmanager.dag.nodes.node_fields import read_node
 from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.dag.nodes.topology import external_dependencies, find_cycle
-from dagmanager.dag.nodes.version import traffic_weight, version_label
+from dagmanager.dag.nodes.version import SENTINEL, traffic_weight, version_label
 from dagmanager.dag.record.context import namespace_text
 from dagmanager.dag.record.context_fields import read_context
 from dagmanager.dag.record.lineage import lineage_of
@@ -98,9 +98,7 @@ def split_dag(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[bytes]]:
     if not is_utf8(dag):  # msgspec would pass invalid UTF-8 inside of raw members
         raise FieldError(_problem(scan(dag, limits.depth_max)))
     cut = split_nodes(dag, limits.nodes_max)
-    if isinstance(cut, int):
-        raise _too_many(cut, limits)
-    if cut:
+    if cut and not isinstance(cut, int):
         head = parse(cut[0], limits.depth_max)
         if isinstance(head, dict) and head.get("nodes") == []:
             return head, cut[1]
@@ -127,9 +125,20 @@ def _split_by_member(dag: bytes, limits: Limits) -> tuple[dict[str, Any], list[b
         if isinstance(value, JsonProblem):
             raise FieldError(_problem(value.within(dag, nodes, "/nodes")))
         raise wrong_value("/nodes", "a list of objects", value)
-    if len(node_texts) > limits.nodes_max:
-        raise _too_many(len(node_texts), limits)
+    if (
+        len(node_texts) > limits.nodes_max
+        and (count := _compute_nodes(node_texts, limits)) > limits.nodes_max
+    ):
+        raise _too_many(count, limits)
     return head, node_texts
+
+
+def _compute_nodes(node_texts: list[bytes], limits: Limits) -> int:
+    """How many entries are not VersionSentinel entries; only texts that have the word are parsed."""
+    named = [raw for raw in node_texts if SENTINEL.encode() in raw]
+    trees = [parse(raw, limits.depth_max) for raw in named]
+    free = [tree for tree in trees if isinstance(tree, dict) and tree.get("node_type") == SENTINEL]
+    return len(node_texts) - len(free)
 
 
 def _too_many(count: int, limits: Limits) -> FieldError:

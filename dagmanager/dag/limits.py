@@ -16,7 +16,7 @@ SHORT_TEXT: Final = TEXT_BYTES_MAX // 4
 class Limits(msgspec.Struct, frozen=True):
     """Bounds on one submission.
 
-    `bytes_max`: bytes of a record's value. `nodes_max`: entries in `nodes`. `depth_max`: levels of nested objects
+    `bytes_max`: bytes of a record's value. `nodes_max`: compute nodes in `nodes`; VersionSentinel entries are free. `depth_max`: levels of nested objects
     and lists, the DAG object itself being 1 (below 200, because the scanner is recursive). `worlds_max`: worlds in
     one submission. `strict_dependencies` refuses dependencies outside the DAG.
     """

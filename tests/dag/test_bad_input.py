@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Record
 from dagmanager.dag.record.decode import decode
+from dagmanager.engine.reader import Reader, ReadOptions
+from dagmanager.engine.stages import Refused as RefusedRecord
 from dagmanager.errors import ErrorCode, Rejection
+from operators.steps.messages import dead_letter_of, diff_messages_of
 from tests.dag import made, naive
 from tests.dag.naive_json import Refused
 
@@ -296,3 +300,48 @@ def test_a_wrong_checksum_is_refused() -> None:
     found = made.refused(made.request(made.dag(NODE), node_ids_crc32=1))
     assert (found.code, found.got) == (ErrorCode.CRC_MISMATCH, "1")
     made.accepted(made.request(made.dag(NODE), node_ids_crc32=int(found.expected or "")))
+
+
+def recorded(value: bytes) -> Record:
+    return Record(value, made.TOPIC, b"s", 1)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_version_sentinel_entry_does_not_count_as_a_node(indent: int | None) -> None:
+    entry = {"node_type": "VersionSentinel", "node_id": "s-sentinel"}
+
+    def record(*nodes: Any) -> Record:
+        return recorded(json.dumps({"strategy_id": "s", "dag": made.dag(*nodes)}, indent=indent).encode())
+
+    made.accepted(record(made.node(), entry), Limits(nodes_max=1))
+    found = made.refused(record(made.node(), made.node(period=9), entry), Limits(nodes_max=1))
+    assert (found.code, found.got) == (ErrorCode.TOO_LARGE, "2")
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**64), 10**400, 10**4_290])
+@pytest.mark.parametrize("field", ["node_id", "node_type", "name"])
+def test_an_integer_beyond_64_bits_is_named_and_can_be_answered(field: str, number: int) -> None:
+    record = made.request(made.dag(made.node() | {field: number}))
+    for item in Reader(ReadOptions()).read(record):
+        assert isinstance(item, RefusedRecord)
+        assert item.rejection.field == f"/nodes/0/{field}"
+        for message in (*diff_messages_of(item), *dead_letter_of(item)):
+            assert len(message.value) < 20_000
+
+
+def test_a_byte_order_mark_is_named() -> None:
+    text = json.dumps(made.dag(made.node()))
+    marked = "\ufeff" + json.dumps({"strategy_id": "s", "dag": made.dag(made.node())})
+    forms = (
+        recorded(marked.encode()),
+        recorded(json.dumps({"strategy_id": "s", "dag_json": "\ufeff" + text}).encode()),
+        recorded(
+            json.dumps(
+                {"strategy_id": "s", "dag_json": b64encode(("\ufeff" + text).encode()).decode()}
+            ).encode()
+        ),
+    )
+    for record in forms:
+        found = made.refused(record)
+        assert found.code is ErrorCode.INVALID_JSON
+        assert "byte order mark (U+FEFF)" in found.message

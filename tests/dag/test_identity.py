@@ -6,6 +6,7 @@ import json
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -157,3 +158,15 @@ def test_resolved_queues_of_a_tag_query_are_no_part_of_it() -> None:
     query = made.node(node_type="TagQueryNode", params={"query_tags": ["b", "a"], "match_mode": "ALL"})
     resolved = {"params": {"query_tags": "a, b", "match_mode": "all", "queues": ["t1"]}, "queues": ["t2"]}
     assert id_of(query | resolved) == query["node_id"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "taken"), [(60.5, 60), (True, 1), (False, 0), ("60", 60), ("x", None), (None, None)]
+)
+def test_the_interval_in_the_params_of_a_tag_query_is_taken_as_clients_do(
+    sent: Any, taken: int | None
+) -> None:
+    fields = {"node_type": "TagQueryNode", "interval": None}
+    query = made.node(**fields, params={"query_tags": ["a"], "interval": sent})
+    whole = made.node(**fields, params={"query_tags": ["a"], "interval": taken})
+    assert id_of(query) == id_of(whole)

@@ -35,7 +35,7 @@ STEPS: Final[dict[str, tuple[object, str]]] = {
     "diffs": (sinks.diff_chunks, "_line"),
 }
 SINKS: Final[dict[str, tuple[object, str]]] = {
-    "dead_letters": (sinks.dead_letters, "_line"),
+    "dead_letters": (sinks.dead_letters, "dead_letter_line"),
     "append": (JsonLinesPartition, "_append"),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Envelope, Foreign, Origin, Record, UnresolvedContext
 from dagmanager.dag.record.decode import dag_bytes, decode
 from tests.dag import made
@@ -148,3 +149,15 @@ def test_the_same_dag_has_the_same_content_in_every_form() -> None:
         for indent in (None, 1)
     }
     assert len(digests) == 1
+
+
+def test_an_escaped_kind_is_the_same_kind() -> None:
+    text = b'["gateway\\u002eingest", 1, "s", {"dag": {"nodes": []}}]'
+    found = decode(Record(text, made.TOPIC, b"s"), Limits())
+    assert isinstance(found, Envelope)
+    assert (found.strategy_id, found.form) == ("s", "commit_log")
+
+
+def test_a_strategy_id_that_begins_like_the_gateways_key_is_its_own_key() -> None:
+    for key in (b"ingest:foo", b"ingest:ingest:foo"):
+        assert envelope({"strategy_id": "ingest:foo", "dag": {}}, key).warnings == ()

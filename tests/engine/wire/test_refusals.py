@@ -114,7 +114,9 @@ def test_an_error_of_exactly_the_limit_keeps_its_details() -> None:
         return encoded
 
     empty = len(
-        json.dumps(Rejection(ErrorCode.EXPIRED, "expired", details=details(0)).as_json(), separators=(",", ":"))
+        json.dumps(
+            Rejection(ErrorCode.EXPIRED, "expired", details=details(0)).as_json(), separators=(",", ":")
+        )
     )
     assert error(HEADER_BYTES - empty)["details"] == list(details(HEADER_BYTES - empty))
     assert error(HEADER_BYTES - empty + 1) == Rejection(ErrorCode.EXPIRED, "expired").as_json()
