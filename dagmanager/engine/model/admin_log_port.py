@@ -33,10 +33,12 @@ class AdminEntry(msgspec.Struct, frozen=True):
     action: AdminAction
     topic: str
     topic_id: str
+    # Whole, so that the topic can be created again from the log alone (R3).
     spec: TopicSpec
     node_id: str
     namespace: str
     claim_id: str
+    # One clock for the entries of all processes: by their own clocks a loss could come before the creation.
     at_ms: int
 
 

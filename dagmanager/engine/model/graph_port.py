@@ -48,6 +48,7 @@ class LookupKeys(msgspec.Struct, frozen=True):
     holders: frozenset[HolderKey] = frozenset()
     outcomes: frozenset[str] = frozenset()
     nodes: frozenset[str] = frozenset()
+    # Sets, because the submissions of a micro-batch often share their nodes: each is asked for once.
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +92,7 @@ class HolderInsert(msgspec.Struct, frozen=True):
     """
 
     lineage: LineageKey
+    # Whole rows, not a number: any other weight or state of any version could give another answer.
     sentinels: tuple[SentinelRow, ...]
     epoch: int
     at_ms: int
@@ -113,6 +115,9 @@ class Locks(msgspec.Struct, frozen=True):
     - `publisher`: the right to publish the outbox.
     """
 
+    # The order is that in which a claim learns what it needs: the lineage says which nodes a change touches, the nodes say
+    # which names, counters and tags. What most transactions share comes last, because all others wait for it until the
+    # commit: the epoch, and the right to publish.
     lineages: tuple[LineageKey, ...] = ()
     nodes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
@@ -183,6 +188,7 @@ class OpenClaim(msgspec.Struct, frozen=True):
 
     queues: tuple[QueueRow, ...] = ()
     sentinels: tuple[SentinelRow, ...] = ()
+    # In the same read as the claim: which nodes to lock follows from all versions of these lineages.
     versions: Mapping[LineageKey, tuple[SentinelRow, ...]] = {}
 
 

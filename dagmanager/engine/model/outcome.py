@@ -48,6 +48,8 @@ class ActionCounts(msgspec.Struct, frozen=True):
     isolate: int = 0
 
 
+# The tags of `Outcome` and `_Refused` have the number of the stored form: a process that knows another form fails at
+# such a row, where it could misread it otherwise.
 class Outcome(msgspec.Struct, frozen=True, tag="outcome.1"):
     """The answer to an accepted submission.
 
@@ -62,6 +64,7 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome.1"):
     sentinel_id: str
     version: str
     crc32: int
+    # Pairs, not a map: they have the order of the DAG, so that a replay gets the same chunks byte for byte.
     items: tuple[tuple[str, str], ...]
     buffers: tuple[BufferInstruction, ...] = ()
     actions: ActionCounts = ActionCounts()
@@ -110,6 +113,7 @@ def outcome_digest(answer: Outcome | Rejection, items: bytes = b"") -> str:
     """
     if isinstance(answer, Rejection):
         return "blake3:" + blake3(encode(answer)).hexdigest()
+    # Items apart: the digest of a thousand of them is kept with the cached answer, for every strategy id that shares it.
     head = msgspec.structs.replace(answer, submission_id="", items=(), buffers=())
     return "blake3:" + blake3(encode(head) + (items or items_digest(answer))).hexdigest()
 

@@ -33,6 +33,8 @@ class SchemaEffect(StrEnum):
     """It replaces the current schema; consumers buffer for a while."""
 
 
+# `gc=False` on actions: a DAG of 20,000 nodes makes as many of them, which every run of the garbage collector would
+# visit. They refer only to values that never refer back, so that no cycle can be left.
 class CreateNode(msgspec.Struct, frozen=True, gc=False):
     """A new queue, for a new node or for one that is `known`.
 
@@ -103,5 +105,6 @@ class Plan(msgspec.Struct, frozen=True):
     """
 
     actions: tuple[Action, ...]
+    # Known while the actions are made, and true of most submissions: otherwise each step would look at all actions again.
     plain: bool
     warnings: tuple[Notice, ...] = ()

@@ -52,12 +52,14 @@ COLLECTIONS: Final[tuple[tuple[str, Collection], ...]] = (
 )
 
 # docs/semantics.md 4: the first row of which a word is part of the lower-cased node_type; without one, indicator.
+# `trade_exec` is first: a node_type with words of both, such as `TradePriceNode`, gets the topic that is kept.
 TYPE_WORDS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (TRADE_EXEC, ("exec", "trade", "order", "portfolio")),
     (RAW, ("raw", "price", "ohlcv", "stream", "input")),
 )
 
 
+# Tables are tuples of pairs, because a dict in a frozen struct could still be changed by whoever has it.
 class Policy(msgspec.Struct, frozen=True):
     """Every number that a decision needs; times in milliseconds.
 
@@ -99,6 +101,7 @@ class Policy(msgspec.Struct, frozen=True):
 
         `brokers` limits the replicas when `cap_replication` is set; `safe` is for safe-mode topics.
         """
+        # Not capped in production: fewer brokers are an outage there, and its topics would keep too few replicas after it.
         table = dict(self.topics)
         spec = table.get(topic_type) or table[INDICATOR]
         replication = min(spec.replication, max(brokers, 1)) if self.cap_replication else spec.replication

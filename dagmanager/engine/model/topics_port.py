@@ -26,6 +26,7 @@ class TopicInfo(msgspec.Struct, frozen=True):
     topic_id: str
     partitions: int
     replication: int
+    # A created topic has no leaders for up to some seconds; a client that got its name before could not write to it.
     ready: bool
 
 
@@ -96,6 +97,7 @@ class Topics(Protocol):
         ...
 
 
+# Apart from `Topics`, so that no part of the engine can delete by mistake: only the collector will be given this port.
 class TopicPruner(Protocol):
     """Deletes topics. Not yet used: collection of unreferenced queues is still to come."""
 

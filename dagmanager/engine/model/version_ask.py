@@ -20,4 +20,5 @@ class VersionAsk(NamedTuple):
     @property
     def place(self) -> tuple[int, int, int]:
         """Its place in the record order."""
+        # The partition goes before the offset: offsets of different partitions say nothing about each other.
         return (self.at_ms, self.partition, self.position)

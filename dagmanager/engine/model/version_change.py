@@ -28,6 +28,8 @@ class VersionRequest(msgspec.Struct, frozen=True):
     weight: float | None
     strategy_id: str
     submission_digest: str
+    # Two clocks: the record's decides the order of versions, and the store's (`now_ms`) limits it, because a record from
+    # the future would otherwise win over all that come until then.
     at_ms: int
     partition: int = 0
     position: int = 0

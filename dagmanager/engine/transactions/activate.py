@@ -71,14 +71,17 @@ def activate(
     needed = locks_of(claim)
     touched = set(needed.nodes).union(*(nodes_to_lock(tx, rows) for rows in claim.versions.values()))
     if not touched.issubset(locks.nodes) or not set(needed.lineages).issubset(locks.lineages):
+        # Together with the former ones: a set that could also shrink might alternate between two for ever.
         return Locks(
             lineages=tuple(sorted({*needed.lineages, *locks.lineages})),
             nodes=tuple(sorted(touched.union(locks.nodes))),
         )
+    # Before `must_own`, which raises for a finished claim: this may be the repeat of a commit that was not confirmed.
     if not claim.queues and not claim.sentinels:
         return frozenset()
     # Only under the locks: before them, another process could take the claim over between check and write.
     must_own(claim_id, claim, owner)
+    # A queue whose topic was not verified stays claimed: an active queue is one that clients may use at once.
     ready = [row for row in claim.queues if row.topic in topic_ids]
     activate_claimed(tx, ready, claim.sentinels, topic_ids, {}, claim.versions)
     return frozenset(row.topic for row in ready)
@@ -99,6 +102,7 @@ def activate_claimed(
     """
     known, changes = dict(versions), [deltas]
     now_ms = tx.now_ms()
+    # Without claim and owner: otherwise the poll would find the queues again as an unfinished claim.
     fresh = [
         msgspec.structs.replace(
             row, state=QueueState.ACTIVE, topic_id=topic_ids.get(row.topic, ""), claim_id="", owner=""
@@ -122,6 +126,7 @@ def activate_claimed(
         changes.append(
             put_changed_versions(tx, lineage, before, finish_change(pending, before, now_ms), now_ms)
         )
+    # An empty delta for each new queue: it has to be announced although no tag has changed.
     every = merge_deltas([*changes, {row.binding.node_id: TagDelta() for row in fresh}])
     if every:
         changed, asked = _put_tags(tx, every, {row.topic for row in fresh})
@@ -164,6 +169,7 @@ def put_changed_versions(
             rows.append(_weight_event(changed, now_ms))
         rows.append(changed)
     rows.extend(CounterRow(name, revision) for name, revision in sorted(revisions.items()))
+    # Before the questions below, which must see the new states.
     tx.put(rows)
     now = tuple({**old, **{row.key: row for row in after}}.values())
     staying = {row.content for row in now if row.state in REFERENCING}
@@ -171,6 +177,7 @@ def put_changed_versions(
     # Another lineage of the namespace may have a version with the same content.
     lost = [content for content in left if not tx.content_referenced(content, lineage.namespace)]
     if lost:
+        # Without the nodes of the contents that stay: they keep their references, and need not be locked.
         gone = content_nodes(tx, lost).difference(content_nodes(tx, staying))
         tx.put(mark_unreferenced(tx, gone, lineage.namespace, now_ms))
     return tag_deltas(tx, before, now)

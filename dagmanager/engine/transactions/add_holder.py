@@ -11,6 +11,7 @@ from dagmanager.engine.model.rows import LineageRow
 
 def insert_holder(tx: Transaction, insert: HolderInsert) -> bool:
     """Insert the holder, its outcome and the lineage's clock; False when the graph has changed since it was decided."""
+    # The lineage alone: while it is locked its version keeps every node of the content, so that none can be collected.
     tx.lock(Locks(lineages=(insert.lineage,)))
     known = tx.known(
         LookupKeys(
@@ -20,6 +21,8 @@ def insert_holder(tx: Transaction, insert: HolderInsert) -> bool:
         )
     )
     lineage = known.lineages.get(insert.lineage)
+    # The epoch does not count changes of versions, so the sentinels are compared as well. A holder that exists makes this
+    # a resend or a new command, an outcome makes it a replay: the claim decides those.
     if (
         lineage is None
         or known.epoch != insert.epoch
@@ -28,5 +31,6 @@ def insert_holder(tx: Transaction, insert: HolderInsert) -> bool:
         or known.outcomes
     ):
         return False
+    # `max`: records of a lineage are read in any order, and its clock must not go back.
     tx.put([LineageRow(insert.lineage, max(lineage.last_at_ms, insert.at_ms)), insert.holder, insert.outcome])
     return True

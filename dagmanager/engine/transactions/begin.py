@@ -32,9 +32,12 @@ def begin(
     tx.lock(Locks(nodes=tuple(sorted(locked))))
     ours: dict[str, tuple[QueueRow, ...]] = {}
     for each in claims:
+        # Read again under the locks: since the names were described, a rival may have taken the claim over and renamed its
+        # queues. Subset, not equal: a finished claim has no owner, and is answered with no queues.
         claim = tx.open_claim(each)
         if owners_of(claim) <= {owner}:
             lease_until_ms = tx.now_ms() + lease_ms
+            # Only what was checked: a mark on another name would turn a foreign topic into ours.
             begun = [
                 msgspec.structs.replace(row, begun=True, lease_until_ms=lease_until_ms)
                 for row in claim.queues

@@ -87,6 +87,7 @@ def claim_in(
 
 
 def _refuse_whole(tx: Transaction, submission: Submission, why: Rejection) -> Rejection:
+    # A new transaction, with its own look at the outcome: what failed for want of memory has left nothing.
     known = tx.known(LookupKeys(outcomes=frozenset({claim_id(submission)})))
     return _refuse(tx, submission, known, why)
 
@@ -114,6 +115,7 @@ def claim(
 
     Answers a larger set of nodes when more are: the caller runs the transaction again with it.
     """
+    # In safe mode there is no version, and the lineage's lock would only make other submissions wait.
     if not submission.context.safe_mode:
         tx.lock(Locks(lineages=(lineage_key(submission),)))
     wanted = bindings(submission)
@@ -252,6 +254,8 @@ def _record(tx: Transaction, decision: Decision, change: VersionChange | None) -
     stored = known.outcomes.get(each)
     if stored is not None:
         outcome = merge_redecided(stored, outcome, plan, failed_queues(stored, known))
+    # In the transaction of the claim: an outcome without its claim would promise topics that no process creates, and a
+    # claim without its outcome would be decided again by the replay.
     tx.put(_outcome_rows(decision, change, outcome))
     if stored is not None:
         # The version still waits for the queue that failed: let it wait for the one that was decided now.

@@ -46,6 +46,7 @@ def node_writes(tx: Transaction, decision: Decision) -> NodeWrites:
         topics = {a.binding: a.topic for a in plan.actions}
         return NodeWrites((), topics, (), (), (), raises_epoch=False)
     new = [a for a in plan.actions if _needs_queue(a)]
+    # Rows of an earlier attempt of this claim keep their names: their topics may exist at the broker already.
     mine = [known.queues[a.binding] for a in plan.actions if _is_ours_already(a)]
     names = _names(tx, decision, new)
     nodes = _node_rows(decision, names.base_names, _running_elsewhere(tx, decision))
@@ -86,6 +87,7 @@ def _waits_for_rival(action: Action, known: Known) -> bool:
 def _changes_answers(action: Action, known: Known) -> bool:
     """Whether an answer that was given before would be another one now (docs/semantics.md 7, epoch)."""
     row = known.nodes.get(action.node.node_id)
+    # A first schema is no change: every answer given so far was `same_spec` with none to compare.
     if row is None or not row.schema_hash:
         return False
     match action:
@@ -129,6 +131,7 @@ def _names(tx: Transaction, decision: Decision, new: Sequence[Action]) -> _Names
         }
         used = found.base_names - own
         if not found.topics and not used:
+            # Asked before locking: a lock on names that turn out to be taken could not be given back before the commit.
             tx.lock(Locks(names=tuple(folded)))
             return _Names(names, topics)
         taken = TakenName(taken.topics | found.topics, taken.base_names | used)
@@ -263,6 +266,7 @@ def _queue_row(action: Action, name: tuple[str, int], node: NodeRow, decision: D
     policy = options.policy
     safe = isinstance(action, IsolateNode)
     tag = policy.queue_tag(action.node.tags, node.topic_type)
+    # A resurrected queue keeps the TTL of its last incarnation, although the policy may have changed since.
     before = action.predecessor if isinstance(action, CreateNode) else None
     ttl_ms = before.ttl_ms if before else policy.ttl_ms(tag)
     return QueueRow(

@@ -34,6 +34,7 @@ def rename(
     is left alone: another process began to create its topic for this claim. The old rows stay as failed tombstones, so
     that their names are never used again; the stored outcome is rewritten. Raises `ClaimLostError`.
     """
+    # Not the lineages: another name changes no version, and their locks would make the strategy's submissions wait.
     tx.lock(msgspec.structs.replace(locks_of(tx.open_claim(claim_id)), lineages=()))
     claim = tx.open_claim(claim_id)
     must_own(claim_id, claim, owner)
@@ -41,6 +42,7 @@ def rename(
     for row in claim.queues:
         if row.topic not in foreign or row.begun is not begun:
             continue
+        # A higher incarnation, not another base name: queues of the node in other namespaces have that one, too.
         node = tx.nodes([row.binding.node_id])[row.binding.node_id]
         number = row.incarnation + 1
         name = topic_name(node.base_name, row.binding.namespace, number, row.binding.safe)
@@ -49,8 +51,10 @@ def rename(
             name = topic_name(node.base_name, row.binding.namespace, number, row.binding.safe)
         renamed[row.topic] = name
         new = msgspec.structs.replace(row, topic=name, incarnation=number, begun=False)
+        # Put at once, so that `taken` knows it when the next queue gets its name.
         tx.put([_failed(row), new])
     tx.lock(Locks(names=tuple(sorted(fold(name) for name in renamed.values()))))
+    # A stored answer may still change here: it is published only after its queues are active.
     stored = tx.known(LookupKeys(outcomes=frozenset({claim_id}))).outcomes.get(claim_id)
     if stored is not None and stored.body:
         tx.put([_with_new_names(stored, renamed)])
@@ -132,6 +136,7 @@ def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: st
         got=first,
         details=tuple({"topic": topic, "reason": reason} for topic, reason in sorted(refused.items())[:100]),
     )
+    # In place of the stored acceptance, which waited for these topics and so was never published.
     tx.put([OutcomeRow(claim_id, encode(rejection), (), now_ms)])
     return rejection
 
@@ -142,6 +147,7 @@ def give_up(tx: Transaction, claim_id: str, owner: str) -> Rejection | None:
     The process that owned it would have decided the submission again; only that process, or a replay, has the
     submission.
     """
+    # Read without locks: a tombstone never becomes active again, and `refuse` checks the owner under its locks.
     pending = tx.open_claim(claim_id).sentinels
     joined = tx.queues_by_topic({topic for row in pending for topic in row.waits})
     gone = {

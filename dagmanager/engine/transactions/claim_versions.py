@@ -102,6 +102,7 @@ def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -
         ]
     )
     if isinstance(change, NewSentinel | Reinstate | ChangeWeight) and change.returning:
+        # Now, not at activation: from here on the sentinels reference these queues, and a mark would let them be collected.
         tx.put(_queues_of(tx, request.key, [before[each].content for each in change.returning]))
     if isinstance(change, ChangeWeight):
         deltas = put_changed_versions(tx, request.key, tuple(before.values()), tuple(rows), now_ms)
@@ -131,6 +132,8 @@ def _with_identity(
     """A pending row, with what an earlier time in force has left: the id that clients saw, and its weight revision."""
     if row.state is not SentinelState.PENDING:
         return row
+    # Clients keep the id and the last etag that they saw: counting from 0 again would repeat etags, and they would drop
+    # the events.
     old_id = before.sentinel_id if before is not None else ""
     return replace(
         row,

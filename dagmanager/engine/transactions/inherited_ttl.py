@@ -22,6 +22,7 @@ def inherited_ttls(
         return {}
     namespace = submission.context.namespace
     old_ids = [member.node_id for member in content.members]
+    # Read without locks: a queue's TTL is set when its row is created, and never changes.
     there = tx.known(LookupKeys(bindings=frozenset(Binding(each, namespace) for each in old_ids)))
     old = [
         PairingNode(member.node_id, member.name, row.node_type, row.code_hash)

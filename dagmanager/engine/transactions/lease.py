@@ -24,6 +24,7 @@ def take_over(
     Empty when it is finished, or, with `only_overdue`, when another owner's lease has not ended. A replay takes its own
     claim over in any case: the former owner died, or it will fail the check of its next step.
     """
+    # Read twice: what to lock is known only from the rows, and who owns them only under the locks.
     tx.lock(locks_of(tx.open_claim(claim_id)))
     return take_over_locked(tx, tx.open_claim(claim_id), owner, lease_ms, only_overdue=only_overdue)
 
@@ -32,6 +33,7 @@ def take_over_locked(
     tx: Transaction, claim: OpenClaim, owner: str, lease_ms: int, *, only_overdue: bool
 ) -> tuple[tuple[QueueRow, ...], tuple[SentinelRow, ...]]:
     """The same when the rows of the claim are locked already."""
+    # The store's clock, read after the locks were granted: clocks of processes differ, and waiting for locks takes time.
     now_ms = tx.now_ms()
     held_by = [(row.owner, row.lease_until_ms) for row in claim.queues]
     held_by += [(row.owner, row.lease_until_ms) for row in claim.sentinels]
@@ -54,6 +56,7 @@ def renew(tx: Transaction, claim_ids: Iterable[str], owner: str, lease_ms: int) 
     tx.lock(locks_of(*claims.values()))
     for each in claims:
         claim = tx.open_claim(each)
+        # Equal, not a subset: to renew a claim of which a rival owns any row would take it back from the rival.
         if owners_of(claim) == {owner}:
             take_over_locked(tx, claim, owner, lease_ms, only_overdue=True)
 

@@ -33,6 +33,7 @@ def _dependents(tx: Transaction, start: frozenset[str]) -> dict[str, frozenset[s
     edges: dict[str, frozenset[str]] = {}
     frontier = start
     while frontier:
+        # A node without dependents gets an entry, too: an entry is what keeps the walk from asking for a node again.
         found = tx.dependents(frontier)
         edges |= {node_id: found.get(node_id, frozenset()) for node_id in frontier}
         frontier = frozenset[str]().union(*found.values()).difference(edges)
@@ -40,6 +41,7 @@ def _dependents(tx: Transaction, start: frozenset[str]) -> dict[str, frozenset[s
 
 
 def _leads_to(start: str, edges: Mapping[str, frozenset[str]], kept: frozenset[str]) -> bool:
+    # A loop, not a recursion: a chain of dependencies may be longer than Python's stack.
     seen, waiting = {start}, [start]
     while waiting:
         node_id = waiting.pop()

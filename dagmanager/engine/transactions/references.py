@@ -48,6 +48,7 @@ def nodes_to_lock(
         contents[arriving.digest] = arriving
     said_of_nodes = [_said_by_node(content) for content in contents.values()]
     every = frozenset().union(*said_of_nodes)
+    # Without an active version none is sure to stay: a pending one may fail.
     if not said_of_nodes or not any(row.state is SentinelState.ACTIVE for row in rows):
         return every
     alike = set(said_of_nodes[0].items()).intersection(*(each.items() for each in said_of_nodes[1:]))
@@ -129,6 +130,7 @@ def mark_unreferenced(
     known = tx.known(LookupKeys(bindings=frozenset(Binding(each, namespace) for each in wanted)))
     # Asked after the change was put: the transaction reads its own writes.
     still = tx.referenced(namespace, wanted)
+    # An older mark stays: its TTL counts from the end of the last reference.
     return [
         msgspec.structs.replace(row, unreferenced_ms=now_ms)
         for binding, row in sorted(known.queues.items())

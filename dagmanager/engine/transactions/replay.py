@@ -47,12 +47,15 @@ def answer_replay(
     Refused with `expired` when a queue of the answer was collected or lost. The nodes of the open claim are locked.
     """
     answer = decode(stored.body)
+    # Whatever has become of its reason: clients may have seen the refusal.
     if isinstance(answer, Rejection):
         return answer
     gone = [topic for topic in stored.topics if _is_gone(known.outcome_queues.get(topic))]
     if gone:
         return _expired(gone[0])
     claim = tx.open_claim(claim_id(submission))
+    # Without regard to the lease: this process reads the record now, so its former reader has ended, or has lost the
+    # partition and will fail `must_own` in its next step.
     queues, sentinels = take_over_locked(
         tx, claim, options.owner, options.policy.lease_ms, only_overdue=False
     )
@@ -73,6 +76,7 @@ def answer_resend(
     missing = next((action for action in plan.actions if isinstance(action, CreateNode)), None)
     if missing is not None:
         return _expired(missing.predecessor.topic if missing.predecessor else missing.node.node_id)
+    # A rival may still be creating a queue that the first answer named: this answer waits for it, too.
     joined = {
         queue.topic
         for action in plan.actions

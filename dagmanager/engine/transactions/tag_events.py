@@ -79,6 +79,7 @@ def tag_event_rows(
     tx.lock(Locks(tag_sets=tuple(keys)))
     rows: list[Row] = []
     revisions = dict(tx.tag_revisions(keys)) if keys else {}
+    # Read under the locks of the sets: a higher revision must never come with an older list.
     lists = own | _lists(tx, sorted(registered))
     for each in affected:
         revisions[each.key] += 1
