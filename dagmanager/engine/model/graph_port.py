@@ -276,6 +276,7 @@ class Transaction(GraphReader, Protocol):
         """
         ...
 
+    # A removed queue row would set its name free, and old records under that name could be read as those of a new queue.
     def delete(self, rows: Sequence[Row]) -> None:
         """Remove rows by key; absent ones are ignored. Queue rows are never removed: they keep their names taken."""
         ...
@@ -317,6 +318,7 @@ class Graph(GraphReader, Protocol):
         """The epoch, these counters (0 for a new one) and the clock, in one small read."""
         ...
 
+    # Otherwise the first submissions after a start would take seconds: a server plans each statement once.
     def warm_up(self, enough: Callable[[], bool]) -> None:
         """Fill the caches of the store with what submissions read; writes nothing.
 
@@ -324,6 +326,7 @@ class Graph(GraphReader, Protocol):
         """
         ...
 
+    # Beside `transact`, because it is the most frequent write: a server does it in one statement and one round trip.
     def add_holder(self, insert: HolderInsert) -> bool:
         """Apply a compare-and-set insert in one transaction; False when it does not apply, and nothing was written.
 
@@ -339,6 +342,7 @@ class Graph(GraphReader, Protocol):
         """At most `limit` ids of unfinished claims whose lease has ended by the store's clock, oldest first."""
         ...
 
+    # Pages begin after a topic, not at a number: rows that are added between two pages would shift the numbers.
     def queues_after(self, topic: str, limit: int) -> tuple[QueueRow, ...]:
         """A page of all queues in every state: at most `limit` with a larger topic, by topic."""
         ...

@@ -8,6 +8,7 @@ from dagmanager.engine.model.topics_port import LostReason
 from dagmanager.errors import Rejection
 
 
+# A class, not a protocol: an observer that counts one event need not define the others.
 class Observer:
     """Ignores every event; subclasses override those that they count (M6, M7, M8).
 

@@ -59,7 +59,7 @@ TYPE_WORDS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 )
 
 
-# Tables are tuples of pairs, because a dict in a frozen struct could still be changed by whoever has it.
+# Tables are tuples of pairs, because a dict in a frozen struct could still be changed.
 class Policy(msgspec.Struct, frozen=True):
     """Every number that a decision needs; times in milliseconds.
 
