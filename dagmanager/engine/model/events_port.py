@@ -14,6 +14,7 @@ from dagmanager.engine.model.rows import OutboxRow
 class EventSink(Protocol):
     """Delivers control events to the ControlBus."""
 
+    # Again as a whole: after a failure it is unknown which of them arrived, and those of a stream must stay in order.
     def publish(self, events: Sequence[OutboxRow]) -> None:
         """Deliver all events, in the order given.
 
