@@ -40,6 +40,7 @@ PURE_MODULES = {
     "difflib",
     "enum",
     "functools",
+    "graphlib",
     "itertools",
     "json",
     "math",

@@ -8,11 +8,12 @@ from typing import Final
 
 from dagmanager.cli.explain.rejection_report import rejection_report
 from dagmanager.errors import ErrorCode, Rejection
-from dagmanager.terminal.report import Exit, show, usage
+from dagmanager.terminal.report import CommandError, Exit, Report, show, usage
 from dagmanager.terminal.text import note, write_json
 
 LINE_BYTES_MAX: Final = 8 * 1024 * 1024
 NAME: Final = "<stdin>"
+OPENED: Final = (b"{", b"[")  # how a JSON value over several lines begins
 
 
 def answer_lines(convert: Callable[[bytes], str | Rejection], key: str, *, as_json: bool) -> Exit:
@@ -22,6 +23,8 @@ def answer_lines(convert: Callable[[bytes], str | Rejection], key: str, *, as_js
     """
     bad = 0
     for number, line in enumerate(_lines(), start=1):
+        if number == 1 and line is not None and line.strip() in OPENED:
+            raise _not_lines()
         found = convert(line) if line is not None else _too_long()
         if isinstance(found, str):
             _write(found, key, as_json)
@@ -57,6 +60,16 @@ def _lines() -> Iterator[bytes | None]:
         yield None
         while line and not line.endswith(b"\n"):
             line = stream.readline(LINE_BYTES_MAX)
+
+
+def _not_lines() -> CommandError:
+    message = (
+        "the first line is only the beginning of a JSON value; each line must be a whole one (JSON lines)"
+    )
+    helps = ("`jq -c '.nodes[]' dag.json` writes each node of a DAG on one line",)
+    return CommandError(
+        Report(ErrorCode.INVALID_JSON.value, message, Exit.REFUSED, file=NAME, line=1, helps=helps)
+    )
 
 
 def _too_long() -> Rejection:

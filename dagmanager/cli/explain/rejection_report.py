@@ -184,7 +184,7 @@ def _meant_field(rejection: Rejection, text: str, path: Path) -> list[str]:
     near = nearest(str(path[-1]), set(keys_at(text, path[:-1])) - KNOWN_FIELDS)
     if near:
         return [f"did you mean `{path[-1]}` where it says `{near}`?"]
-    return ["`dagmanager node-id` computes node ids"] if path[-1] == "node_id" else []
+    return ["`dagmanager node-id --dag FILE --write` computes node ids"] if path[-1] == "node_id" else []
 
 
 def _others(details: tuple[dict[str, Any], ...]) -> list[str]:

@@ -59,7 +59,7 @@ DAGMANAGER: Final = Group(
     {
         "diff": Command("show what a DAG would create, reuse and buffer; writes nothing", "diff"),
         "run": Command("run the flow: submissions in, answers out", "run"),
-        "node-id": Command("compute the ids of nodes (JSON lines on stdin)", "node_id"),
+        "node-id": Command("compute the ids of nodes (JSON lines on stdin, or a DAG)", "node_id"),
         "compute-key": Command("compute the keys of nodes in a context (JSON lines on stdin)", "compute_key"),
         "explain-error": Command("explain the code of an error or a warning, and the fix", "explain_error"),
         "completion": Command("print a completion script for bash, zsh or fish", "completion"),
