@@ -10,7 +10,7 @@ import orjson
 
 from chaos.evidence import AnnouncedEvent, TagSet, tag_set_of
 from chaos.findings import AuditFinding, Violation
-from dagmanager.engine.model.rows import SentinelRow
+from dagmanager.engine.model.version_rows import SentinelRow
 
 WEIGHT_SLACK: Final = 1e-6
 

@@ -14,15 +14,8 @@ from chaos.evidence import Evidence, Shape
 from chaos.findings import AuditFinding, Violation
 from chaos.relations import contradictions
 from dagmanager.dag.model import Submission
-from dagmanager.engine.model.rows import (
-    Binding,
-    LineageKey,
-    OutboxRow,
-    QueueRow,
-    QueueState,
-    SentinelRow,
-    SentinelState,
-)
+from dagmanager.engine.model.rows import Binding, OutboxRow, QueueRow, QueueState
+from dagmanager.engine.model.version_rows import LineageKey, SentinelRow, SentinelState
 from dagmanager.engine.reader import Reader
 from dagmanager.errors import ErrorCode
 

@@ -13,18 +13,8 @@ from typing import Any, LiteralString
 
 import neo4j
 
-from dagmanager.engine.model.rows import (
-    ContentRow,
-    CounterRow,
-    HolderRow,
-    LineageRow,
-    NodeRow,
-    QueueRow,
-    Row,
-    SentinelRow,
-    TagSetRow,
-    fold,
-)
+from dagmanager.engine.model.rows import ContentRow, CounterRow, NodeRow, QueueRow, Row, TagSetRow, fold
+from dagmanager.engine.model.version_rows import HolderRow, LineageRow, SentinelRow
 from dagmanager.graph.neo4j.keys import (
     clipped,
     holder_key,

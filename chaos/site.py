@@ -30,7 +30,8 @@ from chaos.strategies import InputRecord, end_marker, tag_query_record
 from chaos.victim import VictimSpec, may_die, run_victim
 from dagmanager.assembly import read_options_of
 from dagmanager.connect import EVENT_TOPICS, FLOW_TOPICS, create_topics
-from dagmanager.engine.model.rows import QueueRow, QueueState, SentinelRow, SentinelState
+from dagmanager.engine.model.rows import QueueRow, QueueState
+from dagmanager.engine.model.version_rows import SentinelRow, SentinelState
 from dagmanager.engine.reader import Reader
 from dagmanager.graph.neo4j.graph import Neo4jGraph
 from dagmanager.graph.neo4j.server import Server, connect

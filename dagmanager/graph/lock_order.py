@@ -11,16 +11,8 @@ from itertools import pairwise
 from typing import Any, NoReturn
 
 from dagmanager.engine.model.graph_port import Locks
-from dagmanager.engine.model.rows import (
-    CounterRow,
-    LineageKey,
-    LineageRow,
-    NodeRow,
-    QueueRow,
-    Row,
-    SentinelRow,
-    TagSetRow,
-)
+from dagmanager.engine.model.rows import CounterRow, NodeRow, QueueRow, Row, TagSetRow
+from dagmanager.engine.model.version_rows import LineageKey, LineageRow, SentinelRow
 
 # In the order of `Locks`; the epoch and the publisher are one row each.
 KINDS = ("lineages", "nodes", "names", "counters", "tags", "tag_sets", "epoch", "publisher")

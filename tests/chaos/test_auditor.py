@@ -19,15 +19,8 @@ from chaos.strategies import SubmissionGenerator, tag_query_record
 from dagmanager.assembly import assemble_over
 from dagmanager.dag.model import Origin, Record, Submission
 from dagmanager.engine.model.outcome import outcome_digest
-from dagmanager.engine.model.rows import (
-    OutboxRow,
-    OutboxState,
-    QueueRow,
-    QueueState,
-    Row,
-    SentinelRow,
-    SentinelState,
-)
+from dagmanager.engine.model.rows import OutboxRow, OutboxState, QueueRow, QueueState, Row
+from dagmanager.engine.model.version_rows import SentinelRow, SentinelState
 from dagmanager.engine.reader import Reader, ReadOptions
 from dagmanager.errors import ErrorCode, Rejection
 from dagmanager.graph.embedded.memory import MemoryGraph

@@ -22,7 +22,6 @@ from dagmanager.engine.model.outcome import encode
 from dagmanager.engine.model.rows import (
     GONE,
     CounterRow,
-    HolderRow,
     NodeRow,
     OutboxRow,
     OutcomeRow,
@@ -30,12 +29,11 @@ from dagmanager.engine.model.rows import (
     QueueState,
     Row,
     SchemaSeen,
-    SentinelRow,
-    SentinelState,
     TagSetRow,
     TopicSpec,
 )
 from dagmanager.engine.model.topics_port import Topics
+from dagmanager.engine.model.version_rows import HolderRow, SentinelRow, SentinelState
 from dagmanager.engine.stages import Answer
 from dagmanager.engine.transactions.claim import claim_in
 from dagmanager.engine.transactions.decision import Claimed

@@ -6,15 +6,6 @@ from msgspec.structs import replace
 
 from dagmanager.engine.decide.next_version import lineage_clock, next_version
 from dagmanager.engine.decide.rollout import effective, finish_change, start_change
-from dagmanager.engine.model.rows import (
-    HolderKey,
-    HolderRow,
-    LineageKey,
-    LineageRow,
-    SentinelKey,
-    SentinelRow,
-    SentinelState,
-)
 from dagmanager.engine.model.version_change import (
     AddHolder,
     ChangeWeight,
@@ -24,6 +15,15 @@ from dagmanager.engine.model.version_change import (
     Resend,
     VersionChange,
     VersionRequest,
+)
+from dagmanager.engine.model.version_rows import (
+    HolderKey,
+    HolderRow,
+    LineageKey,
+    LineageRow,
+    SentinelKey,
+    SentinelRow,
+    SentinelState,
 )
 from dagmanager.errors import Rejection
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from dagmanager.engine.model.rows import NodeRow, QueueRow, SentinelRow, SentinelState
+from dagmanager.engine.model.rows import NodeRow, QueueRow
+from dagmanager.engine.model.version_rows import SentinelRow, SentinelState
 from tests.engine.builders import (
     Stores,
     node,

@@ -21,18 +21,15 @@ from dagmanager.engine.model.outcome import outcome_digest
 from dagmanager.engine.model.rows import (
     ContentRow,
     CounterRow,
-    HolderRow,
-    LineageRow,
     NodeRow,
     OutboxRow,
     OutcomeRow,
     QueueRow,
     QueueState,
     Row,
-    SentinelRow,
-    SentinelState,
     TagSetRow,
 )
+from dagmanager.engine.model.version_rows import HolderRow, LineageRow, SentinelRow, SentinelState
 from dagmanager.engine.stages import Answer
 from tests.engine.builders import DAY_MS, START_MS, Clock, Json, Stores, engine, node, submission, tag_query
 from tests.graph.builders import referenced, tags_in_force

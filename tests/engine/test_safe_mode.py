@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from dagmanager.engine.model.rows import HolderRow, NodeRow, QueueRow, SentinelRow
+from dagmanager.engine.model.rows import NodeRow, QueueRow
+from dagmanager.engine.model.version_rows import HolderRow, SentinelRow
 from dagmanager.errors import ErrorCode
 from tests.engine.builders import (
     DAY_MS,

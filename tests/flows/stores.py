@@ -6,15 +6,8 @@ from typing import Any
 
 import orjson
 
-from dagmanager.engine.model.rows import (
-    CounterRow,
-    NodeRow,
-    OutcomeRow,
-    QueueRow,
-    SentinelRow,
-    SentinelState,
-    TagSetRow,
-)
+from dagmanager.engine.model.rows import CounterRow, NodeRow, OutcomeRow, QueueRow, TagSetRow
+from dagmanager.engine.model.version_rows import SentinelRow, SentinelState
 from dagmanager.engine.wire.message import Message
 from tests.engine.crash_scenarios import undated
 from tests.flows.crashing import World

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dagmanager.engine.model.graph_port import Graph, Known, LookupKeys, Transaction
-from dagmanager.engine.model.rows import Binding, HolderKey, LineageKey, SentinelKey, TagSetKey, fold
+from dagmanager.engine.model.rows import Binding, TagSetKey, fold
+from dagmanager.engine.model.version_rows import HolderKey, LineageKey, SentinelKey
 from tests.graph.builders import node_usage, referenced
 
 NODES = ("n1", "n2", "n3", "n4")

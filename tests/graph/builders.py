@@ -12,10 +12,6 @@ from dagmanager.engine.model.graph_port import Graph, Known, Locks, LookupKeys, 
 from dagmanager.engine.model.rows import (
     Binding,
     ContentRow,
-    HolderKey,
-    HolderRow,
-    LineageKey,
-    LineageRow,
     Member,
     NodeRow,
     OutboxRow,
@@ -24,10 +20,16 @@ from dagmanager.engine.model.rows import (
     QueueRow,
     QueueState,
     Row,
+    TopicSpec,
+)
+from dagmanager.engine.model.version_rows import (
+    HolderKey,
+    HolderRow,
+    LineageKey,
+    LineageRow,
     SentinelKey,
     SentinelRow,
     SentinelState,
-    TopicSpec,
 )
 from dagmanager.graph.lock_order import lock_of
 

@@ -15,16 +15,8 @@ from typing import Any
 import pytest
 
 from dagmanager.engine.model.graph_port import Graph, LookupKeys, Transaction
-from dagmanager.engine.model.rows import (
-    Binding,
-    CounterRow,
-    LineageKey,
-    QueueState,
-    Row,
-    SentinelState,
-    TagSetKey,
-    TagSetRow,
-)
+from dagmanager.engine.model.rows import Binding, CounterRow, QueueState, Row, TagSetKey, TagSetRow
+from dagmanager.engine.model.version_rows import LineageKey, SentinelState
 from tests.graph.answers import NODES, answers, answers_of
 from tests.graph.builders import (
     content,

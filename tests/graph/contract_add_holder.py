@@ -6,16 +6,8 @@ import msgspec
 import pytest
 
 from dagmanager.engine.model.graph_port import Graph, HolderInsert, LookupKeys
-from dagmanager.engine.model.rows import (
-    CounterRow,
-    HolderKey,
-    HolderRow,
-    LineageKey,
-    OutcomeRow,
-    Row,
-    SentinelRow,
-    SentinelState,
-)
+from dagmanager.engine.model.rows import CounterRow, OutcomeRow, Row
+from dagmanager.engine.model.version_rows import HolderKey, HolderRow, LineageKey, SentinelRow, SentinelState
 from tests.graph.builders import content, holder, lineage_row, node, outcome, sentinel, store
 from tests.graph.contract_rivals import concurrently
 

@@ -6,7 +6,8 @@ Runs unchanged on a server, like `contract`.
 from __future__ import annotations
 
 from dagmanager.engine.model.graph_port import Graph, OpenClaim
-from dagmanager.engine.model.rows import LineageKey, OutboxState, QueueState, SentinelKey, SentinelState
+from dagmanager.engine.model.rows import OutboxState, QueueState
+from dagmanager.engine.model.version_rows import LineageKey, SentinelKey, SentinelState
 from tests.graph.builders import (
     event,
     holder,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from dagmanager.engine.model.graph_port import Graph, Locks, Transaction
-from dagmanager.engine.model.rows import CounterRow, LineageKey, Row, TagSetKey, TagSetRow
+from dagmanager.engine.model.rows import CounterRow, Row, TagSetKey, TagSetRow
+from dagmanager.engine.model.version_rows import LineageKey
 from tests.graph.builders import (
     lineage_row,
     node,

@@ -11,19 +11,13 @@ import msgspec
 import pytest
 
 from dagmanager.engine.model.graph_port import Graph, LookupKeys, NodeUsage, Transaction
-from dagmanager.engine.model.rows import (
-    GONE,
+from dagmanager.engine.model.rows import GONE, Binding, CounterRow, QueueState, Row, TagSetKey, TagSetRow
+from dagmanager.engine.model.version_rows import (
     REFERENCING,
-    Binding,
-    CounterRow,
     HolderKey,
     LineageKey,
-    QueueState,
-    Row,
     SentinelKey,
     SentinelState,
-    TagSetKey,
-    TagSetRow,
 )
 from tests.graph.builders import (
     content,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dagmanager.engine.model.graph_port import Graph, Locks, Transaction
-from dagmanager.engine.model.rows import SentinelState
+from dagmanager.engine.model.version_rows import SentinelState
 from dagmanager.engine.transactions.reachable import dependents_to_lock, reachable
 from tests.graph.builders import content, node, sentinel, store
 

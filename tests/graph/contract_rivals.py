@@ -14,15 +14,8 @@ from typing import TypeVar
 import pytest
 
 from dagmanager.engine.model.graph_port import Graph, Locks, LookupKeys, Transaction
-from dagmanager.engine.model.rows import (
-    Binding,
-    LineageKey,
-    LineageRow,
-    QueueState,
-    TagSetKey,
-    TagSetRow,
-    fold,
-)
+from dagmanager.engine.model.rows import Binding, QueueState, TagSetKey, TagSetRow, fold
+from dagmanager.engine.model.version_rows import LineageKey, LineageRow
 from dagmanager.errors import ConstraintError
 from tests.graph.answers import answers
 from tests.graph.builders import (

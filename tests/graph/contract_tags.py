@@ -9,7 +9,8 @@ import pytest
 
 from dagmanager.dag.model import TagQuery
 from dagmanager.engine.model.graph_port import Graph, TaggedQueue, TagQuestion
-from dagmanager.engine.model.rows import QueueState, SentinelState
+from dagmanager.engine.model.rows import QueueState
+from dagmanager.engine.model.version_rows import SentinelState
 from tests.graph.builders import (
     content,
     node,

@@ -6,10 +6,6 @@ from dagmanager.dag.model import Artifact, TagQuery
 from dagmanager.engine.model.rows import (
     Binding,
     ContentRow,
-    HolderKey,
-    HolderRow,
-    LineageKey,
-    LineageRow,
     Member,
     NodeRow,
     OutboxRow,
@@ -19,13 +15,19 @@ from dagmanager.engine.model.rows import (
     QueueState,
     Row,
     SchemaSeen,
+    TopicSpec,
+)
+from dagmanager.engine.model.version_ask import VersionAsk
+from dagmanager.engine.model.version_rows import (
+    HolderKey,
+    HolderRow,
+    LineageKey,
+    LineageRow,
     SentinelKey,
     SentinelRow,
     SentinelState,
-    TopicSpec,
     VersionTransition,
 )
-from dagmanager.engine.model.version_ask import VersionAsk
 
 KEY = SentinelKey("l1", "w", "v1", 3)
 BEFORE = SentinelKey("l1", "w", "v0", 1)

@@ -20,13 +20,9 @@ from dagmanager.engine.model.graph_port import (
 )
 from dagmanager.engine.model.rows import (
     GONE,
-    REFERENCING,
     Binding,
     ContentRow,
     CounterRow,
-    HolderRow,
-    LineageKey,
-    LineageRow,
     NodeRow,
     OutboxRow,
     OutboxState,
@@ -34,12 +30,18 @@ from dagmanager.engine.model.rows import (
     QueueRow,
     QueueState,
     Row,
-    SentinelKey,
-    SentinelRow,
-    SentinelState,
     TagSetKey,
     TagSetRow,
     fold,
+)
+from dagmanager.engine.model.version_rows import (
+    REFERENCING,
+    HolderRow,
+    LineageKey,
+    LineageRow,
+    SentinelKey,
+    SentinelRow,
+    SentinelState,
 )
 from dagmanager.engine.transactions.add_holder import insert_holder
 from dagmanager.errors import ConstraintError

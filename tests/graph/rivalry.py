@@ -23,19 +23,9 @@ from dagmanager.engine.model.graph_port import (
     Transaction,
 )
 from dagmanager.engine.model.outcome import Outcome
-from dagmanager.engine.model.rows import (
-    REFERENCING,
-    ContentRow,
-    NodeRow,
-    OutboxRow,
-    QueueRow,
-    QueueState,
-    Row,
-    SentinelRow,
-    SentinelState,
-    TagSetRow,
-)
+from dagmanager.engine.model.rows import ContentRow, NodeRow, OutboxRow, QueueRow, QueueState, Row, TagSetRow
 from dagmanager.engine.model.topics_port import Topics
+from dagmanager.engine.model.version_rows import REFERENCING, SentinelRow, SentinelState
 from dagmanager.errors import ErrorCode
 from dagmanager.topics.admin_log import MemoryAdminLog
 from dagmanager.topics.events import MemoryEvents

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dagmanager.engine.model.graph_port import Locks
-from dagmanager.engine.model.rows import CounterRow, LineageKey, Row, TagSetKey, TagSetRow
+from dagmanager.engine.model.rows import CounterRow, Row, TagSetKey, TagSetRow
+from dagmanager.engine.model.version_rows import LineageKey
 from dagmanager.graph.lock_order import LockOrder, lock_of
 from tests.graph.builders import content, event, holder, lineage_row, node, outcome, queue, sentinel
 

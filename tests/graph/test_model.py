@@ -14,16 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dagmanager.dag.model import TagQuery
 from dagmanager.engine.model.graph_port import Graph, Transaction
-from dagmanager.engine.model.rows import (
-    CounterRow,
-    LineageRow,
-    OutboxState,
-    QueueRow,
-    QueueState,
-    Row,
-    SentinelState,
-    TagSetRow,
-)
+from dagmanager.engine.model.rows import CounterRow, OutboxState, QueueRow, QueueState, Row, TagSetRow
+from dagmanager.engine.model.version_rows import LineageRow, SentinelState
 from dagmanager.errors import ConstraintError
 from dagmanager.graph.embedded.memory import MemoryGraph
 from dagmanager.graph.embedded.sqlite import SqliteGraph

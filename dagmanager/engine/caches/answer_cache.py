@@ -22,15 +22,9 @@ from dagmanager.engine.caches.holder_counters import counter_of
 from dagmanager.engine.decide.submission_keys import claim_id, holder_key, lineage_key
 from dagmanager.engine.model.graph_port import EpochReading, HolderInsert, Known
 from dagmanager.engine.model.outcome import Outcome, sentinel_id
-from dagmanager.engine.model.rows import (
-    HolderKey,
-    HolderRow,
-    LineageKey,
-    OutcomeRow,
-    SentinelRow,
-    SentinelState,
-)
+from dagmanager.engine.model.rows import OutcomeRow
 from dagmanager.engine.model.version_change import AddHolder, Resend, VersionChange
+from dagmanager.engine.model.version_rows import HolderKey, HolderRow, LineageKey, SentinelRow, SentinelState
 from dagmanager.errors import Rejection
 
 # Some 200 bytes an item: 100 MB at most.

@@ -19,7 +19,8 @@ from typing import Final
 from blake3 import blake3
 
 from dagmanager.engine.model.graph_port import Locks, Transaction
-from dagmanager.engine.model.rows import CounterRow, HolderKey
+from dagmanager.engine.model.rows import CounterRow
+from dagmanager.engine.model.version_rows import HolderKey
 
 COUNTER_SHARDS: Final = 16
 # Locks of counters are taken in order of name: `moves:…` comes before `weights:…`, which the same transaction may

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dagmanager.engine.model.rows import HolderRow, PastSubmission
+from dagmanager.engine.model.version_rows import HolderRow, PastSubmission
 
 # A replay covers what was read since the last snapshot, seconds as a rule: 16 changes of one strategy id are plenty.
 HISTORY_MAX: Final = 16

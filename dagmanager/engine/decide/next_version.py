@@ -22,15 +22,6 @@ from dagmanager.engine.decide.version_order import (
     ordered,
     with_ask,
 )
-from dagmanager.engine.model.rows import (
-    REFERENCING,
-    HolderRow,
-    LineageRow,
-    SentinelKey,
-    SentinelRow,
-    SentinelState,
-    VersionTransition,
-)
 from dagmanager.engine.model.version_ask import VersionAsk
 from dagmanager.engine.model.version_change import (
     AddHolder,
@@ -40,6 +31,15 @@ from dagmanager.engine.model.version_change import (
     Resend,
     VersionChange,
     VersionRequest,
+)
+from dagmanager.engine.model.version_rows import (
+    REFERENCING,
+    HolderRow,
+    LineageRow,
+    SentinelKey,
+    SentinelRow,
+    SentinelState,
+    VersionTransition,
 )
 from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dagmanager.dag.model import Submission
 from dagmanager.engine.model.graph_port import Known
-from dagmanager.engine.model.rows import LineageKey, SentinelRow, SentinelState
+from dagmanager.engine.model.version_rows import LineageKey, SentinelRow, SentinelState
 
 IN_FORCE = (SentinelState.ACTIVE, SentinelState.PENDING)
 

@@ -36,7 +36,6 @@ from dagmanager.engine.decide.version_order import (
     with_ask,
 )
 from dagmanager.engine.model.outcome import sentinel_id
-from dagmanager.engine.model.rows import SentinelKey, SentinelRow, SentinelState, VersionTransition
 from dagmanager.engine.model.version_change import (
     AddHolder,
     ChangeWeight,
@@ -45,6 +44,7 @@ from dagmanager.engine.model.version_change import (
     VersionChange,
     VersionRequest,
 )
+from dagmanager.engine.model.version_rows import SentinelKey, SentinelRow, SentinelState, VersionTransition
 
 ACTIVE, PENDING = SentinelState.ACTIVE, SentinelState.PENDING
 PARKED, SUPERSEDED = SentinelState.PARKED, SentinelState.SUPERSEDED

@@ -6,8 +6,9 @@ from dagmanager.dag.model import Submission
 from dagmanager.engine.decide.next_version import next_version
 from dagmanager.engine.decide.node_conflicts import smaller_ids
 from dagmanager.engine.model.graph_port import Known, LookupKeys
-from dagmanager.engine.model.rows import Binding, HolderKey, LineageKey
+from dagmanager.engine.model.rows import Binding
 from dagmanager.engine.model.version_change import VersionChange, VersionRequest
+from dagmanager.engine.model.version_rows import HolderKey, LineageKey
 from dagmanager.errors import Rejection
 
 

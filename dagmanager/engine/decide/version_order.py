@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from dagmanager.engine.model.rows import SentinelKey, SentinelRow, SentinelState
 from dagmanager.engine.model.version_ask import VersionAsk
+from dagmanager.engine.model.version_rows import SentinelKey, SentinelRow, SentinelState
 
 View = dict[SentinelKey, float]
 # Versions that take no part: they were withdrawn, whatever was asked for them.

@@ -16,18 +16,20 @@ import msgspec
 from dagmanager.engine.model.rows import (
     Binding,
     ContentRow,
-    HolderKey,
-    HolderRow,
-    LineageKey,
-    LineageRow,
     NodeRow,
     OutboxRow,
     OutcomeRow,
     QueueRow,
     Row,
+    TagSetKey,
+)
+from dagmanager.engine.model.version_rows import (
+    HolderKey,
+    HolderRow,
+    LineageKey,
+    LineageRow,
     SentinelKey,
     SentinelRow,
-    TagSetKey,
 )
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""What the graph stores: one frozen row type per noun of docs/semantics.md 1.
+"""What the graph stores: one frozen row type per noun of docs/semantics.md 1; those of versions are in `version_rows`.
 
 Every row has a `key`; a store keeps at most one row per (type, key). Rows are stored encoded, with the names and the
 order of their fields: a field may be added at the end with a default, and never renamed. Times (`..._ms`) are in
@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from dagmanager.dag.model import Artifact, TagQuery
-from dagmanager.engine.model.version_ask import VersionAsk
+from dagmanager.engine.model.version_rows import HolderRow, LineageRow, SentinelRow
 
 
 class Binding(NamedTuple):
@@ -25,29 +25,6 @@ class Binding(NamedTuple):
     node_id: str
     namespace: str
     safe: str = ""
-
-
-class LineageKey(NamedTuple):
-    """The versions of one strategy family in one namespace (docs/semantics.md 6)."""
-
-    lineage: str
-    namespace: str
-
-
-class SentinelKey(NamedTuple):
-    """Identity of a VersionSentinel (docs/semantics.md 1)."""
-
-    lineage: str
-    namespace: str
-    version: str
-    revision: int
-
-
-class HolderKey(NamedTuple):
-    """A strategy id in one namespace."""
-
-    strategy_id: str
-    namespace: str
 
 
 class TagSetKey(NamedTuple):
@@ -78,26 +55,6 @@ class QueueState(StrEnum):
 GONE = frozenset(
     {QueueState.CONDEMNED, QueueState.ARCHIVED, QueueState.DROPPED, QueueState.FAILED, QueueState.LOST}
 )
-
-
-class SentinelState(StrEnum):
-    """Life of a sentinel (docs/semantics.md 6); `decide/rollout.py` has the table of transitions.
-
-    Released: its claim failed. The states marked "not yet" are read and never written.
-    """
-
-    PENDING = "pending"
-    ACTIVE = "active"
-    PARKED = "parked"
-    SUPERSEDED = "superseded"
-    ROLLED_BACK = "rolled_back"  # not yet
-    RELEASED = "released"
-    EXPIRED = "expired"  # not yet
-    ARCHIVED = "archived"  # not yet
-
-
-# A sentinel in one of these states keeps the queues of its content (docs/semantics.md 7).
-REFERENCING = frozenset({SentinelState.PENDING, SentinelState.ACTIVE, SentinelState.PARKED})
 
 
 class SchemaSeen(NamedTuple):
@@ -230,78 +187,6 @@ class ContentRow(msgspec.Struct, frozen=True, tag="content"):
     def key(self) -> str:
         """The content digest."""
         return self.digest
-
-
-class VersionTransition(msgspec.Struct, frozen=True):
-    """What a pending sentinel waits with; stored as the field `takeover`.
-
-    `state` and `weight` (0-1) are what it was to become when it was claimed; `asks` are its asks once it is active.
-    """
-
-    state: SentinelState
-    weight: float
-    asks: tuple[VersionAsk, ...] = ()
-
-
-class SentinelRow(msgspec.Struct, frozen=True, tag="sentinel"):
-    """VersionSentinel: a content under a version label, with its state and its share of traffic.
-
-    `weight` is 0-1: the active weights of a lineage sum to 1, every other state has 0. `weight_asked` (0-1) is what a
-    submission last sent, None if none did. `takeover` is set while pending. `asks` are those in effect. `content` is a
-    digest. `introduced` are nodes that were new with it (F5, HAS). `sentinel_id` is the id that the first client saw;
-    `weight_revision` counts the weights that were announced under that id. `waits` are topics that rivals were
-    provisioning when it joined them: it is activated only after they are active.
-    """
-
-    key: SentinelKey
-    content: str
-    state: SentinelState
-    weight: float
-    commit_hash: str
-    created_ms: int
-    world_id: str = ""
-    execution_domain: str = ""
-    weight_asked: float | None = None
-    introduced: tuple[str, ...] = ()
-    claim_id: str = ""
-    owner: str = ""
-    lease_until_ms: int = 0
-    takeover: VersionTransition | None = None
-    last_seen_ms: int = 0
-    sentinel_id: str = ""
-    weight_revision: int = 0
-    waits: tuple[str, ...] = ()
-    asks: tuple[VersionAsk, ...] = ()
-
-
-class LineageRow(msgspec.Struct, frozen=True, tag="lineage"):
-    """The lock and the clock of one lineage: `last_at_ms` is the newest record of a holder of the only version in force."""
-
-    key: LineageKey
-    last_at_ms: int
-
-
-class PastSubmission(NamedTuple):
-    """An earlier submission of a strategy id, and the time and offset of the record that replaced it."""
-
-    submission_digest: str
-    until_ms: int
-    until_position: int
-
-
-class HolderRow(msgspec.Struct, frozen=True, tag="holder"):
-    """Holder: which sentinel a strategy id was answered with, and what it last sent.
-
-    `weight_sent` is 0-1, None if it sent none. `previous` are its earlier submissions, newest last, at most 16: they
-    tell a replayed resend from a new command (`decide/holder_history.py`).
-    """
-
-    key: HolderKey
-    sentinel: SentinelKey
-    submission_digest: str
-    weight_sent: float | None
-    last_seen_ms: int
-    previous: tuple[PastSubmission, ...] = ()
 
 
 class TagSetRow(msgspec.Struct, frozen=True, tag="tag_set"):

@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from dagmanager.dag.model import Notice
-from dagmanager.engine.model.rows import LineageKey, SentinelKey, SentinelRow, VersionTransition
 from dagmanager.engine.model.version_ask import VersionAsk
+from dagmanager.engine.model.version_rows import LineageKey, SentinelKey, SentinelRow, VersionTransition
 
 # Later than every record.
 FAR_MS: Final = 2**62

@@ -18,17 +18,8 @@ import msgspec
 
 from dagmanager.engine.decide.rollout import finish_change
 from dagmanager.engine.model.graph_port import Graph, Locks, LookupKeys, Transaction
-from dagmanager.engine.model.rows import (
-    REFERENCING,
-    CounterRow,
-    LineageKey,
-    NodeRow,
-    QueueRow,
-    QueueState,
-    Row,
-    SentinelRow,
-    SentinelState,
-)
+from dagmanager.engine.model.rows import CounterRow, NodeRow, QueueRow, QueueState, Row
+from dagmanager.engine.model.version_rows import REFERENCING, LineageKey, SentinelRow, SentinelState
 from dagmanager.engine.transactions.decision import NO_LOCKS
 from dagmanager.engine.transactions.lease import locks_of, must_own
 from dagmanager.engine.transactions.references import (

@@ -6,7 +6,7 @@ It is the only write for a DAG that the Gateway sends again under a new strategy
 from __future__ import annotations
 
 from dagmanager.engine.model.graph_port import HolderInsert, Locks, LookupKeys, Transaction
-from dagmanager.engine.model.rows import LineageRow
+from dagmanager.engine.model.version_rows import LineageRow
 
 
 def insert_holder(tx: Transaction, insert: HolderInsert) -> bool:

@@ -33,7 +33,7 @@ from dagmanager.engine.model.graph_port import Graph, Known, Locks, LookupKeys, 
 from dagmanager.engine.model.outcome import Outcome, encode
 from dagmanager.engine.model.plan import Action, BufferNode, CreateNode, Plan, Reason, ReuseNode, SchemaEffect
 from dagmanager.engine.model.policy import ClaimOptions
-from dagmanager.engine.model.rows import Binding, OutcomeRow, QueueRow, Row, SentinelState
+from dagmanager.engine.model.rows import Binding, OutcomeRow, QueueRow, Row
 from dagmanager.engine.model.version_change import (
     AddHolder,
     ChangeWeight,
@@ -42,6 +42,7 @@ from dagmanager.engine.model.version_change import (
     Resend,
     VersionChange,
 )
+from dagmanager.engine.model.version_rows import SentinelState
 from dagmanager.engine.transactions.activate import activate_claimed
 from dagmanager.engine.transactions.claim_node_rows import NodeWrites, node_writes
 from dagmanager.engine.transactions.claim_versions import (

@@ -10,16 +10,8 @@ from dagmanager.engine.decide.topic_names import topic_name
 from dagmanager.engine.model.graph_port import Locks, LookupKeys, Transaction
 from dagmanager.engine.model.outcome import Outcome, decode, encode
 from dagmanager.engine.model.policy import Policy
-from dagmanager.engine.model.rows import (
-    GONE,
-    NodeRow,
-    OutcomeRow,
-    QueueRow,
-    QueueState,
-    SentinelRow,
-    SentinelState,
-    fold,
-)
+from dagmanager.engine.model.rows import GONE, NodeRow, OutcomeRow, QueueRow, QueueState, fold
+from dagmanager.engine.model.version_rows import SentinelRow, SentinelState
 from dagmanager.engine.transactions.lease import locks_of, must_own, owners_of
 from dagmanager.engine.transactions.references import content_nodes, mark_unreferenced
 from dagmanager.errors import ErrorCode, Rejection

@@ -15,19 +15,7 @@ from dagmanager.engine.decide.rollout import start_change
 from dagmanager.engine.model.graph_port import Locks, LookupKeys, Transaction
 from dagmanager.engine.model.outcome import sentinel_id
 from dagmanager.engine.model.policy import Policy
-from dagmanager.engine.model.rows import (
-    Binding,
-    ContentRow,
-    HolderKey,
-    HolderRow,
-    LineageKey,
-    LineageRow,
-    Member,
-    QueueRow,
-    SentinelKey,
-    SentinelRow,
-    SentinelState,
-)
+from dagmanager.engine.model.rows import Binding, ContentRow, Member, QueueRow
 from dagmanager.engine.model.version_change import (
     AddHolder,
     ChangeWeight,
@@ -37,6 +25,15 @@ from dagmanager.engine.model.version_change import (
     Resend,
     VersionChange,
     VersionRequest,
+)
+from dagmanager.engine.model.version_rows import (
+    HolderKey,
+    HolderRow,
+    LineageKey,
+    LineageRow,
+    SentinelKey,
+    SentinelRow,
+    SentinelState,
 )
 from dagmanager.engine.transactions.activate import put_changed_versions, sentinels_of, weight_counter
 from dagmanager.engine.transactions.decision import Decision

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import msgspec
 
 from dagmanager.engine.model.graph_port import Locks, OpenClaim, Transaction
-from dagmanager.engine.model.rows import LineageKey, QueueRow, SentinelRow
+from dagmanager.engine.model.rows import QueueRow
+from dagmanager.engine.model.version_rows import LineageKey, SentinelRow
 from dagmanager.errors import ClaimLostError
 
 

@@ -12,15 +12,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from dagmanager.engine.model.graph_port import LookupKeys, Transaction
-from dagmanager.engine.model.rows import (
-    GONE,
-    REFERENCING,
-    Binding,
-    ContentRow,
-    QueueRow,
-    SentinelRow,
-    SentinelState,
-)
+from dagmanager.engine.model.rows import GONE, Binding, ContentRow, QueueRow
+from dagmanager.engine.model.version_rows import REFERENCING, SentinelRow, SentinelState
 
 
 def content_nodes(tx: Transaction, digests: Iterable[str]) -> frozenset[str]:

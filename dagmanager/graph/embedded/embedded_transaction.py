@@ -21,14 +21,13 @@ from dagmanager.engine.model.rows import (
     EPOCH_COUNTER,
     ContentRow,
     CounterRow,
-    HolderRow,
     NodeRow,
     OutboxRow,
     QueueRow,
     Row,
-    SentinelKey,
     TagSetKey,
 )
+from dagmanager.engine.model.version_rows import HolderRow, SentinelKey
 from dagmanager.errors import ConstraintError
 from dagmanager.graph.embedded.row_store import RowStore
 from dagmanager.graph.lock_order import LockOrder

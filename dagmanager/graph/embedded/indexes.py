@@ -13,12 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from dagmanager.engine.model.rows import (
     GONE,
-    REFERENCING,
     Binding,
     ContentRow,
-    HolderKey,
-    HolderRow,
-    LineageKey,
     Member,
     NodeRow,
     OutboxRow,
@@ -26,10 +22,16 @@ from dagmanager.engine.model.rows import (
     QueueRow,
     QueueState,
     Row,
+    fold,
+)
+from dagmanager.engine.model.version_rows import (
+    REFERENCING,
+    HolderKey,
+    HolderRow,
+    LineageKey,
     SentinelKey,
     SentinelRow,
     SentinelState,
-    fold,
 )
 
 K = TypeVar("K")

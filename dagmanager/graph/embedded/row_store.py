@@ -23,9 +23,6 @@ from dagmanager.engine.model.rows import (
     Binding,
     ContentRow,
     CounterRow,
-    HolderRow,
-    LineageKey,
-    LineageRow,
     NodeRow,
     OutboxRow,
     OutcomeRow,
@@ -33,11 +30,11 @@ from dagmanager.engine.model.rows import (
     QueueState,
     Row,
     RowKey,
-    SentinelRow,
     TagSetKey,
     TagSetRow,
     fold,
 )
+from dagmanager.engine.model.version_rows import HolderRow, LineageKey, LineageRow, SentinelRow
 from dagmanager.errors import ConstraintError
 from dagmanager.graph.embedded.indexes import Indexes
 

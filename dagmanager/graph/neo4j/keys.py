@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 from blake3 import blake3
 
-from dagmanager.engine.model.rows import Binding, HolderKey, LineageKey, SentinelKey, TagSetKey
+from dagmanager.engine.model.rows import Binding, TagSetKey
+from dagmanager.engine.model.version_rows import HolderKey, LineageKey, SentinelKey
 
 KEY_BYTES_MAX: Final = 1_000
 

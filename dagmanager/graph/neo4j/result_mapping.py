@@ -15,7 +15,8 @@ from dagmanager.engine.model.graph_port import (
     TaggedQueue,
     TagQuestion,
 )
-from dagmanager.engine.model.rows import Binding, LineageKey, NodeRow, OutboxRow, QueueRow, SentinelRow
+from dagmanager.engine.model.rows import Binding, NodeRow, OutboxRow, QueueRow
+from dagmanager.engine.model.version_rows import LineageKey, SentinelRow
 from dagmanager.graph.neo4j import reads
 from dagmanager.graph.neo4j.keys import binding_key, clipped, holder_key, lineage_key, tag_key
 from dagmanager.graph.neo4j.row_mapping import decoded

@@ -16,11 +16,8 @@ from blake3 import blake3
 from dagmanager.engine.model.graph_port import HolderInsert
 from dagmanager.engine.model.rows import (
     GONE,
-    REFERENCING,
     ContentRow,
     CounterRow,
-    HolderRow,
-    LineageRow,
     NodeRow,
     OutboxRow,
     OutboxState,
@@ -28,10 +25,15 @@ from dagmanager.engine.model.rows import (
     QueueRow,
     QueueState,
     Row,
-    SentinelRow,
-    SentinelState,
     TagSetRow,
     fold,
+)
+from dagmanager.engine.model.version_rows import (
+    REFERENCING,
+    HolderRow,
+    LineageRow,
+    SentinelRow,
+    SentinelState,
 )
 from dagmanager.errors import DagManagerError
 from dagmanager.graph.neo4j.keys import (

@@ -36,15 +36,14 @@ from dagmanager.engine.model.rows import (
     EPOCH_COUNTER,
     ContentRow,
     CounterRow,
-    HolderRow,
     NodeRow,
     OutboxRow,
     QueueRow,
     Row,
-    SentinelKey,
     TagSetKey,
     TagSetRow,
 )
+from dagmanager.engine.model.version_rows import HolderRow, SentinelKey
 from dagmanager.errors import ConstraintError
 from dagmanager.graph.lock_order import LockOrder
 from dagmanager.graph.neo4j import reads, writes

@@ -15,16 +15,14 @@ from typing import Any, Final, LiteralString
 from dagmanager.engine.model.rows import (
     ContentRow,
     CounterRow,
-    HolderRow,
-    LineageRow,
     NodeRow,
     OutboxRow,
     OutcomeRow,
     QueueRow,
     Row,
-    SentinelRow,
     TagSetRow,
 )
+from dagmanager.engine.model.version_rows import HolderRow, LineageRow, SentinelRow
 from dagmanager.errors import ConstraintError
 from dagmanager.graph.neo4j.reads import CLAIMS, KNOWN, TAG_QUERIES, WAITING_EVENTS
 from dagmanager.graph.neo4j.row_mapping import Properties, key_of, parameters

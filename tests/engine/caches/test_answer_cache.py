@@ -15,7 +15,8 @@ from dagmanager.engine.caches.epoch_cache import MAX_AGE_S
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.graph_port import Graph
 from dagmanager.engine.model.outcome import Outcome
-from dagmanager.engine.model.rows import HolderRow, OutcomeRow, QueueState
+from dagmanager.engine.model.rows import OutcomeRow, QueueState
+from dagmanager.engine.model.version_rows import HolderRow
 from tests.engine.builders import Json, Stores, engine, node, submission, tag_query
 from tests.graph.builders import store
 

@@ -11,7 +11,7 @@ from dagmanager.engine.caches.holder_counters import (
     counter_of,
 )
 from dagmanager.engine.decide.submission_keys import holder_key
-from dagmanager.engine.model.rows import HolderKey
+from dagmanager.engine.model.version_rows import HolderKey
 from tests.engine.builders import Stores, engine, node, submission
 
 PRICE, MEAN = node("price"), node("mean")

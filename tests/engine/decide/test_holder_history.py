@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dagmanager.engine.decide.holder_history import HISTORY_MAX, next_history, was_replaced
-from dagmanager.engine.model.rows import HolderKey, HolderRow, PastSubmission, SentinelKey
+from dagmanager.engine.model.version_rows import HolderKey, HolderRow, PastSubmission, SentinelKey
 
 
 def holder(digest: str, previous: tuple[PastSubmission, ...] = ()) -> HolderRow:

@@ -7,8 +7,8 @@ import pytest
 
 from dagmanager.engine.decide.next_version import next_version
 from dagmanager.engine.decide.rollout import start_change
-from dagmanager.engine.model.rows import SentinelState
 from dagmanager.engine.model.version_change import AddHolder, ChangeWeight, ClaimTerms, Resend, VersionChange
+from dagmanager.engine.model.version_rows import SentinelState
 from dagmanager.errors import ErrorCode, Rejection
 from tests.engine.lineage import Submitted, ask, change_of, holder, key, prompt, short_key
 

@@ -7,7 +7,7 @@ import pytest
 from dagmanager.engine.decide.predecessor import IN_FORCE, predecessor
 from dagmanager.engine.decide.submission_keys import lineage_key
 from dagmanager.engine.model.graph_port import Known
-from dagmanager.engine.model.rows import SentinelRow, SentinelState
+from dagmanager.engine.model.version_rows import SentinelRow, SentinelState
 from tests.engine.builders import START_MS, node, submission
 from tests.graph.builders import sentinel
 

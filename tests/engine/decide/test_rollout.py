@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from dagmanager.engine.decide.next_version import next_version
 from dagmanager.engine.decide.rollout import start_change
-from dagmanager.engine.model.rows import SentinelRow, VersionTransition
 from dagmanager.engine.model.version_ask import VersionAsk
+from dagmanager.engine.model.version_rows import SentinelRow, VersionTransition
 from dagmanager.errors import Rejection
 from tests.engine.lineage import (
     CLAIM,

@@ -12,8 +12,9 @@ from dagmanager.engine.decide.submission_keys import (
     version_request,
 )
 from dagmanager.engine.model.graph_port import Known
-from dagmanager.engine.model.rows import Binding, HolderKey, LineageKey
+from dagmanager.engine.model.rows import Binding
 from dagmanager.engine.model.version_change import NewSentinel
+from dagmanager.engine.model.version_rows import HolderKey, LineageKey
 from tests.engine.builders import START_MS, node, submission, submissions
 
 NOTHING = Known(nodes={}, queues={}, epoch=0, safe_topics=0, now_ms=START_MS)

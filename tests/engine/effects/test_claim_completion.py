@@ -12,8 +12,9 @@ from dagmanager.engine.decide.submission_keys import claim_id
 from dagmanager.engine.effects.claim_completion import Completion, Unfinished
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.policy import INDICATOR, RAW
-from dagmanager.engine.model.rows import QueueState, SentinelRow, SentinelState, TopicSpec
+from dagmanager.engine.model.rows import QueueState, TopicSpec
 from dagmanager.engine.model.topics_port import CreateResult
+from dagmanager.engine.model.version_rows import SentinelRow, SentinelState
 from dagmanager.engine.stages import Answer, InProgress
 from dagmanager.engine.transactions.begin import begin
 from dagmanager.engine.transactions.claim import claim_in

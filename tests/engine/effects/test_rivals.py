@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pytest
 
 from dagmanager.dag.model import Submission
-from dagmanager.engine.model.rows import NodeRow, OutboxRow, QueueRow, QueueState, SentinelRow, SentinelState
+from dagmanager.engine.model.rows import NodeRow, OutboxRow, QueueRow, QueueState
+from dagmanager.engine.model.version_rows import SentinelRow, SentinelState
 from dagmanager.engine.stages import Answer
 from tests.engine.builders import START_MS, Json, Stores, WallClock, accepted, engine, node, submission
 from tests.waiting import TIMEOUT_S

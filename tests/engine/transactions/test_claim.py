@@ -10,17 +10,8 @@ import msgspec
 from chaos.ports import watched
 from dagmanager.engine.model.admin_log_port import AdminAction
 from dagmanager.engine.model.graph_port import Transaction
-from dagmanager.engine.model.rows import (
-    ContentRow,
-    HolderRow,
-    LineageRow,
-    NodeRow,
-    OutcomeRow,
-    QueueRow,
-    QueueState,
-    Row,
-    SentinelRow,
-)
+from dagmanager.engine.model.rows import ContentRow, NodeRow, OutcomeRow, QueueRow, QueueState, Row
+from dagmanager.engine.model.version_rows import HolderRow, LineageRow, SentinelRow
 from dagmanager.errors import ErrorCode, StoreMemoryError
 from dagmanager.graph.embedded.memory import MemoryGraph
 from tests.engine.builders import (

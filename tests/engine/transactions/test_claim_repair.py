@@ -8,7 +8,8 @@ import pytest
 from dagmanager.engine.decide.submission_keys import claim_id
 from dagmanager.engine.model.graph_port import LookupKeys
 from dagmanager.engine.model.outcome import Outcome, decode
-from dagmanager.engine.model.rows import HolderRow, NodeRow, QueueRow, QueueState, SentinelRow, SentinelState
+from dagmanager.engine.model.rows import NodeRow, QueueRow, QueueState
+from dagmanager.engine.model.version_rows import HolderRow, SentinelRow, SentinelState
 from dagmanager.engine.transactions.claim import claim_in
 from dagmanager.engine.transactions.claim_repair import give_up, refuse, rename, respecify
 from dagmanager.engine.transactions.decision import Claimed

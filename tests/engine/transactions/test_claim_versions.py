@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dagmanager.engine.model.rows import HolderRow, QueueRow, QueueState, SentinelRow, SentinelState
+from dagmanager.engine.model.rows import QueueRow, QueueState
+from dagmanager.engine.model.version_rows import HolderRow, SentinelRow, SentinelState
 from dagmanager.errors import ErrorCode
 from tests.engine.builders import (
     START_MS,

@@ -7,7 +7,7 @@ import pytest
 
 from dagmanager.engine.decide.submission_keys import claim_id
 from dagmanager.engine.model.graph_port import Locks, OpenClaim
-from dagmanager.engine.model.rows import LineageKey
+from dagmanager.engine.model.version_rows import LineageKey
 from dagmanager.engine.transactions.claim import claim_in
 from dagmanager.engine.transactions.decision import Claimed
 from dagmanager.engine.transactions.lease import locks_of, must_own, owners_of, renew, take_over

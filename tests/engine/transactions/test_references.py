@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dagmanager.engine.model.rows import ContentRow, SentinelRow, SentinelState
+from dagmanager.engine.model.rows import ContentRow
+from dagmanager.engine.model.version_rows import SentinelRow, SentinelState
 from dagmanager.engine.transactions.references import nodes_to_lock, tag_deltas
 from dagmanager.graph.embedded.memory import MemoryGraph
 from tests.graph.builders import content, sentinel, store

@@ -15,18 +15,15 @@ import pytest
 from dagmanager.dag.model import Artifact, TagQuery
 from dagmanager.engine.model.rows import (
     CounterRow,
-    HolderKey,
-    LineageKey,
-    LineageRow,
     NodeRow,
     OutboxState,
     QueueRow,
     QueueState,
     Row,
-    SentinelState,
     TagSetKey,
     TagSetRow,
 )
+from dagmanager.engine.model.version_rows import HolderKey, LineageKey, LineageRow, SentinelState
 from dagmanager.graph.neo4j import reads, writes
 from dagmanager.graph.neo4j.graph import Neo4jGraph
 from dagmanager.graph.neo4j.keys import (

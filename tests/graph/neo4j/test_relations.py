@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 from chaos.relations import contradictions, cypher_view
 from dagmanager.dag.model import Artifact, TagQuery
 from dagmanager.engine.model.graph_port import Graph, Transaction
-from dagmanager.engine.model.rows import (
-    CounterRow,
-    LineageKey,
-    LineageRow,
-    QueueRow,
-    QueueState,
-    Row,
-    TagSetKey,
-    TagSetRow,
-)
+from dagmanager.engine.model.rows import CounterRow, QueueRow, QueueState, Row, TagSetKey, TagSetRow
+from dagmanager.engine.model.version_rows import LineageKey, LineageRow
 from dagmanager.errors import ConstraintError
 from dagmanager.graph.neo4j.graph import Neo4jGraph
 from dagmanager.graph.neo4j.server import Server, connect

@@ -11,18 +11,8 @@ from chaos.relations import contradictions, cypher_view
 from dagmanager.dag.limits import TEXT_BYTES_MAX
 from dagmanager.dag.model import TagQuery
 from dagmanager.engine.model.graph_port import LookupKeys
-from dagmanager.engine.model.rows import (
-    CounterRow,
-    HolderKey,
-    LineageKey,
-    LineageRow,
-    QueueRow,
-    QueueState,
-    Row,
-    SentinelState,
-    TagSetKey,
-    TagSetRow,
-)
+from dagmanager.engine.model.rows import CounterRow, QueueRow, QueueState, Row, TagSetKey, TagSetRow
+from dagmanager.engine.model.version_rows import HolderKey, LineageKey, LineageRow, SentinelState
 from dagmanager.errors import ConstraintError, DagManagerError
 from dagmanager.graph.neo4j.graph import Neo4jGraph
 from dagmanager.graph.neo4j.server import Server
