@@ -64,7 +64,7 @@ LABELS: Mapping[LiteralString, tuple[str, Sequence[str]]] = {
     "VersionSentinel": ("key", SENTINEL),
     "DagContent": ("digest", ("size",)),
     "Lineage": ("key", ("lineage", "namespace", "last_at")),
-    "Holder": ("key", ("strategy_id", "namespace", "last_seen")),
+    "Holder": ("key", ("strategy_id", "namespace", "world_id", "last_seen")),
     "TagSet": ("key", ("tags", "interval", "revision")),
     "Counter": ("key", ("value",)),
 }
@@ -280,6 +280,7 @@ def holder_facts(row: HolderRow) -> Iterable[tuple[Any, ...]]:
     properties = {
         "strategy_id": row.key.strategy_id,
         "namespace": row.key.namespace,
+        "world_id": row.key.world_id,
         "last_seen": row.last_seen_ms,
     }
     yield fact("Holder", holder_key(row.key), properties)

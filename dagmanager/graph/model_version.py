@@ -11,12 +11,14 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Final, Generic, NamedTuple, TypeVar
 
+import msgspec
+
 from dagmanager.errors import SettingsError
 
 Target = TypeVar("Target")
 logger = logging.getLogger("dagmanager")
 
-MODEL: Final = 2
+MODEL: Final = 3
 
 
 class ModelStep(NamedTuple, Generic[Target]):
@@ -31,11 +33,16 @@ def carry_over(
 ) -> None:
     """Apply the steps that a graph of model `found` lacks, in order; `stamp` stores the model that was reached.
 
-    Safe to repeat: each step is stamped after it is done, and a step that was cut off runs again.
+    Safe to repeat: each step is stamped after it is done, and a step that was cut off runs again. `SettingsError` for a
+    row that cannot be read.
     """
     for step in sorted(steps, key=lambda each: each.model):
         if step.model > found:
-            step.apply(target)
+            try:
+                step.apply(target)
+            except msgspec.MsgspecError as error:
+                msg = f"the graph of model {found} has a row that cannot be read ({error}): it is damaged, or of another program"
+                raise SettingsError(msg) from error
             stamp(step.model)
             if found:
                 logger.info("graph: carried over to model %d", step.model)

@@ -68,6 +68,7 @@ def record(
     weight: float | None = None,
     world: str = "",
     worlds: Sequence[str] = (),
+    namespace: str = "",
     domain: str = "live",
     as_of: str = "",
     at_ms: int = START_MS,
@@ -82,6 +83,8 @@ def record(
         "execution_domain": domain,
         "as_of": as_of,
     }
+    if namespace:
+        body["dag"]["meta"]["topic_namespace"] = namespace
     if world:
         body["world_id"] = world
     if worlds:

@@ -54,7 +54,7 @@ def ask(
 
 
 def holder(name: str, weight_sent: float | None, digest: str = "other") -> HolderRow:
-    return HolderRow(HolderKey("s", "w1.live"), key(name), digest, weight_sent, 0)
+    return HolderRow(HolderKey("s", "w1.live", "w1"), key(name), digest, weight_sent, 0)
 
 
 Submitted = tuple[str, str, float | None]

@@ -19,7 +19,12 @@ LINEAGES = tuple(LineageKey(name, namespace) for name in ("l1", "l2") for namesp
 SENTINELS = tuple(
     SentinelKey(*lineage, version, n) for lineage in LINEAGES for version in ("v1", "v2") for n in (1, 2)
 )
-HOLDERS = tuple(HolderKey(name, namespace) for name in ("s1", "s2") for namespace in NAMESPACES)
+HOLDERS = tuple(
+    HolderKey(name, namespace, world)
+    for name in ("s1", "s2")
+    for namespace in NAMESPACES
+    for world in ("", "w1")
+)
 CLAIMS = ("k1", "k2")
 TAGS = ("t1", "t2", "t3")
 INTERVALS = (0, 60)

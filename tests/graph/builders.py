@@ -120,8 +120,8 @@ def lineage_row(lineage: str = "line", namespace: str = "", at_ms: int = 1) -> L
     return LineageRow(LineageKey(lineage, namespace), at_ms)
 
 
-def holder(strategy_id: str, held: SentinelKey) -> HolderRow:
-    return HolderRow(HolderKey(strategy_id, held.namespace), held, "digest", None, 1)
+def holder(strategy_id: str, held: SentinelKey, world: str = "w") -> HolderRow:
+    return HolderRow(HolderKey(strategy_id, held.namespace, world), held, "digest", None, 1)
 
 
 def outcome(claim_id: str, *topics: str) -> OutcomeRow:

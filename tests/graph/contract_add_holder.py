@@ -18,7 +18,7 @@ LEFT = sentinel("c0", version="v10", revision=2, state=SentinelState.SUPERSEDED)
 
 
 def insert(strategy_id: str = "s1", at_ms: int = 5) -> HolderInsert:
-    made = HolderRow(HolderKey(strategy_id, ""), IN_FORCE.key, f"digest of {strategy_id}", None, 9)
+    made = HolderRow(HolderKey(strategy_id, "", "w"), IN_FORCE.key, f"digest of {strategy_id}", None, 9)
     return HolderInsert(
         LINE, (LEFT, IN_FORCE), 0, at_ms, made, OutcomeRow(f"claim of {strategy_id}", b"", (), 9)
     )

@@ -48,7 +48,7 @@ class KnownContract:
         keys = LookupKeys(
             frozenset({Binding("n1", "")}),
             frozenset({LineageKey("l1", "")}),
-            frozenset({HolderKey("s1", "")}),
+            frozenset({HolderKey("s1", "", "w")}),
             frozenset({"k1"}),
         )
         for known in (graph.known(keys), graph.transact(lambda tx: tx.known(keys))):
@@ -118,7 +118,7 @@ class KnownContract:
     def test_holders(self, graph: Graph) -> None:
         row = holder("s1", SentinelKey("l1", "", "v1", 1))
         store(graph, row)
-        keys = frozenset({row.key, HolderKey("s2", ""), HolderKey("s1", "w")})
+        keys = frozenset({row.key, HolderKey("s2", "", "w"), HolderKey("s1", "w", "w")})
         assert graph.known(LookupKeys(holders=keys)).holders == {row.key: row}
 
     def test_outcomes_come_with_the_queues_they_name(self, graph: Graph) -> None:
@@ -144,7 +144,7 @@ class KnownContract:
             LookupKeys(
                 bindings=frozenset({Binding("n1", "w", "s")}),
                 lineages=frozenset({LineageKey("l1", "w")}),
-                holders=frozenset({HolderKey("s1", "w")}),
+                holders=frozenset({HolderKey("s1", "w", "w1")}),
                 outcomes=frozenset({"k1"}),
             )
         )

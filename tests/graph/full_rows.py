@@ -98,7 +98,7 @@ FULL: list[Row] = [
         weight_revision=19,
     ),
     LineageRow(LineageKey("l1", "w"), 20),
-    HolderRow(HolderKey("s1", "w"), KEY, "digest", 0.5, 21),
+    HolderRow(HolderKey("s1", "w", "w1"), KEY, "digest", 0.5, 21),
     OutcomeRow("k1", b"\x00\xff", ("Topic.A",), 22),
     OutboxRow("e1", "stream", 2, "queue", "key", b"\xfe", OutboxState.WAITING, 23),
 ]

@@ -29,7 +29,7 @@ COUNTERS: Final = tuple(f"moves:{shard:02}" for shard in range(COUNTER_SHARDS))
 
 
 def counter_of(holder: HolderKey) -> str:
-    """The counter of this holder's shard; the same in every process and release."""
+    """The counter of this holder's shard; the same in every process of one model."""
     return COUNTERS[
         blake3("\x1f".join(holder).encode("utf-8", "surrogatepass")).digest(1)[0] % COUNTER_SHARDS
     ]

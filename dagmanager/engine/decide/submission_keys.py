@@ -23,8 +23,9 @@ def lineage_key(submission: Submission) -> LineageKey:
 
 
 def holder_key(submission: Submission) -> HolderKey:
-    """The strategy id that submits, in its namespace."""
-    return HolderKey(submission.strategy_id, submission.context.namespace)
+    """The strategy id that submits, in its namespace and world."""
+    context = submission.context
+    return HolderKey(submission.strategy_id, context.namespace, context.world_id)
 
 
 def lookup_keys(submission: Submission, wanted: tuple[Binding, ...]) -> LookupKeys:

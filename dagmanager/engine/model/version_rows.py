@@ -30,10 +30,11 @@ class SentinelKey(NamedTuple):
 
 
 class HolderKey(NamedTuple):
-    """A strategy id in one namespace."""
+    """A strategy id in one namespace and one world ('' for none): worlds may share a namespace."""
 
     strategy_id: str
     namespace: str
+    world_id: str
 
 
 class SentinelState(StrEnum):

@@ -12,6 +12,7 @@ from dagmanager.engine.caches.holder_counters import count_holder_change, counte
 from dagmanager.engine.decide.holder_history import next_history
 from dagmanager.engine.decide.next_version import lineage_clock
 from dagmanager.engine.decide.rollout import start_change
+from dagmanager.engine.decide.submission_keys import holder_key
 from dagmanager.engine.model.graph_port import Locks, LookupKeys, Transaction
 from dagmanager.engine.model.outcome import sentinel_id
 from dagmanager.engine.model.policy import Policy
@@ -27,7 +28,6 @@ from dagmanager.engine.model.version_change import (
     VersionRequest,
 )
 from dagmanager.engine.model.version_rows import (
-    HolderKey,
     HolderRow,
     LineageKey,
     LineageRow,
@@ -70,7 +70,7 @@ def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -
     if isinstance(change, NewSentinel):
         tx.put([content_row(submission)])
     sentinel = _sentinel_of(change)
-    key = HolderKey(submission.strategy_id, submission.context.namespace)
+    key = holder_key(submission)
     holder = decision.known.holders.get(key)
     before = {row.key: row for row in sentinels}
     rows = [

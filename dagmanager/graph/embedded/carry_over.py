@@ -1,11 +1,42 @@
-"""What changes in an SQLite file of an older model (`dagmanager.graph.model_version`). Nothing does so far: rows of
-model 1 are read as they are."""
+"""What changes in an SQLite file of an older model (`dagmanager.graph.model_version`). Rows of model 1 are read as those
+of model 2."""
 
 from __future__ import annotations
 
 import sqlite3
 from typing import Final
 
+import msgspec
+
+from dagmanager.graph.model_3 import holder_with_world, is_late, old_holder
 from dagmanager.graph.model_version import ModelStep
 
-STEPS: Final[tuple[ModelStep[sqlite3.Connection], ...]] = ()
+_ROWS: Final = "SELECT key, value FROM graph_rows WHERE kind = ? AND value IS NOT NULL"
+_SENTINEL: Final = "SELECT value FROM graph_rows WHERE kind = 'sentinel' AND key = ?"
+_INSERT: Final = "INSERT INTO graph_rows (kind, key, seq, value) SELECT 'holder', ?, seq, ? FROM graph_state"
+
+
+def _worlds_of_holders(connection: sqlite3.Connection) -> None:
+    encode = msgspec.msgpack.encode
+    old = [old_holder(value) for _, value in connection.execute(_ROWS, ("holder",))]
+    # Deleted rows go, too: their keys have the old form. With `forgotten`, a process that has the file open, of an older
+    # release above all, reads the whole table again and stops at the first row that it does not know.
+    connection.execute("DELETE FROM graph_rows WHERE kind = 'holder'")
+    connection.execute("UPDATE graph_state SET seq = seq + 1, forgotten = seq + 1")
+    for each in old:
+        (sentinel,) = connection.execute(_SENTINEL, (encode(each.sentinel),)).fetchone() or (None,)
+        row = holder_with_world(each, sentinel)
+        connection.execute(_INSERT, (encode(row.key), encode(row)))
+
+
+def _late_outcomes(connection: sqlite3.Connection) -> None:
+    late = [(key,) for key, value in connection.execute(_ROWS, ("outcome",)) if is_late(value)]
+    connection.executemany("DELETE FROM graph_rows WHERE kind = 'outcome' AND key = ?", late)
+
+
+def _model_3(connection: sqlite3.Connection) -> None:
+    _worlds_of_holders(connection)
+    _late_outcomes(connection)
+
+
+STEPS: Final[tuple[ModelStep[sqlite3.Connection], ...]] = (ModelStep(3, _model_3),)

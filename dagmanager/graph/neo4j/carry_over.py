@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, LiteralString
+from collections.abc import Iterator
+from typing import Any, Final, LiteralString
 
 import neo4j
 
+from dagmanager.graph.model_3 import holder_with_world, is_late, old_holder
 from dagmanager.graph.model_version import ModelStep
+from dagmanager.graph.neo4j.row_mapping import parameters
 
 BATCH_ROWS: Final = 10_000
 
@@ -27,4 +30,41 @@ def _external_nodes(session: neo4j.Session) -> None:
     session.run(_EXTERNAL_NODES, rows=BATCH_ROWS).consume()
 
 
-STEPS: Final[tuple[ModelStep[neo4j.Session], ...]] = (ModelStep(2, _external_nodes),)
+# In order of key, so that each page begins where the last one ended. A holder has the property `world_id` once it is carried over.
+_OLD_HOLDERS: Final[LiteralString] = """
+MATCH (h:Holder) WHERE h.key > $after AND h.world_id IS NULL AND h.row IS NOT NULL
+WITH h ORDER BY h.key LIMIT $rows
+OPTIONAL MATCH (s:VersionSentinel {key: h.sentinel})
+RETURN h.key AS key, h.row AS row, s.row AS sentinel ORDER BY key
+"""
+_PUT_HOLDERS: Final[LiteralString] = """
+UNWIND $holders AS r MATCH (h:Holder {key: r.old}) SET h += r.p, h.key = r.key
+"""
+# A refusal names no topics; the outcomes that do are the large ones.
+_OUTCOMES_WITHOUT_TOPICS: Final[LiteralString] = """
+MATCH (o:Outcome) WHERE o.key > $after AND o.row IS NOT NULL AND size(o.topics) = 0
+RETURN o.key AS key, o.row AS row ORDER BY key LIMIT $rows
+"""
+_DELETE_OUTCOMES: Final[LiteralString] = "UNWIND $keys AS key MATCH (o:Outcome {key: key}) DELETE o"
+
+
+def _model_3(session: neo4j.Session) -> None:
+    for page in _pages(session, _OLD_HOLDERS):
+        holders = [
+            {"old": each["key"], **parameters(holder_with_world(old_holder(each["row"]), each["sentinel"]))}
+            for each in page
+        ]
+        session.run(_PUT_HOLDERS, holders=holders).consume()
+    for page in _pages(session, _OUTCOMES_WITHOUT_TOPICS):
+        late = [each["key"] for each in page if is_late(each["row"])]
+        session.run(_DELETE_OUTCOMES, keys=late).consume()
+
+
+def _pages(session: neo4j.Session, statement: LiteralString) -> Iterator[list[dict[str, Any]]]:
+    after = ""
+    while page := session.run(statement, after=after, rows=BATCH_ROWS).data():
+        yield page
+        after = page[-1]["key"]
+
+
+STEPS: Final[tuple[ModelStep[neo4j.Session], ...]] = (ModelStep(2, _external_nodes), ModelStep(3, _model_3))

@@ -44,7 +44,7 @@ def sentinel_key(sentinel: SentinelKey) -> str:
 
 
 def holder_key(holder: HolderKey) -> str:
-    """Strategy id and namespace."""
+    """Strategy id, namespace and world."""
     return joined(*holder)
 
 

@@ -208,6 +208,7 @@ def _holder(row: HolderRow) -> Properties:
         "p": {
             "strategy_id": row.key.strategy_id,
             "namespace": row.key.namespace,
+            "world_id": row.key.world_id,
             "last_seen": row.last_seen_ms,
             "sentinel": sentinel_key(row.sentinel),
         }

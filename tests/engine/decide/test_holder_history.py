@@ -9,7 +9,7 @@ from dagmanager.engine.model.version_rows import HolderKey, HolderRow, PastSubmi
 
 
 def holder(digest: str, previous: tuple[PastSubmission, ...] = ()) -> HolderRow:
-    return HolderRow(HolderKey("s", ""), SentinelKey("l", "", "v1", 1), digest, None, 0, previous)
+    return HolderRow(HolderKey("s", "", "w1"), SentinelKey("l", "", "v1", 1), digest, None, 0, previous)
 
 
 @pytest.mark.parametrize(

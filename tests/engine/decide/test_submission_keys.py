@@ -39,8 +39,8 @@ def test_a_claim_is_keyed_by_submission_id_and_world() -> None:
 def test_lineage_and_holder_are_keyed_by_namespace() -> None:
     one, two = submissions([node("price")], worlds=["w1", "w2"], strategy="s9", lineage="beta")
     assert lineage_key(one) == LineageKey("beta", "w1.live")
-    assert holder_key(one) == HolderKey("s9", "w1.live")
-    assert holder_key(two) == HolderKey("s9", "w2.live")
+    assert holder_key(one) == HolderKey("s9", "w1.live", "w1")
+    assert holder_key(two) == HolderKey("s9", "w2.live", "w2")
 
 
 def test_a_look_up_reads_own_nodes_dependencies_lineage_holder_and_outcome() -> None:

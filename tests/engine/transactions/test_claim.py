@@ -58,7 +58,7 @@ def test_a_new_dag_writes_nodes_queues_content_sentinel_holder_lineage_and_outco
     assert sentinel.commit_hash == one.dag.content_digest
     (holder,) = stores.rows(HolderRow)
     assert (holder.key, holder.sentinel, holder.submission_digest) == (
-        ("s1", ""),
+        ("s1", "", ""),
         sentinel.key,
         one.submission_digest,
     )

@@ -100,7 +100,7 @@ KEYS: Mapping[str, Any] = {
     "ids": [f"n{n}" for n in TOUCHED],
     "bindings": [binding_key(queue("x", f"n{n}", NAMESPACE).binding) for n in TOUCHED],
     "lineages": [lineage_key(LineageKey(f"l{n}", NAMESPACE)) for n in TOUCHED],
-    "holders": [holder_key(HolderKey(f"s{n}", NAMESPACE)) for n in TOUCHED],
+    "holders": [holder_key(HolderKey(f"s{n}", NAMESPACE, "w1")) for n in TOUCHED],
     "outcomes": [f"k{n}" for n in TOUCHED],
     "topics": [f"topic{n}" for n in TOUCHED],
     "base_names": [f"base-n{n}" for n in TOUCHED],

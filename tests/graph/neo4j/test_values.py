@@ -48,7 +48,7 @@ def rows_with(value: str) -> list[Row]:
         content(value, (value, [value]), "q"),
         held,
         sentinel(value, value, "w.live", version=value, revision=2),
-        holder(value, held.key),
+        holder(value, held.key, value),
         LineageRow(LineageKey(value, "w.live"), 1),
         TagSetRow(TagSetKey((value,), 60), 7),
         outcome(value, "t"),
@@ -69,7 +69,10 @@ def test_every_kind_of_row_is_found_again(graph: Neo4jGraph, driver: neo4j.Drive
     line = LineageKey(value, "w.live")
     known = graph.known(
         LookupKeys(
-            frozenset({bound}), frozenset({line}), frozenset({HolderKey(value, "w.live")}), frozenset({value})
+            frozenset({bound}),
+            frozenset({line}),
+            frozenset({HolderKey(value, "w.live", value)}),
+            frozenset({value}),
         )
     )
     assert (len(known.nodes), len(known.queues), len(known.sentinels[line])) == (1, 1, 2)
