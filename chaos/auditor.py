@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import orjson
+from blake3 import blake3
 
 from chaos.announcements import WEIGHT_SLACK, event_violations, repeats, weights_of
 from chaos.evidence import Evidence, Shape
 from chaos.findings import AuditFinding, Violation
 from chaos.relations import contradictions
-from dagmanager.dag.model import Submission
+from dagmanager.dag.model import Record, Submission
+from dagmanager.dag.nodes.content import submission_id
 from dagmanager.engine.model.rows import Binding, OutboxRow, QueueRow, QueueState
 from dagmanager.engine.model.version_rows import LineageKey, SentinelRow, SentinelState
 from dagmanager.engine.reader import Reader
@@ -67,7 +69,10 @@ class AuditReport:
 
 def audit(evidence: Evidence, reader: Reader) -> AuditReport:
     """Audit a run. `reader` has the flow's options: submission ids are computed again, not taken from the answers."""
-    submitted, answered = read_input(evidence, reader), answers(evidence.diffs)
+    submitted = read_input(evidence, reader)
+    of_refused = refusal_ids(evidence.inputs)  # they are no submissions: their dead letters count
+    found = answers(evidence.diffs)
+    answered = {one: each for one, each in found.items() if one.submission_id not in of_refused}
     findings = (
         *_missing_answers(evidence, submitted, answered),
         *_wrong_answers(evidence, submitted, answered),
@@ -93,14 +98,19 @@ def read_input(evidence: Evidence, reader: Reader) -> Input:
     return submitted
 
 
+def refusal_ids(inputs: Iterable[Record]) -> frozenset[str]:
+    """The id that each record would be answered under if it were refused as a whole (docs/semantics.md 9)."""
+    return frozenset(
+        submission_id("blake3:" + blake3(each.value).hexdigest(), each.origin) for each in inputs
+    )
+
+
 def answers(diffs: Iterable[bytes]) -> dict[SubmissionKey, SubmissionAnswers]:
     """Complete sets of chunks by submission; sets are distinguished by outcome digest, and may repeat."""
     answered: dict[SubmissionKey, SubmissionAnswers] = defaultdict(SubmissionAnswers)
     open_sets: dict[tuple[SubmissionKey, str], dict[int, dict[str, Any]]] = {}
     for record in diffs:
         chunk = orjson.loads(record)
-        if not chunk["submission_id"]:
-            continue  # a record that cannot be read has no answer: its dead letter counts
         one = SubmissionKey(chunk["submission_id"], chunk["world_id"])
         parts = open_sets.setdefault((one, chunk["outcome_digest"]), {})
         parts[chunk["chunk"]] = chunk
