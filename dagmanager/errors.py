@@ -55,7 +55,6 @@ class NoticeCode(StrEnum):
     UNKEYED_RECORD = "unkeyed_record"
     UNKNOWN_DOMAIN = "unknown_domain"
     NAMESPACE_RESPELLED = "namespace_respelled"
-    EMPTY_DAG = "empty_dag"
     ONLY_VERSION = "only_version"
     ROLLED_BACK_CONTENT = "rolled_back_content"
     NODE_ATTRIBUTES_DIFFER = "node_attributes_differ"

@@ -43,8 +43,8 @@ def canonicalize(
 ) -> CanonicalDag | Rejection:
     """The DAG of an envelope, fully validated except for its ids; or the first reason to refuse it.
 
-    Reasons are checked in this order: JSON, size, fields of the DAG, invalid values, missing fields, conflicting
-    nodes, cycle, one id for two specs, unresolved dependencies (when strict). Nodes in `memo` are not read again.
+    Reasons are checked in this order: JSON, size, fields of the DAG, invalid values, missing fields, no compute
+    node, conflicting nodes, cycle, one id for two specs, unresolved dependencies (when strict). Nodes in `memo` are not read again.
     """
     try:
         return _canonicalize(envelope, memo, limits, lineage_fields)
@@ -68,6 +68,8 @@ def _canonicalize(
     text_at(head, "schema_version", "")
 
     submitted = [node for node in entries.nodes if node is not None] if sentinels else entries.nodes
+    if not submitted:
+        raise _no_compute_nodes(len(sentinels))
     nodes, ids, notices = _merged(submitted, entries)
     external, unresolved = _checked_edges(nodes, limits)
     # By id, not by position: merging may have moved a new node to the place of its first occurrence.
@@ -84,7 +86,7 @@ def _canonicalize(
         dag_context=context,
         external=external,
         fresh=tuple(at for at, node in enumerate(nodes) if node.node_id in fresh_ids) if fresh_ids else (),
-        warnings=tuple([unknown] if unknown else []) + _empty_dag_notice(nodes) + tuple(notices) + unresolved,
+        warnings=tuple([unknown] if unknown else []) + tuple(notices) + unresolved,
         unproven=tuple(entries.unproven),
         sentinel_positions=tuple(position for position, _ in entries.sentinels),
     )
@@ -192,13 +194,11 @@ def _merged(submitted: list[Any], entries: NodeEntries) -> tuple[list[Node], lis
     return united.nodes, ids, united.notices
 
 
-def _empty_dag_notice(nodes: list[Node]) -> tuple[Notice, ...]:
-    """A warning, no refusal: an empty version replaces the active one, and its queues are no longer referenced."""
-    if nodes:
-        return ()
-    return (
-        Notice(NoticeCode.EMPTY_DAG, "the DAG has no compute nodes: this version reads and writes no queue"),
-    )
+def _no_compute_nodes(sentinels: int) -> FieldError:
+    """An empty version would replace the one in force, and retire a strategy by accident."""
+    found = "only VersionSentinel entries" if sentinels else "an empty list"
+    message = f"/nodes: the DAG has no compute nodes ({found}); to retire a strategy, release its version"
+    return field_error("/nodes", message, "at least one compute node", found)
 
 
 def _refuse_cycle(nodes: list[Node]) -> None:

@@ -183,7 +183,7 @@ def repeated(text: str) -> list[tuple[dict[str, Any], dict[str, Any], str]]:
         *(({name: text}, {}, f"/{name}") for name in ("version", "strategy_version")),
         ({"version": "v1", "meta": {"build_version": text}}, {}, "/meta/build_version"),
         ({"meta": {"version": text}}, {}, "/meta/version"),
-        ({"nodes": [SENTINEL | {"version": text}]}, {}, "/nodes/0/version"),
+        ({"nodes": [SENTINEL | {"version": text}, NODE]}, {}, "/nodes/0/version"),
     ]
 
 
@@ -327,6 +327,12 @@ def test_an_integer_beyond_64_bits_is_named_and_can_be_answered(field: str, numb
         assert item.rejection.field == f"/nodes/0/{field}"
         for message in (*diff_messages_of(item), *dead_letter_of(item)):
             assert len(message.value) < 20_000
+
+
+def test_params_may_be_null_or_absent() -> None:
+    made.accepted(made.request(made.dag(made.node(params=None))))
+    made.accepted(made.request(made.dag(made.node(params={}))))
+    made.accepted(made.request(made.dag(made.without(made.node(params=None), "params"))))
 
 
 def test_a_byte_order_mark_is_named() -> None:

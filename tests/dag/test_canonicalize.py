@@ -138,10 +138,10 @@ def test_lineage_is_the_name_given_else_the_strategy(
 
 
 @pytest.mark.parametrize("entries", [(), ({"node_type": "VersionSentinel", "version": "v2"},)])
-def test_a_dag_without_compute_nodes_is_a_version_that_is_warned_of(
-    entries: tuple[dict[str, Any], ...],
-) -> None:
-    assert [notice.code for notice in canonical(dag(*entries), "momentum").warnings] == ["empty_dag"]
+def test_a_dag_without_compute_nodes_is_refused(entries: tuple[dict[str, Any], ...]) -> None:
+    found = made.refused(request(dag(*entries)))
+    assert (found.code, found.field) == ("invalid_field", "/nodes")
+    assert "no compute nodes" in found.message
 
 
 def test_where_the_lineage_is_found_is_a_setting() -> None:
@@ -215,11 +215,6 @@ def test_what_a_node_carries_beside_its_id() -> None:
 def test_a_tag_query_is_normalised() -> None:
     query = node(node_type="TagQueryNode", params={"query_tags": " b , a ,,", "match_mode": "ALL"})
     assert canonical(dag(query)).nodes[0].tag_query == TagQuery(("a", "b"), "all", 60)
-
-
-def test_an_empty_dag_is_a_dag() -> None:
-    found = accepted(request(dag()))
-    assert (found.nodes, found.crc32) == ((), 0)
 
 
 def test_commit_hash_namespace_and_domain_come_from_the_dag() -> None:

@@ -13,6 +13,7 @@ from dagmanager.errors import ErrorCode, Rejection
 from tests.dag import made
 
 NODE = made.node()
+NODE_TEXT = json.dumps(NODE).encode()
 
 
 TEXT_DAG = json.dumps(made.dag(NODE, made.node(period=9))).encode()
@@ -89,8 +90,8 @@ def test_the_position_of_a_problem_is_that_of_the_text() -> None:
 def test_long_texts_are_read_as_strictly_as_short_ones(member: bytes, number: bytes) -> None:
     filler = b'"filler":[' + b"1," * SCAN_MAX + b'1],"n":' + number + b","
     for text in (
-        b'{"nodes":[],' + filler + member + b"}",
-        b'{"nodes":[{"node_type":"VersionSentinel",' + filler + member + b"}]}",
+        b'{"nodes":[' + NODE_TEXT + b"]," + filler + member + b"}",
+        b'{"nodes":[' + NODE_TEXT + b',{"node_type":"VersionSentinel",' + filler + member + b"}]}",
     ):
         found = made.hashed(made.raw_request(text))
         if member == b'"a":1':

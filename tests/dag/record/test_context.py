@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dagmanager.dag.model import ComputeContext, Record
+from dagmanager.dag.record.compute_key import compute_key
 from dagmanager.dag.record.context import NAMESPACE_MAX, domain_of, resolve_context
 from dagmanager.errors import ErrorCode, Rejection
 from tests.dag import made
@@ -40,6 +41,20 @@ TREE = dag(A, compute_context=OWN, meta={"compute_context": OLDER})
 def test_each_field_from_the_request_else_the_dag_else_its_meta() -> None:
     found = context(request(TREE, world_id="w", as_of="asked"))
     assert found == ComputeContext("w", "live", "asked", "own", "older", "w.live", None)
+
+
+@pytest.mark.parametrize(
+    "where", [{"compute_context": {"world_id": "w1"}}, {"meta": {"compute_context": {"world_id": "w1"}}}]
+)
+def test_a_world_that_only_the_dag_names_enters_compute_keys_and_not_the_namespace(
+    where: dict[str, Any],
+) -> None:
+    found = context(request(dag(A, **where), execution_domain="live"))
+    plain = context(request(dag(A), execution_domain="live"))
+    named = context(request(dag(A), execution_domain="live", world_id="w1"))
+    assert (found.namespace, plain.namespace, named.namespace) == ("", "", "w1.live")
+    keys = [compute_key(A["node_id"], each) for each in (found, plain, named)]
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_a_gateway_context_is_a_decision_the_dag_adds_nothing_to() -> None:
