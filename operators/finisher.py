@@ -197,13 +197,13 @@ class Finisher:
             # A record in quarantine gets one refusal, however many submissions it had.
             first = each.origin not in self._quarantined
             self._quarantined.add(each.origin)
-            return Done((refused,) if first else ())
+            return Done((self._reader.noted(refused),) if first else ())
         for item in self._reader.read(each.record):
             if isinstance(item, Submission) and item.submission_id == each.submission_id:
                 return item
             if isinstance(item, Refused) and item.worlds == each.worlds:
                 return Done((item,))
-        return Done((_read_otherwise(each),))
+        return Done((self._reader.noted(_read_otherwise(each)),))
 
 
 def _after(found: Answer | InProgress) -> InProgress | Done:

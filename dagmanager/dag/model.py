@@ -30,16 +30,25 @@ class Origin(msgspec.Struct, frozen=True):
         return f"{self.source}\x1f{self.source_id}\x1f{self.partition}\x1f{self.position}"
 
 
+class WholeValue(msgspec.Struct, frozen=True):
+    """The bytes that a cut value was the beginning of: their digest (`blake3:` and 64 digits) and their number."""
+
+    digest: str
+    length: int
+
+
 class Record(msgspec.Struct, frozen=True):
     """One record of the submissions topic, not parsed yet.
 
     `timestamp_ms` is the record's time in milliseconds since the epoch: a replay decides by it, not by the clock.
+    `whole` is set when the source kept only the beginning of a value that is over the size limit (docs/semantics.md 9).
     """
 
     value: bytes
     origin: Origin
     key: bytes | None = None
     timestamp_ms: int = 0
+    whole: WholeValue | None = None
 
 
 class UnresolvedContext(msgspec.Struct, frozen=True):

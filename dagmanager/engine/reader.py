@@ -157,13 +157,13 @@ class Reader:
     def _refused(
         self, record: Record, strategy_id: str, why: Rejection, worlds: tuple[str, ...] = ("",)
     ) -> Refused:
-        self.observe(why)
-        return Refused(record, strategy_id, why, worlds, dry_run=strategy_id in self.options.dry_run_ids)
+        return self.noted(Refused(record, strategy_id, why, worlds))
 
-    def observe(self, why: Rejection) -> None:
-        """Report a refusal to the observer; for refusals that the engine does not see."""
-        self.observer.refused(why)
-        self.observer.answered(why.code.value)
+    def noted(self, refused: Refused) -> Refused:
+        """A refusal that the engine does not see: reported to the observer, and marked when it answers a dry run."""
+        self.observer.refused(refused.rejection)
+        self.observer.answered(refused.rejection.code.value)
+        return msgspec.structs.replace(refused, dry_run=refused.strategy_id in self.options.dry_run_ids)
 
     def read(self, record: Record) -> tuple[Submission | Refused, ...]:
         """Canonicalize and hash, for callers without a stream; empty for a record of another kind."""

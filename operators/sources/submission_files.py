@@ -3,7 +3,7 @@
 The record time is the start of the run plus the position. The start is part of the snapshot, so that a replay sees the
 same times (docs/semantics.md 2, Record time). A snapshot says whether its run had ended: records read after that belong
 to a new run. Of a line longer than the size limit only one byte more than the limit is kept in memory, which is enough
-to refuse it.
+to refuse it, and the digest and length of the whole, for its dead letter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dagmanager.dag.model import Origin, Record
 from dagmanager.dag.record.bare_dag import keyed_submission
 from dagmanager.errors import SettingsError
 from operators.sources.keyed_record import KeyedRecord
-from operators.sources.line_splitter import LineSplitter
+from operators.sources.line_splitter import Line, LineSplitter, WholeLine
 
 logger = logging.getLogger("dagmanager.flow")
 
@@ -99,13 +99,14 @@ class _Place:
         if file != self.file:
             self.file, self.line, self.offset = file, 0, 0
 
-    def record(self, raw: bytes, longest: int) -> KeyedRecord:
+    def record(self, line: Line, longest: int) -> KeyedRecord:
         """A line that is too long is not parsed: it will be refused."""
         stem = "stdin" if self.file == STDIN else Path(self.file).stem
+        raw = line.text if line.whole else line.text.rstrip(b"\r")
         key, value = keyed_submission(raw, stem) if len(raw) <= longest else ("", raw)
         # The run is part of the origin: a file that was edited and then changed back is a new submission.
         origin = Origin(self.file, source_id=str(self.base_ms), position=self.line)
-        return key, Record(value, origin, key.encode(), self.base_ms + self.count)
+        return key, Record(value, origin, key.encode(), self.base_ms + self.count, line.whole)
 
 
 class FilePartition(StatefulSourcePartition[KeyedRecord, FileState]):
@@ -131,8 +132,8 @@ class FilePartition(StatefulSourcePartition[KeyedRecord, FileState]):
                 break
             line, length = found
             room -= max(1, length)
-            if line.strip() or self._whole():
-                batch.append(self._place.record(line.rstrip(b"\r"), self._longest))
+            if line.text.strip() or line.whole or self._whole():
+                batch.append(self._place.record(line, self._longest))
         if not batch and (self._stopping() or (self._file is None and not self._waiting)):
             self._place.ended = True
             raise StopIteration
@@ -147,7 +148,7 @@ class FilePartition(StatefulSourcePartition[KeyedRecord, FileState]):
         if self._file is not None:
             self._file.close()
 
-    def _line(self) -> tuple[bytes, int] | None:
+    def _line(self) -> tuple[Line, int] | None:
         """The next line of all files, and its length in the file; None after the last one, or when stopped within a line."""
         while True:
             if self._file is None:
@@ -168,9 +169,9 @@ class FilePartition(StatefulSourcePartition[KeyedRecord, FileState]):
             self._file.close()
             self._file = None
 
-    def _unread(self, file: BinaryIO) -> tuple[bytes, int] | None:
+    def _unread(self, file: BinaryIO) -> tuple[Line, int] | None:
         if self._whole() and self._place.line:
-            return b"", 0  # it was one submission, even if it was empty or has grown
+            return Line(b""), 0  # it was one submission, even if it was empty or has grown
         return _bounded(file, self._longest, self._whole(), self._stopping)
 
     def _whole(self) -> bool:
@@ -223,14 +224,14 @@ class LivePartition(StatefulSourcePartition[KeyedRecord, FileState]):
         """How many lines there were."""
         return self._place.snapshot()
 
-    def _records(self, lines: list[bytes]) -> Iterable[KeyedRecord]:
+    def _records(self, lines: list[Line]) -> Iterable[KeyedRecord]:
         """Records whose time is the arrival of their line, and later than that of the line before."""
         for line in lines:
             self._place.base_ms = max(self._place.base_ms, self._now_ms() - self._place.count)
             self._place.line += 1
             self._place.count += 1
-            if line.strip():
-                yield self._place.record(line.rstrip(b"\r"), self._longest)
+            if line.text.strip() or line.whole:
+                yield self._place.record(line, self._longest)
 
 
 class SubmissionFiles(FixedPartitionedSource[KeyedRecord, FileState]):
@@ -339,21 +340,22 @@ def _check_stdin() -> None:
 
 def _bounded(
     file: BinaryIO, longest: int, whole: bool, stopping: Callable[[], bool]
-) -> tuple[bytes, int] | None:
-    """The next line (or all the rest), at most one byte more than `longest`; and its length in the file.
+) -> tuple[Line, int] | None:
+    """The next line (or all the rest), at most one byte more than `longest` of it; and its length in the file.
 
     None when the run is stopped before the end of a line that is too long.
     """
     read = file.read if whole else file.readline
-    line = read(longest + 2)
-    length = len(line)
-    if length == longest + 2 and (whole or not line.endswith(b"\n")):
-        while rest := read(CHUNK_BYTES):
-            if stopping():
-                return None
-            length += len(rest)
-            if not whole and rest.endswith(b"\n"):
-                break
-    if not whole:
-        line = line.removesuffix(b"\n")
-    return line[: longest + 1], length
+    text = read(longest + 2)
+    length = len(text)
+    if length < longest + 2 or (not whole and text.endswith(b"\n")):
+        return Line(text if whole else text.removesuffix(b"\n")), length
+    all_of_it = WholeLine(text)
+    while rest := read(CHUNK_BYTES):
+        if stopping():
+            return None
+        length += len(rest)
+        all_of_it.feed(rest if whole else rest.removesuffix(b"\n"))
+        if not whole and rest.endswith(b"\n"):
+            break
+    return Line(text[: longest + 1], all_of_it.found()), length

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
 from bytewax.operators import KeyedStream
 
 from dagmanager.dag.model import Record
@@ -24,9 +23,7 @@ def canonicalize(
     def read(record: Record) -> Iterable[Canonicalized | Refused]:
         refused = guard.quarantine.refusal_of(record)
         if refused is not None:
-            reader.observe(refused.rejection)
-            dry_run = refused.strategy_id in reader.options.dry_run_ids
-            return (msgspec.structs.replace(refused, dry_run=dry_run),)
+            return (reader.noted(refused),)
         found = reader.canonicalize(record)
         return () if found is None else (found,)
 

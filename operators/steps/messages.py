@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
-from blake3 import blake3
 from bytewax.operators import KeyedStream
 
 from dagmanager.dag.limits import TEXT_BYTES_MAX, Limits
@@ -18,7 +17,12 @@ from dagmanager.engine.stages import Answer, Refused
 from dagmanager.engine.wire.chunk_items import EncodedItems, encode_items
 from dagmanager.engine.wire.chunks import chunks, result_headers
 from dagmanager.engine.wire.message import Message
-from dagmanager.engine.wire.refusals import dead_letter_headers, dead_letter_value, rejected_record
+from dagmanager.engine.wire.refusals import (
+    dead_letter_headers,
+    dead_letter_value,
+    rejected_record,
+    whole_value,
+)
 from dagmanager.errors import Rejection
 from operators.poison_quarantine import origin_of
 from operators.step_guard import StepGuard
@@ -60,7 +64,7 @@ def diff_messages_of(
         if len(item.worlds) > DETAILED_WORLDS_MAX:
             why = msgspec.structs.replace(why, details=())
         # A DAG that is refused has no content digest. The bytes stand for it, so that a requester can tell answers apart.
-        digest = "blake3:" + blake3(item.record.value).hexdigest()
+        digest = whole_value(item.record).digest
         request_id = submission_id(digest, origin)
         headers = result_headers(request_id, digest)
         return [
@@ -89,8 +93,8 @@ def dead_letter_of(item: Answer | Refused, bytes_max: int = Limits().bytes_max) 
 def _letter(record: Record, rejection: Rejection, attempts: int, bytes_max: int) -> Message:
     # A key of any length would make a record that no topic takes, however much its value is cut.
     key = record.key if record.key and len(record.key) <= TEXT_BYTES_MAX else b""
-    headers = dead_letter_headers(rejection, record.origin, attempts, record.value, bytes_max)
-    value = dead_letter_value(record.value, bytes_max) if bytes_max else b""
+    headers = dead_letter_headers(rejection, record, attempts, bytes_max)
+    value = dead_letter_value(record, bytes_max) if bytes_max else b""
     return Message(key.decode("utf-8", "replace"), value, headers, record.origin)
 
 

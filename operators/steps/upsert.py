@@ -25,7 +25,7 @@ import bytewax.operators as op
 from bytewax.dataflow import operator
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
-from dagmanager.dag.model import Origin, Record
+from dagmanager.dag.model import Origin, Record, WholeValue
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.stages import Answer, CacheHit, InProgress, Planned, Refused
 from dagmanager.errors import SettingsError
@@ -44,8 +44,8 @@ FinishItem = Answer | Refused | PendingResult
 class FinishLogic(StatefulBatchLogic[FinishItem, Answer | Refused, dict[str, Any]]):
     """The items of one shard that are in progress, or that are done and wait behind those, in order of arrival.
 
-    State: `{"v": 1, "items": [{"value", "key", "timestamp_ms", "origin", "keys", "submission_id", "worlds"}, …]}`, the
-    records as they were read. After a restart they are read and claimed again, as replays, before what follows them.
+    State: `{"v": 1, "items": [{"value", "key", "timestamp_ms", "origin", "keys", "submission_id", "worlds", "whole"}, …]}`,
+    the records as they were read; `whole` (digest, length) only of one that the source has cut. After a restart they are read and claimed again, as replays, before what follows them.
     Raises as `Finisher.wait`. Only the first call after a restart blocks (`Finisher.put`), and `on_eof`.
     """
 
@@ -200,9 +200,11 @@ def _state_of(each: PendingResult) -> dict[str, Any]:
         "keys": each.keys,
         "submission_id": each.submission_id,
         "worlds": each.worlds,
+        **({"whole": (record.whole.digest, record.whole.length)} if record.whole else {}),
     }
 
 
 def _resumed(state: dict[str, Any]) -> PendingResult:
-    record = Record(state["value"], Origin(*state["origin"]), state["key"], state["timestamp_ms"])
+    whole = WholeValue(*state["whole"]) if "whole" in state else None
+    record = Record(state["value"], Origin(*state["origin"]), state["key"], state["timestamp_ms"], whole)
     return PendingResult(record, state["keys"], Unread(), state["submission_id"], state["worlds"])

@@ -57,6 +57,11 @@ BAD: dict[str, tuple[bytes, str]] = {
     "missing": (bent(code_hash=None), "missing_fields"),
     "cyclic": (cycle(), "dependency_cycle"),
     "conflicting": (submitted([NODES[0], NODES[0] | {"schema_hash": "other"}]), "conflicting_node"),
+    "integer of more than 64 bits": (
+        GOOD_BYTES.replace(b'"node_id":', b'"node_id":18446744073709551616,"x":', 1),
+        "invalid_field",
+    ),
+    "no compute nodes": (submitted([]), "invalid_field"),
     "checksum": (submitted(NODES, node_ids_crc32=1), "crc_mismatch"),
 }
 

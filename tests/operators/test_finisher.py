@@ -174,6 +174,7 @@ def test_a_record_that_no_longer_has_the_submission_is_refused_as_expired() -> N
     assert isinstance(found, Refused)
     assert found.rejection.code == "expired"
     assert "read with other settings before a restart" in found.rejection.message
+    assert not found.dry_run
 
 
 def test_a_record_in_quarantine_gets_one_refusal_however_many_submissions_it_had() -> None:
@@ -188,6 +189,22 @@ def test_a_record_in_quarantine_gets_one_refusal_however_many_submissions_it_had
     assert isinstance(found, Refused)
     assert found.rejection.code == "quarantined"
     assert results_of(items[1]) == ()
+
+
+@pytest.mark.parametrize("attempts", [0, ATTEMPTS_MAX], ids=["read otherwise", "quarantined"])
+def test_a_refusal_by_the_finisher_says_that_it_answers_a_dry_run(attempts: int) -> None:
+    one = engine(fresh())
+    item = claimed(one, [node("n")], "a")
+    quarantine = PoisonQuarantine()
+    quarantine.begin(MemoryStore((PoisonCandidate(item.origin, attempts, "upsert"),)))
+    reader = Reader(ReadOptions(dry_run_ids=frozenset({"a"})))
+    working = Finisher(one, reader, StepGuard(quarantine, IMPATIENT), background=False)
+    other = PendingResult(item.record, item.keys, Unread(), "blake3:of other settings")
+    working.put([other])
+    (found,) = results_of(other)
+    assert isinstance(found, Refused)
+    assert found.rejection.code == ("quarantined" if attempts else "expired")
+    assert found.dry_run
 
 
 def test_records_are_marked_as_in_flight_in_upsert_while_they_are_worked_on() -> None:

@@ -60,9 +60,10 @@ def _decode(record: Record, limits: Limits) -> Envelope | Foreign:
         raise field_error(
             "", "the record has no bytes: a tombstone, or an empty value", code=ErrorCode.INVALID_JSON
         )
-    if len(value) > limits.bytes_max:
-        message = f"the record has {len(value)} bytes, the limit is {limits.bytes_max}"
-        raise field_error("", message, str(limits.bytes_max), str(len(value)), ErrorCode.TOO_LARGE)
+    size = record.whole.length if record.whole else len(value)
+    if size > limits.bytes_max:
+        message = f"the record has {size} bytes, the limit is {limits.bytes_max}"
+        raise field_error("", message, str(limits.bytes_max), str(size), ErrorCode.TOO_LARGE)
     if not is_utf8(value):
         raise FieldError(_problem_or_not_an_object(scan(value, limits.depth_max)).rejection())
     if value.lstrip(b" \t\r\n")[:1] == b"[":

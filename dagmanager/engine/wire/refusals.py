@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 from blake3 import blake3
 
-from dagmanager.dag.model import Origin
+from dagmanager.dag.model import Record, WholeValue
 from dagmanager.engine.model.outcome import outcome_digest, sentinel_id
 from dagmanager.engine.wire.chunks import MAX_BYTES, Headers
 from dagmanager.errors import Rejection
@@ -45,18 +45,22 @@ def rejected_record(
     return orjson.dumps(record)
 
 
-def dead_letter_value(value: bytes, max_bytes: int) -> bytes:
+def whole_value(record: Record) -> WholeValue:
+    """Digest and length of the record's value as it was sent, also when the source kept only its beginning."""
+    return record.whole or WholeValue("blake3:" + blake3(record.value).hexdigest(), len(record.value))
+
+
+def dead_letter_value(record: Record, max_bytes: int) -> bytes:
     """The original bytes; the first `DEAD_LETTER_BYTES` of them when they are more than `max_bytes`."""
-    return value if len(value) <= max_bytes else value[:DEAD_LETTER_BYTES]
+    return record.value if _fits(record, max_bytes) else record.value[:DEAD_LETTER_BYTES]
 
 
-def dead_letter_headers(
-    rejection: Rejection, origin: Origin, attempts: int, value: bytes, max_bytes: int
-) -> Headers:
+def dead_letter_headers(rejection: Rejection, record: Record, attempts: int, max_bytes: int) -> Headers:
     """The error and where the record came from; digest and length of the original when it was cut.
 
     `attempts` counts how often the record was processed, `max_bytes` is the limit of `dead_letter_value`.
     """
+    origin = record.origin
     headers = (
         ("error", _error(rejection, HEADER_BYTES)),
         ("source-topic", origin.source.encode()),
@@ -64,10 +68,14 @@ def dead_letter_headers(
         ("source-offset", b"%d" % origin.position),
         ("attempts", b"%d" % attempts),
     )
-    if len(value) <= max_bytes:
+    if _fits(record, max_bytes):
         return headers
-    digest = "blake3:" + blake3(value).hexdigest()
-    return (*headers, ("value-digest", digest.encode()), ("value-length", b"%d" % len(value)))
+    whole = whole_value(record)
+    return (*headers, ("value-digest", whole.digest.encode()), ("value-length", b"%d" % whole.length))
+
+
+def _fits(record: Record, max_bytes: int) -> bool:
+    return record.whole is None and len(record.value) <= max_bytes
 
 
 def _error(rejection: Rejection, max_bytes: int) -> bytes:

@@ -6,10 +6,11 @@ import pickle
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
-from dagmanager.dag.model import Record
+from dagmanager.dag.model import Record, WholeValue
 from dagmanager.errors import SettingsError
-from operators.sources.line_splitter import LineSplitter
+from operators.sources.line_splitter import Line, LineSplitter
 from operators.sources.submission_files import FilePartition, LivePartition, SubmissionFiles
 
 NOW_MS = 1_000_000
@@ -84,6 +85,32 @@ def test_a_huge_line_is_cut_and_the_next_is_whole(tmp_path: Path) -> None:
     whole = tmp_path / "whole.json"
     whole.write_bytes(b"x\n" * 300_000)
     assert [len(each.value) for each in drained(part(whole, longest=10))] == [11]
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in.json", "-"])
+def test_of_a_value_that_is_cut_digest_and_length_of_the_whole_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    long = b"x" * 11 + b"\r" * 70_000 + b"y" * 200_000
+    (tmp_path / "in.jsonl").write_bytes(long + b"\r\n" + b"z" * 11 + b"\n")
+    (tmp_path / "in.json").write_bytes(long)
+    if name == "-":
+        with (tmp_path / "in.jsonl").open("rb") as stdin:
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(stdin))
+            first, *others = drained(LivePartition(None, lambda: False, lambda: 0, 10))
+    else:
+        first, *others = drained(part(tmp_path / name, longest=10))
+    assert first.value == b"x" * 11
+    assert first.whole == WholeValue("blake3:" + blake3(long).hexdigest(), len(long))
+    assert all(each.whole is None for each in others)
+
+
+def test_a_long_line_that_begins_blank_is_not_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b" " * 20 + b"{}\n" + b" " * 5 + b"\n")
+    [found] = drained(part(path, longest=10))
+    assert found.whole is not None
+    assert found.whole.length == 22
 
 
 def test_it_resumes_exactly_where_the_snapshot_was_taken(tmp_path: Path) -> None:
@@ -269,9 +296,11 @@ def test_a_stopped_run_reads_no_more(tmp_path: Path) -> None:
 def test_the_splitter_keeps_bounded_memory() -> None:
     splitter = LineSplitter(3)
     assert splitter.feed(b"ab") == []
-    assert splitter.feed(b"c\nxxxx" + b"x" * 100) == [b"abc"]
-    assert splitter.feed(b"xx\ny") == [b"xxxx"]
-    assert splitter.rest() == [b"y"]
+    assert splitter.feed(b"c\nxxxx" + b"x" * 100) == [Line(b"abc")]
+    assert splitter.feed(b"xx\ny") == [
+        Line(b"xxxx", WholeValue("blake3:" + blake3(b"x" * 106).hexdigest(), 106))
+    ]
+    assert splitter.rest() == [Line(b"y")]
     assert splitter.rest() == []
 
 

@@ -7,8 +7,10 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
+from dagmanager.dag.model import WholeValue
 from dagmanager.engine.model.admin_log_port import AdminEntry
 from dagmanager.engine.model.rows import TopicSpec
 from dagmanager.engine.model.topics_port import CreateResult
@@ -132,6 +134,19 @@ def test_a_refusal_behind_its_strategy_is_resumed_as_it_was() -> None:
     assert isinstance(first, Answer)
     assert isinstance(second, Refused)
     assert (second.record, second.rejection.code, discard) == (behind.record, behind.rejection.code, True)
+    flow.finish()
+
+
+def test_of_a_record_that_was_cut_digest_and_length_of_the_whole_are_resumed() -> None:
+    stores = fresh()
+    flow = Flow(stores)
+    record = msgspec.structs.replace(REFUSED.record, whole=WholeValue("blake3:all", 9_000_000))
+    flow.give(flow.plan("slow", "bad", position=1), Refused(record, "bad", REFUSED.rejection, ("",)))
+    again = Flow(stores, pickle.loads(pickle.dumps(flow.logic.snapshot())))
+    again.gate.open.set()
+    (_, found), _ = again.logic.on_eof()
+    assert isinstance(found, Refused)
+    assert (found.record, found.rejection.code) == (record, "too_large")
     flow.finish()
 
 
