@@ -27,6 +27,9 @@ from servers.process import Server, ServerError
 LAUNCH = "launch"
 # Addresses of servers to use instead of starting one.
 VARIABLES = {"kafka": "QMTL_TEST_KAFKA", "neo4j": "QMTL_TEST_NEO4J"}
+# Tests fill and empty a database all the time. With the default, every statement is planned again after ten seconds as
+# soon as the statistics changed by more than three quarters; planning is most of what a small server does.
+KEEP_PLANS = {"dbms.cypher.statistics_divergence_threshold": "1.0"}
 
 
 class Availability(Enum):
@@ -135,8 +138,11 @@ class OwnedServers:
     def _start(self, name: str, launch: Launch) -> Server:
         with self._lock:
             folder = self._home() / name
-        make = {"kafka": KafkaServer, "neo4j": Neo4jServer}[kind_of(name)]
-        server: Server = make(folder, launch=launch)
+        server: Server = (
+            KafkaServer(folder, launch=launch)
+            if kind_of(name) == "kafka"
+            else Neo4jServer(folder, settings=KEEP_PLANS, launch=launch)
+        )
         launch.fetch(server.kind, self._say)
         with self._lock:
             if self._closed:
