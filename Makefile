@@ -30,10 +30,10 @@ live: ## the flow on a real Kafka and Neo4j, fed without end; Ctrl-C stops all o
 check: install ## format, lint, types, import layers and the quick tests (under 90 s)
 	@$(beside) layout lint types layers pure
 
-test: install ## everything in `check` and all other tests, on real servers (10 minutes); CI runs this
+test: install ## everything in `check` and all other tests, on real servers (8 minutes at most); CI runs this
 	@$(beside) layout lint types layers servers
 	@$(heading) tests
-	@$(BIN)/pytest -n 2 -q
+	@$(BIN)/pytest -n 3 --dist worksteal -q
 
 layout:
 	@$(heading) 'format (make format fixes it)'
