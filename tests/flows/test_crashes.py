@@ -32,7 +32,7 @@ from tests.flows.strategies import Market, pool, record, records
 
 pytestmark = pytest.mark.slow
 
-SEEDS = int(os.environ.get("QMTL_CRASH_SEEDS", "300"))
+SEEDS = int(os.environ.get("QMTL_CRASH_SEEDS", "120"))
 GROUPS = 10
 POINTS = ["source", "source after", "lookup", "lookup after", "claim", "claim inside", "claim after"]
 POINTS += ["begin", "begin inside", "begin after", "create", "create one", "create after", "verify"]

@@ -20,7 +20,7 @@ from tests.flows.strategies import Market, pool, records
 
 pytestmark = pytest.mark.slow
 
-COUNT = 1_200
+COUNT = 600
 
 
 def through_the_flow(
@@ -108,7 +108,7 @@ def test_two_workers_give_the_same_answers_in_another_order() -> None:
     given = [
         each
         for market, strategy in zip(apart, strategies, strict=True)
-        for each in records(market, [strategy], 100)
+        for each in records(market, [strategy], 50)
     ]
     dice.shuffle(order := [each.key for each in given])
     waiting = {key: iter([each for each in given if each.key == key]) for key in set(order)}

@@ -94,13 +94,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize(
-    ("step", "how", "code"),
+    ("step", "how", "code", "workers"),
     [
-        *((step, "kill", -signal.SIGKILL) for step in STEPS),
-        ("lookup", "raise", 70),
-        ("upsert", "kill after", -signal.SIGKILL),
+        *((step, "kill", -signal.SIGKILL, "1") for step in STEPS),
+        ("lookup", "raise", 70, "1"),
+        ("upsert", "kill after", -signal.SIGKILL, "1"),
+        # Before, at and after the exchange between workers, and by a panic.
+        *((step, "kill", -signal.SIGKILL, "2") for step in ("canonicalize", "upsert", "finish", "diffs")),
+        ("lookup", "raise", 70, "2"),
     ],
 )
 def test_a_record_at_which_the_process_died_three_times_is_quarantined(

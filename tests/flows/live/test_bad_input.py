@@ -14,7 +14,7 @@ from neo4j import GraphDatabase
 from dagmanager.graph.model_version import MODEL
 from dagmanager.graph.neo4j import schema
 from servers.launch import Launch
-from servers.neo4j import Neo4jServer
+from servers.neo4j import Neo4jServer, wipe
 from tests.flows.live.sites import LiveSite, headers
 from tests.flows.test_poison import submission
 from tests.kafka.topics import make
@@ -122,22 +122,21 @@ def test_a_wrong_password_is_refused_in_one_line_that_does_not_repeat_it(
     assert "wrong-password" not in said
 
 
-def test_a_database_of_others_is_warned_of_and_left_as_it_is(
-    site: LiveSite, launch: Launch, tmp_path: Path
-) -> None:
+def test_a_database_of_others_is_warned_of_and_left_as_it_is(site: LiveSite, empty_neo4j: str) -> None:
     theirs = "MATCH (n) WHERE n.title = 'Theirs' OR n.name = 'theirs too' RETURN properties(n) AS p"
-    with Neo4jServer(tmp_path / "neo4j", launch=launch) as server:
-        site.settings |= {"neo4j_dsn": server.address}
-        with GraphDatabase.driver(server.address) as driver:
-            driver.execute_query("CREATE (:Movie {title: 'Theirs'}), (:Queue {name: 'theirs too'})")
-            before = sorted(map(str, driver.execute_query(theirs).records))
-            answer_one(site)
-            assert sorted(map(str, driver.execute_query(theirs).records)) == before
-        [warning] = [line for line in site.log().splitlines() if "holds other data" in line]
-        assert warning.startswith(f"WARNING dagmanager: neo4j_dsn: the database at {server.address} ")
-        assert "(Movie) and none of this product: is it the right one?" in warning
+    with GraphDatabase.driver(empty_neo4j) as driver:
+        with driver.session() as session:
+            schema.drop(session)
+        driver.execute_query("CREATE (:Movie {title: 'Theirs'}), (:Queue {name: 'theirs too'})")
+        before = sorted(map(str, driver.execute_query(theirs).records))
         answer_one(site)
-        assert site.log().count("holds other data") == 1, "from then on it is ours too"
+        assert sorted(map(str, driver.execute_query(theirs).records)) == before
+    [warning] = [line for line in site.log().splitlines() if "holds other data" in line]
+    assert warning.startswith(f"WARNING dagmanager: neo4j_dsn: the database at {empty_neo4j} ")
+    assert "(Movie) and none of this product: is it the right one?" in warning
+    answer_one(site)
+    assert site.log().count("holds other data") == 1, "from then on it is ours too"
+    wipe(empty_neo4j)
 
 
 def answer_one(site: LiveSite) -> None:
@@ -191,16 +190,15 @@ def test_in_prod_what_is_missing_is_refused_with_the_command_that_makes_it(
     assert "run `dagmanager init`" in said
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_record_on_a_topic_that_kills_three_times_is_a_dead_letter_with_its_offset(
-    workers: str, site: LiveSite
+    site: LiveSite,
 ) -> None:
     answer_one(site)
     site.send(*(in_world(submission(number), site) for number in range(10, 20)), key=b"k", partition=5)
     site.deadly = ("upsert", "kill", "s14")
-    codes = [site.begin("--workers", workers).wait(TIMEOUT_S) for _ in range(3)]
+    codes = [site.begin("--workers", "2").wait(TIMEOUT_S) for _ in range(3)]
     assert codes == [-signal.SIGKILL] * 3
-    process = site.begin("--workers", workers)
+    process = site.begin("--workers", "2")
     until(
         lambda: {f"s{number}" for number in range(15, 20)} <= {each["strategy_id"] for each in site.answers()}
     )

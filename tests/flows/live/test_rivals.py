@@ -60,7 +60,7 @@ def test_rivals_share_every_queue_and_finish_what_a_dead_one_began(
     submissions.send(submission("victim", everyones + victims), partition=0)
     submissions.flush()
     words = ("tests.flows.dying_flow", moment, str(deployment.folder / "victim"))
-    lease = {"claim_lease_seconds": "15", "submissions_partitions": f"0/{SHARES}"}
+    lease = {"claim_lease_seconds": "8", "submissions_partitions": f"0/{SHARES}"}
     assert deployment.begin("dying", *words, settings=lease).wait(TIMEOUT_S) == KILLED, deployment.logs()
     begun = [row for row in deployment.rows() if isinstance(row, QueueRow)]
     assert {row.state for row in begun} == {QueueState.PROVISIONING}
