@@ -19,13 +19,14 @@ from bytewax.testing import run_main
 
 from dagmanager.assembly import Assembled, assemble
 from dagmanager.cli.explain.diff_engine import as_found
-from dagmanager.cli.explain.diff_text import Detail, changed_lines, count_line, node_table, rows
+from dagmanager.cli.explain.diff_text import Detail, changed_lines, cost_line, count_line, node_table, rows
 from dagmanager.engine.decide.predecessor import predecessor
 from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.rows import Member
 from dagmanager.engine.stages import Answer, CacheHit, InProgress, Planned
 from dagmanager.errors import Rejection
 from dagmanager.settings.table import Settings
+from dagmanager.terminal.pipe import until_reader_leaves
 from dagmanager.terminal.progress import progress
 from dagmanager.terminal.text import columns, counted, painted, visible, wrapped
 from examples.submissions import CHANGED, first_submissions, second_version
@@ -85,9 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     _explain_warnings(answers)
     say(f"\n2. {CHANGED}, version 2: one period and one schema changed", "1")
     again = _run(assembled, [second_version()], "second")
-    for answer in again:
-        as_planned.append(_show(answer, engine, detail))
-        say(f"  {_cost(answer)}")
+    as_planned += [_show(answer, engine, detail) for answer in again]
     say("\nThe same as JSON lines:")
     for path in sorted(RESULTS.rglob("*.jsonl")):
         say(f"  {path}")
@@ -161,6 +160,7 @@ def _show(answer: dict[str, Any], engine: ShowingEngine, detail: Detail) -> bool
         say(f"  {line}")
     if answer["safe_mode"]:
         say(f"  isolated (safe mode): {answer['safe_mode']}, so it shares nothing with others")
+    say(f"  {cost_line(found)}")
     say(f"  {count_line(found)}", "1")
     same: bool = answer["queue_map"] == found["queue_map"] and answer["actions"] == found["actions"]
     return same
@@ -177,15 +177,5 @@ def _explain_warnings(answers: list[dict[str, Any]]) -> None:
         say(f"  {code} ({found.count(code)}){why}")
 
 
-def _cost(answer: dict[str, Any]) -> str:
-    actions = answer["actions"]
-    lag = sum(each["lag"] for each in answer["buffer_nodes"])
-    return (
-        f"the change costs {counted(actions['create'], 'new topic')}; "
-        f"{counted(actions['reuse'], 'node')} unchanged; "
-        f"{actions['buffer']} with its old topic, and {lag} periods of history to buffer"
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_reader_leaves(main))

@@ -24,6 +24,7 @@ from types import FrameType
 
 from confluent_kafka import KafkaException
 
+from dagmanager.terminal.pipe import until_reader_leaves
 from examples.client import Context, Json, Listener, Submitter
 from examples.live_view import View
 from examples.submissions import CHANGED, CONTEXTS, DEFAULT, strategies, version
@@ -313,4 +314,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_reader_leaves(main))

@@ -13,6 +13,7 @@ from typing import NamedTuple, TextIO
 
 from dagmanager.cli.framework.arguments import Parser
 from dagmanager.cli.framework.command_table import DAGMANAGER, QMTL, Command, Group
+from dagmanager.terminal.pipe import until_reader_leaves
 from dagmanager.terminal.report import (
     EXIT_CODES_TEXT,
     CommandError,
@@ -54,13 +55,7 @@ def _run(program: Program, words: Sequence[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        code = _guarded(program, words)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        # What is still buffered must not fail again when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return Exit.READER_LEFT
+        return until_reader_leaves(lambda: _guarded(program, words))
     except OSError as error:
         show(Report("unreadable_file", f"cannot write to stdout: {error.strerror}", Exit.USAGE))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

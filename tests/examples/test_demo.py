@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from dagmanager.terminal.text import display_width
 from examples.demo import main
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -47,9 +52,21 @@ def test_the_demo_shows_the_reasons_of_the_engine_and_the_summary_last(
         ["remove", "rsi", "removed"],
     ]
     assert second[6] == "  changed: stream_input: schema_hash 44136fa3… -> 00000000…"
-    assert second[7] == "  1 create, 2 reuse, 1 buffer, 1 removed, version v2"
-    assert second[8].startswith("  the change costs 1 new topic; 2 nodes unchanged;")
+    assert second[7] == "  cost: 1 new topic; 50 periods of history to read again; 2 nodes unchanged"
+    assert second[8] == "  1 create, 2 reuse, 1 buffer, 1 removed, version v2"
 
 
 def test_the_demo_shows_whole_ids_with_wide(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(re.findall("blake3:[0-9a-f]{64}$", shown(capsys, "--wide"), re.MULTILINE)) >= 20
+
+
+def test_a_reader_that_leaves_ends_the_demo_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "examples.demo"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")

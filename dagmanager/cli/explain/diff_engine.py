@@ -120,6 +120,7 @@ def as_found(planned: Planned, before: Sequence[Node | Member]) -> dict[str, Any
         "removed": _removed(submission, before),
         "changed": _changed(submission, before),
         "version_change": _version_change(planned.change),
+        "history_periods": sum(each.lag for each in outcome.buffers),
         "queue_map": dict(outcome.items),
         "warnings": [warning.as_json() for warning in outcome.warnings],
     }

@@ -102,6 +102,20 @@ def count_line(found: Mapping[str, Any]) -> str:
     return ", ".join([*shown, f"version {visible(found['version'])}"])
 
 
+def cost_line(found: Mapping[str, Any]) -> str:
+    """What a run would cost: topics that it creates, and history that consumers must read again."""
+    actions = found["actions"]
+    isolated, unchanged = actions.get("isolate", 0), actions.get("reuse", 0)
+    parts = [counted(actions.get("create", 0), "new topic")]
+    if isolated:
+        parts.append(f"{counted(isolated, 'isolated topic')}, kept for a day")
+    if actions.get("buffer"):
+        parts.append(f"{counted(found['history_periods'], 'period')} of history to read again")
+    if unchanged:
+        parts.append(f"{counted(unchanged, 'node')} unchanged")
+    return "cost: " + "; ".join(parts)
+
+
 def rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """One row per node, in the DAG's order, then the removed ones: the cells of HEADS, and the id."""
     shown = [_row(node) for node in found["nodes"]]
@@ -119,14 +133,17 @@ def show(found: Mapping[str, Any], detail: Detail) -> None:
         [wrapped(line, width, "  ") for line in _elsewhere(found)],
         list(_warnings(found, detail, width)),
         list(_digests(found)) if detail.wide else [],
-        [painted(wrapped(count_line(found), width, "  "), "1", sys.stdout)],
+        [
+            wrapped(cost_line(found), width, "  "),
+            painted(wrapped(count_line(found), width, "  "), "1", sys.stdout),
+        ],
     ]
     sys.stdout.write("\n\n".join("\n".join(block) for block in blocks if block) + "\n")
 
 
 def markdown(found: Mapping[str, Any], *, explain: bool) -> str:
     """The same facts as a comment for a pull request, with every row and every id."""
-    lines = [*_opening(found), count_line(found), *_digests(found)]
+    lines = [*_opening(found), count_line(found), cost_line(found), *_digests(found)]
     parts = ["### DAG diff", "\n".join(f"- {markdown_text(line)}" for line in lines)]
     cells = rows(found)
     if cells:

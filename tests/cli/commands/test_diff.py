@@ -17,7 +17,7 @@ CLIENTS = ("bytewax", "confluent_kafka", "neo4j", "grpc", "polars", "rich", "yam
 KEYS = {
     "context", "plan_digest", "submission_digest", "version", "safe_mode", "actions", "nodes", "removed",
     "changed", "version_change",
-    "queue_map", "warnings",
+    "history_periods", "queue_map", "warnings",
 }  # fmt: skip
 
 

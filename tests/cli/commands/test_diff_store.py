@@ -70,7 +70,7 @@ def test_a_dag_is_compared_with_what_the_flow_has_and_nothing_is_written(folder:
     ("meta", "fields", "code", "line"),
     [
         ({}, {}, 0, ""),
-        ({"version": "v2"}, {}, 3, "version v2: a run replaces"),
+        ({"version": "v2"}, {}, 3, "version v2: a run puts it into force"),
         ({}, {"tags": ["btc", "eth"]}, 3, "-> btc, eth"),
         ({}, {"name": "renamed"}, 3, "changed: renamed: name first -> renamed"),
         ({}, {"global": True}, 3, "node_attributes_differ"),

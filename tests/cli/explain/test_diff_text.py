@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dagmanager.cli.explain.diff_text import Detail, differs, markdown, show
+from dagmanager.cli.explain.diff_text import Detail, cost_line, differs, markdown, show
 from dagmanager.terminal.text import display_width
 
 FOUND: dict[str, Any] = {
@@ -35,6 +35,7 @@ FOUND: dict[str, Any] = {
     "removed": [{"node_id": "blake3:" + "c" * 64, "name": "old"}],
     "changed": [],
     "version_change": None,
+    "history_periods": 0,
     "queue_map": {},
     "warnings": [{"code": "lineage_unknown", "message": "random id", "node_id": None, "details": []}],
 }
@@ -79,6 +80,19 @@ def test_people_read_every_fact_and_the_summary_last(capsys: pytest.CaptureFixtu
     assert "new_node: no such computation" in out
     assert "warning[lineage_unknown]: random id" in out
     assert "help: Set `meta.strategy_name`" in out
+
+
+@pytest.mark.parametrize(
+    ("actions", "periods", "line"),
+    [
+        ({"create": 1, "reuse": 1}, 0, "cost: 1 new topic; 1 node unchanged"),
+        ({"create": 2, "buffer": 2}, 60, "cost: 2 new topics; 60 periods of history to read again"),
+        ({"isolate": 3}, 0, "cost: 0 new topics; 3 isolated topics, kept for a day"),
+        ({"reuse": 5}, 0, "cost: 0 new topics; 5 nodes unchanged"),
+    ],
+)
+def test_the_cost_of_a_run_is_named(actions: dict[str, int], periods: int, line: str) -> None:
+    assert cost_line(FOUND | {"actions": actions, "history_periods": periods}) == line
 
 
 def test_digests_are_shown_only_when_requested(capsys: pytest.CaptureFixture[str]) -> None:
