@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -11,10 +12,18 @@ from typing import Any, Final
 import neo4j
 
 from dagmanager.engine.decide.submission_keys import claim_id
+from dagmanager.engine.decide.version_order import asks_in_effect, ordered
 from dagmanager.engine.model.graph_port import LookupKeys
 from dagmanager.engine.model.outcome import Outcome, decode
 from dagmanager.engine.model.rows import OutcomeRow, Row
-from dagmanager.engine.model.version_rows import HolderKey, HolderRow
+from dagmanager.engine.model.version_rows import (
+    HolderKey,
+    HolderRow,
+    LineageKey,
+    LineageRow,
+    SentinelRow,
+    SentinelState,
+)
 from tests.engine.builders import START_MS, AuditedGraph, Stores, WallClock, engine, node, submissions
 
 FOLDER: Final = Path(__file__).parent
@@ -77,7 +86,7 @@ def restore_database(session: neo4j.Session, model: int) -> None:
 
 
 def is_carried_over(rows: tuple[Row, ...], model: int) -> bool:
-    """Every holder has its world, and every stored outcome can be answered again."""
+    """Every holder has its world, every stored outcome can be answered again, and what is in force follows from the asks."""
     holders = {row.key for row in rows if isinstance(row, HolderRow)}
     outcomes = [row for row in rows if isinstance(row, OutcomeRow)]
     for row in outcomes:
@@ -85,7 +94,23 @@ def is_carried_over(rows: tuple[Row, ...], model: int) -> bool:
             decode(row.body)
     assert holders == HOLDERS[model]
     assert len(outcomes) == OUTCOMES[model]
+    assert_in_force_by_asks(rows)
     return True
+
+
+def assert_in_force_by_asks(rows: tuple[Row, ...]) -> None:
+    """The asks explain the stored weights, and none is newer than the newest record of its lineage."""
+    last_at_ms = {row.key: row.last_at_ms for row in rows if isinstance(row, LineageRow)}
+    versions: defaultdict[LineageKey, list[SentinelRow]] = defaultdict(list)
+    for row in rows:
+        if isinstance(row, SentinelRow):
+            versions[LineageKey(row.key.lineage, row.key.namespace)].append(row)
+    for lineage, found in versions.items():
+        asks = {row.key: asks_in_effect(row) for row in found}
+        active = {row.key: row.weight for row in found if row.state is SentinelState.ACTIVE}
+        assert ordered(asks).view == active
+        assert all(ask.at_ms <= last_at_ms[lineage] for each in asks.values() for ask in each)
+        assert all(asks.values())
 
 
 def is_decided_again(graph: AuditedGraph) -> bool:

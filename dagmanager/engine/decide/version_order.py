@@ -44,33 +44,14 @@ class VersionOrder(msgspec.Struct):
 
 def asks_in_effect(row: SentinelRow) -> tuple[VersionAsk, ...]:
     """What was asked for this version and is in effect; for a pending one without the ask that it waits with."""
-    if row.state in WITHDRAWN or row.asks:
-        return () if row.state in WITHDRAWN else row.asks
-    return () if row.state is SentinelState.PENDING else _asks_of_a_former_release(row)
+    return () if row.state in WITHDRAWN else row.asks
 
 
 def asks_claimed(row: SentinelRow) -> tuple[VersionAsk, ...]:
     """As `asks_in_effect`, as if every pending version were active already."""
     if row.state is SentinelState.PENDING and row.takeover is not None:
-        return row.takeover.asks or _asks_of_a_former_release(row)
+        return row.takeover.asks
     return asks_in_effect(row)
-
-
-def _asks_of_a_former_release(row: SentinelRow) -> tuple[VersionAsk, ...]:
-    """Asks that explain the state of a row that a release without `SentinelRow.asks` wrote, at the times that it stored.
-
-    Of a pair the newer one is the canary; both were seen at the same time when one of them changed.
-    """
-    first = VersionAsk(None, row.created_ms)
-    changed_ms = max(row.created_ms, row.last_seen_ms)
-    if row.state is SentinelState.SUPERSEDED:
-        return (first,)
-    weight = row.weight
-    if row.state is SentinelState.PENDING and row.takeover is not None:
-        weight = row.takeover.weight
-    if weight == 1.0:
-        return (first, VersionAsk(1.0, changed_ms)) if changed_ms > row.created_ms else (first,)
-    return (first, VersionAsk(weight, changed_ms, 1))
 
 
 def ordered(

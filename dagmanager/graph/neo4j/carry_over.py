@@ -8,10 +8,13 @@ from typing import Any, Final, LiteralString
 import neo4j
 
 from dagmanager.graph.model_3 import holder_with_world, is_late, old_holder
+from dagmanager.graph.model_3_asks import with_asks
 from dagmanager.graph.model_version import ModelStep
-from dagmanager.graph.neo4j.row_mapping import parameters
+from dagmanager.graph.neo4j.row_mapping import decoded, parameters
 
 BATCH_ROWS: Final = 10_000
+# A version names all nodes that were new with it: up to 20,000.
+BATCH_LINEAGES: Final = 100
 
 # Model 1 had no label `DagNode`, and a node that others only depend on was a `ComputeNode` without properties. A
 # `ComputeNode` of another program has properties of its own and stays one.
@@ -40,6 +43,16 @@ RETURN h.key AS key, h.row AS row, s.row AS sentinel ORDER BY key
 _PUT_HOLDERS: Final[LiteralString] = """
 UNWIND $holders AS r MATCH (h:Holder {key: r.old}) SET h += r.p, h.key = r.key
 """
+# The asks of a lineage follow from all of its versions together.
+_VERSIONS: Final[LiteralString] = """
+MATCH (l:Lineage) WHERE l.key > $after
+WITH l ORDER BY l.key LIMIT $rows
+RETURN l.key AS key, l.last_at AS last_at_ms,
+  COLLECT { MATCH (s:VersionSentinel {lineage_key: l.key}) RETURN s.row } AS versions ORDER BY key
+"""
+_PUT_VERSIONS: Final[LiteralString] = """
+UNWIND $versions AS r MATCH (s:VersionSentinel {key: r.key}) SET s.row = r.p.row
+"""
 # A refusal names no topics; the outcomes that do are the large ones.
 _OUTCOMES_WITHOUT_TOPICS: Final[LiteralString] = """
 MATCH (o:Outcome) WHERE o.key > $after AND o.row IS NOT NULL AND size(o.topics) = 0
@@ -55,14 +68,23 @@ def _model_3(session: neo4j.Session) -> None:
             for each in page
         ]
         session.run(_PUT_HOLDERS, holders=holders).consume()
+    for page in _pages(session, _VERSIONS, BATCH_LINEAGES):
+        versions = [
+            parameters(row)
+            for each in page
+            for row in with_asks(decoded(each["versions"]), each["last_at_ms"])
+        ]
+        session.run(_PUT_VERSIONS, versions=versions).consume()
     for page in _pages(session, _OUTCOMES_WITHOUT_TOPICS):
         late = [each["key"] for each in page if is_late(each["row"])]
         session.run(_DELETE_OUTCOMES, keys=late).consume()
 
 
-def _pages(session: neo4j.Session, statement: LiteralString) -> Iterator[list[dict[str, Any]]]:
+def _pages(
+    session: neo4j.Session, statement: LiteralString, rows: int | None = None
+) -> Iterator[list[dict[str, Any]]]:
     after = ""
-    while page := session.run(statement, after=after, rows=BATCH_ROWS).data():
+    while page := session.run(statement, after=after, rows=rows or BATCH_ROWS).data():
         yield page
         after = page[-1]["key"]
 

@@ -6,16 +6,28 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from dagmanager.cli.main import dagmanager
 from dagmanager.engine.model.rows import NodeRow, QueueRow
+from dagmanager.engine.model.version_rows import LineageRow, SentinelRow
 from dagmanager.errors import SettingsError
 from dagmanager.graph.embedded.sqlite import SqliteGraph
 from dagmanager.graph.embedded.sqlite_snapshot import StoredGraph
 from dagmanager.graph.model_version import MODEL
 from tests.engine.builders import WallClock
-from tests.graph.old_graphs import MODELS, NODES, QUEUES, is_carried_over, is_decided_again, restore_file
+from tests.graph.builders import lineage_row, sentinel
+from tests.graph.old_graphs import (
+    MODELS,
+    NODES,
+    QUEUES,
+    assert_in_force_by_asks,
+    is_carried_over,
+    is_decided_again,
+    restore_file,
+)
 
 
 @pytest.fixture(params=MODELS)
@@ -41,6 +53,13 @@ def state_of(path: Path) -> tuple[int, int]:
     return seq, forgotten
 
 
+def put(connection: sqlite3.Connection, row: SentinelRow | LineageRow) -> None:
+    """The release before stored no asks; an empty tuple of them is read alike."""
+    kind = str(type(row).__struct_config__.tag)
+    values = (kind, msgspec.msgpack.encode(row.key), msgspec.msgpack.encode(row))
+    connection.execute("INSERT INTO graph_rows (kind, key, seq, value) VALUES (?, ?, 1, ?)", values)
+
+
 def test_it_is_carried_over_once(path: Path, model: int) -> None:
     with closing(SqliteGraph(path, lambda: 1)) as graph:
         rows = graph.rows()
@@ -63,6 +82,22 @@ def test_who_has_it_open_reads_all_of_it_again(path: Path) -> None:
     (seq, _) = state_of(path)
     SqliteGraph(path, lambda: 1).close()
     assert state_of(path) == (seq + 1, seq + 1)
+
+
+def test_a_canary_stays_one(path: Path) -> None:
+    canary = [
+        sentinel("c", "gamma", version="v1", last_seen_ms=1_010),
+        sentinel("d", "gamma", version="v2", last_seen_ms=1_020, weight_asked=0.3),
+    ]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for row, weight in zip(canary, (0.7, 0.3), strict=True):
+            put(connection, replace(row, weight=weight))
+        put(connection, lineage_row("gamma", at_ms=1_000))
+    with closing(SqliteGraph(path, lambda: 1)) as graph:
+        found = graph.rows()
+    assert_in_force_by_asks(found)
+    weights = [row.weight for row in found if isinstance(row, SentinelRow) and row.key.lineage == "gamma"]
+    assert weights == [0.7, 0.3]
 
 
 def test_deleted_holders_of_the_old_form_are_forgotten(path: Path) -> None:
