@@ -63,7 +63,7 @@ LABELS: Mapping[LiteralString, tuple[str, Sequence[str]]] = {
     "Queue": ("topic", QUEUE),
     "VersionSentinel": ("key", SENTINEL),
     "DagContent": ("digest", ("size",)),
-    "Lineage": ("key", ("lineage", "namespace", "last_at")),
+    "Lineage": ("key", ("lineage", "namespace", "last_at", "last_partition", "last_position")),
     "Holder": ("key", ("strategy_id", "namespace", "world_id", "last_seen")),
     "TagSet": ("key", ("tags", "interval", "revision")),
     "Counter": ("key", ("value",)),
@@ -187,11 +187,13 @@ def expected_facts(rows: Iterable[Row]) -> Facts:
                     facts["CONTAINS", clipped(row.digest), clipped(node_id), name, tags, schema] += 1
             case SentinelRow():
                 facts.update(sentinel_facts(row))
-            case LineageRow(key, at_ms):
+            case LineageRow(key, at_ms, partition, position):
                 properties: dict[str, Any] = {
                     "lineage": key.lineage,
                     "namespace": key.namespace,
                     "last_at": at_ms,
+                    "last_partition": partition,
+                    "last_position": position,
                 }
                 facts[fact("Lineage", lineage_key(key), properties)] += 1
             case HolderRow():

@@ -105,7 +105,7 @@ class World:
         change = next_version(self.sentinels, self.lineage, sent_before, request)
         if not isinstance(change, Rejection):
             self.put(start_change(change, self.sentinels, request, CLAIM))
-            self.lineage = LineageRow(LINEAGE, lineage_clock(self.lineage, request, change))
+            self.lineage = lineage_clock(self.lineage, request, change)
         return change
 
     def ready(self, name: str) -> Rows:

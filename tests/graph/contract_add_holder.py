@@ -7,7 +7,14 @@ import pytest
 
 from dagmanager.engine.model.graph_port import Graph, HolderInsert, LookupKeys
 from dagmanager.engine.model.rows import CounterRow, OutcomeRow, Row
-from dagmanager.engine.model.version_rows import HolderKey, HolderRow, LineageKey, SentinelRow, SentinelState
+from dagmanager.engine.model.version_rows import (
+    HolderKey,
+    HolderRow,
+    LineageKey,
+    LineageRow,
+    SentinelRow,
+    SentinelState,
+)
 from tests.graph.builders import content, holder, lineage_row, node, outcome, sentinel, store
 from tests.graph.contract_rivals import concurrently
 
@@ -17,10 +24,14 @@ IN_FORCE = sentinel("c1", version="v2")
 LEFT = sentinel("c0", version="v10", revision=2, state=SentinelState.SUPERSEDED)
 
 
-def insert(strategy_id: str = "s1", at_ms: int = 5) -> HolderInsert:
+def insert(strategy_id: str = "s1", at_ms: int = 5, partition: int = 0, position: int = 0) -> HolderInsert:
     made = HolderRow(HolderKey(strategy_id, "", "w"), IN_FORCE.key, f"digest of {strategy_id}", None, 9)
     return HolderInsert(
-        LINE, (LEFT, IN_FORCE), 0, at_ms, made, OutcomeRow(f"claim of {strategy_id}", b"", (), 9)
+        LineageRow(LINE, at_ms, partition, position),
+        (LEFT, IN_FORCE),
+        0,
+        made,
+        OutcomeRow(f"claim of {strategy_id}", b"", (), 9),
     )
 
 
@@ -29,7 +40,9 @@ def a_version_in_force(graph: Graph) -> None:
     store(graph, *rows, lineage_row(at_ms=3))
 
 
-def known(graph: Graph, asked: HolderInsert) -> tuple[HolderRow | None, OutcomeRow | None, int | None]:
+def known(
+    graph: Graph, asked: HolderInsert
+) -> tuple[HolderRow | None, OutcomeRow | None, tuple[int, int, int] | None]:
     """Holder, outcome, and the lineage's clock."""
     keys = LookupKeys(
         lineages=frozenset({LINE}),
@@ -41,7 +54,7 @@ def known(graph: Graph, asked: HolderInsert) -> tuple[HolderRow | None, OutcomeR
     return (
         found.holders.get(asked.holder.key),
         found.outcomes.get(asked.outcome.claim_id),
-        None if lineage is None else lineage.last_at_ms,
+        None if lineage is None else lineage.place,
     )
 
 
@@ -74,14 +87,21 @@ class AddHolderContract:
         store(graph, holder("s0", IN_FORCE.key))
         assert graph.add_holder(insert())
         for each in (graph, rival):
-            assert known(each, insert()) == (insert().holder, insert().outcome, 5)
+            assert known(each, insert()) == (insert().holder, insert().outcome, (5, 0, 0))
         held_by = graph.transact(lambda tx: tx.holders_of(IN_FORCE.key))
         assert [row.key.strategy_id for row in held_by] == ["s0", "s1"]
 
     def test_the_clock_of_the_lineage_never_goes_back(self, graph: Graph) -> None:
         a_version_in_force(graph)
-        assert graph.add_holder(insert(at_ms=2))
-        assert known(graph, insert())[2] == 3
+        assert graph.add_holder(insert(at_ms=2, partition=9))
+        assert known(graph, insert())[2] == (3, 0, 0)
+
+    def test_of_records_of_one_millisecond_partition_and_offset_decide(self, graph: Graph) -> None:
+        a_version_in_force(graph)
+        places = [(3, 2, 5), (3, 1, 7), (3, 2, 4), (3, 2, 6), (4, 0, 1), (3, 9, 9)]
+        for number, place in enumerate(places):
+            assert graph.add_holder(insert(f"s{number}", *place))
+            assert known(graph, insert())[2] == max(places[: number + 1])
 
     def test_nothing_else_is_written(self, graph: Graph) -> None:
         a_version_in_force(graph)
@@ -128,4 +148,4 @@ class AddHolderContract:
             RIVALS, lambda number: (graph, rival)[number % 2].add_holder(insert(f"s{number}", number))
         )
         assert found == [True] * RIVALS
-        assert known(graph, insert("s0"))[2] == 3
+        assert known(graph, insert("s0"))[2] == (3, 0, 0)

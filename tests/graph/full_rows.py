@@ -97,7 +97,7 @@ FULL: list[Row] = [
         sentinel_id="s1-sentinel",
         weight_revision=19,
     ),
-    LineageRow(LineageKey("l1", "w"), 20),
+    LineageRow(LineageKey("l1", "w"), 20, 3, 7),
     HolderRow(HolderKey("s1", "w", "w1"), KEY, "digest", 0.5, 21),
     OutcomeRow("k1", b"\x00\xff", ("Topic.A",), 22),
     OutboxRow("e1", "stream", 2, "queue", "key", b"\xfe", OutboxState.WAITING, 23),

@@ -19,12 +19,20 @@ import msgspec
 from dagmanager.bounded_cache import BoundedCache
 from dagmanager.dag.model import ComputeContext, Submission
 from dagmanager.engine.caches.holder_counters import counter_of
-from dagmanager.engine.decide.submission_keys import claim_id, holder_key, lineage_key
+from dagmanager.engine.decide.submission_keys import claim_id, holder_key, lineage_key, record_place
+from dagmanager.engine.decide.version_order import newest_ask
 from dagmanager.engine.model.graph_port import EpochReading, HolderInsert, Known
 from dagmanager.engine.model.outcome import Outcome, sentinel_id
 from dagmanager.engine.model.rows import OutcomeRow
 from dagmanager.engine.model.version_change import AddHolder, Resend, VersionChange
-from dagmanager.engine.model.version_rows import HolderKey, HolderRow, LineageKey, SentinelRow, SentinelState
+from dagmanager.engine.model.version_rows import (
+    HolderKey,
+    HolderRow,
+    LineageKey,
+    LineageRow,
+    SentinelRow,
+    SentinelState,
+)
 from dagmanager.errors import Rejection
 
 # Some 200 bytes an item: 100 MB at most.
@@ -39,7 +47,8 @@ class CacheEntry(msgspec.Struct, frozen=True):
     """An answer and what it was decided from.
 
     `counter` is the value of the strategy id's holder counter (resend entries). `sentinels` are all of the lineage
-    and `sentinel` is the one that a new holder gets (version entries; None for resends).
+    and `sentinel` is the one that a new holder gets (version entries; None for resends); `newest` is the place of the
+    newest ask of the lineage.
     """
 
     outcome: Outcome
@@ -48,6 +57,7 @@ class CacheEntry(msgspec.Struct, frozen=True):
     counter: int = 0
     sentinels: tuple[SentinelRow, ...] = ()
     sentinel: SentinelRow | None = None
+    newest: tuple[int, int, int] = (0, 0, 0)
 
 
 class CachedAnswer(msgspec.Struct, frozen=True):
@@ -83,7 +93,8 @@ class AnswerCache:
         found = self._cache.get(_version_key(submission))
         if found is None or found.sentinel is None or not _is_valid(found, submission, reading):
             return None
-        if submission.dag.weight is not None:
+        # An older record than any ask of the lineage may be more than one more holder: only a claim can tell.
+        if submission.dag.weight is not None or record_place(submission) < found.newest:
             return None
         if reading.now_ms - found.sentinel.last_seen_ms >= last_seen_every_ms:
             return None
@@ -110,10 +121,11 @@ class AnswerCache:
             case Resend(referencing=True):
                 counter = reading.counters[counter_of(holder_key(submission))]
                 self._put(_resend_key(submission), CacheEntry(outcome, ids, reading.epoch, counter))
-            case AddHolder(sentinel=sentinel) if sentinel.state is SentinelState.ACTIVE:
+            case AddHolder(sentinel=sentinel, alone=True) if sentinel.state is SentinelState.ACTIVE:
                 if submission.dag.weight is None:
                     sentinels = known.sentinels[lineage_key(submission)]
-                    entry = CacheEntry(outcome, ids, reading.epoch, 0, sentinels, sentinel)
+                    newest = newest_ask(sentinels)
+                    entry = CacheEntry(outcome, ids, reading.epoch, 0, sentinels, sentinel, newest)
                     self._put(_version_key(submission), entry)
             case _:
                 pass
@@ -158,10 +170,9 @@ def _insert(
 ) -> HolderInsert:
     digest = submission.submission_digest
     return HolderInsert(
-        lineage=lineage_key(submission),
+        lineage=LineageRow(lineage_key(submission), *record_place(submission)),
         sentinels=found.sentinels,
         epoch=found.epoch,
-        at_ms=submission.at_ms,
         holder=HolderRow(holder_key(submission), sentinel.key, digest, None, reading.now_ms),
         # An empty body as `claim` writes it for a plain answer: accepted, a replay decides it again.
         outcome=OutcomeRow(claim_id(submission), b"", (), reading.now_ms),

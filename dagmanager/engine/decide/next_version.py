@@ -89,7 +89,7 @@ def next_version(
     asks: Asks = {each.key: asks_claimed(each) for each in sentinels}
     confirmed = _confirmed(asks, lineage, request.now_ms)
     asks.update({each: with_ask(asks[each], ask) for each, ask in confirmed})
-    placed = _placed(key, _ask(asks, row, holder, request, key), asks)
+    placed = _placed(key, _ask(holder, request, key), asks)
     return _too_many(placed) or _change(rows, row, placed, holder, confirmed, request)
 
 
@@ -118,23 +118,20 @@ def _confirmed(
     if lineage is None or len(view) != 1:
         return ()
     (only,) = view
-    ask = VersionAsk(None, min(lineage.last_at_ms, now_ms))
+    # A record of the future, inserted without a look at the store's clock, is one of now.
+    ask = VersionAsk(None, min(lineage.last_at_ms, now_ms), lineage.last_partition, lineage.last_position)
     return ((only, ask),) if ask.place > max(each.place for each in asks[only]) else ()
 
 
-def _ask(
-    asks: Asks, row: SentinelRow | None, holder: HolderRow | None, request: VersionRequest, key: SentinelKey
-) -> VersionAsk:
-    """The ask of this record. An edit of a canary that repeats what its sender gave the canary inherits its share."""
+def _ask(holder: HolderRow | None, request: VersionRequest, key: SentinelKey) -> VersionAsk:
+    """The ask of this record. It is made of the record and its sender alone: what else was read before must not matter."""
     place = VersionAsk(None, request.at_ms, request.partition, request.position)
     if request.weight is None:
         return place
     wanted = min(max(request.weight, 0.0), 1.0)
-    before = ordered(asks, until=place)
-    prior = before.current.get(key.version)
-    own = holder.weight_sent if holder is not None and holder.sentinel == prior else None
-    repeated = row is None and own == wanted and prior in before.view and len(before.view) > 1
-    return place if repeated else place._replace(weight=wanted)
+    own = holder.sentinel if holder is not None and holder.weight_sent == wanted else key
+    edits = own.revision if own != key and own[:3] == key[:3] else 0
+    return place._replace(weight=wanted, edits=edits)
 
 
 def _placed(key: SentinelKey, ask: VersionAsk, asks: Asks) -> Placed:
@@ -165,7 +162,7 @@ def _change(
     warnings = tuple(_warnings(rows, row, placed, holder, request.content))
     referencing = row is not None and row.state in REFERENCING
     if row is not None and referencing and _asks_nothing_new(row, placed):
-        return AddHolder(row, warnings, in_force=key in placed.after.view)
+        return AddHolder(row, warnings, alone=placed.after.view == {key: 1.0})
     weight = placed.after.view.get(key, 0.0)
     takeover = VersionTransition(ACTIVE if key in placed.after.view else PARKED, weight, asks)
     returning = tuple(
@@ -236,13 +233,14 @@ def _contested(row: SentinelRow, ask: VersionAsk, holder: HolderRow | None) -> I
         yield Notice(NoticeCode.WEIGHT_CONTESTED, message)
 
 
-def lineage_clock(lineage: LineageRow | None, request: VersionRequest, change: VersionChange) -> int:
-    """The new `LineageRow.last_at_ms`: the newest holder's record of the only version in force, since the last change."""
-    last_ms = lineage.last_at_ms if lineage is not None else 0
+def lineage_clock(lineage: LineageRow | None, request: VersionRequest, change: VersionChange) -> LineageRow:
+    """The lineage's row after a change; its clock starts again with each change that is more than a holder."""
+    before = lineage if lineage is not None else LineageRow(request.key, 0)
     match change:
-        case AddHolder(in_force=True):
-            return max(last_ms, request.at_ms)
+        case AddHolder(alone=True):
+            now = LineageRow(request.key, request.at_ms, request.partition, request.position)
+            return max(before, now, key=lambda row: row.place)
         case AddHolder() | Resend():
-            return last_ms
+            return before
         case _:
-            return 0
+            return LineageRow(request.key, 0)

@@ -66,6 +66,12 @@ def version_request(submission: Submission, now_ms: int) -> VersionRequest:
     )
 
 
+def record_place(submission: Submission) -> tuple[int, int, int]:
+    """The place of its record in the record order; a record of the future counts as such."""
+    origin = submission.record.origin
+    return (submission.at_ms, origin.partition, origin.position)
+
+
 def version_change(submission: Submission, known: Known) -> VersionChange | Rejection | None:
     """What this submission changes about its lineage, or why it is refused; None in safe mode, which has no versions."""
     if submission.context.safe_mode:

@@ -58,21 +58,24 @@ def ordered(
     asks: Mapping[SentinelKey, Iterable[VersionAsk]], until: VersionAsk | None = None
 ) -> VersionOrder:
     """The lineage after all of these asks, or after those that come before `until` in the record order."""
-    events = [(ask.place, key, ask.weight) for key, each in asks.items() for ask in each]
+    events = [(ask.place, key, ask) for key, each in asks.items() for ask in each]
     order = VersionOrder({}, {}, set(), {})
-    for place, key, weight in sorted(events, key=lambda event: (event[0], event[1])):
+    for place, key, ask in sorted(events, key=lambda event: (event[0], event[1])):
         if until is not None and place >= until.place:
             break
-        _apply(order, key, weight)
+        _apply(order, key, ask)
     return order
 
 
-def _apply(order: VersionOrder, key: SentinelKey, weight: float | None) -> None:
+def _apply(order: VersionOrder, key: SentinelKey, ask: VersionAsk) -> None:
     """One ask, after all earlier ones (the table of docs/semantics.md 6)."""
-    known = key in order.asked
+    weight, known = ask.weight, key in order.asked
     prior = order.current.get(key.version)
-    if weight is not None and prior == key and order.asked.get(key) == weight:
-        weight = None  # a thousand strategy ids that repeat one submission change nothing
+    if prior is not None and weight is not None:
+        repeated = prior == key and order.asked.get(key) == weight
+        edited = not known and prior.revision == ask.edits and prior in order.view and len(order.view) > 1
+        if repeated or edited:  # a thousand strategy ids that repeat one submission change nothing
+            weight = None
     order.asked[key] = order.asked.get(key) if weight is None else weight
     if key in order.view:
         if weight is not None and len(order.view) > 1:
@@ -117,16 +120,21 @@ def with_ask(asks: tuple[VersionAsk, ...], ask: VersionAsk) -> tuple[VersionAsk,
     These are minima and maxima, so what is kept depends on no order either. A version has a handful of weights in its
     life; of more than 32 the ones asked for longest ago are dropped.
     """
-    ends: dict[float | None, tuple[VersionAsk, VersionAsk]] = {}
+    ends: dict[tuple[float | None, int], tuple[VersionAsk, VersionAsk]] = {}
     for each in (*asks, ask):
-        first, last = ends.get(each.weight, (each, each))
-        ends[each.weight] = (min(first, each, key=_place), max(last, each, key=_place))
+        first, last = ends.get((each.weight, each.edits), (each, each))
+        ends[each.weight, each.edits] = (min(first, each, key=_place), max(last, each, key=_place))
     newest = sorted(ends.values(), key=lambda pair: pair[1].place)[-WEIGHTS_MAX:]
     return tuple(sorted({each for pair in newest for each in pair}, key=_place))
 
 
 def _place(ask: VersionAsk) -> tuple[int, int, int]:
     return ask.place
+
+
+def newest_ask(sentinels: Iterable[SentinelRow]) -> tuple[int, int, int]:
+    """The place of the newest ask of a lineage."""
+    return max((each.place for row in sentinels for each in asks_claimed(row)), default=(0, 0, 0))
 
 
 def last_weight(asks: Iterable[VersionAsk]) -> VersionAsk | None:

@@ -90,14 +90,13 @@ class HolderInsert(msgspec.Struct, frozen=True):
     """Compare-and-set insert of a holder of a version in force.
 
     Applied only if neither holder nor outcome exists, the epoch is still `epoch`, and the lineage's sentinels are
-    still exactly `sentinels`, in the order of `Known`. `at_ms` is the record's time, for the lineage's clock.
+    still exactly `sentinels`, in the order of `Known`. `lineage` has the record's place: the lineage's clock takes it if it is newer.
     """
 
-    lineage: LineageKey
+    lineage: LineageRow
     # Whole rows, not a number: any other weight or state of any version could give another answer.
     sentinels: tuple[SentinelRow, ...]
     epoch: int
-    at_ms: int
     holder: HolderRow
     outcome: OutcomeRow
 

@@ -64,12 +64,13 @@ class Resend(msgspec.Struct, frozen=True, tag=True):
 class AddHolder(msgspec.Struct, frozen=True, tag=True):
     """The label has this content already, and nothing else was asked: only the holder is new.
 
-    `in_force`: the version is, or will be once what is pending was activated.
+    `alone`: it is the only version in force, or will be once what is pending was activated. Then the record moves the
+    lineage's clock.
     """
 
     sentinel: SentinelRow
     warnings: tuple[Notice, ...] = ()
-    in_force: bool = True
+    alone: bool = True
 
 
 class NewSentinel(msgspec.Struct, frozen=True, tag=True):

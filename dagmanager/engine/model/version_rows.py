@@ -100,10 +100,17 @@ class SentinelRow(msgspec.Struct, frozen=True, tag="sentinel"):
 
 
 class LineageRow(msgspec.Struct, frozen=True, tag="lineage"):
-    """The lock and the clock of one lineage: `last_at_ms` is the newest record of a holder of the only version in force."""
+    """The lock and the clock of one lineage: the newest record of a holder of the only version in force, by record order."""
 
     key: LineageKey
     last_at_ms: int
+    last_partition: int = 0
+    last_position: int = 0
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Its place in the record order."""
+        return (self.last_at_ms, self.last_partition, self.last_position)
 
 
 class PastSubmission(NamedTuple):

@@ -30,7 +30,6 @@ from dagmanager.engine.model.version_change import (
 from dagmanager.engine.model.version_rows import (
     HolderRow,
     LineageKey,
-    LineageRow,
     SentinelKey,
     SentinelRow,
     SentinelState,
@@ -66,7 +65,7 @@ def put_version_change(tx: Transaction, decision: Decision, step: VersionStep) -
     lineage = decision.known.lineages.get(request.key)
     now_ms = tx.now_ms()
     terms = ClaimTerms(decision.claim_id, options.owner, now_ms + options.policy.lease_ms, now_ms)
-    tx.put([LineageRow(request.key, lineage_clock(lineage, request, change))])
+    tx.put([lineage_clock(lineage, request, change)])
     if isinstance(change, NewSentinel):
         tx.put([content_row(submission)])
     sentinel = _sentinel_of(change)

@@ -91,10 +91,10 @@ def parameters(row: Row) -> Properties:
 def insert_parameters(insert: HolderInsert) -> Properties:
     """The parameters of `writes.ADD_HOLDER`."""
     return {
-        "lineage": lineage_key(insert.lineage),
+        "lineage": lineage_key(insert.lineage.key),
         "sentinels": [msgspec.msgpack.encode(row) for row in insert.sentinels],
         "epoch": insert.epoch,
-        "lineage_row": parameters(LineageRow(insert.lineage, insert.at_ms)),
+        "lineage_row": parameters(insert.lineage),
         "holder": parameters(insert.holder),
         "outcome": parameters(insert.outcome),
     }
@@ -200,7 +200,15 @@ def _sentinel(row: SentinelRow) -> Properties:
 
 
 def _lineage(row: LineageRow) -> Properties:
-    return {"p": {"lineage": row.key.lineage, "namespace": row.key.namespace, "last_at": row.last_at_ms}}
+    return {
+        "p": {
+            "lineage": row.key.lineage,
+            "namespace": row.key.namespace,
+            "last_at": row.last_at_ms,
+            "last_partition": row.last_partition,
+            "last_position": row.last_position,
+        }
+    }
 
 
 def _holder(row: HolderRow) -> Properties:

@@ -78,7 +78,10 @@ WHERE COLLECT { MATCH (s:VersionSentinel {lineage_key: $p.lineage}) RETURN s.row
   AND NOT EXISTS { MATCH (h:Holder {key: $p.holder.key}) WHERE h.row IS NOT NULL }
   AND NOT EXISTS { MATCH (o:Outcome {key: $p.outcome.key}) WHERE o.row IS NOT NULL }
 MATCH (s:VersionSentinel {key: $p.holder.p.sentinel})
-FOREACH (_ IN CASE WHEN l.last_at < $p.lineage_row.p.last_at THEN [true] ELSE [] END | SET l += $p.lineage_row.p)
+WITH l, s, $p.lineage_row.p AS new, coalesce(l.last_partition, 0) AS partition, coalesce(l.last_position, 0) AS position
+FOREACH (_ IN CASE WHEN l.last_at < new.last_at OR (l.last_at = new.last_at
+  AND (partition < new.last_partition OR (partition = new.last_partition AND position < new.last_position)))
+  THEN [true] ELSE [] END | SET l += new)
 CREATE (h:Holder {key: $p.holder.key}) SET h += $p.holder.p
 CREATE (h)-[:HOLDS]->(s)
 CREATE (o:Outcome {key: $p.outcome.key}) SET o += $p.outcome.p
