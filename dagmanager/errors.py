@@ -16,12 +16,14 @@ stops the flow with the offset kept, so that nothing is lost (docs/semantics.md 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
-from dagmanager.echo import ECHO_MAX, MESSAGE_MAX, echoed, echoed_detail
+from dagmanager.echo import ECHO_MAX, MESSAGE_MAX, echoed, echoed_detail, echoed_value
 
 
 class ErrorCode(StrEnum):
@@ -89,11 +91,23 @@ STATUS: Final[dict[ErrorCode, tuple[str, int]]] = {
 }
 
 
+class FaultCount(msgspec.Struct, frozen=True):
+    """How many findings of one refusal have this code and concern this field of nodes of this type.
+
+    For metrics, since `details` are bounded. `node_type` is shown as `dagmanager.echo` says; empty if it is not known.
+    """
+
+    code: ErrorCode
+    field: str
+    node_type: str
+    number: int
+
+
 class Rejection(msgspec.Struct, frozen=True):
     """Why a submission was refused: a value that passes through the flow as answers do.
 
     `field` is a dotted path or a JSON pointer into the submission. `details` has one entry per finding when there are
-    several (at most 100; `message` has the total). Whatever comes from the submission is shown as `dagmanager.echo` says:
+    several (at most 100; `message` has the total); `counts` are of all findings. Whatever comes from the submission is shown as `dagmanager.echo` says:
     bounded, without control characters, and such that every encoder takes it.
     """
 
@@ -104,6 +118,8 @@ class Rejection(msgspec.Struct, frozen=True):
     expected: str | None = None
     got: str | None = None
     details: tuple[dict[str, Any], ...] = ()
+    # No part of the answer, nor of its stored form and digest.
+    counts: tuple[FaultCount, ...] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """Bound every text and value; a value that is already bounded stays the same object."""
@@ -128,6 +144,12 @@ class Rejection(msgspec.Struct, frozen=True):
             "got": self.got,
             "details": list(self.details),
         }
+
+
+def fault_counts(found: Iterable[tuple[ErrorCode, str, object]]) -> tuple[FaultCount, ...]:
+    """Findings (code, field, the node's type as sent) by number, in the order of their first occurrence."""
+    tally = Counter((code, field, str(echoed_value(node_type or ""))) for code, field, node_type in found)
+    return tuple(FaultCount(*each, number) for each, number in tally.items())
 
 
 class DagManagerError(Exception):

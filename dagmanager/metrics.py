@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from dagmanager.dag.model import TagQuery
+from dagmanager.echo import echoed
 from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.model.rows import QueueRow
 from dagmanager.errors import ErrorCode, Rejection
@@ -103,33 +104,35 @@ class PrometheusObserver(Observer):
 
     def refused(self, rejection: Rejection) -> None:
         """A submission was refused for its content."""
-        match rejection.code:
-            case ErrorCode.NODE_ID_MISMATCH:
-                for detail in rejection.details:
-                    self._count_mismatch(str(detail.get("node_type", "")))
-            case ErrorCode.MISSING_FIELDS:
-                for detail in rejection.details:
-                    node_type = self._bounded(str(detail.get("node_type", "")))
-                    self._missing.labels(self._bounded(str(detail.get("missing", ""))), node_type).inc()
-            case ErrorCode.CRC_MISMATCH:
-                self._checksum.inc()
-            case ErrorCode.CROSS_CONTEXT:
-                self._cross.inc(max(len(rejection.details), 1))
-            case _:
-                pass
+        if rejection.code is ErrorCode.CRC_MISMATCH:
+            self._checksum.inc()
+        for each in rejection.counts or ():
+            match each.code:
+                case ErrorCode.NODE_ID_MISMATCH:
+                    self._count_mismatch(each.node_type, each.number)
+                case ErrorCode.MISSING_FIELDS:
+                    labels = self._bounded(each.field), self._bounded(each.node_type)
+                    self._missing.labels(*labels).inc(each.number)
+                case ErrorCode.CROSS_CONTEXT:
+                    self._cross.inc(each.number)
+                case _:
+                    pass
 
     def tag_query(self, node_id: str, query: TagQuery, queues: int) -> None:
         """A submitted tag query resolves to this many queues; logged with its node id (requirements M7)."""
         self._resolved.observe(queues)
+        tags = tuple(
+            map(echoed, query.tags[:LABELS_MAX])
+        )  # a log line must not break, nor grow with a submission
         logger.info(
             "tag query %s (%s of %s) resolved to %d queues",
             node_id,
             query.match_mode,
-            ", ".join(query.tags),
+            ", ".join(tags),
             queues,
             extra={
                 "node_id": node_id,
-                "tags": query.tags,
+                "tags": tags,
                 "match_mode": query.match_mode,
                 "queues": queues,
             },
@@ -154,11 +157,11 @@ class PrometheusObserver(Observer):
         """One worker more is retrying in this step; with an empty `reason`, one less."""
         self._waiting.labels(step).inc(1 if reason else -1)
 
-    def _count_mismatch(self, node_type: str) -> None:
-        self._drift.inc()
-        self._mismatch.labels(self._bounded(node_type)).inc()
+    def _count_mismatch(self, node_type: str, number: int) -> None:
+        self._drift.inc(number)
+        self._mismatch.labels(self._bounded(node_type)).inc(number)
         if node_type == TAG_QUERY_TYPE:
-            self._tag_mismatch.inc()
+            self._tag_mismatch.inc(number)
 
     def _bounded(self, label: str) -> str:
         if label in self._types or len(self._types) < LABELS_MAX:

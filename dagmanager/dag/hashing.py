@@ -14,7 +14,7 @@ from dagmanager.dag.model import CanonicalDag, Dag, Node
 from dagmanager.dag.nodes.content import attributes_digest, content_digest
 from dagmanager.dag.nodes.node_fields import ID_PREFIX
 from dagmanager.dag.nodes.node_memo import NodeMemo
-from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.errors import ErrorCode, Rejection, fault_counts
 
 # Collision forms of a spec that a submitted id is compared with.
 COLLISIONS_MAX: Final = 8
@@ -144,4 +144,5 @@ def mismatch(nodes: list[Node], pointers: dict[str, str]) -> Rejection:
         first["expected"],
         first["got"],
         tuple(details),
+        fault_counts((ErrorCode.NODE_ID_MISMATCH, "node_id", node.node_type) for node in nodes),
     )

@@ -11,7 +11,7 @@ from dagmanager.dag.model import ComputeContext, Dag, Envelope, Node, Notice, Re
 from dagmanager.dag.nodes.content import submission_digest, submission_id
 from dagmanager.dag.record.compute_key import compute_key
 from dagmanager.dag.record.context import KNOWN_DOMAINS, resolve_context, segment
-from dagmanager.errors import ErrorCode, NoticeCode, Rejection
+from dagmanager.errors import ErrorCode, FaultCount, NoticeCode, Rejection
 
 
 def submissions(
@@ -145,4 +145,5 @@ class _ComputeKeyClaims:
             first["expected"],
             first["got"],
             tuple(found),
+            (FaultCount(ErrorCode.CROSS_CONTEXT, "compute_key", "", count),),
         )

@@ -28,7 +28,7 @@ from dagmanager.engine.effects.lost_topics import LOST_AT_ONCE, LostTopic, LostT
 from dagmanager.engine.effects.outbox import publish_outbox
 from dagmanager.engine.model.admin_log_port import AdminLog
 from dagmanager.engine.model.events_port import EventSink
-from dagmanager.engine.model.graph_port import EpochReading, Graph, GraphReader, LookupKeys
+from dagmanager.engine.model.graph_port import EpochReading, Graph, GraphReader, LookupKeys, TaggedQueue
 from dagmanager.engine.model.observer import Observer
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.plan import Plan
@@ -225,7 +225,10 @@ class Engine:
         for node in answer.submission.dag.nodes:
             query = node.tag_query
             if query is not None:
-                found = self.graph.tagged(query.tags, node.interval, query.match_mode, namespace)
+                # The node's own interval is 0 when only its `params` have one. Without any a query matches nothing.
+                found: Sequence[TaggedQueue] = ()
+                if query.interval is not None:
+                    found = self.graph.tagged(query.tags, query.interval, query.match_mode, namespace)
                 self.observer.tag_query(node.node_id, query, len(found))
 
     def plan(self, batch: Sequence[Submission]) -> list[Planned | CacheHit]:

@@ -35,6 +35,8 @@ Read = tuple[bytes, bytes | None]
 CACHED_NODES: Final = 50_000
 CACHED_RECORDS: Final = 1_000
 DIGEST_BYTES: Final = 16
+# Kinds of other records that are counted apart: a record may name any kind.
+KINDS_MAX: Final = 100
 
 
 class ReadOptions(msgspec.Struct, frozen=True):
@@ -91,7 +93,7 @@ class Reader:
 
     @property
     def foreign(self) -> Counter[str]:
-        """How many records of other kinds were skipped so far, by kind."""
+        """How many records of other kinds were skipped so far, by kind; `other` for those after the first `KINDS_MAX`."""
         with self._counting:
             return Counter(self._foreign)
 
@@ -115,7 +117,8 @@ class Reader:
         envelope_or = decode(record, options.limits)
         if isinstance(envelope_or, Foreign):
             with self._counting:
-                self._foreign[envelope_or.kind] += 1
+                counted = envelope_or.kind in self._foreign or len(self._foreign) < KINDS_MAX
+                self._foreign[envelope_or.kind if counted else "other"] += 1
             self.observer.foreign(envelope_or.kind)
             return None
         if isinstance(envelope_or, Rejection):

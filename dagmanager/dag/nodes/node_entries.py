@@ -15,7 +15,7 @@ from dagmanager.dag.nodes.node_columns import read_columns
 from dagmanager.dag.nodes.node_fields import missing_fields, misspelled_field, read_node
 from dagmanager.dag.nodes.node_memo import NodeMemo
 from dagmanager.dag.nodes.version import SENTINEL
-from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.errors import ErrorCode, FaultCount, Rejection, fault_counts
 
 # Texts parsed together: few enough to stay in the processor's cache from bytes to nodes.
 BATCH: Final = 128
@@ -115,7 +115,13 @@ def _in_dag(found: Rejection, position: int, tree: dict[str, Any]) -> Rejection:
         message=prefix + message,
         field=f"{prefix}{found.field}",
         node_id=submitted_id if isinstance(submitted_id, str) and submitted_id else None,
+        # An id in another spelling (upper case) is not the one that was computed either.
+        counts=_wrong_id(tree) if found.field == "/node_id" else msgspec.UNSET,
     )
+
+
+def _wrong_id(tree: dict[str, Any]) -> tuple[FaultCount, ...]:
+    return fault_counts([(ErrorCode.NODE_ID_MISMATCH, "node_id", tree.get("node_type"))])
 
 
 def _invalid_rejection(found: list[Rejection], missing: list[MissingFields]) -> Rejection:
@@ -129,7 +135,13 @@ def _invalid_rejection(found: list[Rejection], missing: list[MissingFields]) -> 
     more = f" ({len(found)} nodes with invalid values in all)" if len(found) > 1 else ""
     if missing:
         more += f" ({_count_lacking(missing)} required fields, see the details)"
-    return msgspec.structs.replace(first, message=first.message + more, details=tuple(details))
+    counts = [one for each in found if each.counts is not msgspec.UNSET for one in each.counts]
+    return msgspec.structs.replace(
+        first,
+        message=first.message + more,
+        details=tuple(details),
+        counts=(*counts, *_missing_counts(missing)),
+    )
 
 
 def _missing_rejection(found: list[MissingFields]) -> Rejection:
@@ -140,7 +152,18 @@ def _missing_rejection(found: list[MissingFields]) -> Rejection:
     hint = f" (did you mean `{first['missing']}` where it says `{near[:SHOWN_MAX]}`?)" if near else ""
     message = f"{_count_lacking(found)} required fields; the first is {first['field']}{hint}"
     return Rejection(
-        ErrorCode.MISSING_FIELDS, message, first["field"], first["node_id"], details=tuple(details)
+        ErrorCode.MISSING_FIELDS,
+        message,
+        first["field"],
+        first["node_id"],
+        details=tuple(details),
+        counts=_missing_counts(found),
+    )
+
+
+def _missing_counts(found: list[MissingFields]) -> tuple[FaultCount, ...]:
+    return fault_counts(
+        (ErrorCode.MISSING_FIELDS, name, tree.get("node_type")) for _, tree, names in found for name in names
     )
 
 

@@ -32,9 +32,11 @@ from dagmanager.dag.json.json_scan import BYTE_ORDER_MARK, JsonProblem, scan
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Envelope, Foreign, Notice, Origin, Record, UnresolvedContext
 from dagmanager.dag.record.context_fields import context_text, read_context
+from dagmanager.echo import echoed
 from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 
 INGEST: Final = "gateway.ingest"
+KIND_MAX: Final = 64
 _INGEST_KEY: Final = "ingest:"
 _UINT32_MAX: Final = 2**32 - 1
 
@@ -135,7 +137,7 @@ def _foreign_list(value: bytes, limits: Limits) -> Foreign:
             raise field_error("", _wrong_length(len(raws)), "4 items", str(len(raws)))
         raise wrong_value("/3", "an object", parse(raws[3], limits.depth_max))
     if first.startswith("gateway."):
-        return Foreign(first[:64])
+        return Foreign(echoed(first, KIND_MAX))
     return Foreign("node_output" if len(raws) == 4 else "list")
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from dagmanager.dag.hashing import collision_id, node_id
 from dagmanager.dag.model import Node, Submission
 from dagmanager.engine.model.rows import NodeRow
-from dagmanager.errors import ErrorCode, Rejection
+from dagmanager.errors import ErrorCode, Rejection, fault_counts
 
 _SPEC: Final = (
     "node_type",
@@ -100,6 +100,7 @@ def _needless(node: Node, smaller: str, number: int) -> Rejection:
         node.node_id,
         smaller,
         node.node_id,
+        counts=fault_counts([(ErrorCode.NODE_ID_MISMATCH, "node_id", node.node_type)]),
     )
 
 

@@ -96,7 +96,9 @@ def sentinel_id(strategy_id: str) -> str:
 def encode(answer: Outcome | Rejection) -> bytes:
     """The stored form (MessagePack). Equal answers give equal bytes, because fields have an order and maps do not occur,
     but in the details of a rejection, which keep theirs."""
-    return _encoder.encode(_Refused(answer) if isinstance(answer, Rejection) else answer)
+    if isinstance(answer, Rejection):
+        return _encoder.encode(_Refused(msgspec.structs.replace(answer, counts=msgspec.UNSET)))
+    return _encoder.encode(answer)
 
 
 def decode(body: bytes) -> Outcome | Rejection:

@@ -11,6 +11,7 @@ import pytest
 from dagmanager.dag.limits import Limits
 from dagmanager.dag.model import Envelope, Foreign, Origin, Record, UnresolvedContext
 from dagmanager.dag.record.decode import dag_bytes, decode
+from dagmanager.engine.reader import KINDS_MAX, Reader, ReadOptions
 from tests.dag import made
 
 TREE = made.dag(made.node(name="한국 ?~"))
@@ -149,6 +150,16 @@ def test_the_same_dag_has_the_same_content_in_every_form() -> None:
         for indent in (None, 1)
     }
     assert len(digests) == 1
+
+
+def test_kinds_of_other_records_are_shown_printable_and_bounded_in_length_and_number() -> None:
+    reader = Reader(ReadOptions())
+    for number in range(KINDS_MAX + 5):
+        kind = f"gateway.\x1b[2J\x00{number}" + "x" * 100_000
+        assert reader.read(Record(json.dumps([kind]).encode(), made.TOPIC)) == ()
+    assert len(reader.foreign) == KINDS_MAX + 1
+    assert reader.foreign["other"] == 5
+    assert all(len(kind) <= 64 and kind.isprintable() for kind in reader.foreign)
 
 
 def test_an_escaped_kind_is_the_same_kind() -> None:
