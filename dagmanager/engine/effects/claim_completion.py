@@ -9,7 +9,7 @@ its answer is read from the graph once the new owner has activated it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -32,12 +32,14 @@ from dagmanager.engine.transactions.activate import activate_in
 from dagmanager.engine.transactions.begin import begin
 from dagmanager.engine.transactions.claim import claim_in
 from dagmanager.engine.transactions.claim_repair import give_up, refuse, rename, respecify
+from dagmanager.engine.transactions.claim_too_large import refuse_too_large
 from dagmanager.engine.transactions.decision import NO_LOCKS, Claimed
 from dagmanager.engine.transactions.lease import renew, take_over
-from dagmanager.errors import ClaimLostError, Rejection
+from dagmanager.errors import ClaimLostError, Rejection, StoreMemoryError
 
 # Between two looks at the queues of rivals, whose provisioning takes milliseconds to seconds.
 WAIT: Final = Backoff(first_s=0.020, factor=1.5, longest_s=0.100, jitter=0)
+BEGUN_PER_TRANSACTION: Final = 2_000
 ClaimRows = tuple[QueueRow, ...]
 
 
@@ -97,9 +99,7 @@ class Completion:
                 continue
             checked = frozenset(row.topic for row in _all(open_))
             if not all(row.begun for row in _all(open_)):
-                owner, lease_ms = self.options.owner, self.options.policy.lease_ms
-                work = partial(begin, claims=open_, checked=checked, owner=owner, lease_ms=lease_ms)
-                open_ = self.graph.transact(work)
+                open_ = self._begin(open_, checked)
                 if not all(row.begun for row in _all(open_)):
                     continue  # another process has renamed a queue since: look the new name up, too
             report = self._provision(open_)
@@ -122,6 +122,17 @@ class Completion:
         for each in overdue:  # one of them may have joined a queue of another one
             self._activate_version(each)
         return done
+
+    def _begin(self, open_: Mapping[str, ClaimRows], checked: frozenset[str]) -> dict[str, ClaimRows]:
+        """Mark the checked queues as begun, in transactions of bounded size: together these claims may be larger than any
+        that the store has memory for."""
+        owner, lease_ms = self.options.owner, self.options.policy.lease_ms
+        begun: dict[str, ClaimRows] = {}
+        for part in _parts(open_):
+            begun |= self.graph.transact(
+                partial(begin, claims=part, checked=checked, owner=owner, lease_ms=lease_ms)
+            )
+        return begun
 
     def _provision(self, open_: Mapping[str, ClaimRows]) -> Provisioned:
         """Provision, and renew the leases after each third of their length (docs/semantics.md 6)."""
@@ -176,11 +187,22 @@ class Completion:
         """
         self._log(open_, report)
         ids = {topic: info.topic_id for topic, info in report.ready.items()}
-        done: dict[str, frozenset[str]] = {}
-        for each in open_:
+        found = {each: self._activated(each, ids, locks.get(each, NO_LOCKS)) for each in open_}
+        return {each: topics for each, topics in found.items() if isinstance(topics, frozenset)}
+
+    def _activated(
+        self, each: str, ids: Mapping[str, str], locks: Locks = NO_LOCKS
+    ) -> frozenset[str] | Rejection | None:
+        """The topics that this activated, or why the claim was refused; None when another process owns it."""
+        owner = self.options.owner
+        try:
+            return activate_in(self.graph, each, ids, owner, locks)
+        except StoreMemoryError as error:
             with suppress(ClaimLostError):
-                done[each] = activate_in(self.graph, each, ids, self.options.owner, locks.get(each, NO_LOCKS))
-        return done
+                return refuse_too_large(self.graph, each, ids, owner, error)
+        except ClaimLostError:
+            pass
+        return None
 
     def _log(self, open_: Mapping[str, ClaimRows], report: Provisioned) -> None:
         """Append a `create` entry for each topic that is ready (R3)."""
@@ -220,9 +242,8 @@ class Completion:
         if active is None or (lost and self._stored(submission, one) != result):
             return item
         if active:
-            if one.joined:
-                self._activate_version(claim_id(submission))
-            return Answer(submission, result, one.replayed)
+            refused = self._activate_version(claim_id(submission)) if one.joined else None
+            return Answer(submission, refused or result, one.replayed)
         # A queue that this submission joined has failed. The answer was not published yet: decide again.
         again = claim_in(self.graph, submission, self.options)
         return (
@@ -231,10 +252,10 @@ class Completion:
             else InProgress(submission, again)
         )
 
-    def _activate_version(self, each: str) -> None:
-        """Activate a version that waited for queues of rivals."""
-        with suppress(ClaimLostError):  # the new owner activates it
-            activate_in(self.graph, each, {}, self.options.owner)
+    def _activate_version(self, each: str) -> Rejection | None:
+        """Activate a version that waited for queues of rivals; why it was refused, if it was."""
+        found = self._activated(each, {})  # a new owner would activate it
+        return found if isinstance(found, Rejection) else None
 
     def _stored(self, submission: Submission, one: Claimed) -> Outcome | Rejection:
         """The outcome as it is stored now: another process may have chosen other names."""
@@ -291,6 +312,18 @@ def _brought_up(item: InProgress, done: Mapping[str, frozenset[str]]) -> InProgr
 
 def _queues_now(tx: Transaction, topics: tuple[str, ...]) -> tuple[int, Mapping[str, QueueRow]]:
     return tx.now_ms(), tx.queues_by_topic(topics)
+
+
+def _parts(open_: Mapping[str, ClaimRows]) -> Iterator[dict[str, ClaimRows]]:
+    """The claims in order, in parts of at most `BEGUN_PER_TRANSACTION` queues, or of one claim."""
+    part: dict[str, ClaimRows] = {}
+    for each, rows in open_.items():
+        if part and len(rows) + len(_all(part)) > BEGUN_PER_TRANSACTION:
+            yield part
+            part = {}
+        part[each] = rows
+    if part:
+        yield part
 
 
 def _all(open_: Mapping[str, ClaimRows]) -> list[QueueRow]:

@@ -114,7 +114,7 @@ def refuse(tx: Transaction, claim_id: str, refused: Mapping[str, str], owner: st
     tx.put(failed)
     tx.put(_never_named(tx, failed))
     for sentinel in claim.sentinels:
-        tx.put([_released(sentinel)])
+        tx.put([released(sentinel)])
         # A released version has no holders: their resends are new submissions.
         tx.delete(tx.holders_of(sentinel.key))
     for namespace in sorted({namespace for namespace, _ in freed}):
@@ -166,7 +166,8 @@ def _failed(row: QueueRow) -> QueueRow:
     return msgspec.structs.replace(row, state=QueueState.FAILED, claim_id="", owner="")
 
 
-def _released(row: SentinelRow) -> SentinelRow:
+def released(row: SentinelRow) -> SentinelRow:
+    """A pending version whose claim failed."""
     return msgspec.structs.replace(
         row, state=SentinelState.RELEASED, takeover=None, claim_id="", owner="", weight=0.0, waits=()
     )
