@@ -42,6 +42,7 @@ def test_all_brokers_down_without_a_reason_suggests_another_protocol() -> None:
         "Disconnected: requesting ApiVersion: might be caused by incorrect security.protocol configuration "
         "(after 2ms in state APIVERSION_QUERY, 4 identical error(s) suppressed)",
         "Disconnected: hung up from peer in state AUTH_LEGACY (after 0ms in state AUTH_LEGACY)",
+        "Send failed: Broken pipe (after 1ms in state UP)",
     ],
 )
 def test_a_connection_closed_in_the_handshake_suggests_another_protocol(
@@ -58,6 +59,7 @@ def test_a_connection_closed_in_the_handshake_suggests_another_protocol(
     [
         "Connect to k:1 failed: Connection refused (after 0ms in state CONNECT)",
         "Disconnected (after 600000ms in state UP)",
+        "Send failed: Broken pipe (after 600000ms in state UP)",
         "Connection setup timed out in state APIVERSION_QUERY (after 30000ms in state APIVERSION_QUERY)",
     ],
 )
