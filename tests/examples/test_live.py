@@ -73,7 +73,7 @@ def asked_by_the_client_alone(lines: list[str]) -> dict[str, Any]:
 
 
 def test_rows_come_until_ctrl_c_ends_all_of_it(launch: Launch, tmp_path: Path) -> None:
-    with live(tmp_path / "live", "--every", "0.1") as process:
+    with live(tmp_path / "live", "--every", "0.5") as process:
         # Events come beside the answers, sometimes after all of them.
         lines = read_until(
             process,
