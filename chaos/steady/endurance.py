@@ -1,4 +1,4 @@
-"""`python -m chaos.endurance --minutes 30 --rate 2`: a steady rate with restarts; memory must stay flat, lag bounded.
+"""`python -m chaos.steady.endurance --minutes 30 --rate 2`: a steady rate with restarts; memory must stay flat, lag bounded.
 
 All processes but the last run to the end and are measured; the last is stopped in order and killed, alternately.
 """
@@ -164,7 +164,7 @@ def memory_of(process: subprocess.Popen[bytes]) -> int:
 
 def main() -> int:
     """Exit code 1 when memory or lag grew, or the audit found anything."""
-    parser = argparse.ArgumentParser(prog="python -m chaos.endurance", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m chaos.steady.endurance", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--rate", type=float, default=2.0, help="records a second")

@@ -1,0 +1,1 @@
+"""Steady traffic instead of kills: memory over time, and new versions under load. Prints; decides nothing."""
