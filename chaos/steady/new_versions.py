@@ -8,8 +8,8 @@ busy loops. Then all of them are down while the records keep coming, and start a
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -28,6 +28,7 @@ from dagmanager.engine.model.version_rows import SentinelRow, SentinelState
 from servers.folders import OwnedFolder
 from servers.kafka import KafkaServer
 from servers.neo4j import Neo4jServer
+from servers.parent_death import die_with_parent
 from servers.records import records
 
 SHARES: Final = 3
@@ -85,20 +86,19 @@ def answers(site: Site) -> list[Json]:
 @contextmanager
 def busy(loops: int) -> Iterator[None]:
     """So many processes that compute without end, beside the block."""
-    running = [multiprocessing.get_context("spawn").Process(target=_loop, daemon=True) for _ in range(loops)]
-    for each in running:
-        each.start()
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", "while True: pass"],
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 - one system call, and no thread runs yet
+        )
+        for _ in range(loops)
+    ]
     try:
         yield
     finally:
         for each in running:
             each.kill()
-            each.join()
-
-
-def _loop() -> None:
-    while True:
-        pass
+            each.wait()
 
 
 def run(site: Site, seconds: float, down: float, loops: int, seed: int) -> list[str]:
