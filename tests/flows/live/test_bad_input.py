@@ -28,6 +28,10 @@ BAD: dict[str, tuple[bytes | None, str]] = {
     "another thing": (b'{"some": "thing"}', "missing_fields"),
     "tombstone": (None, "invalid_json"),
     "over the limit": (b'{"strategy_id": "s", "pad": "' + b"x" * LIMIT + b'"}', "too_large"),
+    "integer of more than 64 bits": (
+        submission(1).replace(b'"node_id":', b'"node_id":18446744073709551616,"x":', 1),
+        "invalid_field",
+    ),
     "wrong id": (submission(1).replace(b'"period":', b'"period":1'), "node_id_mismatch"),
 }
 OTHERS = [b'["gateway.rebalance",1,"s1",{}]', b'["n1",60,1,{"x":1}]']
