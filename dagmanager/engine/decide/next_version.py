@@ -184,7 +184,8 @@ def _asks_nothing_new(row: SentinelRow, placed: Placed) -> bool:
     known, key, ask = asks_claimed(row), placed.key, placed.ask
     if with_ask(known, ask) == known:
         return True
-    if ask.weight is not None or not known or ask.place < min(each.place for each in known):
+    # An ask between the known ones is kept, too: the clock says only what is newer than all of them.
+    if ask.weight is not None or not known or ask.place < max(each.place for each in known):
         return False
     return key in placed.before.view and placed.after.view == {key: 1.0}
 

@@ -282,6 +282,16 @@ def test_what_is_in_force_does_not_depend_on_the_order_in_which_records_are_read
     assert _in_force_after(shuffled, rnd) == expected
 
 
+def test_a_holder_that_is_older_than_a_weight_of_its_version_still_counts() -> None:
+    """Read after the weight, it was kept nowhere: then an older edit began a canary."""
+    w = World()
+    for content, weight, at_ms in (("a", None, 30), ("a", 0.3, 60), ("a", None, 50), ("b", None, 40)):
+        w.submit("v1", content, weight, at_ms=at_ms)
+        for name in w.pending():
+            w.ready(name)
+    assert w.active == {"v1.1": 1.0}
+
+
 def _in_force_after(
     timed: Sequence[tuple[int, str, str, float | None]], rnd: Any
 ) -> dict[tuple[str, str], float]:
