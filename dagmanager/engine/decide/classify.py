@@ -62,6 +62,7 @@ def classify(
     topics left, with `unresolved_dependencies` when the policy is strict and neither DAG nor graph has one, and with
     `conflicting_node` or `node_id_mismatch` when the graph has another spec under an id (`node_conflicts`).
     """
+    # Before all else: what is stored under such an id says nothing about this node.
     refusal = conflict(submission, known.nodes)
     if refusal is not None:
         return refusal
@@ -118,6 +119,7 @@ def _merging(action: Action) -> Action:
 
 def _by_queue(node: Node, binding: Binding, row: NodeRow, queue: QueueRow | None, terms: _Terms) -> Action:
     """First table: the first row that matches the queue's state."""
+    # Safe mode promised nothing to others, so its row binds nobody: the node is new.
     if row.safe_only:
         return CreateNode(node, binding, _NEW_NODE, known=True)
     if queue is None:
@@ -127,6 +129,7 @@ def _by_queue(node: Node, binding: Binding, row: NodeRow, queue: QueueRow | None
             node, binding, Reason.RESURRECTED.value, queue.incarnation + 1, known=True, predecessor=queue
         )
     if queue.state is QueueState.PROVISIONING:
+        # A replay of the claim that began it: it still has to create the topic.
         if queue.claim_id == terms.claim_id:
             return CreateNode(
                 node, binding, Reason.NEW_BINDING.value, queue.incarnation, known=True, topic=queue.topic
@@ -144,6 +147,7 @@ def _by_schema(
     # No data with another schema exists yet, so there is nothing to read again.
     if sent and not row.schema_hash:
         return ReuseNode(node, binding, reuse, topic, SchemaEffect.ADOPT)
+    # Nothing is said about the schema, and silence is no change.
     if not sent:
         return ReuseNode(node, binding, reuse, topic)
     if sent == row.schema_hash:
@@ -182,6 +186,7 @@ def _isolate(
             actions.append(
                 IsolateNode(node, binding, reason, queue.topic, queue.incarnation, exists=not ours)
             )
+    # Not for a repeat: what it needs exists, and refusing it would take answers back.
     if new and known.safe_topics + new > policy.safe_mode_max_topics:
         return Rejection(
             ErrorCode.RATE_LIMITED,

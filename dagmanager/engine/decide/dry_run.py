@@ -16,6 +16,7 @@ def provisional_topics(submission: Submission, plan: Plan, known: Known) -> dict
     created = [action for action in plan.actions if isinstance(action, CreateNode | IsolateNode)]
     unknown = [action.node for action in created if needs_base_name(action, known)]
     names = {node_id: row.base_name for node_id, row in known.nodes.items()}
+    # Nothing is taken: asking the graph would not keep the name free until the real submission comes.
     names |= choose_base_names(unknown, submission.dag.version, frozenset())
     return {
         action.binding: action.topic

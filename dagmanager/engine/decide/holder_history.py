@@ -41,5 +41,6 @@ def next_history(
     if holder.submission_digest == submission_digest:
         return holder.previous
     replaced = PastSubmission(holder.submission_digest, at_ms, position)
+    # Once each: a strategy that alternates between two submissions would push out all others.
     kept = [each for each in holder.previous if each.submission_digest != replaced.submission_digest]
     return (*kept, replaced)[-HISTORY_MAX:]

@@ -82,11 +82,13 @@ def next_version(
         held = rows.get(holder.sentinel)
         if held is not None:
             return Resend(held, held.state in REFERENCING)
+    # The same after a crash: what this record asked was done, and undone by a newer record, before it was read again.
     if holder and rows and was_replaced(holder, request.submission_digest, request.at_ms, request.position):
         return Resend(rows.get(holder.sentinel, sentinels[-1]), referencing=False)
     row = _row_of(sentinels, request)
     key = row.key if row is not None else _new_key(sentinels, request)
     asks: Asks = {each.key: asks_claimed(each) for each in sentinels}
+    # First: what the clock says must be an ask before this one is placed, which may be older.
     confirmed = _confirmed(asks, lineage, request.now_ms)
     asks.update({each: with_ask(asks[each], ask) for each, ask in confirmed})
     placed = _placed(key, _ask(holder, request, key), asks)
@@ -95,6 +97,7 @@ def next_version(
 
 def _row_of(sentinels: tuple[SentinelRow, ...], request: VersionRequest) -> SentinelRow | None:
     """The version with this label and content, its newest revision; None when it was rolled back, or never was."""
+    # Several rows when the content was rolled back and came again under its label.
     same = [row for row in sentinels if (row.key.version, row.content) == (request.version, request.content)]
     return max(
         (row for row in same if row.state in REINSTATED), key=lambda row: row.key.revision, default=None
@@ -141,6 +144,7 @@ def _placed(key: SentinelKey, ask: VersionAsk, asks: Asks) -> Placed:
 
 
 def _too_many(placed: Placed) -> Rejection | None:
+    # The view at its place in the order: versions that newer records brought are none that it would join.
     key, weight, view = placed.key, placed.ask.weight, placed.before.view
     others = [each for each in view if each.version != key.version]
     if key in view or weight is None or not 0.0 < weight < 1.0 or len(others) < 2:
@@ -165,6 +169,7 @@ def _change(
         return AddHolder(row, warnings, alone=placed.after.view == {key: 1.0})
     weight = placed.after.view.get(key, 0.0)
     takeover = VersionTransition(ACTIVE if key in placed.after.view else PARKED, weight, asks)
+    # Parked versions are left out: they kept their queues, so they need no provisioning to be in force again.
     returning = tuple(
         each for each in sorted(placed.after.view) if each != key and rows[each].state is SUPERSEDED
     )
@@ -243,5 +248,5 @@ def lineage_clock(lineage: LineageRow | None, request: VersionRequest, change: V
             return max(before, now, key=lambda row: row.place)
         case AddHolder() | Resend():
             return before
-        case _:
+        case _:  # from here on the asks tell what the clock told (`_confirmed`)
             return LineageRow(request.key, 0)

@@ -11,6 +11,7 @@ from dagmanager.dag.model import Artifact, Node, Notice
 from dagmanager.engine.model.rows import NodeRow, QueueRow
 from dagmanager.errors import NoticeCode
 
+# An answer must fit into a record, however many nodes a DAG has.
 DETAILS_MAX = 100
 
 
@@ -31,6 +32,7 @@ def merged(row: NodeRow, node: Node) -> NodeRow:
     """
     if not brings(node, row):
         return row
+    # Where both have the key, the stored one stays: earlier answers and the graph's artifacts show it.
     artifacts = {_key(each): each for each in (*node.artifacts, *row.artifacts)}
     return msgspec.structs.replace(
         row,

@@ -30,6 +30,7 @@ def pair(new: Sequence[PairingNode], old: Sequence[PairingNode]) -> dict[str, st
         [(_name(node), node.node_id) for node in left_new if node.name],
         [(_name(node), node.node_id) for node in left_old if node.name],
     )
+    # The name before the code: an edit changes the code of a node, and hardly ever its name.
     taken = frozenset(named.values())
     placed = _pair_in_order(
         [(node.code_hash, node.node_id) for node in left_new if node.node_id not in named],

@@ -17,5 +17,6 @@ def predecessor(submission: Submission, known: Known) -> SentinelRow | None:
     if submission.context.safe_mode:
         return None
     lineage = LineageKey(submission.dag.lineage, submission.context.namespace)
+    # By weight first: the TTL and the names of a canary are not those of the version that most consumers read.
     in_force = [row for row in known.sentinels.get(lineage, ()) if row.state in IN_FORCE]
     return max(in_force, key=lambda row: (row.weight, row.created_ms), default=None)

@@ -75,6 +75,7 @@ def start_change(
             before.get(change.key) or _new_sentinel(change.key, request, terms), change.takeover, terms
         )
     rows = before | {row.key: row}
+    # Before `returning`, which reads the asks: a version that comes back has to keep the newest of them.
     for key, ask in change.confirmed:
         asks = with_ask(asks_claimed(rows[key]), ask)
         rows[key] = _asked(rows[key], VersionTransition(ACTIVE, rows[key].weight, asks))
@@ -95,6 +96,7 @@ def finish_change(
     """
     before = {row.key: row for row in sentinels}
     row = before.get(pending.key)
+    # Two processes may finish one claim: the lease of the first ended while it waited for the broker.
     if row is None or row.state is not PENDING or row.takeover is None:
         return ()
     # Ready, and so parked until the asks say more. A version that was in force once its claim was made, and is not any
@@ -176,6 +178,7 @@ def _settled(rows: SentinelRows, before: SentinelRows) -> dict[SentinelKey, Sent
 def _ready_part(view: View, rows: SentinelRows) -> View:
     """The versions of the view that need not be provisioned, with weights that sum to 1.0."""
     ready = {key: weight for key, weight in view.items() if rows[key].state in (ACTIVE, PARKED)}
+    # The share of what is not ready goes to the others in proportion: the active weights sum to 1 at every moment.
     total = sum(ready.values())
     return {key: round(weight / total, 12) for key, weight in ready.items()}
 

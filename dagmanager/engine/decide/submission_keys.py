@@ -14,6 +14,7 @@ from dagmanager.errors import Rejection
 
 def claim_id(submission: Submission) -> str:
     """Submission id and world, joined by `|`: one claim and one outcome per world (docs/semantics.md 2)."""
+    # The submission id holds the record's place: a repeat of the bytes is another submission, a replay the same one.
     return f"{submission.submission_id}|{submission.context.world_id}"
 
 
@@ -34,6 +35,7 @@ def lookup_keys(submission: Submission, wanted: tuple[Binding, ...]) -> LookupKe
     In safe mode neither lineage nor holder: such a submission is no version.
     """
     context = submission.context
+    # Dependencies outside the DAG, to warn of those that nobody has sent.
     outside = [Binding(node_id, context.namespace) for node_id in submission.dag.external]
     return LookupKeys(
         bindings=frozenset(wanted).union(outside),

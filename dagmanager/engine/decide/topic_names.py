@@ -47,6 +47,7 @@ def base_name_candidates(node: Node, version: str) -> Iterator[str]:
     for length in range(_SHORT, _LONG + 1, _STEP):
         name = _fitted(asset, kind, digest[:length], label, limit)
         yield name
+    # Only reached when 29 names are taken, as by topics of other programs.
     for number in count(2):
         yield f"{name[: limit - 8]}_v{number}"
 
@@ -66,6 +67,7 @@ def choose_base_names(nodes: Sequence[Node], version: str, taken: AbstractSet[st
     """
     used: set[str] = set()
     chosen: dict[str, str] = {}
+    # Sorted: two processes that claim the same nodes in another order choose the same names, and meet at the same locks.
     for node in sorted(nodes, key=lambda each: each.node_id):
         if node.node_id in chosen:
             continue
@@ -111,6 +113,7 @@ def topic_name(base: str, namespace: str = "", incarnation: int = 1, safe: str =
         suffix += f"_v{incarnation}"
     room = MAX_TOPIC - len(prefix) - len(suffix)
     if len(base) > room:
+        # A cut alone could give two nodes one topic.
         mark = blake3(base.encode()).hexdigest(length=8)
         keep = room - len(mark) - 1
         if keep < 1:
@@ -122,6 +125,7 @@ def topic_name(base: str, namespace: str = "", incarnation: int = 1, safe: str =
 
 def safe_suffix(lineage: str, content_digest: str, context: ComputeContext) -> str:
     """8 digits of BLAKE3 over lineage, content digest and the whole context: these share a safe-mode copy."""
+    # The whole context: two submissions that differ in any field of it must not read each other's data.
     parts = (
         lineage,
         content_digest,

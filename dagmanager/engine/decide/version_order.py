@@ -25,6 +25,7 @@ WITHDRAWN = frozenset(
         SentinelState.ARCHIVED,
     }
 )
+# A client that sends random weights must not let a row grow without end.
 WEIGHTS_MAX: Final = 32
 
 
@@ -60,6 +61,7 @@ def ordered(
     """The lineage after all of these asks, or after those that come before `until` in the record order."""
     events = [(ask.place, key, ask) for key, each in asks.items() for ask in each]
     order = VersionOrder({}, {}, set(), {})
+    # The key after the place: asks that were derived from rows of older releases may have one place.
     for place, key, ask in sorted(events, key=lambda event: (event[0], event[1])):
         if until is not None and place >= until.place:
             break
@@ -106,6 +108,7 @@ def _share(order: VersionOrder, key: SentinelKey, weight: float, others: list[Se
         order.view = {key: 1.0}
     elif weight <= 0.0:
         order.parked.add(key)
+        # One label may have both versions in force, so the rest may be less than 1.
         total = sum(order.view[each] for each in others)
         order.view = {each: round(order.view[each] / total, 12) for each in others}
     else:
