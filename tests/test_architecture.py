@@ -35,6 +35,7 @@ PURE_MODULES = {
     "base64",
     "binascii",
     "blake3",
+    "bisect",
     "collections",
     "datetime",
     "difflib",

@@ -62,7 +62,6 @@ def classify(
     topics left, with `unresolved_dependencies` when the policy is strict and neither DAG nor graph has one, and with
     `conflicting_node` or `node_id_mismatch` when the graph has another spec under an id (`node_conflicts`).
     """
-    # Before all else: what is stored under such an id says nothing about this node.
     refusal = conflict(submission, known.nodes)
     if refusal is not None:
         return refusal
@@ -119,7 +118,7 @@ def _merging(action: Action) -> Action:
 
 def _by_queue(node: Node, binding: Binding, row: NodeRow, queue: QueueRow | None, terms: _Terms) -> Action:
     """First table: the first row that matches the queue's state."""
-    # Safe mode promised nothing to others, so its row binds nobody: the node is new.
+    # Safe mode promised nothing to others, so its row binds no client: the node is new.
     if row.safe_only:
         return CreateNode(node, binding, _NEW_NODE, known=True)
     if queue is None:

@@ -16,6 +16,7 @@ from dagmanager.dag.model import Notice
 from dagmanager.engine.decide.holder_history import was_replaced
 from dagmanager.engine.decide.rollout import ACTIVE, PARKED, SUPERSEDED, SentinelRows
 from dagmanager.engine.decide.version_order import (
+    Asks,
     VersionOrder,
     asks_claimed,
     last_weight,
@@ -47,8 +48,6 @@ from dagmanager.errors import ErrorCode, NoticeCode, Rejection
 REINSTATED: Final = REFERENCING | {SUPERSEDED, SentinelState.RELEASED, SentinelState.EXPIRED}
 # Within this time of another sender's weight a different one is suspicious (docs/semantics.md 6).
 CONTESTED_MS: Final = 3_600_000
-
-Asks = dict[SentinelKey, tuple[VersionAsk, ...]]
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -87,10 +86,10 @@ def next_version(
         return Resend(rows.get(holder.sentinel, sentinels[-1]), referencing=False)
     row = _row_of(sentinels, request)
     key = row.key if row is not None else _new_key(sentinels, request)
-    asks: Asks = {each.key: asks_claimed(each) for each in sentinels}
+    asks = {each.key: asks_claimed(each) for each in sentinels}
     # First: what the clock says must be an ask before this one is placed, which may be older.
     confirmed = _confirmed(asks, lineage, request.now_ms)
-    asks.update({each: with_ask(asks[each], ask) for each, ask in confirmed})
+    asks.update({each: with_ask(asks, each, ask) for each, ask in confirmed})
     placed = _placed(key, _ask(holder, request, key), asks)
     return _too_many(placed) or _change(rows, row, placed, holder, confirmed, request)
 
@@ -139,7 +138,7 @@ def _ask(holder: HolderRow | None, request: VersionRequest, key: SentinelKey) ->
 
 def _placed(key: SentinelKey, ask: VersionAsk, asks: Asks) -> Placed:
     before = ordered(asks, until=ask)
-    after = asks | {key: with_ask(asks.get(key, ()), ask)}
+    after = {**asks, key: with_ask(asks, key, ask)}
     return Placed(key, ask, after, before, ordered(after))
 
 
@@ -184,10 +183,10 @@ def _asks_nothing_new(row: SentinelRow, placed: Placed) -> bool:
     """Whether this is one more holder of the only version in force, and not the version's first record.
 
     Such a record, the most frequent one, moves the lineage's clock only (`lineage_clock`). In a canary pair, or for a
-    version that is not in force, the clock would not tell which version it was for: there it is an ask.
+    version that is not in force, the clock would not show which version it was for: there it is an ask.
     """
     known, key, ask = asks_claimed(row), placed.key, placed.ask
-    if with_ask(known, ask) == known:
+    if with_ask({**placed.asks, key: known}, key, ask) == known:
         return True
     # An ask between the known ones is kept, too: the clock says only what is newer than all of them.
     if ask.weight is not None or not known or ask.place < max(each.place for each in known):
@@ -248,5 +247,5 @@ def lineage_clock(lineage: LineageRow | None, request: VersionRequest, change: V
             return max(before, now, key=lambda row: row.place)
         case AddHolder() | Resend():
             return before
-        case _:  # from here on the asks tell what the clock told (`_confirmed`)
+        case _:  # `_confirmed` has made an ask of what the clock said
             return LineageRow(request.key, 0)

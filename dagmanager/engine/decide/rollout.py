@@ -77,7 +77,7 @@ def start_change(
     rows = before | {row.key: row}
     # Before `returning`, which reads the asks: a version that comes back has to keep the newest of them.
     for key, ask in change.confirmed:
-        asks = with_ask(asks_claimed(rows[key]), ask)
+        asks = with_ask({each: asks_claimed(found) for each, found in rows.items()}, key, ask)
         rows[key] = _asked(rows[key], VersionTransition(ACTIVE, rows[key].weight, asks))
     for key in change.returning:
         asks = asks_claimed(rows[key])

@@ -35,7 +35,7 @@ def lookup_keys(submission: Submission, wanted: tuple[Binding, ...]) -> LookupKe
     In safe mode neither lineage nor holder: such a submission is no version.
     """
     context = submission.context
-    # Dependencies outside the DAG, to warn of those that nobody has sent.
+    # Dependencies outside the DAG, to warn of those that no submission contained.
     outside = [Binding(node_id, context.namespace) for node_id in submission.dag.external]
     return LookupKeys(
         bindings=frozenset(wanted).union(outside),

@@ -7,7 +7,9 @@ influence (docs/semantics.md 6), and a record that is read late takes its place 
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Final
 
 import msgspec
@@ -25,8 +27,11 @@ WITHDRAWN = frozenset(
         SentinelState.ARCHIVED,
     }
 )
-# A client that sends random weights must not let a row grow without end.
-WEIGHTS_MAX: Final = 32
+# A client that sends random weights, or two that edit one label in turn, must not let a row grow without end.
+ASKS_MAX: Final = 64
+# Every claim reads the asks of all versions of its lineage, so thousands of resends of an old version must stay few.
+ALL_ASKS_MAX: Final = 16
+Asks = Mapping[SentinelKey, tuple[VersionAsk, ...]]
 
 
 class VersionOrder(msgspec.Struct):
@@ -117,18 +122,27 @@ def _share(order: VersionOrder, key: SentinelKey, weight: float, others: list[Se
         order.view = {partner: round(1.0 - weight, 12), key: weight}
 
 
-def with_ask(asks: tuple[VersionAsk, ...], ask: VersionAsk) -> tuple[VersionAsk, ...]:
-    """What is kept of all asks for one version, in record order: the first and the last with each weight.
+def with_ask(asks: Asks, key: SentinelKey, ask: VersionAsk) -> tuple[VersionAsk, ...]:
+    """What is kept of the asks for `key` when `ask` joins them, in record order: all of them, up to 16.
 
-    These are minima and maxima, so what is kept depends on no order either. A version has a handful of weights in its
-    life; of more than 32 the ones asked for longest ago are dropped.
+    Of more, each run of equal ones keeps its first and its last. A run ends where another weight, or another content of
+    the label, was asked for in between: what is read later finds an ask on each side. Of more than 64 that are left, those
+    asked for longest ago are dropped.
     """
-    ends: dict[tuple[float | None, int], tuple[VersionAsk, VersionAsk]] = {}
-    for each in (*asks, ask):
-        first, last = ends.get((each.weight, each.edits), (each, each))
-        ends[each.weight, each.edits] = (min(first, each, key=_place), max(last, each, key=_place))
-    newest = sorted(ends.values(), key=lambda pair: pair[1].place)[-WEIGHTS_MAX:]
-    return tuple(sorted({each for pair in newest for each in pair}, key=_place))
+    own = sorted({*asks.get(key, ()), ask}, key=_place)
+    if len(own) <= ALL_ASKS_MAX:
+        return tuple(own)
+    cuts = sorted(
+        each.place
+        for other, known in asks.items()
+        if other.version == key.version and other != key
+        for each in known
+    )
+    kept: list[VersionAsk] = []
+    for _, run in groupby(own, lambda each: (each.weight, each.edits, bisect(cuts, each.place))):
+        first, *rest = run
+        kept += (first, *rest[-1:])
+    return tuple(kept[-ASKS_MAX:])
 
 
 def _place(ask: VersionAsk) -> tuple[int, int, int]:

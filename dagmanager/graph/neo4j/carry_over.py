@@ -53,6 +53,11 @@ RETURN l.key AS key, l.last_at AS last_at_ms,
 _PUT_VERSIONS: Final[LiteralString] = """
 UNWIND $versions AS r MATCH (s:VersionSentinel {key: r.key}) SET s.row = r.p.row
 """
+# An older row has no partition and no offset, which are read as 0: the properties say the same.
+_PUT_PLACES: Final[LiteralString] = """
+UNWIND $keys AS key MATCH (l:Lineage {key: key}) WHERE l.row IS NOT NULL
+SET l.last_partition = coalesce(l.last_partition, 0), l.last_position = coalesce(l.last_position, 0)
+"""
 # A refusal names no topics; the outcomes that do are the large ones.
 _OUTCOMES_WITHOUT_TOPICS: Final[LiteralString] = """
 MATCH (o:Outcome) WHERE o.key > $after AND o.row IS NOT NULL AND size(o.topics) = 0
@@ -75,6 +80,7 @@ def _model_3(session: neo4j.Session) -> None:
             for row in with_asks(decoded(each["versions"]), each["last_at_ms"])
         ]
         session.run(_PUT_VERSIONS, versions=versions).consume()
+        session.run(_PUT_PLACES, keys=[each["key"] for each in page]).consume()
     for page in _pages(session, _OUTCOMES_WITHOUT_TOPICS):
         late = [each["key"] for each in page if is_late(each["row"])]
         session.run(_DELETE_OUTCOMES, keys=late).consume()
