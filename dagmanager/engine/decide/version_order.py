@@ -129,7 +129,7 @@ def with_ask(asks: Asks, key: SentinelKey, ask: VersionAsk) -> tuple[VersionAsk,
     the label, was asked for in between: what is read later finds an ask on each side. Of more than 64 that are left, those
     asked for longest ago are dropped.
     """
-    own = sorted({*asks.get(key, ()), ask}, key=_place)
+    own = sorted({*asks.get(key, ()), ask}, key=_order)
     if len(own) <= ALL_ASKS_MAX:
         return tuple(own)
     cuts = sorted(
@@ -145,8 +145,9 @@ def with_ask(asks: Asks, key: SentinelKey, ask: VersionAsk) -> tuple[VersionAsk,
     return tuple(kept[-ASKS_MAX:])
 
 
-def _place(ask: VersionAsk) -> tuple[int, int, int]:
-    return ask.place
+def _order(ask: VersionAsk) -> tuple[tuple[int, int, int], bool, float, int]:
+    """By place. The rest makes the order total, for asks that were derived from rows of older releases."""
+    return (ask.place, ask.weight is not None, ask.weight or 0.0, ask.edits)
 
 
 def newest_ask(sentinels: Iterable[SentinelRow]) -> tuple[int, int, int]:

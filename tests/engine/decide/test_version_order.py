@@ -39,9 +39,9 @@ def test_of_many_equal_asks_the_first_and_the_last_are_kept() -> None:
 
 def test_a_run_ends_at_another_weight_and_at_another_content_of_the_label() -> None:
     edited = [(A, at_ms, None) for at_ms in range(0, 40, 2)]
-    asks = after((B, 11, None), (OTHER, 21, None), (A, 30, 0.5), *edited)
+    asks = after((B, 11, None), (OTHER, 21, None), (A, 29, 0.5), *edited)
     assert times(asks, A)[:4] == [0, 10, 12, 28]
-    assert 30 in times(asks, A)
+    assert 29 in times(asks, A)
     assert times(asks, A)[-1] == 38
 
 
