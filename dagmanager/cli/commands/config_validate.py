@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dagmanager.settings.finding import Finding
     from dagmanager.settings.table import Settings
+    from dagmanager.terminal.report import Report
 
 # All servers together answer within this time, or count as unreachable. The calls get less, so that they can say why.
 ALL_WITHIN_S: Final = 4.5
@@ -51,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
     settings, findings = resolve(source, strict=args.strict)
     errors = sum(finding.level == "error" for finding in findings)
     servers = _tried(settings) if args.connect and not errors else {}
-    failures = {field: report_of(failed) for field, failed in servers.items() if failed is not None}
+    failures = {
+        field: _with_help(report_of(failed), field) for field, failed in servers.items() if failed is not None
+    }
     code = Exit.USAGE if errors else max((each.exit for each in failures.values()), default=Exit.FINE)
     if args.json:
         verdict: dict[str, Any] = {
@@ -78,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     named = source.file or "no file (defaults and environment)"
     verdict_word = "invalid" if errors else "valid"
     totals = f"{counted(errors, 'error')}, {counted(len(findings) - errors, 'warning')}"
+    if failures:
+        totals += f"; {len(failures)} of {counted(len(servers), 'server')} cannot be used"
     print(f"{verdict_word}: {named}, profile {settings.profile}, {totals}")
     return code
 
@@ -109,6 +114,12 @@ def _tried(settings: Settings) -> Mapping[str, Exception | None]:
         thread.join(max(0.0, until - time.monotonic()))
     late = UnavailableError(f"no answer within {ALL_WITHIN_S:g} s")
     return {field: done.get(field, late) for field in calls}
+
+
+def _with_help(report: Report, field: str) -> Report:
+    if report.helps:
+        return report
+    return report._replace(helps=(f"start the server, or correct `{field}`",))
 
 
 def _as_json(finding: Finding) -> dict[str, Any]:

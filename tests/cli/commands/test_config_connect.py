@@ -46,3 +46,13 @@ def test_nothing_is_asked_without_the_option_or_with_invalid_settings(silent: st
 
 def test_servers_that_answer_end_with_0(neo4j: str, kafka: str, tmp_path: Path) -> None:
     assert validate(tmp_path, neo4j, kafka, "--connect") == (0, {"neo4j_dsn": None, "kafka_dsn": None})
+
+
+def test_the_summary_counts_the_servers_and_each_has_a_help(tmp_path: Path) -> None:
+    path = tmp_path / "s.yml"
+    path.write_text("neo4j_dsn: bolt://127.0.0.1:1\nkafka_dsn: 127.0.0.1:1\n")
+    done = call("config", "validate", "--config", str(path), "--connect")
+    assert done.code == 4
+    assert done.out.splitlines()[-1].endswith("; 2 of 2 servers cannot be used")
+    for field in ("neo4j_dsn", "kafka_dsn"):
+        assert f"help: start the server, or correct `{field}`" in done.out
