@@ -23,6 +23,8 @@ CHUNKS_IN_FLIGHT = 64
 # Closing with a linger time of 0 sends RST instead of FIN.
 RESET = struct.pack("ii", 1, 0)
 CALL_SECONDS = 30
+# Of the loop, until an accepted connection has a task.
+ROUNDS = 5
 
 
 class Direction(Enum):
@@ -111,9 +113,15 @@ class FaultProxy:
             self._listener = await asyncio.start_server(self._link, HOST, self.port, limit=CHUNK)
 
     async def _shut(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        # asyncio forgets a connection that it has just accepted when the listener is closed at that moment.
+        for each in listener.sockets:
+            self._loop.remove_reader(each.fileno())
+        for _ in range(ROUNDS):
+            await asyncio.sleep(0)
+        listener.close()
 
     async def _cut(self) -> None:
         for task in tuple(self._tasks):
@@ -124,7 +132,9 @@ class FaultProxy:
 
     async def _end(self) -> None:
         await self._shut()
-        await self._cut()
+        while asyncio.all_tasks() - {asyncio.current_task()}:
+            await self._cut()
+            await asyncio.sleep(0)
 
     async def _link(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         """One connection, from a task of its own."""

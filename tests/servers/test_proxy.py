@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import gc
 import socket
 import socketserver
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from typing import cast
@@ -199,3 +202,26 @@ def test_a_stopped_proxy_no_longer_listens(echo: EchoServer) -> None:
         pass
     with pytest.raises(ConnectionRefusedError):
         client(proxy)
+
+
+def test_a_stop_leaves_no_connection_open_that_was_just_accepted() -> None:
+    """An open one would be reported by the garbage collector, in whatever test runs then."""
+    reported: list[object] = []
+    before, sys.unraisablehook = sys.unraisablehook, reported.append
+    try:
+        with closing(socket.create_server((HOST, 0))) as server, warnings.catch_warnings():
+            warnings.simplefilter("error", ResourceWarning)
+            for _ in range(30):
+                proxy = FaultProxy(server.getsockname()[1]).start()
+                clients = [socket.socket() for _ in range(5)]
+                for each in clients:
+                    each.setblocking(False)
+                    each.connect_ex((HOST, proxy.port))
+                proxy.stop()
+                for each in clients:
+                    each.close()
+                del proxy
+                gc.collect()
+    finally:
+        sys.unraisablehook = before
+    assert not reported
