@@ -94,7 +94,7 @@ class AnswerCache:
         if found is None or found.sentinel is None or not _is_valid(found, submission, reading):
             return None
         # An older record than any ask of the lineage may be more than one more holder: only a claim can tell.
-        if submission.dag.weight is not None or record_place(submission) < found.newest:
+        if submission.dag.weight is not None or record_place(submission, reading.now_ms) < found.newest:
             return None
         if reading.now_ms - found.sentinel.last_seen_ms >= last_seen_every_ms:
             return None
@@ -170,7 +170,7 @@ def _insert(
 ) -> HolderInsert:
     digest = submission.submission_digest
     return HolderInsert(
-        lineage=LineageRow(lineage_key(submission), *record_place(submission)),
+        lineage=LineageRow(lineage_key(submission), *record_place(submission, reading.now_ms)),
         sentinels=found.sentinels,
         epoch=found.epoch,
         holder=HolderRow(holder_key(submission), sentinel.key, digest, None, reading.now_ms),

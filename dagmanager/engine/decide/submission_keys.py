@@ -68,10 +68,10 @@ def version_request(submission: Submission, now_ms: int) -> VersionRequest:
     )
 
 
-def record_place(submission: Submission) -> tuple[int, int, int]:
-    """The place of its record in the record order; a record of the future counts as such."""
+def record_place(submission: Submission, now_ms: int) -> tuple[int, int, int]:
+    """The place of its record in the record order. `now_ms` is the store's clock: a record of the future is one of now."""
     origin = submission.record.origin
-    return (submission.at_ms, origin.partition, origin.position)
+    return (min(submission.at_ms, now_ms), origin.partition, origin.position)
 
 
 def version_change(submission: Submission, known: Known) -> VersionChange | Rejection | None:

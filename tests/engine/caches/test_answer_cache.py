@@ -16,7 +16,7 @@ from dagmanager.engine.engine import Engine
 from dagmanager.engine.model.graph_port import Graph
 from dagmanager.engine.model.outcome import Outcome
 from dagmanager.engine.model.rows import OutcomeRow, QueueState
-from dagmanager.engine.model.version_rows import HolderRow
+from dagmanager.engine.model.version_rows import HolderRow, LineageRow
 from tests.engine.builders import Json, Stores, engine, node, submission, tag_query
 from tests.graph.builders import store
 
@@ -217,6 +217,25 @@ class TestACachedAnswerEqualsALookUp:
             batch, given = given[:size], given[size:]
             assert [a.result for a in works.submit(batch)] == [a.result for a in slow.submit(batch)]
         assert holders(stores) == holders(plain)
+
+
+def test_a_record_of_the_future_is_one_of_now_also_when_the_cache_answers() -> None:
+    """Else each edit would be older than it, and parked, until that time has come."""
+    stores, hour_ms = Stores(), 3_600_000
+    works = caching(stores)
+    for number in range(4):
+        ahead_ms = hour_ms if number == 3 else 0
+        submit(
+            works,
+            submission(NODES, strategy=f"u{number}", at_ms=stores.clock.now_ms + ahead_ms, position=number),
+        )
+    calls = works.graph.calls  # type: ignore[attr-defined]  # it counts them
+    assert calls[-1] == "add_holder"
+    [lineage] = stores.rows(LineageRow)
+    assert lineage.last_at_ms <= stores.clock.now_ms
+    stores.clock.now_ms += 60_000
+    edit = submission(NODES[:1], strategy="u0", at_ms=stores.clock.now_ms - 50, position=4)
+    assert not submit(works, edit)[0].warnings
 
 
 def arrivals(seed: int) -> list[Submission]:
