@@ -23,7 +23,6 @@ from dagmanager.engine.model.topics_port import TopicInfo
 from dagmanager.errors import UnavailableError
 from dagmanager.kafka.client_errors import ABSENT, ConnectionErrors
 from dagmanager.kafka.options import KafkaAddress, admin_options, client
-from dagmanager.kafka.renewed_client import RenewedClient
 from dagmanager.kafka.topic_id_leak_workaround import TOPIC_IDS
 
 T = TypeVar("T")
@@ -57,8 +56,7 @@ class KafkaAdmin:
     """Describes, creates and deletes topics. Safe between threads.
 
     Every method but `describe_async` blocks for at most `request_s` (plus 5 s for the library) per chunk of topics, and
-    raises `UnavailableError` when the brokers do not answer or reject the client. A client that no broker has answered for
-    twice `request_s` is replaced by a new one.
+    raises `UnavailableError` when the brokers do not answer or reject the client.
     """
 
     def __init__(self, address: KafkaAddress, chunk: int = TOPICS_PER_REQUEST) -> None:
@@ -70,10 +68,7 @@ class KafkaAdmin:
         self._chunk = chunk
         self.connection_errors = ConnectionErrors(address)
         options = {**admin_options(address), "error_cb": self.connection_errors}
-        # A caller that asks in a loop gets a new client after the second or third request that fails.
-        self._client = RenewedClient(
-            lambda: client(AdminClient, options, address.setting), after_s=2 * address.request_s
-        )
+        self._client = client(AdminClient, options, address.setting)
         self._limits = {"request_timeout": address.request_s, "operation_timeout": address.request_s}
 
     def brokers(self) -> int:
@@ -82,45 +77,39 @@ class KafkaAdmin:
         Uses a metadata request for an impossible topic name instead of `describe_cluster`: that one aborts the process
         (an assertion in the library) when a starting broker answers with no brokers.
         """
-        library = self._client.current()
         try:
-            found = len(library.list_topics(IMPOSSIBLE_TOPIC, timeout=self.address.request_s).brokers)
+            found = len(self._client.list_topics(IMPOSSIBLE_TOPIC, timeout=self.address.request_s).brokers)
         except KafkaException as answer:
-            library.poll(0)  # connection errors reach `error_cb` only from within poll
-            self._client.failed(answer.args[0])
+            self._client.poll(0)  # connection errors reach `error_cb` only from within poll
             raise self.connection_errors.unavailable("listing brokers", answer.args[0]) from answer
         if not found:
-            self._client.failed()
             msg = f"Kafka at {self.address.servers} (listing brokers): no broker has registered yet"
             raise UnavailableError(msg)
-        self._client.answered()
         return found
 
     def names(self) -> tuple[str, ...]:
         """Every topic that this client may see; empty when the brokers do not answer. One request for the whole cluster:
         only for the message of a failed start."""
         try:
-            return tuple(sorted(self._client.current().list_topics(timeout=self.address.request_s).topics))
+            return tuple(sorted(self._client.list_topics(timeout=self.address.request_s).topics))
         except KafkaException:
             return ()
 
     def describe_async(self, topic: str) -> Future[TopicDescription]:
         """Sends the request and returns at once; the future ends within `request_s`."""
-        library = self._client.current()
-        library.poll(0)
+        self._client.poll(0)
         asked = TopicCollection([topic])
-        future = library.describe_topics(asked, request_timeout=self.address.request_s)[topic]
-        future.add_done_callback(self._note)
-        return future
+        return self._client.describe_topics(asked, request_timeout=self.address.request_s)[topic]
 
     def describe(self, topics: Sequence[str]) -> dict[str, TopicInfo]:
         """The topics that exist among these; invalid names count as absent."""
         found: dict[str, TopicInfo] = {}
         for chunk in self._chunks([topic for topic in topics if topic]):
-            library = self._client.current()
-            answers = library.describe_topics(TopicCollection(chunk), request_timeout=self.address.request_s)
+            answers = self._client.describe_topics(
+                TopicCollection(chunk), request_timeout=self.address.request_s
+            )
             for topic, future in answers.items():
-                result = self._result(library, future, "describing topics")
+                result = self._result(future, "describing topics")
                 if not isinstance(result, KafkaError):
                     found[topic] = topic_info(result)
                 elif result.code() not in {*ABSENT, KafkaError.TOPIC_EXCEPTION}:
@@ -132,10 +121,9 @@ class KafkaAdmin:
         found: dict[str, dict[str, str]] = {}
         for chunk in self._chunks([topic for topic in topics if topic], CONFIGS_PER_REQUEST):
             asked = [ConfigResource(ResourceType.TOPIC, topic) for topic in chunk]
-            library = self._client.current()
-            answers = library.describe_configs(asked, request_timeout=self.address.request_s)
+            answers = self._client.describe_configs(asked, request_timeout=self.address.request_s)
             for resource, future in answers.items():
-                result = self._result(library, future, "reading configs")
+                result = self._result(future, "reading configs")
                 if not isinstance(result, KafkaError):
                     found[resource.name] = {name: entry.value for name, entry in result.items()}
                 elif result.code() not in {*ABSENT, KafkaError.TOPIC_EXCEPTION}:
@@ -157,18 +145,16 @@ class KafkaAdmin:
                 )
                 for topic in chunk
             ]
-            library = self._client.current()
-            for topic, future in library.create_topics(new, **self._limits).items():
-                answers[topic] = self._result(library, future, "creating topics")
+            for topic, future in self._client.create_topics(new, **self._limits).items():
+                answers[topic] = self._result(future, "creating topics")
         return answers
 
     def delete(self, topics: Sequence[str]) -> dict[str, KafkaError | None]:
         """The broker's error per topic, None when it was deleted."""
         answers: dict[str, KafkaError | None] = {}
         for chunk in self._chunks([topic for topic in topics if topic]):
-            library = self._client.current()
-            for topic, future in library.delete_topics(chunk, **self._limits).items():
-                answers[topic] = self._result(library, future, "deleting topics")
+            for topic, future in self._client.delete_topics(chunk, **self._limits).items():
+                answers[topic] = self._result(future, "deleting topics")
         return answers
 
     def _chunks(self, topics: list[str], most: int = TOPICS_PER_REQUEST) -> Iterator[list[str]]:
@@ -176,27 +162,16 @@ class KafkaAdmin:
         for start in range(0, len(distinct), most):
             yield distinct[start : start + most]
 
-    def _result(self, library: AdminClient, future: Future[T], doing: str) -> T | KafkaError:
+    def _result(self, future: Future[T], doing: str) -> T | KafkaError:
         try:
-            result = future.result(timeout=self.address.request_s + _SLACK_S)
+            return future.result(timeout=self.address.request_s + _SLACK_S)
         except KafkaException as answer:
             error: KafkaError = answer.args[0]
-            self._client.failed(error)
             return error
         except TimeoutError as late:
-            self._client.failed()
             raise self.connection_errors.unavailable(doing) from late
         finally:
-            library.poll(0)  # connection errors reach `error_cb` only from within poll
-        self._client.answered()
-        return result
-
-    def _note(self, future: Future[TopicDescription]) -> None:
-        failure = future.exception()
-        if isinstance(failure, KafkaException):
-            self._client.failed(failure.args[0])
-        else:
-            self._client.answered()
+            self._client.poll(0)  # connection errors reach `error_cb` only from within poll
 
 
 def topic_info(described: TopicDescription) -> TopicInfo:

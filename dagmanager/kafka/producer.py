@@ -13,7 +13,6 @@ from dagmanager.errors import UnavailableError
 from dagmanager.kafka.client_errors import TOO_LARGE, ConnectionErrors
 from dagmanager.kafka.options import BATCH_BYTES, KafkaAddress, client, producer_options
 from dagmanager.kafka.records import OutgoingRecord
-from dagmanager.kafka.renewed_client import RenewedClient
 
 _POLL_S: Final = 0.05
 Failures = dict[int, KafkaError]
@@ -31,7 +30,7 @@ class KafkaProducer:
         self._batch_bytes = batch_bytes
         self._connection_errors = ConnectionErrors(address)
         self._lock = threading.Lock()
-        self._client: RenewedClient[Producer] = RenewedClient(self._connected, after_s=address.delivery_s)
+        self._client: Producer | None = self._connected()
 
     def deliver(self, records: Sequence[OutgoingRecord]) -> tuple[int, ...]:
         """Write all records in order; each is acknowledged by all in-sync replicas when this returns.
@@ -64,7 +63,7 @@ class KafkaProducer:
             if error.code() not in TOO_LARGE:
                 # The retry gets a new client: this one may be fatally failed, and caches for minutes that a topic is
                 # missing.
-                self._client.discard()
+                self._client = None
                 raise self._connection_errors.unavailable(
                     f"writing to topic {records[position].topic}", error
                 )
@@ -73,7 +72,8 @@ class KafkaProducer:
         """Send all and wait for the acknowledgements; the errors by position."""
         failed: Failures = {}
         deadline = time.monotonic() + self.address.delivery_s
-        producer = self._client.current()
+        producer = self._client or self._connected()
+        self._client = producer
         for position, record in enumerate(records):
             while not self._queued(producer, record, _noting(failed, position)):
                 if time.monotonic() >= deadline:
@@ -108,7 +108,7 @@ class KafkaProducer:
         """Purge the queue and drop the client: records given up must not be sent later, nor break its sequence."""
         producer.purge()
         producer.poll(0)
-        self._client.discard()
+        self._client = None
         return self._connection_errors.unavailable(f"writing to topic {topic}")
 
     def _connected(self) -> Producer:
